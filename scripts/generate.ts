@@ -1,0 +1,71 @@
+/**
+ * Writes what follows from something else: `npm run generate` all of it, `npm run generate <what>` one thing.
+ *
+ *   migration [name]   supabase/migrations/<timestamp>_<name>.sql from supabase/schemas
+ *   functions          the entries of supabase/config.toml, from the folders of supabase/functions
+ */
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { projectPath } from "../server/migrate.ts";
+import { schemaFiles } from "./schema-files.ts";
+
+// The documents made from the contracts (docs/http-api.md, docs/errors.md) belong here too.
+const generators: Record<string, (name?: string) => Promise<void>> = {
+  migration: generateMigration,
+  functions: generateFunctionEntries,
+};
+
+const [what, argument] = process.argv.slice(2);
+if (what === undefined) {
+  for (const generate of Object.values(generators)) await generate();
+} else {
+  const generate = generators[what];
+  if (!generate) {
+    console.error(`What to generate? One of: ${Object.keys(generators).join(", ")}.`);
+    process.exit(1);
+  }
+  await generate(argument);
+}
+
+/** Until the first release there is one migration, which is the schema as it stands; a name is for a new one. */
+async function generateMigration(name?: string): Promise<void> {
+  const folder = projectPath("supabase/migrations");
+  await mkdir(folder, { recursive: true });
+  const existing = (await readdir(folder)).filter((file) => file.endsWith(".sql"));
+  const [only] = existing;
+  if (existing.length > 1 || (only && name !== undefined && !only.endsWith(`_${name}.sql`))) {
+    throw new Error("There is a migration already: what changes existing databases is written by hand.");
+  }
+  const timestamp = new Date().toISOString().replace(/\D/g, "").slice(0, 14);
+  const file = only ?? `${timestamp}_${name ?? "initial"}.sql`;
+  await writeFile(path.join(folder, file), await wholeSchema());
+  console.log(`supabase/migrations/${file}`);
+}
+
+/** Everything in supabase/schemas as one script. */
+async function wholeSchema(): Promise<string> {
+  const parts = [
+    "-- Made from supabase/schemas by `npm run generate`; change those files, not this one.\n" +
+      "-- Functions name each other, so their bodies are checked when they are called.\n" +
+      "set check_function_bodies = off;\n",
+  ];
+  for (const file of await schemaFiles()) {
+    const shown = path.relative(projectPath(""), file).split(path.sep).join("/");
+    parts.push(`-- ${shown}\n${(await readFile(file, "utf8")).trim()}\n`);
+  }
+  return parts.join("\n");
+}
+
+async function generateFunctionEntries(): Promise<void> {
+  const folder = projectPath("supabase/functions");
+  const names: string[] = [];
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (!entry.isDirectory() || entry.name.startsWith("_")) continue;
+    if ((await readdir(path.join(folder, entry.name))).includes("index.ts")) names.push(entry.name);
+  }
+  const file = projectPath("supabase/config.toml");
+  const [written = ""] = (await readFile(file, "utf8")).split(/^\[functions\./m);
+  const entries = names.sort().map((entry) => `\n[functions.${entry}]\nverify_jwt = false\n`);
+  await writeFile(file, `${written.trimEnd()}\n${entries.join("")}`);
+  console.log(`supabase/config.toml: ${names.length} functions`);
+}

@@ -1,0 +1,95 @@
+/**
+ * Runs the tests on a PostgreSQL of their own: `npm test`, or `npm test -- claim` for the files whose
+ * path contains a word. Arguments that begin with `--` go to the test runner of Node.
+ */
+import { spawn } from "node:child_process";
+import { chmod, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pino } from "pino";
+import postgres from "postgres";
+import { migrate, projectPath } from "../server/migrate.ts";
+import { startEmbeddedPostgres } from "../server/postgres/embedded.ts";
+import { clusterUrlVariable, templateName } from "../test/support/database.ts";
+
+const log = pino({ level: "warn" }, pino.destination(2));
+
+const words = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
+const options = process.argv.slice(2).filter((argument) => argument.startsWith("--"));
+const files = (await testFiles(words)).sort();
+if (files.length === 0) {
+  console.error(`No test file's path contains ${words.join(" or ")}.`);
+  process.exit(1);
+}
+
+const directory = await mkdtemp(path.join(tmpdir(), "darkroom-test-"));
+// As root, the server runs as somebody else, who must be able to enter.
+await chmod(directory, 0o755);
+const cluster = await startEmbeddedPostgres({
+  directory: path.join(directory, "postgres"),
+  settings: { fsync: "off", synchronous_commit: "off", full_page_writes: "off" },
+  log,
+});
+// Ctrl-C reaches the tests too; they end by themselves, and the server is stopped after them.
+process.on("SIGINT", () => undefined);
+process.on("SIGTERM", () => undefined);
+
+try {
+  await makeTemplate(cluster.url);
+  process.exitCode = await runTests();
+} finally {
+  await cluster.stop();
+  await rm(cluster.directory, { recursive: true, force: true });
+  await rm(directory, { recursive: true, force: true });
+}
+
+async function testFiles(parts: string[]): Promise<string[]> {
+  const skipped = new Set(["node_modules", "bench", ".git", ".darkroom"]);
+  const root = projectPath("");
+  const found: string[] = [];
+  async function search(folder: string): Promise<void> {
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      const file = path.join(folder, entry.name);
+      if (entry.isDirectory() && !skipped.has(entry.name)) await search(file);
+      else if (entry.isFile() && entry.name.endsWith(".test.ts")) found.push(path.relative(root, file));
+    }
+  }
+  await search(root);
+  if (parts.length === 0) return found;
+  return found.filter((file) => parts.some((part) => file.split(path.sep).join("/").includes(part)));
+}
+
+async function makeTemplate(url: string): Promise<void> {
+  const admin = postgres(url, { max: 1, onnotice: () => undefined });
+  await admin.unsafe(`create database ${templateName}`);
+  const templateUrl = new URL(url);
+  templateUrl.pathname = `/${templateName}`;
+  const template = postgres(templateUrl.href, { max: 1, onnotice: () => undefined });
+  try {
+    await migrate(template, { log });
+  } finally {
+    await template.end({ timeout: 5 });
+  }
+  await admin.unsafe(`alter database ${templateName} with is_template true allow_connections false`);
+  await admin.end({ timeout: 5 });
+}
+
+function runTests(): Promise<number> {
+  const node = [
+    "--import",
+    "tsx",
+    "--test",
+    "--test-reporter=spec",
+    "--test-concurrency=2",
+    "--test-timeout=120000",
+  ];
+  const child = spawn(process.execPath, [...node, ...options, ...files], {
+    cwd: projectPath(""),
+    stdio: "inherit",
+    env: { ...process.env, [clusterUrlVariable]: cluster.url },
+  });
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code) => resolve(code ?? 1));
+  });
+}

@@ -1,0 +1,31 @@
+import { randomBytes } from "node:crypto";
+import bcrypt from "bcryptjs";
+import { AuthError, validationFailed } from "./auth-error.ts";
+
+// As GoTrue: its users could come here, and ours go there, with their passwords.
+const cost = 10;
+const shortest = 6;
+/** bcrypt looks at no more; a longer password would be as good as its beginning. */
+const longestBytes = 72;
+
+/** @throws AuthError `weak_password`, `validation_failed` */
+export async function hashPassword(password: string): Promise<string> {
+  if ([...password].length < shortest) {
+    throw new AuthError(422, "weak_password", `Password should be at least ${shortest} characters.`, {
+      weak_password: { reasons: ["length"] },
+    });
+  }
+  if (Buffer.byteLength(password) > longestBytes) {
+    throw validationFailed(`Password cannot be longer than ${longestBytes} bytes`);
+  }
+  return await bcrypt.hash(password, cost);
+}
+
+const nobodysHash = bcrypt.hash(randomBytes(32).toString("base64url"), cost);
+nobodysHash.catch(() => undefined); // Whoever awaits it gets the error; nobody may ever.
+
+/** Takes as long when there is no hash: time does not tell who has an account. */
+export async function isPassword(password: string, hash: string | null | undefined): Promise<boolean> {
+  const matches = await bcrypt.compare(password, hash ?? (await nobodysHash));
+  return matches && hash !== null && hash !== undefined && Buffer.byteLength(password) <= longestBytes;
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env tsx
+/** `darkroom start [--port 54321] [--data .darkroom]` and `darkroom status [--data .darkroom]`. */
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { pino } from "pino";
+import { type Host, startHost } from "./host.ts";
+import { readSettings, type Settings } from "./settings.ts";
+
+/** What `status` prints, under the names of `supabase status -o json`. */
+interface Status {
+  API_URL: string;
+  DB_URL: string;
+  ANON_KEY: string;
+  SERVICE_ROLE_KEY: string;
+  PUBLISHABLE_KEY: string;
+  SECRET_KEY: string;
+  JWT_SECRET: string;
+}
+
+/** Left in the data folder by a running host, for `status`. */
+interface Running {
+  pid: number;
+  port: number;
+  status: Status;
+}
+
+try {
+  if (existsSync(".env")) process.loadEnvFile(".env");
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { port: { type: "string" }, data: { type: "string" } },
+  });
+  const settings = readSettings(values, process.env);
+  const command = positionals[0] ?? "start";
+  if (command === "start") await start(settings);
+  else if (command === "status") await showStatus(settings);
+  else throw new Error(`There is no "${command}": use start or status.`);
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+}
+
+async function start(settings: Settings): Promise<void> {
+  const log = pino({ level: settings.logLevel });
+  const starting = startHost({ ...settings, log });
+
+  let stopping = false;
+  async function stop(reason: string, exitCode: number): Promise<void> {
+    if (stopping) {
+      log.warn({ reason }, "stopping at once");
+      process.exit(1);
+    }
+    stopping = true;
+    log.info({ reason }, "stopping; once more to force it");
+    await rm(recordOf(settings), { force: true });
+    // One that still starts is let finish, for half a start could not be undone. One that fails says so below.
+    await starting.then(
+      (host) => host.stop(),
+      () => undefined,
+    );
+    log.info({}, "stopped");
+    process.exit(exitCode);
+  }
+  process.on("SIGINT", () => void stop("SIGINT", 0));
+  process.on("SIGTERM", () => void stop("SIGTERM", 0));
+  if (process.env["npm_lifecycle_event"]) onParentGone(() => void stop("npm is gone", 0));
+  process.on("uncaughtException", (error) => {
+    log.fatal({ err: error }, "unexpected failure");
+    void stop("failure", 1);
+  });
+
+  const host = await starting;
+  if (stopping) return;
+  await mkdir(settings.dataDirectory, { recursive: true });
+  const running: Running = { pid: process.pid, port: host.port, status: statusOf(host) };
+  await writeFile(recordOf(settings), JSON.stringify(running, null, 2), { mode: 0o600 });
+  console.log(
+    `\nDarkroom is ready at ${host.apiUrl}\n  see a task run:  npm run demo\n  show the keys:   npm run -s status\n`,
+  );
+}
+
+/** npm passes a signal on to its shell only, which dies of it and leaves us behind without a word. */
+function onParentGone(stop: () => void): void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    stop();
+  }, 500);
+  timer.unref();
+}
+
+async function showStatus(settings: Settings): Promise<void> {
+  const running = await readRecord(settings);
+  if (running && isAlive(running.pid) && (await isHealthy(running.port))) {
+    console.log(JSON.stringify(running.status, null, 2));
+    return;
+  }
+  console.error(`No Darkroom runs with the data in ${settings.dataDirectory}; start one by: npm start`);
+  process.exitCode = 1;
+}
+
+function statusOf({ apiUrl, databaseUrl, keys }: Host): Status {
+  return {
+    API_URL: apiUrl,
+    DB_URL: databaseUrl,
+    ANON_KEY: keys.anonKey,
+    SERVICE_ROLE_KEY: keys.serviceRoleKey,
+    PUBLISHABLE_KEY: keys.publishableKey,
+    SECRET_KEY: keys.secretKey,
+    JWT_SECRET: keys.jwtSecret,
+  };
+}
+
+function recordOf(settings: Settings): string {
+  return path.join(settings.dataDirectory, "running.json");
+}
+
+async function readRecord(settings: Settings): Promise<Running | undefined> {
+  try {
+    return JSON.parse(await readFile(recordOf(settings), "utf8")) as Running;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+async function isHealthy(port: number): Promise<boolean> {
+  try {
+    const response = await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(3000) });
+    return response.ok;
+  } catch {
+    return false; // Nobody listens there.
+  }
+}

@@ -1,0 +1,67 @@
+import { Hono } from "hono";
+import { connect } from "../../supabase/functions/_shared/database/database.ts";
+import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
+import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
+import { bind, type Environment, errorResponse, idOf } from "../../supabase/functions/_shared/http/bind.ts";
+import { openApi } from "../../supabase/functions/_shared/http/openapi.ts";
+import { createServiceLimit } from "../../supabase/functions/_shared/limits/service-limit.ts";
+import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
+import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
+import type { HostContext } from "../context.ts";
+import { hostIdentifier } from "../identifier.ts";
+import { endpoints } from "./registry.ts";
+
+/** The storage service of this process, mounted relative to `/storage/v1`. */
+interface StorageService {
+  app: Hono;
+}
+
+export interface Functions {
+  app: Hono;
+  openapi: Record<string, unknown>;
+  stop(): Promise<void>;
+}
+
+/** Serves every endpoint under its name, in either spelling (`-` and `_`). */
+export function createFunctions(context: HostContext, storage: StorageService): Functions {
+  const environment = hostEnvironment(context, storage);
+  const handlers = new Map(
+    endpoints.map((served) => [spelling(served.contract.name), bind(served, environment)]),
+  );
+  const app = new Hono();
+  app.all("/:name", (c) => {
+    const handler = handlers.get(spelling(c.req.param("name")));
+    if (handler) return handler(c.req.raw);
+    const response = errorResponse(new AppError("not_found"), idOf(c.req.raw), "functions", context.log);
+    for (const [name, value] of Object.entries(corsHeaders)) response.headers.set(name, value);
+    return response;
+  });
+  return {
+    app,
+    openapi: openApi(endpoints, context.apiUrl),
+    stop: () => environment.database.close(),
+  };
+}
+
+function spelling(name: string): string {
+  return name.replaceAll("_", "-");
+}
+
+function hostEnvironment(context: HostContext, storage: StorageService): Environment {
+  const { apiUrl, databaseUrl, keys, log } = context;
+  const mounted = new Hono().route("/storage/v1", storage.app);
+  return {
+    database: connect({ url: databaseUrl }),
+    identifier: hostIdentifier(context),
+    storage: createStorage({
+      publicUrl: apiUrl,
+      serviceKey: keys.serviceRoleKey,
+      // Storage runs in this process: a call needs no socket.
+      fetch: async (input, init) => await mounted.fetch(new Request(input, init)),
+    }),
+    serviceLimit: createServiceLimit(serviceRequestsPerMinute),
+    serviceRequestsPerMinute,
+    log,
+    checkAnswers: context.checkAnswers,
+  };
+}

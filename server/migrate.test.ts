@@ -1,0 +1,24 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pino } from "pino";
+import { withDatabase } from "../test/support/database.ts";
+import { migrate, pendingMigrations } from "./migrate.ts";
+
+const log = pino({ level: "silent" });
+
+test("migrate() can be repeated, platform and seed included, and changes nothing then", () =>
+  withDatabase(async ({ sql }) => {
+    const before = await sql`select version, name from supabase_migrations.schema_migrations order by version`;
+    await sql`comment on schema supabase_migrations is 'forgotten'`;
+    await migrate(sql, { log });
+    const after = await sql`select version, name from supabase_migrations.schema_migrations order by version`;
+    assert.deepEqual([...after], [...before]);
+    assert.deepEqual(await pendingMigrations(sql), []);
+  }));
+
+test("migrate() by many hosts at once happens once", () =>
+  withDatabase(async ({ sql }) => {
+    await sql.unsafe("comment on schema supabase_migrations is 'forgotten'");
+    await Promise.all(Array.from({ length: 5 }, () => migrate(sql, { log })));
+    assert.deepEqual(await pendingMigrations(sql), []);
+  }));

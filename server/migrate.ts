@@ -1,0 +1,126 @@
+import { createHash } from "node:crypto";
+import { access, readdir, readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import type { Logger } from "pino";
+import type { ReservedSql, Sql } from "postgres";
+
+/** Where things are in the project, whatever folder the process was started in. */
+export function projectPath(relative: string): string {
+  return fileURLToPath(new URL(`../${relative}`, import.meta.url));
+}
+
+/** Any number, as long as it stays the same: hosts that start at once take turns by it. */
+const migrationLock = 4_215_871_093;
+
+/**
+ * Brings a database up to date: what Supabase would bring, then every migration it has not seen, each in
+ * a transaction of its own, then the seed when there was anything new.
+ */
+export async function migrate(sql: Sql, { log }: { log: Logger }): Promise<void> {
+  const connection = await sql.reserve();
+  try {
+    await connection`select pg_advisory_lock(${migrationLock})`;
+    try {
+      if (!(await isSupabase(connection))) await applyPlatform(connection, log);
+      const applied = await applyMigrations(connection, log);
+      if (applied > 0) await applySeed(connection, log);
+    } finally {
+      // Migrations may change settings of the session, and the connection goes back to a pool.
+      await connection`reset all`;
+      await connection`select pg_advisory_unlock(${migrationLock})`;
+    }
+  } finally {
+    connection.release();
+  }
+}
+
+/** Names of migration files that this database has not seen; none means it is up to date. */
+export async function pendingMigrations(sql: Sql): Promise<string[]> {
+  const applied = await appliedVersions(sql);
+  return (await migrationFiles()).filter((file) => !applied.has(versionOf(file)));
+}
+
+/** A database that Supabase runs has all of the platform already, and it is not ours to change. */
+export async function isSupabase(sql: Sql): Promise<boolean> {
+  const rows = await sql`select from pg_catalog.pg_roles where rolname = 'supabase_admin'`;
+  return rows.length > 0;
+}
+
+async function applyPlatform(sql: ReservedSql, log: Logger): Promise<void> {
+  const folder = projectPath("server/platform");
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).sort();
+  const files = await Promise.all(names.map((name) => readFile(`${folder}/${name}`, "utf8")));
+  const fingerprint = `platform ${createHash("sha256").update(files.join("")).digest("hex")}`;
+
+  // Applying it again would be right but would lock tables that other hosts are using.
+  const [known] = await sql<{ comment: string | null }[]>`
+    select obj_description(to_regnamespace('supabase_migrations'), 'pg_namespace') as comment`;
+  if (known?.comment === fingerprint) return;
+
+  await inTransaction(sql, async () => {
+    for (const file of files) await sql.unsafe(file);
+    await sql.unsafe(`comment on schema supabase_migrations is '${fingerprint}'`);
+  });
+  log.info({ files: names.length }, "platform SQL applied");
+}
+
+async function applyMigrations(sql: ReservedSql, log: Logger): Promise<number> {
+  const applied = await appliedVersions(sql);
+  let count = 0;
+  for (const file of await migrationFiles()) {
+    const version = versionOf(file);
+    if (applied.has(version)) continue;
+    const text = await readFile(projectPath(`supabase/migrations/${file}`), "utf8");
+    const name = file.slice(version.length + 1, -".sql".length);
+    await inTransaction(sql, async () => {
+      await sql.unsafe(text);
+      await sql`
+        insert into supabase_migrations.schema_migrations (version, statements, name)
+        values (${version}, ${[text]}, ${name})`;
+    });
+    log.info({ migration: file }, "migration applied");
+    count++;
+  }
+  return count;
+}
+
+async function applySeed(sql: ReservedSql, log: Logger): Promise<void> {
+  const seed = projectPath("supabase/seed.sql");
+  const exists = await access(seed).then(
+    () => true,
+    () => false,
+  );
+  if (!exists) return;
+  await inTransaction(sql, async () => {
+    await sql.unsafe(await readFile(seed, "utf8"));
+  });
+  log.info({}, "seed applied");
+}
+
+async function appliedVersions(sql: Sql): Promise<Set<string>> {
+  const rows = await sql<{ version: string }[]>`select version from supabase_migrations.schema_migrations`;
+  return new Set(rows.map((row) => row.version));
+}
+
+async function migrationFiles(): Promise<string[]> {
+  const names = await readdir(projectPath("supabase/migrations")).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  return names.filter((name) => /^\d+_.+\.sql$/.test(name)).sort();
+}
+
+function versionOf(file: string): string {
+  return file.slice(0, file.indexOf("_"));
+}
+
+async function inTransaction(sql: ReservedSql, work: () => Promise<void>): Promise<void> {
+  await sql`begin`;
+  try {
+    await work();
+    await sql`commit`;
+  } catch (error) {
+    await sql`rollback`;
+    throw error;
+  }
+}

@@ -1,0 +1,52 @@
+import path from "node:path";
+import { keyList } from "../supabase/functions/_shared/runtime/environment.ts";
+import type { GivenKeys } from "./keys.ts";
+
+export interface Settings {
+  port: number;
+  /** Address to listen on: this machine alone, unless `HOST` says otherwise. */
+  hostname: string;
+  dataDirectory: string;
+  /** A PostgreSQL of the operator's; our own when undefined. */
+  databaseUrl: string | undefined;
+  /** How the outside calls this host, where that is not its own address. */
+  apiUrl: string | undefined;
+  keys: GivenKeys;
+  localWorker: boolean;
+  checkAnswers: boolean;
+  logLevel: string;
+}
+
+export interface CommandLine {
+  port?: string | undefined;
+  data?: string | undefined;
+}
+
+/** Settings from the command line, which wins, and the environment, under the names that Supabase uses. */
+export function readSettings(commandLine: CommandLine, environment: NodeJS.ProcessEnv): Settings {
+  // What is set to nothing is not set: `.env` files list names without values.
+  const value = (name: string): string | undefined => environment[name]?.trim() || undefined;
+  return {
+    port: portNumber(commandLine.port ?? value("PORT") ?? "54321"),
+    hostname: value("HOST") ?? "127.0.0.1",
+    dataDirectory: path.resolve(commandLine.data ?? value("DARKROOM_DATA") ?? ".darkroom"),
+    databaseUrl: value("DATABASE_URL"),
+    apiUrl: value("SUPABASE_URL")?.replace(/\/+$/, ""),
+    keys: {
+      jwtSecret: value("SUPABASE_JWT_SECRET"),
+      anonKey: value("SUPABASE_ANON_KEY"),
+      serviceRoleKey: value("SUPABASE_SERVICE_ROLE_KEY"),
+      publishableKey: keyList(value("SUPABASE_PUBLISHABLE_KEYS"))[0],
+      secretKey: keyList(value("SUPABASE_SECRET_KEYS"))[0],
+    },
+    localWorker: value("DARKROOM_WORKER")?.toLowerCase() !== "off",
+    checkAnswers: value("DARKROOM_CHECK_ANSWERS")?.toLowerCase() === "on",
+    logLevel: value("LOG_LEVEL") ?? "info",
+  };
+}
+
+function portNumber(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535) throw new Error(`"${text}" is not a port.`);
+  return port;
+}

@@ -1,0 +1,272 @@
+import type { Sql, TransactionSql } from "postgres";
+import type { Identity } from "../../supabase/functions/_shared/auth/identify.ts";
+import { codeOf } from "../postgres/error-code.ts";
+import { StorageError } from "./errors.ts";
+
+/** As whom rows are read and written; policies on storage.objects decide what that reaches. */
+export interface Actor {
+  role: "anon" | "authenticated" | "service_role";
+  claims: Record<string, unknown>;
+  userId: string | undefined;
+}
+
+export const serviceActor: Actor = {
+  role: "service_role",
+  claims: { role: "service_role" },
+  userId: undefined,
+};
+
+export function actorOf(identity: Identity): Actor {
+  switch (identity.kind) {
+    case "service":
+      return serviceActor;
+    case "user":
+      return { role: "authenticated", claims: identity.claims, userId: identity.userId };
+    case "public-key":
+    case "nobody":
+      return { role: "anon", claims: { role: "anon" }, userId: undefined };
+    case "personal-access-token":
+      // Tokens speak to functions, which know their scopes; storage would give them all or nothing.
+      throw new StorageError("InvalidJWT");
+  }
+}
+
+export interface Bucket {
+  id: string;
+  public: boolean;
+  file_size_limit: number | null;
+  allowed_mime_types: string[] | null;
+}
+
+export interface ObjectMetadata {
+  eTag: string;
+  size: number;
+  mimetype: string;
+  cacheControl: string;
+  lastModified: string;
+  contentLength: number;
+  httpStatusCode: number;
+  width?: number;
+  height?: number;
+}
+
+export interface ObjectRow {
+  id: string;
+  bucket_id: string;
+  name: string;
+  owner: string | null;
+  owner_id: string | null;
+  /** Null in rows that others wrote by SQL: there is nothing to send. */
+  version: string | null;
+  metadata: Partial<ObjectMetadata> | null;
+  user_metadata: Record<string, unknown> | null;
+  created_at: Date;
+  updated_at: Date;
+  last_accessed_at: Date | null;
+}
+
+export interface ObjectToWrite {
+  bucket: string;
+  name: string;
+  version: string;
+  metadata: ObjectMetadata | Record<string, never>;
+  userMetadata: Record<string, unknown> | undefined;
+  ownerId: string | undefined;
+}
+
+export interface WriteRules {
+  /** Whether an object of that name may be replaced. */
+  upsert: boolean;
+  /** Whether files of finished tasks are out of reach. */
+  openPathsOnly: boolean;
+}
+
+export interface Listing {
+  prefix: string;
+  limit: number;
+  offset: number;
+  search: string;
+  column: "name" | "updated_at" | "created_at" | "last_accessed_at";
+  order: "asc" | "desc";
+}
+
+/** The rows behind buckets and objects. */
+export interface Catalogue {
+  /** Whatever the caller's rights: a bucket's rules bind everybody. */
+  bucket(id: string): Promise<Bucket | undefined>;
+  buckets(actor: Actor, id?: string): Promise<Record<string, unknown>[]>;
+  find(actor: Actor, bucket: string, name: string): Promise<ObjectRow | undefined>;
+  /** Which of these names the actor can read. */
+  existing(actor: Actor, bucket: string, names: string[]): Promise<Set<string>>;
+  /**
+   * Writes the row of an object whose content is stored already. Returns its id, and the version it replaced.
+   * @throws StorageError `AccessDenied`, `ResourceAlreadyExists`, `ResourceLocked`
+   */
+  write(actor: Actor, object: ObjectToWrite, rules: WriteRules): Promise<{ id: string; replaced?: string }>;
+  /** Throws what `write` would throw now, and writes nothing: said before the content is sent, it saves sending it. */
+  checkWrite(actor: Actor, bucket: string, name: string, rules: WriteRules): Promise<void>;
+  remove(actor: Actor, bucket: string, names: string[]): Promise<ObjectRow[]>;
+  list(actor: Actor, bucket: string, listing: Listing): Promise<Record<string, unknown>[]>;
+}
+
+/** Ends a transaction that was only a question. */
+class Undo extends Error {}
+
+export function createCatalogue(sql: Sql): Catalogue {
+  async function as<T>(actor: Actor, work: (transaction: TransactionSql) => Promise<T>): Promise<T> {
+    try {
+      return (await sql.begin(async (transaction) => {
+        await transaction`
+          select set_config('role', ${actor.role}, true),
+                 set_config('request.jwt.claims', ${JSON.stringify(actor.claims)}, true)`;
+        return await work(transaction);
+      })) as T;
+    } catch (error) {
+      throw refusal(error);
+    }
+  }
+
+  return {
+    async bucket(id) {
+      const [row] = await sql<Bucket[]>`
+        select id, public, file_size_limit::float8 as file_size_limit, allowed_mime_types
+          from storage.buckets where id = ${id}`;
+      return row;
+    },
+
+    buckets: (actor, id) =>
+      as(
+        actor,
+        async (transaction) =>
+          await transaction<Record<string, unknown>[]>`
+            select id, name, coalesce(owner_id, '') as owner, public, file_size_limit::float8 as file_size_limit,
+                   allowed_mime_types, created_at, updated_at
+              from storage.buckets where ${id ?? null}::text is null or id = ${id ?? null} order by name`,
+      ),
+
+    find: (actor, bucket, name) =>
+      as(actor, async (transaction) => {
+        const [row] = await transaction<ObjectRow[]>`
+          select ${columns(transaction)} from storage.objects where bucket_id = ${bucket} and name = ${name}`;
+        return row;
+      }),
+
+    existing: (actor, bucket, names) =>
+      as(actor, async (transaction) => {
+        const rows = await transaction<{ name: string }[]>`
+          select name from storage.objects where bucket_id = ${bucket} and name = any(${names}::text[])`;
+        return new Set(rows.map(({ name }) => name));
+      }),
+
+    write: (actor, object, rules) => as(actor, (transaction) => writeRow(transaction, object, rules)),
+
+    async checkWrite(actor, bucket, name, rules) {
+      const object = {
+        bucket,
+        name,
+        version: "",
+        metadata: {},
+        userMetadata: undefined,
+        ownerId: actor.userId,
+      };
+      try {
+        await as(actor, async (transaction) => {
+          await writeRow(transaction, object, rules);
+          throw new Undo();
+        });
+      } catch (error) {
+        if (!(error instanceof Undo)) throw error;
+      }
+    },
+
+    remove: (actor, bucket, names) =>
+      as(actor, async (transaction) => {
+        // Supabase's own schema refuses deletions that do not say that they come from storage.
+        await transaction`select set_config('storage.allow_delete_query', 'true', true)`;
+        const rows = await transaction<ObjectRow[]>`
+          delete from storage.objects where bucket_id = ${bucket} and name = any(${names}::text[])
+          returning ${columns(transaction)}`;
+        return [...rows];
+      }),
+
+    list: (actor, bucket, listing) =>
+      as(actor, async (transaction) => await listRows(transaction, bucket, listing)),
+  };
+}
+
+async function writeRow(
+  transaction: TransactionSql,
+  { bucket, name, version, metadata, userMetadata, ownerId }: ObjectToWrite,
+  { upsert, openPathsOnly }: WriteRules,
+): Promise<{ id: string; replaced?: string }> {
+  // Writers of one name take turns, so that each knows which version it replaces: that file is deleted.
+  await transaction`select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0))`;
+  if (openPathsOnly) {
+    const [path] = await transaction<{ open: boolean }[]>`select public.media_path_is_open(${name}) as open`;
+    if (!path?.open) throw new StorageError("ResourceLocked");
+  }
+  const replacing = upsert
+    ? transaction`
+        on conflict (bucket_id, name) do update
+           set version = excluded.version, metadata = excluded.metadata, user_metadata = excluded.user_metadata,
+               owner = excluded.owner, owner_id = excluded.owner_id, updated_at = now()`
+    : transaction``;
+  const [row] = await transaction<{ id: string; replaced: string | null }[]>`
+    insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata, user_metadata)
+    values (${bucket}, ${name}, ${ownerId ?? null}, ${ownerId ?? null}, ${version},
+            ${transaction.json(metadata as never)}, ${userMetadata ? transaction.json(userMetadata as never) : null})
+    ${replacing}
+    returning id, (
+      select before.version from storage.objects as before where before.bucket_id = ${bucket} and before.name = ${name}
+    ) as replaced`;
+  if (!row) throw new Error("the row of an object was not written");
+  return { id: row.id, ...(row.replaced ? { replaced: row.replaced } : {}) };
+}
+
+function columns(transaction: TransactionSql) {
+  return transaction`
+    id, bucket_id, name, owner, owner_id, version, metadata, user_metadata,
+    created_at, updated_at, last_accessed_at`;
+}
+
+/** One level of a folder: its files, and its subfolders as entries without an id. */
+async function listRows(
+  transaction: TransactionSql,
+  bucket: string,
+  { prefix, limit, offset, search, column, order }: Listing,
+): Promise<Record<string, unknown>[]> {
+  const direction = order === "asc" ? transaction`asc` : transaction`desc`;
+  // By name, folders stand among files; by time, which they have none of, before them.
+  const sorting =
+    column === "name"
+      ? transaction`name collate "C" ${direction}`
+      : transaction`id is not null, ${transaction(column)} ${direction}, name collate "C"`;
+  return await transaction<Record<string, unknown>[]>`
+    with below as (
+      select substr(name, length(${prefix}) + 1) as rest, id, created_at, updated_at, last_accessed_at, metadata
+        from storage.objects
+       where bucket_id = ${bucket} and starts_with(name, ${prefix})
+    ), entries as (
+      select rest as name, id, created_at, updated_at, last_accessed_at, metadata
+        from below where strpos(rest, '/') = 0
+      union all
+      select distinct split_part(rest, '/', 1), null::uuid, null::timestamptz, null::timestamptz, null::timestamptz, null::jsonb
+        from below where strpos(rest, '/') > 0
+    )
+    select * from entries where starts_with(lower(name), lower(${search}))
+     order by ${sorting} limit ${limit} offset ${offset}`;
+}
+
+/** PostgreSQL's refusals in storage's words; anything else stays what it is. */
+function refusal(error: unknown): unknown {
+  const code = codeOf(error);
+  if (code === "42501") return new StorageError("AccessDenied", undefined, { cause: error });
+  if (code === "23505") return new StorageError("ResourceAlreadyExists", undefined, { cause: error });
+  // Text that the database cannot hold, in metadata.
+  if (code === "22P05" || code === "22021")
+    return new StorageError("InvalidRequest", undefined, { cause: error });
+  if (code && /^(08|57P0|53)|^(40P01|57014|55P03)$|^(ECONN|CONNECT)/.test(code)) {
+    return new StorageError("Unavailable", undefined, { cause: error });
+  }
+  return error;
+}

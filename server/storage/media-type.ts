@@ -1,0 +1,142 @@
+import { imageSize } from "image-size";
+import { StorageError } from "./errors.ts";
+
+const longestSide = 16_384;
+const mostPixels = 100_000_000;
+
+/** What a browser may show in place; everything else is a download of bytes without a meaning. */
+const shown = new Set([
+  "image/png",
+  "image/jpeg",
+  "image/gif",
+  "image/webp",
+  "image/avif",
+  "video/mp4",
+  "video/quicktime",
+  "video/webm",
+]);
+/** Kept on the sender's word, for they have no signature, and do nothing in a browser that may not guess. */
+const believed = new Set(["text/plain", "text/csv", "application/json", "application/zip"]);
+
+const plainBytes = "application/octet-stream";
+
+export interface MediaFacts {
+  mimetype: string;
+  width?: number;
+  height?: number;
+}
+
+/** The type under which an object is sent, and whether it is only ever saved. Rows may say anything. */
+export function servedAs(mimetype: string | undefined): { type: string; attachment: boolean } {
+  if (mimetype && shown.has(mimetype)) return { type: mimetype, attachment: false };
+  if (mimetype && isBelieved(mimetype)) return { type: mimetype, attachment: false };
+  return { type: plainBytes, attachment: true };
+}
+
+/** Whether a bucket takes a type; `video/*` stands for all of them. */
+export function isAllowed(mimetype: string, allowed: string[] | null): boolean {
+  if (!allowed || allowed.length === 0) return true;
+  const family = `${mimetype.split("/")[0]}/*`;
+  return allowed.includes(mimetype) || allowed.includes(family) || allowed.includes("*/*");
+}
+
+/**
+ * Reads what passes by until it knows enough: the type by its signature, an image's size from its header.
+ * Nothing is decoded, so what a decoder would suffer from is refused before there is one.
+ */
+export class MediaInspection {
+  readonly #declared: string;
+  #head: Buffer = Buffer.alloc(0);
+  #wanted = 64;
+  #facts: MediaFacts | undefined;
+
+  constructor(declaredType: string | undefined) {
+    this.#declared = (declaredType ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
+  }
+
+  /** @throws StorageError `InvalidImage` as soon as the header says so. */
+  take(chunk: Uint8Array): void {
+    if (this.#facts) return;
+    if (this.#head.length < this.#wanted) {
+      this.#head = Buffer.concat([
+        this.#head,
+        chunk.subarray(0, headBytes["image/jpeg"] - this.#head.length),
+      ]);
+    }
+    if (this.#head.length < this.#wanted) return;
+    this.#wanted = headBytes[signatureType(this.#head) ?? ""] ?? 64;
+    if (this.#head.length >= this.#wanted) this.finish();
+  }
+
+  /** The facts, from what has passed so far. @throws StorageError `InvalidImage` */
+  finish(): MediaFacts {
+    this.#facts ??= factsOf(this.#head, this.#declared);
+    this.#head = Buffer.alloc(0);
+    return this.#facts;
+  }
+}
+
+/**
+ * How far into a file its size may stand. Cameras and editors put kilobytes of notes before a JPEG's; how much
+ * of an AVIF is searched is kept small, because the search takes the square of it.
+ */
+const headBytes: Record<string, number> & { "image/jpeg": number } = {
+  "image/jpeg": 256 * 1024,
+  "image/avif": 16 * 1024,
+  "image/png": 64,
+  "image/gif": 64,
+  "image/webp": 64,
+};
+
+function factsOf(head: Buffer, declared: string): MediaFacts {
+  const type = signatureType(head);
+  if (type?.startsWith("image/")) {
+    const size = sizeOf(head.subarray(0, headBytes[type]));
+    // What cannot be measured cannot be refused for its size either, so it does not count as an image.
+    if (!size) return { mimetype: plainBytes };
+    if (size.width > longestSide || size.height > longestSide || size.width * size.height > mostPixels) {
+      throw new StorageError(
+        "InvalidImage",
+        `The image is ${size.width} × ${size.height}; at most ${longestSide} a side and ${mostPixels / 1e6} megapixels are taken`,
+      );
+    }
+    return { mimetype: type, ...size };
+  }
+  return { mimetype: type ?? (isBelieved(declared) ? declared : plainBytes) };
+}
+
+function sizeOf(head: Buffer): { width: number; height: number } | undefined {
+  try {
+    // A copy in a buffer of its own: small Buffers share one with others, which a parser need not see.
+    const { width, height } = imageSize(new Uint8Array(head));
+    const measured = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
+    return measured ? { width, height } : undefined;
+  } catch {
+    return undefined; // The only way in which the parser says that it is no image.
+  }
+}
+
+function isBelieved(type: string): boolean {
+  return believed.has(type) || /^audio\/[a-z0-9.+-]+$/.test(type);
+}
+
+const movieBrands = /^(isom|iso[2-9]|mp4[12]|avc1|M4V |M4VH|M4VP|dash|MSNV|3gp\w|3g2\w|mmp4|f4v )$/;
+
+function signatureType(head: Buffer): string | undefined {
+  const ascii = (start: number, end: number) => head.toString("latin1", start, end);
+  if (ascii(0, 8) === "\x89PNG\r\n\x1a\n") return "image/png";
+  if (ascii(0, 3) === "\xff\xd8\xff") return "image/jpeg";
+  if (/^GIF8[79]a$/.test(ascii(0, 6))) return "image/gif";
+  if (ascii(0, 4) === "RIFF" && ascii(8, 12) === "WEBP") return "image/webp";
+  if (ascii(0, 4) === "\x1a\x45\xdf\xa3" && ascii(0, 64).includes("\x42\x82\x84webm")) return "video/webm";
+  if (ascii(4, 8) === "ftyp") {
+    const brand = ascii(8, 12);
+    if (brand === "avif" || brand === "avis") return "image/avif";
+    if (brand === "qt  ") return "video/quicktime";
+    if (movieBrands.test(brand)) return "video/mp4";
+    return undefined;
+  }
+  // QuickTime wrote no `ftyp` before 2001, and some cameras still do not.
+  if (/^(moov|mdat|wide)$/.test(ascii(4, 8)) && head.readUInt32BE(0) >= 8) return "video/quicktime";
+  return undefined;
+}

@@ -1,0 +1,27 @@
+import type { Database } from "../database/database.ts";
+import { type Caller, forUser } from "../http/endpoint.ts";
+
+export interface Quote {
+  cost: number;
+  cost_microusd: number;
+  upper_bound_microusd: number;
+  exact: boolean;
+}
+
+/** What such a task would cost. */
+export async function quoteTask(
+  database: Pick<Database, "call">,
+  taskType: string,
+  params: Record<string, unknown>,
+): Promise<Quote> {
+  return await database.call("calculate_task_cost", { for_task_type: taskType, params });
+}
+
+/** What this task will cost, or did cost. */
+export async function costOfTask(
+  database: Pick<Database, "call">,
+  caller: Caller,
+  taskId: string,
+): Promise<Quote> {
+  return await database.call("calculate_cost_of_task", { for_user: forUser(caller), for_task: taskId });
+}

@@ -1,0 +1,40 @@
+import { callingUser, type Database } from "../database/database.ts";
+import { AppError } from "../errors/app-error.ts";
+import type { Caller } from "../http/endpoint.ts";
+
+export interface Grant {
+  userId: string;
+  amountCents: number;
+  reason: string;
+  idempotencyKey: string;
+}
+
+/** An operator's grant; the key makes a repeat harmless. */
+export async function grantCredits(
+  database: Pick<Database, "call">,
+  { userId, amountCents, reason, idempotencyKey }: Grant,
+): Promise<Record<string, unknown>> {
+  return await database.call("grant_credits", {
+    for_user: userId,
+    amount_cents: amountCents,
+    reason,
+    actor: "service_role",
+    idempotency_key: idempotencyKey,
+  });
+}
+
+/** The welcome bonus, once a user: people ask for their own, the service for anybody's. */
+export async function grantWelcomeBonus(
+  database: Pick<Database, "call">,
+  caller: Caller,
+  userId: string | undefined,
+): Promise<Record<string, unknown>> {
+  if (caller.kind === "user") {
+    if (userId !== undefined && userId.toLowerCase() !== caller.userId) throw new AppError("forbidden");
+    return await database.call("grant_welcome_bonus", { for_user: callingUser });
+  }
+  if (userId === undefined) {
+    throw new AppError("invalid_request", { issues: [{ path: "userId", message: "is required" }] });
+  }
+  return await database.call("grant_welcome_bonus", { for_user: userId });
+}

@@ -1,0 +1,249 @@
+import type { Identifier, Identity } from "../auth/identify.ts";
+import {
+  type Admission,
+  type AdmissionRequest,
+  callingUser,
+  type Database,
+  type SqlArguments,
+} from "../database/database.ts";
+import { AppError } from "../errors/app-error.ts";
+import type { ServiceLimit } from "../limits/service-limit.ts";
+import type { Storage } from "../media/storage.ts";
+import type { Log } from "../observability/log.ts";
+import { corsHeaders } from "./cors.ts";
+import { type Caller, type Contract, type Endpoint, json } from "./endpoint.ts";
+import { readJsonObject } from "./read-body.ts";
+
+/** Everything a request needs that is not in the request; one per process. */
+export interface Environment {
+  database: Database;
+  identifier: Identifier;
+  storage: Storage;
+  serviceLimit: ServiceLimit;
+  serviceRequestsPerMinute: number;
+  log: Log;
+  /** Holds every answer against its contract; on in development and tests, where a mismatch must be seen. */
+  checkAnswers: boolean;
+}
+
+const defaultBodyLimit = 1024 * 1024;
+
+/** The endpoint as a `fetch` handler: CORS, method, caller, limit, body, run; errors in one format. */
+export function bind(served: Endpoint, environment: Environment): (request: Request) => Promise<Response> {
+  const { contract } = served;
+  return async (request) => {
+    const requestId = idOf(request);
+    const admission = new RequestAdmission(contract, environment);
+    let response: Response;
+    try {
+      if (request.method === "OPTIONS") response = preflight();
+      else response = await answer(served, request, admission, environment);
+      if (request.method !== "OPTIONS") await holdAgainstContract(contract, response, environment);
+    } catch (error) {
+      response = errorResponse(await admission.countRefused(error), requestId, contract.name, environment.log);
+    }
+    for (const [name, value] of Object.entries(corsHeaders)) response.headers.set(name, value);
+    for (const [name, value] of admission.headers()) response.headers.set(name, value);
+    response.headers.set("x-request-id", requestId);
+    return response;
+  };
+}
+
+async function answer(
+  served: Endpoint,
+  request: Request,
+  admission: RequestAdmission,
+  environment: Environment,
+): Promise<Response> {
+  const { contract } = served;
+  if (request.method !== "POST") throw new AppError("method_not_allowed", { allow: "POST, OPTIONS" });
+
+  const caller = await admission.identify(await environment.identifier.identify(request.headers));
+  let body: unknown;
+  try {
+    body = await readBody(contract, request);
+  } catch (error) {
+    // A revoked token is told so, whatever it sent.
+    await admission.admit();
+    throw error;
+  }
+  return await served.run({
+    body,
+    caller,
+    database: { call: (name, args) => admission.call(name, args) },
+    storage: environment.storage,
+    log: environment.log,
+    headers: request.headers,
+  });
+}
+
+async function readBody(contract: Contract, request: Request): Promise<unknown> {
+  let raw: Record<string, unknown> | undefined;
+  try {
+    raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
+  } catch (error) {
+    const unreadable = error instanceof AppError && error.code === "invalid_json";
+    if (!(contract.bodyOptional && unreadable)) throw error;
+  }
+  if (raw === undefined && !contract.bodyOptional) throw new AppError("invalid_json");
+  const parsed = contract.body.safeParse(raw ?? {});
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.slice(0, 20);
+  throw new AppError("invalid_request", {
+    issues: issues.map(({ path, message }) => ({ path: path.join("."), message })),
+  });
+}
+
+/**
+ * Lets the caller of one request in: at once for the service, and for users in the same statement as
+ * the first call, so that knowing a token and counting a request cost no round trip of their own.
+ */
+class RequestAdmission {
+  #request: AdmissionRequest | undefined;
+  #admitted: Admission | undefined;
+  #limit: { limit: number; remaining: number; resetAt: number } | undefined;
+  readonly #contract: Contract;
+  readonly #environment: Environment;
+
+  constructor(contract: Contract, environment: Environment) {
+    this.#contract = contract;
+    this.#environment = environment;
+  }
+
+  async identify(identity: Identity): Promise<Caller> {
+    const { callers, name, requestsPerMinute, scope } = this.#contract;
+    if (identity.kind === "nobody" || identity.kind === "public-key") throw new AppError("unauthenticated");
+    if (identity.kind === "service") {
+      if (!callers.includes("service")) throw new AppError("forbidden");
+      const { remaining, resetAt } = this.#environment.serviceLimit.take(identity.key);
+      this.#note(this.#environment.serviceRequestsPerMinute, remaining, resetAt);
+      if (remaining < 0) throw rateLimited(resetAt);
+      return { kind: "service" };
+    }
+    this.#request = {
+      userId: identity.kind === "user" ? identity.userId : undefined,
+      tokenHash: identity.kind === "personal-access-token" ? identity.tokenHash : undefined,
+      scope: scope ?? "",
+      limitKey: name,
+      limitRequests: this.#contract.limitsRefusedOnly ? undefined : requestsPerMinute,
+      limitWindowSeconds: 60,
+    };
+    if (!callers.includes(identity.kind) || (identity.kind === "personal-access-token" && !scope)) {
+      // Who is nobody (a revoked token) is told that first; only then that this is not for tokens.
+      await this.#environment.database.admit({ ...this.#request, scope: "" });
+      throw new AppError("forbidden");
+    }
+    return identity.kind === "user"
+      ? { kind: "user", userId: identity.userId }
+      : { kind: "personal-access-token" };
+  }
+
+  /** Admission by itself, for a request that ends before its first call. */
+  async admit(): Promise<void> {
+    if (this.#request && !this.#admitted) this.#keep(await this.#environment.database.admit(this.#request));
+  }
+
+  async call<T>(name: string, args: SqlArguments): Promise<T> {
+    const { database } = this.#environment;
+    if (!this.#request) return await database.call<T>(name, args);
+    if (this.#admitted) return await database.call<T>(name, withUser(args, this.#admitted.user_id));
+    const { admission, result } = await database.callAdmitted<T>(this.#request, name, args);
+    this.#keep(admission);
+    return result;
+  }
+
+  /**
+   * A refused call was rolled back, its count too; counting it again keeps guessing expensive.
+   * Answers the refusal to send: the same, or `rate_limited` after too many.
+   */
+  async countRefused(error: unknown): Promise<unknown> {
+    if (!this.#request || !(error instanceof AppError) || error.status >= 500) return error;
+    const uncounted = !this.#admitted || this.#admitted.remaining === null;
+    if (!uncounted || error.code === "unauthenticated" || error.code === "rate_limited") return error;
+    try {
+      const { requestsPerMinute } = this.#contract;
+      this.#keep(
+        await this.#environment.database.admit({
+          ...this.#request,
+          scope: "",
+          limitRequests: requestsPerMinute,
+        }),
+      );
+      return error;
+    } catch (failure) {
+      return failure;
+    }
+  }
+
+  headers(): [string, string][] {
+    if (!this.#limit) return [];
+    return [
+      ["x-ratelimit-limit", String(this.#limit.limit)],
+      ["x-ratelimit-remaining", String(Math.max(0, this.#limit.remaining))],
+      ["x-ratelimit-reset", String(this.#limit.resetAt)],
+    ];
+  }
+
+  #keep(admission: Admission): void {
+    this.#admitted = admission;
+    if (admission.remaining === null || admission.reset_at === null) return;
+    this.#note(this.#contract.requestsPerMinute, admission.remaining, admission.reset_at);
+  }
+
+  #note(limit: number, remaining: number, resetAt: number): void {
+    this.#limit = { limit, remaining, resetAt };
+  }
+}
+
+function withUser(args: SqlArguments, userId: string): SqlArguments {
+  const entries = Object.entries(args).map(([name, value]) => [name, value === callingUser ? userId : value]);
+  return Object.fromEntries(entries) as SqlArguments;
+}
+
+function rateLimited(resetAt: number): AppError {
+  return new AppError("rate_limited", {
+    retry_after: Math.max(1, resetAt - Math.floor(Date.now() / 1000)),
+  });
+}
+
+function preflight(): Response {
+  return new Response("ok", { headers: { "access-control-allow-methods": "POST, OPTIONS" } });
+}
+
+/** `{error, message, request_id, …details}`; what is not ours to say stays in the log. */
+export function errorResponse(error: unknown, requestId: string, endpoint: string, log: Log): Response {
+  const refused = error instanceof AppError ? error : new AppError("internal_error", {}, { cause: error });
+  if (refused.status >= 500) {
+    log.error({ request_id: requestId, endpoint, error: refused.cause ?? refused }, refused.code);
+  }
+  const { allow, ...details } = refused.details;
+  const response = json(refused.status, {
+    error: refused.code,
+    message: refused.message,
+    request_id: requestId,
+    ...details,
+  });
+  if (typeof allow === "string") response.headers.set("allow", allow);
+  const retryAfter = details["retry_after"];
+  if (typeof retryAfter === "number") response.headers.set("retry-after", String(Math.ceil(retryAfter)));
+  return response;
+}
+
+async function holdAgainstContract(
+  { name, answers }: Contract,
+  response: Response,
+  { checkAnswers }: Environment,
+): Promise<void> {
+  if (!checkAnswers) return;
+  const answered = answers[response.status];
+  if (!answered) throw new Error(`${name} answered ${response.status}, which its contract does not list`);
+  if (!answered.schema) return;
+  const parsed = answered.schema.safeParse(await response.clone().json());
+  if (!parsed.success) throw new Error(`${name} answered what its contract does not: ${parsed.error.message}`);
+}
+
+/** The caller's own id, if it is one that is safe in logs and headers. */
+export function idOf(request: Request): string {
+  const given = request.headers.get("x-request-id");
+  return given && /^[\w.:-]{1,128}$/.test(given) ? given : crypto.randomUUID();
+}

@@ -1,0 +1,94 @@
+import type { z } from "zod";
+import { callingUser, type Database } from "../database/database.ts";
+import type { ErrorCode } from "../errors/codes.ts";
+import type { Storage } from "../media/storage.ts";
+import type { Log } from "../observability/log.ts";
+
+export type CallerKind = "service" | "user" | "personal-access-token";
+
+/** What a personal access token may be allowed to do. */
+export const scopes = ["tasks:read", "tasks:write", "tasks:run"] as const;
+export type Scope = (typeof scopes)[number];
+
+/** The one who calls, already let in. `for_user` arguments: `forUser(caller)`. */
+export type Caller =
+  | { kind: "service" }
+  | { kind: "user"; userId: string }
+  | { kind: "personal-access-token" };
+
+/** A documented answer; without a schema it has no body. */
+export interface Answer {
+  description: string;
+  schema?: z.ZodType;
+}
+
+export interface Contract<Body extends z.ZodType = z.ZodType> {
+  /** As in the URL. */
+  name: string;
+  summary: string;
+  callers: readonly CallerKind[];
+  /** What a token needs; without it tokens are refused even if listed as callers. */
+  scope?: Scope;
+  body: Body;
+  /** A missing or unreadable body counts as `{}`: some clients send none. */
+  bodyOptional?: boolean;
+  /** Bytes; 1 MiB unless said. */
+  bodyLimit?: number;
+  /** Per caller and minute. Service keys have their own, generous limit. */
+  requestsPerMinute: number;
+  /** Only refused calls count: a worker that reports on the run it has is never told to wait. */
+  limitsRefusedOnly?: boolean;
+  answers: Record<number, Answer>;
+  /** Refusals of its own, beside those every endpoint has. */
+  errors: readonly ErrorCode[];
+}
+
+export interface EndpointContext<Body> {
+  body: Body;
+  caller: Caller;
+  database: Pick<Database, "call">;
+  storage: Storage;
+  log: Log;
+  /** Headers that are part of some contract, such as `Idempotency-Key`. */
+  headers: Headers;
+}
+
+export interface Endpoint {
+  contract: Contract;
+  run(context: EndpointContext<unknown>): Promise<Response>;
+}
+
+/** An endpoint as data: contract and the one call into a room. */
+export function endpoint<Body extends z.ZodType>(
+  definition: Contract<Body> & { run(context: EndpointContext<z.output<Body>>): Promise<Response> },
+): Endpoint {
+  const { run, ...contract } = definition;
+  return { contract, run: (context) => run(context as EndpointContext<z.output<Body>>) };
+}
+
+export function json(status: number, body: unknown): Response {
+  return Response.json(body, { status });
+}
+
+export function noContent(): Response {
+  return new Response(null, { status: 204 });
+}
+
+/** Answers of every endpoint, whatever it does. */
+export const commonErrors = [
+  "invalid_json",
+  "invalid_request",
+  "unauthenticated",
+  "forbidden",
+  "method_not_allowed",
+  "body_too_large",
+  "unsupported_media_type",
+  "rate_limited",
+  "internal_error",
+  "database_unavailable",
+] as const satisfies readonly ErrorCode[];
+
+/** The `for_user` argument of SQL functions: whose rows the caller may touch; the service, anybody's. */
+export function forUser(caller: Caller): typeof callingUser | null {
+  return caller.kind === "service" ? null : callingUser;
+}

@@ -1,0 +1,21 @@
+import { z } from "zod";
+
+/** Shapes that many bodies share. Every text has a greatest length. */
+export const uuid = z
+  .string()
+  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i, "must be a uuid");
+
+export function text(maxLength: number): z.ZodString {
+  return z.string().max(maxLength);
+}
+
+export const workerId = z.string().trim().min(1).max(200);
+
+/** The number a claim gave out; names the run that a call is about. */
+export const attempt = z.int().min(1).max(1_000_000);
+
+export const taskStatus = z.enum(["Queued", "In Progress", "Complete", "Failed", "Cancelled"]);
+
+export const timestamp = z.string();
+
+export const params = z.record(z.string(), z.unknown());

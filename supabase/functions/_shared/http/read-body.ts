@@ -1,0 +1,69 @@
+import { AppError } from "../errors/app-error.ts";
+
+const maxDepth = 64;
+
+/**
+ * The request's JSON object, read within a limit that does not trust `Content-Length`.
+ * @throws AppError `body_too_large`, `invalid_json`, `unsupported_media_type`
+ */
+export async function readJsonObject(
+  request: Request,
+  limitBytes: number,
+): Promise<Record<string, unknown> | undefined> {
+  const encoding = request.headers.get("content-encoding");
+  // Inflating is where a small body becomes a large one; no client of ours compresses.
+  if (encoding && encoding.toLowerCase() !== "identity") throw new AppError("unsupported_media_type");
+  const announced = request.headers.get("content-length");
+  if (announced !== null && !/^\d+$/.test(announced)) throw new AppError("invalid_request");
+  if (Number(announced ?? 0) > limitBytes) throw new AppError("body_too_large", { limit_bytes: limitBytes });
+
+  const bytes = await readBytes(request, limitBytes);
+  if (bytes.byteLength === 0) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw new AppError("invalid_json", {}, { cause: error });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new AppError("invalid_json");
+  if (isDeeperThan(value, maxDepth)) throw new AppError("invalid_json", { limit_depth: maxDepth });
+  return value as Record<string, unknown>;
+}
+
+async function readBytes(request: Request, limitBytes: number): Promise<Uint8Array> {
+  const reader = request.body?.getReader();
+  if (!reader) return new Uint8Array();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    size += value.byteLength;
+    if (size > limitBytes) {
+      await reader.cancel();
+      throw new AppError("body_too_large", { limit_bytes: limitBytes });
+    }
+    chunks.push(value);
+  }
+  const bytes = new Uint8Array(size);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return bytes;
+}
+
+/** Level by level, not by recursion: the input decides the depth. */
+function isDeeperThan(value: object, limit: number): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > limit) return true;
+    level = level.flatMap((item) =>
+      typeof item === "object" && item !== null
+        ? Object.values(item).filter((child) => typeof child === "object" && child !== null)
+        : [],
+    );
+  }
+  return false;
+}

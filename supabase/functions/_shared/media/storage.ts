@@ -1,0 +1,72 @@
+import { AppError } from "../errors/app-error.ts";
+
+/** Where outputs of tasks live; clients rely on this name in public URLs. */
+export const mediaBucket = "image_uploads";
+
+/** The storage service (Supabase's own, or the standalone host's, which speaks the same). */
+export interface Storage {
+  /** Writes an object, replacing what is there. @throws AppError `storage_unavailable` */
+  upload(path: string, bytes: Uint8Array, contentType: string): Promise<void>;
+  /** An absolute URL that takes PUTs without further credentials until it expires. */
+  signUpload(path: string): Promise<{ url: string; token: string }>;
+  /** Where anybody can read the object. */
+  publicUrl(path: string): string;
+}
+
+export interface StorageOptions {
+  /** Base URL as the outside sees it, e.g. `https://<ref>.supabase.co`. */
+  publicUrl: string;
+  serviceKey: string;
+  /** Reaches the storage service without the network, when it runs in this process. */
+  fetch?: typeof fetch;
+}
+
+export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }: StorageOptions): Storage {
+  const base = `${publicUrl}/storage/v1`;
+  const credentials: Record<string, string> = serviceKey.startsWith("sb_")
+    ? { apikey: serviceKey }
+    : { apikey: serviceKey, authorization: `Bearer ${serviceKey}` };
+
+  async function send(path: string, init: RequestInit): Promise<Response> {
+    let response: Response;
+    try {
+      response = await request(`${base}${path}`, { ...init, signal: AbortSignal.timeout(60_000) });
+    } catch (error) {
+      throw new AppError("storage_unavailable", { retry_after: 2 }, { cause: error });
+    }
+    if (response.ok) return response;
+    const body = await response.text();
+    throw new AppError(
+      response.status >= 500 ? "storage_unavailable" : "invalid_output",
+      response.status >= 500 ? { retry_after: 2 } : {},
+      { cause: new Error(`storage answered ${response.status}: ${body.slice(0, 500)}`) },
+    );
+  }
+
+  return {
+    async upload(path, bytes, contentType) {
+      const headers = { ...credentials, "content-type": contentType, "x-upsert": "true" };
+      await send(`/object/${mediaBucket}/${encodePath(path)}`, {
+        method: "POST",
+        headers,
+        body: bytes as BodyInit,
+      });
+    },
+    async signUpload(path) {
+      const headers = { ...credentials, "content-type": "application/json", "x-upsert": "true" };
+      const response = await send(`/object/upload/sign/${mediaBucket}/${encodePath(path)}`, {
+        method: "POST",
+        headers,
+        body: "{}",
+      });
+      const { url } = (await response.json()) as { url: string };
+      const absolute = `${base}${url}`;
+      return { url: absolute, token: new URL(absolute).searchParams.get("token") ?? "" };
+    },
+    publicUrl: (path) => `${base}/object/public/${mediaBucket}/${encodePath(path)}`,
+  };
+}
+
+function encodePath(path: string): string {
+  return path.split("/").map(encodeURIComponent).join("/");
+}

@@ -1,0 +1,60 @@
+import { createIdentifier } from "../auth/identify.ts";
+import { connect } from "../database/database.ts";
+import type { Environment } from "../http/bind.ts";
+import { createServiceLimit } from "../limits/service-limit.ts";
+import { createStorage } from "../media/storage.ts";
+import { consoleLog, type Log } from "../observability/log.ts";
+
+/** Settings under the names that Supabase gives them. */
+export interface Settings {
+  SUPABASE_URL: string;
+  SUPABASE_DB_URL: string;
+  SUPABASE_ANON_KEY?: string | undefined;
+  SUPABASE_SERVICE_ROLE_KEY?: string | undefined;
+  /** JSON objects `{name: key}`, as Supabase sets them, or comma-separated keys. */
+  SUPABASE_PUBLISHABLE_KEYS?: string | undefined;
+  SUPABASE_SECRET_KEYS?: string | undefined;
+  SUPABASE_JWT_SECRET?: string | undefined;
+  /** `on` holds every answer against its contract. */
+  DARKROOM_CHECK_ANSWERS?: string | undefined;
+}
+
+export interface EnvironmentOptions {
+  settings: Settings;
+  /** Reaches storage and JWKS in this process instead of over the network. */
+  fetch?: typeof fetch;
+  log?: Log;
+}
+
+export const serviceRequestsPerMinute = 60_000;
+
+export function createEnvironment({ settings, fetch, log = consoleLog }: EnvironmentOptions): Environment {
+  const url = settings.SUPABASE_URL.replace(/\/$/, "");
+  const serviceKeys = [settings.SUPABASE_SERVICE_ROLE_KEY, ...keyList(settings.SUPABASE_SECRET_KEYS)];
+  const publicKeys = [settings.SUPABASE_ANON_KEY, ...keyList(settings.SUPABASE_PUBLISHABLE_KEYS)];
+  const present = (keys: (string | undefined)[]) => keys.filter((key): key is string => Boolean(key));
+  const [storageKey] = present(serviceKeys);
+  if (!storageKey) throw new Error("set SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEYS");
+  return {
+    database: connect({ url: settings.SUPABASE_DB_URL }),
+    identifier: createIdentifier({
+      serviceKeys: present(serviceKeys),
+      publicKeys: present(publicKeys),
+      jwtSecret: settings.SUPABASE_JWT_SECRET,
+      jwksUrl: `${url}/auth/v1/.well-known/jwks.json`,
+      issuer: `${url}/auth/v1`,
+      ...(fetch ? { fetch } : {}),
+    }),
+    storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
+    serviceLimit: createServiceLimit(serviceRequestsPerMinute),
+    serviceRequestsPerMinute,
+    log,
+    checkAnswers: settings.DARKROOM_CHECK_ANSWERS === "on",
+  };
+}
+
+export function keyList(value: string | undefined): string[] {
+  if (!value) return [];
+  if (!value.trimStart().startsWith("{")) return value.split(",").map((key) => key.trim());
+  return Object.values(JSON.parse(value) as Record<string, string>);
+}

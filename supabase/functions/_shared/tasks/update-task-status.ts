@@ -1,0 +1,35 @@
+import type { Database } from "../database/database.ts";
+import { type Caller, forUser } from "../http/endpoint.ts";
+
+export type TaskStatus = "Queued" | "In Progress" | "Complete" | "Failed" | "Cancelled";
+
+export interface StatusUpdate {
+  taskId: string;
+  status: TaskStatus;
+  workerId: string | undefined;
+  attempt: number | undefined;
+  changes: {
+    output_location?: string | null | undefined;
+    error_details?: string | undefined;
+    progress?: number | undefined;
+    progress_message?: string | undefined;
+    reset_generation_started_at?: boolean | undefined;
+  };
+}
+
+/** Moves a task by the transition table, or notes its progress; keeps a running task with its worker. */
+export async function updateTaskStatus(
+  database: Pick<Database, "call">,
+  caller: Caller,
+  { taskId, status, workerId, attempt, changes }: StatusUpdate,
+): Promise<Record<string, unknown>> {
+  return await database.call("update_task_status", {
+    for_user: forUser(caller),
+    caller_kind: caller.kind,
+    for_task: taskId,
+    new_status: status,
+    for_worker: workerId,
+    for_attempt: attempt,
+    changes,
+  });
+}

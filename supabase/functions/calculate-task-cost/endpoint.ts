@@ -1,0 +1,61 @@
+import { z } from "zod";
+import { costOfTask, quoteTask } from "../_shared/credits/calculate-task-cost.ts";
+import { AppError } from "../_shared/errors/app-error.ts";
+import { endpoint, json } from "../_shared/http/endpoint.ts";
+import { params, taskStatus, text, uuid } from "../_shared/http/fields.ts";
+
+const body = z.object({
+  task_id: uuid.nullish(),
+  task_type: text(100).min(1).nullish(),
+  tool_id: text(100).min(1).nullish().describe("another name of task_type"),
+  params: params.nullish(),
+});
+
+const quote = z.object({
+  success: z.literal(true),
+  task_type: z.string(),
+  cost: z.number().describe("credits (US cents)"),
+  cost_microusd: z.int(),
+  upper_bound: z.number(),
+  upper_bound_microusd: z.int(),
+  exact: z.boolean(),
+  billing_type: z.enum(["per_unit", "per_second"]),
+  price_version: z.int(),
+  breakdown: z.array(z.record(z.string(), z.unknown())),
+});
+
+/** 200 the quote, or the task's cost · 404 unknown task · 422 unknown type */
+export const calculateTaskCostEndpoint = endpoint({
+  name: "calculate-task-cost",
+  summary: "Quotes a task that is to be, or tells what one costs or did cost. Charges nothing.",
+  callers: ["service", "user", "personal-access-token"],
+  scope: "tasks:read",
+  body,
+  requestsPerMinute: 600,
+  answers: {
+    200: {
+      description: "The price and how it comes about.",
+      schema: z.union([
+        quote.extend({
+          task_id: uuid,
+          status: taskStatus,
+          final: z.boolean(),
+          held_microusd: z.int(),
+          charged_with: uuid.nullable().describe("the orchestrator whose charge includes this one"),
+        }),
+        quote,
+      ]),
+    },
+  },
+  errors: ["insufficient_scope", "task_not_found", "unknown_task_type"],
+  async run({ body, caller, database }) {
+    if (body.task_id) return json(200, await costOfTask(database, caller, body.task_id));
+    const taskType = body.task_type ?? body.tool_id;
+    if (!taskType) {
+      throw new AppError("invalid_request", {
+        issues: [{ path: "task_type", message: "send task_type and params, or task_id" }],
+      });
+    }
+    return json(200, await quoteTask(database, taskType, body.params ?? {}));
+  },
+});

@@ -1,0 +1,54 @@
+import { z } from "zod";
+import { endpoint, json, noContent } from "../_shared/http/endpoint.ts";
+import { params, text, timestamp, uuid, workerId } from "../_shared/http/fields.ts";
+import { claimNextTask } from "../_shared/tasks/claim-next-task.ts";
+
+const body = z.object({
+  worker_id: workerId.nullish(),
+  run_type: z.enum(["gpu", "api"]).nullish(),
+  task_types: z.array(text(100)).min(1).max(100).nullish(),
+  models: z.array(text(200)).min(1).max(100).nullish(),
+  same_model_only: z.boolean().nullish(),
+  debug: z.boolean().nullish(),
+});
+
+/** 200 the task · 204 nothing to do · 401 unknown caller · 403 a user's session, or no scope */
+export const claimNextTaskEndpoint = endpoint({
+  name: "claim-next-task",
+  summary: "Gives a worker the next task: of anybody's to the service, of its owner's to an access token.",
+  callers: ["service", "personal-access-token"],
+  scope: "tasks:run",
+  body,
+  bodyOptional: true,
+  requestsPerMinute: 1200,
+  answers: {
+    200: {
+      description: "The task, now in progress with this worker; with `debug`, why there is none.",
+      schema: z.union([
+        z.object({
+          task_id: uuid,
+          params,
+          task_type: z.string(),
+          project_id: uuid,
+          attempt: z.int().describe("names this run in later calls"),
+          attempts: z.int().describe("earlier runs that failed"),
+          lease_expires_at: timestamp,
+        }),
+        z.object({ debug: z.record(z.string(), z.int()) }),
+      ]),
+    },
+    204: { description: "There is nothing to do." },
+  },
+  errors: ["insufficient_scope"],
+  async run({ body, caller, database }) {
+    const claimed = await claimNextTask(database, caller, {
+      workerId: body.worker_id ?? undefined,
+      runType: body.run_type ?? undefined,
+      taskTypes: body.task_types ?? undefined,
+      models: body.models ?? undefined,
+      sameModelOnly: body.same_model_only ?? false,
+      debug: body.debug ?? false,
+    });
+    return claimed ? json(200, claimed) : noContent();
+  },
+});

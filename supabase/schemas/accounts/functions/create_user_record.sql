@@ -1,0 +1,21 @@
+-- Makes everything a new person needs, once: the user row, an account, a place in the queue and the
+-- welcome bonus (not for anonymous visitors). Repeating it changes nothing.
+create or replace function public.create_user_record(
+  for_user uuid, user_email text, user_metadata jsonb, is_anonymous boolean
+) returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.users (id, email, name)
+  values (
+    for_user, user_email,
+    left(coalesce(user_metadata ->> 'full_name', user_metadata ->> 'name', user_email, 'User'), 200)
+  )
+  on conflict (id) do nothing;
+  perform public.open_credit_account(for_user);
+  perform public.register_tenant(for_user);
+  if not is_anonymous then
+    perform public.grant_welcome_bonus(for_user);
+  end if;
+end
+$$;
+revoke all on function public.create_user_record from public, anon, authenticated;

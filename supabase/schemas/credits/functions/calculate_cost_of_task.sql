@@ -1,0 +1,40 @@
+-- The quote of a task that waits or runs, the final charge of one that ended. Settles nothing.
+create or replace function public.calculate_cost_of_task(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  task public.tasks;
+  price public.task_type_prices;
+  hold public.credit_holds;
+  is_final boolean;
+  final_microusd bigint;
+begin
+  select * into task from public.tasks
+   where id = for_task and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  select * into price from public.task_type_prices where id = task.price_id;
+  select * into hold from public.credit_holds where task_id = task.id;
+  is_final := task.status in ('Complete', 'Failed', 'Cancelled');
+  -- A child is not charged by itself: its cost is part of its orchestrator's.
+  final_microusd := case
+    when is_final and task.orchestrator_task_id is not null then coalesce(task.cost_microusd, 0)
+    when is_final then coalesce(hold.charged_microusd, 0)
+    else task.upper_bound_microusd end;
+  return jsonb_build_object(
+    'success', true, 'task_id', task.id, 'task_type', task.task_type, 'status', task.status,
+    'final', is_final, 'exact', is_final or (price.billing_type = 'per_unit' and not task.is_orchestrator),
+    'cost', final_microusd / 10000.0, 'cost_microusd', final_microusd,
+    'upper_bound', task.upper_bound_microusd / 10000.0, 'upper_bound_microusd', task.upper_bound_microusd,
+    'held_microusd', case when hold.state = 'held' then hold.amount_microusd else 0 end,
+    'billing_type', price.billing_type, 'price_version', price.version,
+    'charged_with', task.orchestrator_task_id,
+    'breakdown', jsonb_build_array(jsonb_build_object(
+      'item', task.task_type, 'each_microusd', price.price_microusd,
+      'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
+      'multiplier', public.price_multiplier(price, task.params), 'total_microusd', final_microusd)));
+end
+$$;
+revoke all on function public.calculate_cost_of_task from public, anon, authenticated;
+grant execute on function public.calculate_cost_of_task to service_role;

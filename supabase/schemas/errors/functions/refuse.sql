@@ -1,0 +1,10 @@
+-- Ends the transaction with one of our refusals: SQLSTATE `TQ` + HTTP status, the code as message,
+-- the details as JSON. `_shared/database` turns it into the answer.
+create or replace function public.refuse(code text, status integer, details jsonb default '{}')
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  raise exception using errcode = 'TQ' || status, message = code, detail = details::text;
+end
+$$;
+revoke all on function public.refuse from public, anon, authenticated;

@@ -1,0 +1,53 @@
+-- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?}.
+-- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
+-- answer again.
+create or replace function public.create_task(
+  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  hash constant bytea := sha256(convert_to(requests::text, 'UTF8'));
+  project public.projects;
+  known public.task_requests;
+  created jsonb := '[]';
+  first_answer jsonb;
+  request jsonb;
+begin
+  if create_task.idempotency_key is not null then
+    -- The key is the payer's: the owner of the first project, whoever sends the request for them.
+    project := public.project_of_request(for_user, requests -> 0);
+    insert into public.task_requests (user_id, idempotency_key, request_hash)
+    values (project.user_id, create_task.idempotency_key, hash) on conflict do nothing;
+    if not found then
+      select * into known from public.task_requests as request_row
+       where request_row.user_id = project.user_id
+         and request_row.idempotency_key = create_task.idempotency_key;
+      if known.request_hash <> hash then
+        perform public.refuse('idempotency_key_reused', 422);
+      end if;
+      return known.answer || '{"deduplicated": true}';
+    end if;
+  end if;
+
+  for request in select value from jsonb_array_elements(requests) loop
+    created := created || public.create_one_task(for_user, request);
+  end loop;
+
+  first_answer := case
+    when is_batch then jsonb_build_object(
+      'status', 'Task queued', 'tasks', created,
+      'task_ids', (select jsonb_agg(task -> 'task_id') from jsonb_array_elements(created) as task),
+      'deduplicated', not exists (select from jsonb_array_elements(created) as task
+                                   where not (task -> 'deduplicated')::boolean))
+    else created -> 0 end;
+  if create_task.idempotency_key is not null then
+    update public.task_requests as request_row set answer = first_answer
+     where request_row.user_id = project.user_id
+       and request_row.idempotency_key = create_task.idempotency_key;
+  end if;
+  return first_answer;
+end
+$$;
+revoke all on function public.create_task from public, anon, authenticated;
+grant execute on function public.create_task to service_role;

@@ -1,0 +1,10 @@
+-- A call about a running task by its worker keeps the task with it.
+create or replace function public.extend_lease(task public.tasks)
+returns void
+language sql set search_path = '' as $$
+  update public.tasks
+     set lease_expires_at = now() + public.lease_duration(task.task_type, coalesce(
+           (select heartbeats from public.workers where id = task.worker_id), false))
+   where id = task.id and status = 'In Progress'
+$$;
+revoke all on function public.extend_lease from public, anon, authenticated;

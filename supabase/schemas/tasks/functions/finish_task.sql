@@ -1,0 +1,28 @@
+-- Complete: the row, the slot, the charge, the dependants. The caller holds the running task's lock.
+create or replace function public.finish_task(
+  task public.tasks, new_output text, new_thumbnail text, new_generation uuid, new_variant uuid
+) returns public.tasks
+language plpgsql set search_path = '' as $$
+declare
+  finished public.tasks;
+  cost constant bigint := public.cost_of_run(task, new_output is not null);
+begin
+  update public.tasks
+     set status = 'Complete', output_location = new_output, thumbnail_url = new_thumbnail,
+         generation_processed_at = clock_timestamp(), updated_at = now(),
+         progress = 1, progress_message = null, slot = null, lease_expires_at = null,
+         generation_created = new_generation is not null, cost_microusd = cost,
+         result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
+   where id = task.id
+  returning * into finished;
+  if task.slot is not null then
+    perform public.free_slot(task.user_id, task.slot);
+  end if;
+  if task.orchestrator_task_id is null then
+    perform public.close_hold(task.id, cost, public.charge_metadata(finished));
+  end if;
+  perform public.release_dependants(task.id);
+  return finished;
+end
+$$;
+revoke all on function public.finish_task from public, anon, authenticated;

@@ -1,0 +1,19 @@
+-- A deleted task gives back its slot and its hold, and lets its dependants know.
+create or replace function public.leave_queue()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if old.slot is not null then
+    perform public.lock_tenant(old.user_id);
+    update public.task_slots set task_id = null where user_id = old.user_id and slot = old.slot;
+    perform public.open_lanes(old.user_id);
+  end if;
+  perform public.close_hold(old.id, 0);
+  if old.status not in ('Complete', 'Failed', 'Cancelled') then
+    perform public.end_task(waiting.task_id, 'Failed', 'dependency_failed')
+       from public.task_dependencies as waiting where waiting.dependency_id = old.id;
+  end if;
+  return old;
+end
+$$;
+revoke all on function public.leave_queue from public, anon, authenticated;

@@ -1,0 +1,20 @@
+-- Where the output of a running task goes: a folder of its owner and of it alone. The attempt is part of
+-- each name, so a late worker's file never replaces the file of the one after it.
+-- For a task that this caller has completed already: the stored answer, so a repeat uploads nothing.
+create or replace function public.prepare_output(
+  for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  task constant public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
+begin
+  if task.status = 'Complete' then
+    return jsonb_build_object('completed', public.stored_completion(task));
+  end if;
+  perform public.extend_lease(task);
+  return jsonb_build_object(
+    'folder', format('%s/tasks/%s', task.user_id, task.id), 'name_prefix', task.attempt || '-');
+end
+$$;
+revoke all on function public.prepare_output from public, anon, authenticated;
+grant execute on function public.prepare_output to service_role;

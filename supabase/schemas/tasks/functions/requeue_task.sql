@@ -1,0 +1,26 @@
+-- Puts a running task back into the queue after a failed run; fails it when that was its last.
+-- The hold stays: the task is still to be run and paid. Answers the new status.
+create or replace function public.requeue_task(task public.tasks, error text)
+returns public.task_status
+language plpgsql set search_path = '' as $$
+begin
+  update public.tasks set attempts = attempts + 1 where id = task.id;
+  if task.attempts + 1 >= task.max_attempts then
+    perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
+    return 'Failed';
+  end if;
+  update public.tasks
+     set status = 'Queued', worker_id = null, claimed_by_owner = null, slot = null, lease_expires_at = null,
+         generation_started_at = null, progress = null, progress_message = null,
+         error_message = error, updated_at = now()
+   where id = task.id;
+  perform public.lock_tenant(task.user_id);
+  if task.slot is not null then
+    update public.task_slots set task_id = null where user_id = task.user_id and slot = task.slot;
+  end if;
+  perform public.ready_lane(task.lane_id, task.created_at);
+  perform public.open_lanes(task.user_id);
+  return 'Queued';
+end
+$$;
+revoke all on function public.requeue_task from public, anon, authenticated;

@@ -1,0 +1,39 @@
+-- Queues a failed task again, with a new hold and all its attempts. Refused when the orchestration it
+-- belongs to is over, or when it was charged: a task is charged once.
+create or replace function public.retry_task(task public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  unmet integer;
+begin
+  if exists (select from public.credits_ledger where task_id = task.id and type = 'spend')
+     or exists (select from public.tasks where id = task.orchestrator_task_id
+                 and status in ('Complete', 'Failed', 'Cancelled')) then
+    perform public.refuse('invalid_transition', 409, public.status_details(task));
+  end if;
+  perform from public.tasks
+    where id in (select dependency_id from public.task_dependencies where task_id = task.id) order by id for share;
+  if exists (select from public.task_dependencies as needed
+               join public.tasks as dependency on dependency.id = needed.dependency_id
+              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled')) then
+    perform public.refuse('invalid_dependency', 422);
+  end if;
+  select count(*) into unmet
+    from public.task_dependencies as needed
+    join public.tasks as dependency on dependency.id = needed.dependency_id
+   where needed.task_id = task.id and dependency.status <> 'Complete';
+  update public.tasks
+     set status = 'Queued', attempts = 0, worker_id = null, claimed_by_owner = null, generation_started_at = null,
+         generation_processed_at = null, progress = null, progress_message = null, error_message = null,
+         output_location = null, cost_microusd = null, unmet_dependencies = unmet, updated_at = now()
+   where id = task.id;
+  perform public.lock_tenant(task.user_id);
+  if task.in_cloud and task.orchestrator_task_id is null then
+    perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
+  end if;
+  if unmet = 0 then
+    perform public.ready_lane(task.lane_id, now());
+  end if;
+end
+$$;
+revoke all on function public.retry_task from public, anon, authenticated;

@@ -1,0 +1,65 @@
+-- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
+-- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
+-- cancel and retry. `changes` holds the optional fields of the request as they came.
+create or replace function public.update_task_status(
+  for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
+  for_worker text default null, for_attempt integer default null, changes jsonb default '{}'
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks;
+begin
+  select * into task from public.tasks
+   where id = for_task and (for_user is null or user_id = for_user) for no key update;
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+
+  -- A worker's word counts only for the run it has.
+  if (for_attempt is not null and for_attempt <> task.attempt)
+     or (for_worker is not null and for_worker is distinct from task.worker_id) then
+    perform public.refuse('stale_attempt', 409, public.status_details(task));
+  end if;
+
+  if caller_kind = 'user' and not (new_status = 'Cancelled' or (task.status = 'Failed' and new_status = 'Queued')) then
+    perform public.refuse('forbidden', 403, jsonb_build_object('allowed', array['Cancelled', 'Queued']));
+  end if;
+  -- The run of a cloud worker is not its owner's to report on, nor the other way round; to end it is.
+  if caller_kind <> 'user' and task.status in ('In Progress', 'Complete') and new_status <> 'Cancelled'
+     and task.claimed_by_owner is distinct from (caller_kind = 'personal-access-token') then
+    perform public.refuse('stale_attempt', 409, public.status_details(task));
+  end if;
+
+  if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
+    update public.tasks set output_location = changes ->> 'output_location', updated_at = now() where id = task.id;
+  elsif task.status = 'In Progress' and new_status = 'In Progress' then
+    perform public.report_progress(task, for_attempt is not null, changes);
+  elsif task.status = 'In Progress' and new_status = 'Complete' then
+    perform public.finish_task(task, coalesce(changes ->> 'output_location', task.output_location),
+                               task.thumbnail_url, null, null);
+  elsif task.status = 'In Progress' and new_status = 'Queued' then
+    perform public.requeue_task(task, changes ->> 'error_details');
+  elsif task.status = 'Failed' and new_status = 'Queued' then
+    perform public.retry_task(task);
+  elsif task.status in ('Queued', 'In Progress') and new_status in ('Failed', 'Cancelled') then
+    if changes ? 'output_location' then
+      update public.tasks set output_location = changes ->> 'output_location' where id = task.id;
+    end if;
+    perform public.end_task(task.id, new_status, coalesce(changes ->> 'error_details', changes ->> 'output_location'));
+  elsif task.status = 'Cancelled' and caller_kind <> 'user' then
+    perform public.refuse('task_cancelled', 409,
+      public.status_details(task) || jsonb_build_object('requested_status', new_status));
+  else
+    perform public.refuse('invalid_transition', 409,
+      public.status_details(task) || jsonb_build_object('requested_status', new_status));
+  end if;
+  return (select jsonb_build_object(
+            'success', true, 'task_id', changed.id, 'status', changed.status,
+            'previous_status', task.status, 'attempt', changed.attempt, 'attempts', changed.attempts,
+            'lease_expires_at', changed.lease_expires_at,
+            'message', format('Task status updated to ''%s''', changed.status))
+            from public.tasks as changed where changed.id = task.id);
+end
+$$;
+revoke all on function public.update_task_status from public, anon, authenticated;
+grant execute on function public.update_task_status to service_role;

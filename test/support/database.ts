@@ -1,0 +1,132 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import postgres, { type Sql } from "postgres";
+
+/** Set by `scripts/test.ts`, which starts the server and makes the template that is cloned here. */
+export const clusterUrlVariable = "DARKROOM_TEST_CLUSTER_URL";
+export const templateName = "darkroom_template";
+
+export interface TestDatabase {
+  url: string;
+  name: string;
+}
+
+/** One real connection, for what two callers do at once. */
+export interface Session {
+  query<Row extends object = Record<string, unknown>>(
+    text: string,
+    params?: unknown[],
+  ): Promise<{ rows: Row[] }>;
+  close(): Promise<void>;
+}
+
+export type Role = "anon" | "authenticated" | "service_role";
+
+export interface DatabaseUnderTest extends TestDatabase {
+  /** Pool as the owner, whom no policy holds back. */
+  sql: Sql;
+  session(): Promise<Session>;
+  /** A connection as a role with the claims of a token: `sessionAs("authenticated", { sub: userId })`. */
+  sessionAs(role: Role, claims?: Record<string, unknown>): Promise<Session>;
+}
+
+/** Runs a test on a fresh clone of the migrated and seeded database, with everything closed at the end. */
+export async function withDatabase<Result>(
+  test: (database: DatabaseUnderTest) => Promise<Result>,
+): Promise<Result> {
+  const database = await createTestDatabase();
+  const sql = postgres(database.url, { max: 10, onnotice: () => undefined });
+  const sessions: Session[] = [];
+
+  async function session(): Promise<Session> {
+    const opened = openSession(database.url);
+    sessions.push(opened);
+    await opened.query("select 1");
+    return opened;
+  }
+
+  try {
+    return await test({
+      ...database,
+      sql,
+      session,
+      async sessionAs(role, claims = {}) {
+        const opened = await session();
+        await opened.query(
+          "select set_config('request.jwt.claims', $1, false), set_config('role', $2, false)",
+          [JSON.stringify({ role, ...claims }), role],
+        );
+        return opened;
+      },
+    });
+  } finally {
+    await Promise.all([...sessions.map((opened) => opened.close()), sql.end({ timeout: 0 })]);
+    await dropTestDatabase(database);
+  }
+}
+
+function openSession(url: string): Session {
+  const connection = postgres(url, { max: 1, onnotice: () => undefined });
+  return {
+    async query<Row extends object>(text: string, params: unknown[] = []) {
+      const rows = await connection.unsafe<Row[]>(text, params as postgres.ParameterOrJSON<never>[]);
+      return { rows: [...rows] as Row[] };
+    },
+    // Without waiting: a test that failed half-way may have left a statement that waits for a lock.
+    close: () => connection.end({ timeout: 0 }),
+  };
+}
+
+/** For suites that start a host on a database of their own; ends with `dropTestDatabase`. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const url = new URL(clusterUrl());
+  const name = `test_${randomBytes(8).toString("hex")}`;
+  await maintain(async (sql) => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await sql.unsafe(`create database ${name} template ${templateName}`);
+        return;
+      } catch (error) {
+        // 55006: another test is cloning the template at this moment.
+        if (!(error instanceof postgres.PostgresError && error.code === "55006") || attempt === 100)
+          throw error;
+        await pause(20 + Math.random() * 50);
+      }
+    }
+  });
+  url.pathname = `/${name}`;
+  return { url: url.href, name };
+}
+
+export async function dropTestDatabase({ name }: Pick<TestDatabase, "name">): Promise<void> {
+  await maintain(async (sql) => {
+    // `force` ends sessions, but not readers of the log, whose slots keep the database.
+    await sql`select pg_terminate_backend(active_pid) from pg_replication_slots where database = ${name} and active`;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await sql.unsafe(`drop database if exists ${name} with (force)`);
+        return;
+      } catch (error) {
+        if (!(error instanceof postgres.PostgresError && error.code === "55006") || attempt === 20)
+          throw error;
+        await pause(50);
+      }
+    }
+  });
+}
+
+async function maintain(work: (sql: Sql) => Promise<void>): Promise<void> {
+  const sql = postgres(clusterUrl(), { max: 1, onnotice: () => undefined });
+  try {
+    await work(sql);
+  } finally {
+    await sql.end({ timeout: 5 });
+  }
+}
+
+function clusterUrl(): string {
+  const url = process.env[clusterUrlVariable];
+  if (!url)
+    throw new Error(`${clusterUrlVariable} is not set: run the tests by "npm test [part of a file name]".`);
+  return url;
+}
