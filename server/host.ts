@@ -29,8 +29,6 @@ export interface HostOptions {
   databaseUrl?: string | undefined;
   apiUrl?: string | undefined;
   keys?: GivenKeys;
-  /** Holds every answer of the functions against its contract; for development and tests. */
-  checkAnswers?: boolean;
   /** Whether this host also works on tasks. */
   localWorker?: boolean;
   /** Holds every answer of the functions against its contract. */
@@ -83,7 +81,6 @@ export async function startHost(options: HostOptions): Promise<Host> {
       sql,
       databaseUrl,
       storageDirectory: path.join(options.dataDirectory, "storage"),
-      checkAnswers: options.checkAnswers ?? false,
       checkAnswers: options.checkAnswers ?? false,
       log,
     };

@@ -8,7 +8,8 @@ const log = pino({ level: "silent" });
 
 test("migrate() can be repeated, platform and seed included, and changes nothing then", () =>
   withDatabase(async ({ sql }) => {
-    const before = await sql`select version, name from supabase_migrations.schema_migrations order by version`;
+    const before =
+      await sql`select version, name from supabase_migrations.schema_migrations order by version`;
     await sql`comment on schema supabase_migrations is 'forgotten'`;
     await migrate(sql, { log });
     const after = await sql`select version, name from supabase_migrations.schema_migrations order by version`;

@@ -58,15 +58,9 @@ export function authErrorOf(error: unknown): AuthError {
   if (unreachable.test(code)) {
     return new AuthError(503, "request_timeout", "The database does not answer; try again.", {}, cause);
   }
-  // Text that PostgreSQL cannot hold.
-  if (/^22/.test(code)) {
-    return new AuthError(
-      400,
-      "validation_failed",
-      "The request has characters that cannot be stored",
-      {},
-      cause,
-    );
+  // Text that PostgreSQL cannot hold, or that the records made with a user do not take.
+  if (code.startsWith("22") || code === "23514") {
+    return new AuthError(400, "validation_failed", "The request has text that cannot be stored", {}, cause);
   }
   return unexpected(error);
 }

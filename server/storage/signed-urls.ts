@@ -19,10 +19,6 @@ export interface UrlSigner {
 
 export function createUrlSigner(jwtSecret: string): UrlSigner {
   const secret = new TextEncoder().encode(jwtSecret);
-  // User tokens may be signed by the same secret. The audience tells them apart: theirs is "authenticated",
-  // and neither is ever taken for the other.
-  const audience = (purpose: Permission["purpose"]) => `storage:${purpose}`;
-
   return {
     sign({ purpose, bucket, name, ...rest }, expiresInSeconds) {
       const now = Math.floor(Date.now() / 1000);
@@ -57,13 +53,21 @@ export function createUrlSigner(jwtSecret: string): UrlSigner {
   };
 }
 
+/**
+ * User tokens may be signed by the same secret. The audience tells them apart: theirs is "authenticated", and
+ * neither is ever taken for the other.
+ */
+function audience(purpose: Permission["purpose"]): string {
+  return `storage:${purpose}`;
+}
+
 async function verified(
   token: string,
   secret: Uint8Array,
-  audience: string,
+  expected: string,
 ): Promise<Record<string, unknown>> {
   try {
-    const rules = { algorithms: ["HS256"], audience, requiredClaims: ["exp", "url"] };
+    const rules = { algorithms: ["HS256"], audience: expected, requiredClaims: ["exp", "url"] };
     return (await jwtVerify(token, secret, rules)).payload;
   } catch (error) {
     if (error instanceof errors.JWTExpired)

@@ -24,6 +24,7 @@ export interface UploadTarget {
 const defaultSizeLimit = 50 * 1024 * 1024;
 /** What a form may add around its file. */
 const formOverhead = 1024 * 1024;
+const mostPassedOver = 64 * 1024 * 1024;
 const longestMetadata = 16 * 1024;
 
 /**
@@ -117,17 +118,35 @@ async function formUpload(request: Request, contentType: string): Promise<SentCo
 async function* bytesOf(request: Request): AsyncGenerator<Uint8Array> {
   if (!request.body) return;
   const reader = request.body.getReader();
+  let ended = false;
   try {
     for (;;) {
       const { value, done } = await reader.read().catch((error: unknown) => {
+        ended = true;
         throw new StorageError("Aborted", undefined, { cause: error });
       });
+      ended = done;
       if (done) return;
       yield value;
     }
   } finally {
-    // What is not read on purpose is left to the HTTP server, which lets the sender finish, within bounds.
-    reader.releaseLock();
+    if (!ended) void passOver(reader);
+  }
+}
+
+/**
+ * Lets a sender who is refused half-way finish, within bounds: many clients read no answer before they have
+ * sent everything, and a connection with unread bytes cannot be used again.
+ */
+async function passOver(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  try {
+    for (let passed = 0; passed < mostPassedOver;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      passed += value.byteLength;
+    }
+  } catch {
+    // The sender went away, which is what we were waiting for.
   }
 }
 
