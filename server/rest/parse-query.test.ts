@@ -12,7 +12,7 @@ function refusedAs(code: string, parse: () => unknown): void {
 test("parseSelect() reads columns, aliases, casts and places in JSON", () => {
   assert.deepEqual(parseSelect("*"), [{ kind: "all" }]);
   assert.deepEqual(parseSelect(""), []);
-  assert.deepEqual(parseSelect('id, name:full_name ,"odd, ""'.slice(0, 18)), [
+  assert.deepEqual(parseSelect("id, name:full_name "), [
     { kind: "field", field: field("id"), alias: undefined, cast: undefined },
     { kind: "field", field: field("full_name"), alias: "name", cast: undefined },
   ]);

@@ -188,7 +188,7 @@ function refuseAggregate(): never {
   throw new RestError(400, "PGRST123", "Use of aggregate functions is not allowed");
 }
 
-/** The one name that does not come from the schema: where it ends up in SQL, only these characters may. */
+/** No name of the schema, though an identifier in SQL: quoted there, and plain enough not to need it. */
 function aliasOf(name: string, scanner: Scanner): string {
   if (!/^[\p{L}\p{N}_$ -]+$/u.test(name) || new TextEncoder().encode(name).length > 63) {
     throw scanner.unexpected("an alias of at most 63 letters, digits, spaces, _, $ or -");

@@ -9,7 +9,7 @@ type Connection = Sql | Session;
 /** One query on a pool or on a session. */
 async function run<Row>(connection: Connection, text: string, params: unknown[] = []): Promise<Row[]> {
   if (typeof connection === "function") {
-    return (await connection.unsafe(text, params as never[])) as unknown as Row[];
+    return [...(await connection.unsafe(text, params as never[]))] as unknown as Row[];
   }
   return (await connection.query(text, params)).rows as Row[];
 }

@@ -70,9 +70,15 @@ export function createIdentifier(keys: VerificationKeys): Identifier {
 
   async function verifySignature(token: string): Promise<JWTPayload> {
     const rules = { issuer: keys.issuer, audience: "authenticated", requiredClaims: ["exp", "sub"] };
+    let algorithm: string | undefined;
+    try {
+      algorithm = decodeProtectedHeader(token).alg;
+    } catch (error) {
+      throw new AppError("unauthenticated", {}, { cause: error });
+    }
     try {
       // The algorithm is ours to choose per key kind: a public key must never be tried as an HMAC secret.
-      if (decodeProtectedHeader(token).alg === "HS256") {
+      if (algorithm === "HS256") {
         if (!secret) throw new AppError("unauthenticated");
         return (await jwtVerify(token, secret, { ...rules, algorithms: ["HS256"] })).payload;
       }
