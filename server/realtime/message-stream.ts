@@ -19,8 +19,8 @@ export interface MessageStreamOptions {
 }
 
 const publication = "supabase_realtime_messages";
-const firstConnectionMilliseconds = 5_000;
-const reachMilliseconds = 10_000;
+const firstConnectionMilliseconds = 3_000;
+const reachMilliseconds = 2_000;
 const longestRetryMilliseconds = 15_000;
 const cleaningMilliseconds = 10 * 60_000;
 const keptHours = 24;
@@ -204,7 +204,12 @@ export class MessageStream {
     if (!this.#mark) return true;
     const reading = await this.#table.readSince(this.#mark, this.#seen.keys());
     const position = await this.#table.position();
-    if (!(await following.log.reaches(position, reachMilliseconds))) return following.held === undefined;
+    if (!(await following.log.reaches(position, reachMilliseconds))) {
+      // The log is busy with something large. What it will bring it brings in order; what is before it cannot wait.
+      if (following.held === undefined) return true;
+      for (const message of reading.messages) this.#deliver(message, reading.readAt);
+      return false;
+    }
     const brought = new Set(following.held?.map(({ id }) => id));
     for (const message of reading.messages) {
       if (!brought.has(message.id)) this.#deliver(message, reading.readAt);

@@ -43,8 +43,9 @@ export async function openWriteAheadLog(options: WriteAheadLogOptions): Promise<
   // Temporary: it ends with the connection, so that a host which died keeps no log from being removed.
   const slot = `darkroom_realtime_${randomBytes(8).toString("hex")}`;
   try {
+    // These commands are not SQL, and their words are known in capitals alone.
     const creation = sql.unsafe<{ consistent_point: string }[]>(
-      `create_replication_slot ${slot} temporary logical pgoutput noexport_snapshot`,
+      `CREATE_REPLICATION_SLOT ${slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT`,
     );
     const cancel = () => creation.cancel();
     signal.addEventListener("abort", cancel);
@@ -52,7 +53,7 @@ export async function openWriteAheadLog(options: WriteAheadLogOptions): Promise<
     signal.throwIfAborted();
     const stream = await sql
       .unsafe(
-        `start_replication slot ${slot} logical ${created?.consistent_point ?? "0/0"} ` +
+        `START_REPLICATION SLOT ${slot} LOGICAL ${created?.consistent_point ?? "0/0"} ` +
           `(proto_version '1', publication_names '${publication}')`,
       )
       .writable();
@@ -119,7 +120,7 @@ class Reader implements WriteAheadLog {
     }
     // Gone when this returns, rather than when the server's process notices: a database with a slot cannot be dropped.
     await Promise.race([
-      this.#sql.unsafe(`drop_replication_slot ${this.#slot} wait`).catch(() => undefined),
+      this.#sql.unsafe(`DROP_REPLICATION_SLOT ${this.#slot} WAIT`).catch(() => undefined),
       pause(1000, undefined, { ref: false }),
     ]);
     await this.#sql.end({ timeout: 1 });

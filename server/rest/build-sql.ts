@@ -197,9 +197,15 @@ function callArguments(
   const names = given.kind === "json" ? given.names : [...given.values.keys()];
   const used = routine.arguments.filter(({ name }) => names.includes(name));
   if (given.kind === "text") {
-    const list = used.map((argument) =>
-      named(argument, parameters.typed(given.values.get(argument.name) ?? "", argument.type)),
-    );
+    const list = used.map((argument) => {
+      const value = given.values.get(argument.name) ?? "";
+      // What a URL says is text, also where JSON is wanted.
+      const isJson = argument.type === "json" || argument.type === "jsonb";
+      const typed = isJson
+        ? `to_json(${parameters.text(value)})::${argument.type}`
+        : parameters.typed(value, argument.type);
+      return named(argument, typed);
+    });
     return { list: list.join(", "), from: "" };
   }
   if (used.length === 0) return { list: "", from: "" };
@@ -241,11 +247,8 @@ function written(
     return { text, values: parameters.values };
   }
   if (query.order.length === 0) {
-    const returning = selectList(catalog, query.select, relation, parameters);
-    // `returning` cannot be empty, though a selection can.
-    const [list, page] =
-      returning === "" ? ["1", "select from written"] : [returning, "select * from written"];
-    const text = `with written as (${write} returning ${list}) ${answer(page, "count(*)", shape)}`;
+    const list = selectList(catalog, query.select, relation, parameters);
+    const text = `with written as (${write} returning ${list}) ${answer("select * from written", "count(*)", shape)}`;
     return { text, values: parameters.values };
   }
   const items = query.select.flatMap((item) => (item.kind === "all" ? everyColumn(relation) : [item]));

@@ -11,7 +11,7 @@ function refusedAs(code: string, parse: () => unknown): void {
 
 test("parseSelect() reads columns, aliases, casts and places in JSON", () => {
   assert.deepEqual(parseSelect("*"), [{ kind: "all" }]);
-  assert.deepEqual(parseSelect(""), []);
+  assert.deepEqual(parseSelect(""), [{ kind: "all" }]);
   assert.deepEqual(parseSelect("id, name:full_name "), [
     { kind: "field", field: field("id"), alias: undefined, cast: undefined },
     { kind: "field", field: field("full_name"), alias: "name", cast: undefined },
@@ -178,7 +178,8 @@ test("parseQuery() tells parameters apart, and refuses zero bytes anywhere", () 
   assert.deepEqual([query.limit, query.offset], [3, 4]);
   assert.deepEqual([query.columns, query.onConflict], [["x", "y"], ["x"]]);
   assert.equal(parseQuery(new URLSearchParams("a=eq.1&b=eq.2"), (name) => name === "a").where.length, 1);
-  for (const text of ["a=eq.%00", "%00=eq.1", "select=%00:id", "limit=-1", "limit=x", "offset=1e3"]) {
+  for (const text of ["a=eq.%00", "%00=eq.1", "select=%00:id", "limit=x", "offset=1e3"]) {
     refusedAs("PGRST100", () => parseQuery(new URLSearchParams(text)));
   }
+  refusedAs("PGRST103", () => parseQuery(new URLSearchParams("limit=-1")));
 });

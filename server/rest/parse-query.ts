@@ -147,7 +147,7 @@ export function parseSelect(text: string): SelectItem[] {
   const scanner = new Scanner("select parameter", text);
   const items: SelectItem[] = [];
   scanner.skipSpaces();
-  if (scanner.atEnd) return items;
+  if (scanner.atEnd) return [{ kind: "all" }];
   do {
     scanner.skipSpaces();
     items.push(parseSelectItem(scanner, text));
@@ -224,6 +224,11 @@ export function parseOrder(text: string): OrderTerm[] {
 }
 
 function parseCount(name: string, text: string): number {
+  if (/^-\d+$/.test(text)) {
+    throw new RestError(416, "PGRST103", "Requested range not satisfiable", {
+      details: `The ${name} should be greater than or equal to zero.`,
+    });
+  }
   if (!/^\d{1,15}$/.test(text)) throw unparsable(name, text, "expecting a whole number from 0");
   return Number(text);
 }
@@ -241,6 +246,11 @@ function parseNames(parameter: string, text: string): string[] {
   } while (scanner.take(","));
   scanner.expectEnd();
   return names;
+}
+
+/** In the URL of a function, where filters and arguments stand side by side. */
+export function looksLikeFilter(value: string): boolean {
+  return /^(not\.)?[a-z]+(\([^)]*\))?\./.test(value);
 }
 
 /** `age=not.gte.18` */

@@ -20,7 +20,7 @@ import {
   type Statement,
 } from "./build-sql.ts";
 import { type Catalog, createCatalogCache, type Relation, type Routine } from "./catalog.ts";
-import { parseQuery, type Query, reservedParameters } from "./parse-query.ts";
+import { looksLikeFilter, parseQuery, type Query, reservedParameters } from "./parse-query.ts";
 import {
   contentRange,
   type MediaType,
@@ -30,13 +30,13 @@ import {
   type Preferences,
   requirePublicSchema,
 } from "./preferences.ts";
+import { createPreparedShapes } from "./prepared-shapes.ts";
 import { type JsonBody, readJson } from "./read-body.ts";
 import { RestError, restErrorOf, speaksOfStaleSchema, UnknownNameError, unknownTable } from "./rest-error.ts";
 
 const maxRows = 1_000;
 const bodyLimitBytes = 5 * 1024 * 1024;
 const statementTimeoutMilliseconds = 10_000;
-/** Each prepared shape stays in every connection's memory, and clients choose the shapes. */
 const maxPreparedShapes = 500;
 
 /** The caller as the database knows it. */
@@ -92,10 +92,9 @@ export function createRest(context: HostContext): { app: Hono } {
     }
     if (refused.status === 401) c.header("www-authenticate", "Bearer");
     if (refused.status === 503 || refused.status === 429) c.header("retry-after", "1");
-    return c.json(
-      { code: refused.code, message: refused.message, details: refused.details, hint: refused.hint },
-      refused.status as ContentfulStatusCode,
-    );
+    c.header("content-type", "application/json; charset=utf-8");
+    const { code, message, details, hint } = refused;
+    return c.body(JSON.stringify({ code, message, details, hint }), refused.status as ContentfulStatusCode);
   });
 
   app.options("*", (c) => {
@@ -270,14 +269,7 @@ type Execute = (
 
 /** Runs a statement as the caller: role and claims live and die with the transaction. */
 function createExecutor(sql: Sql): Execute {
-  const prepared = new Set<string>();
-
-  function isPrepared(text: string): boolean {
-    if (prepared.has(text)) return true;
-    if (prepared.size >= maxPreparedShapes || text.length > 4_000) return false;
-    prepared.add(text);
-    return true;
-  }
+  const isPrepared = createPreparedShapes(maxPreparedShapes);
 
   return async (statement, request, access, routine) => {
     const { caller, method, path } = request;
@@ -367,14 +359,15 @@ function relationOf(catalog: Catalog, name: string): Relation {
   return relation;
 }
 
-/** The overload that takes these arguments: all of a body's, but of a URL's only those it knows; the rest filter. */
+/** The overload that takes these arguments, all of them; but in a URL what reads as a filter may be one. */
 function chooseRoutine(catalog: Catalog, name: string, given: Given): Routine {
   const names = given.kind === "json" ? given.names : [...given.values.keys()];
+  const mayFilter = (one: string) => given.kind === "text" && looksLikeFilter(given.values.get(one) ?? "");
   const used = (routine: Routine) => routine.arguments.filter((one) => names.includes(one.name)).length;
   const fitting = (catalog.routines.get(name) ?? []).filter(
     (routine) =>
       routine.arguments.every((argument) => !argument.required || names.includes(argument.name)) &&
-      (given.kind === "text" || used(routine) === names.length),
+      names.every((one) => routine.arguments.some((argument) => argument.name === one) || mayFilter(one)),
   );
   const most = Math.max(...fitting.map(used));
   const [chosen, other] = fitting.filter((routine) => used(routine) === most);
@@ -427,6 +420,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function pageResponse(c: RestContext, request: Wanted, { offset }: Query, answer: Answer): Response {
   const { rows, total } = answer;
   if (total !== undefined && offset > total) {
+    c.header("content-range", `*/${total}`);
     throw new RestError(416, "PGRST103", "Requested range not satisfiable", {
       details: `An offset of ${offset} was requested, but there are only ${total} rows.`,
     });
@@ -437,13 +431,13 @@ function pageResponse(c: RestContext, request: Wanted, { offset }: Query, answer
 
 function respond(
   c: RestContext,
-  { media, preferences: { applied } }: Wanted,
+  { media, method, preferences: { applied } }: Wanted,
   status: 200 | 201 | 204 | 206,
   body: string | null,
 ): Response {
   if (applied.length > 0) c.header("preference-applied", applied.join(", "));
   c.header("content-profile", "public");
+  if (method === "HEAD" || body !== null) c.header("content-type", `${media.name}; charset=utf-8`);
   if (body === null || status === 204) return c.body(null, status);
-  c.header("content-type", `${media.name}; charset=utf-8`);
   return c.body(body, status);
 }

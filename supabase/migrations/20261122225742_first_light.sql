@@ -2451,6 +2451,21 @@ end
 $$;
 revoke all on function public.broadcast_task_update from public, anon, authenticated;
 
+-- supabase/schemas/realtime/functions/may_read_topic.sql
+-- Whether the caller may listen to a topic: those of their projects, and that of their credits.
+-- Names are compared as text and never cast: a topic that names no uuid is refused like one that is not theirs.
+create or replace function public.may_read_topic(topic text)
+returns boolean
+language sql stable security definer set search_path = '' as $$
+  select coalesce(topic = 'credits:' || auth.uid(), false)
+      or exists (
+        select from public.projects as project
+         where project.user_id = auth.uid()
+           and topic in ('task-updates:' || project.id, 'generations:' || project.id))
+$$;
+revoke all on function public.may_read_topic from public, anon, authenticated;
+grant execute on function public.may_read_topic to authenticated, service_role;
+
 -- supabase/schemas/accounts/triggers.sql
 create trigger welcome_new_user after insert on auth.users
   for each row execute function public.welcome_new_user();
@@ -2634,3 +2649,8 @@ create policy media_update_own on storage.objects for update to authenticated
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );
+
+-- supabase/schemas/realtime/policies.sql
+-- Who may listen to private channels. Nobody may send to them: on these topics only the database speaks.
+create policy messages_select_own on realtime.messages for select to authenticated
+  using (public.may_read_topic(topic));

@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import { withDatabase } from "../support/database.ts";
+import { accountOf, claim, complete, createUser, queueTask, refusedWith, wrongAccounts } from "../support/factories.ts";
+
+test("the welcome bonus is granted once, at sign-up, however many ask for it afterwards", () =>
+  withDatabase(async (database) => {
+    const userId = randomUUID();
+    await database.sql`insert into auth.users (id, email) values (${userId}, 'new@example.com')`;
+    const sessions = await Promise.all(Array.from({ length: 20 }, () => database.session()));
+    const answers = await Promise.all(
+      sessions.map((session) => session.query("select grant_welcome_bonus($1) -> 'transaction' -> 'id' as id", [userId])),
+    );
+
+    assert.equal(new Set(answers.map(({ rows }) => rows[0]?.["id"])).size, 1);
+    assert.deepEqual(await accountOf(database.sql, userId), { balance: 5_000_000, held: 0 });
+    const [user] = await database.sql`select credits, given_credits from users where id = ${userId}`;
+    assert.deepEqual({ ...user }, { credits: "500.0000", given_credits: true });
+  }));
+
+test("one grant key 20 times at once is one entry; with another amount, reason or user it is refused", () =>
+  withDatabase(async (database) => {
+    const [user, other] = [await createUser(database.sql, 0), await createUser(database.sql, 0)];
+    const grant = (userId: string, cents: number, reason: string) =>
+      database.sql`select grant_credits(${userId}, ${cents}, ${reason}, 'operator', 'key-1') as granted`.execute();
+
+    const answers = await Promise.all(Array.from({ length: 20 }, () => grant(user.userId, 250, "sorry")));
+    const granted = answers.map(([row]) => row?.["granted"] as { transaction: { id: string }; deduplicated: boolean });
+    assert.equal(new Set(granted.map(({ transaction }) => transaction.id)).size, 1);
+    assert.equal(granted.filter(({ deduplicated }) => !deduplicated).length, 1);
+
+    assert.equal(await refusedWith(grant(user.userId, 251, "sorry")), "idempotency_key_reused");
+    assert.equal(await refusedWith(grant(user.userId, 250, "thanks")), "idempotency_key_reused");
+    assert.equal(await refusedWith(grant(other.userId, 250, "sorry")), "idempotency_key_reused");
+    assert.equal(await refusedWith(grant(randomUUID(), 250, "sorry")), "user_not_found");
+    assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 2_500_000, held: 0 });
+  }));
+
+test("two users with one grant key at once: one is granted, the other refused", () =>
+  withDatabase(async (database) => {
+    const [user, other] = [await createUser(database.sql, 0), await createUser(database.sql, 0)];
+    const [first, second] = [await database.session(), await database.session()];
+    const text = "select grant_credits($1, 100, 'gift', 'operator', 'key-1')";
+
+    await first.query("begin");
+    await first.query(text, [user.userId]);
+    const waiting = refusedWith(second.query(text, [other.userId]));
+    await first.query("commit");
+
+    assert.equal(await waiting, "idempotency_key_reused");
+    assert.deepEqual(await accountOf(database.sql, other.userId), { balance: 0, held: 0 });
+  }));
+
+test("the ledger's rows cannot be changed or removed by any role, and outlive their user", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 1_000_000);
+    const statements = [
+      "update credits_ledger set metadata = '{}'",
+      "delete from credits_ledger",
+      "truncate credits_ledger",
+    ];
+    for (const statement of statements) {
+      await assert.rejects(database.sql.unsafe(statement), { code: "23001" }, `owner: ${statement}`);
+      for (const role of ["service_role", "authenticated", "anon"] as const) {
+        const session = await database.sessionAs(role, { sub: user.userId });
+        await assert.rejects(session.query(statement), { code: "42501" }, `${role}: ${statement}`);
+      }
+    }
+    await database.sql`delete from auth.users where id = ${user.userId}`;
+    assert.equal((await database.sql`select from credits_ledger`).length, 1);
+  }));
+
+test("settling and releasing one hold at once ends it once", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 1_000_000);
+    const taskId = await queueTask(database.sql, user);
+    const [first, second] = [await database.session(), await database.session()];
+
+    await first.query("begin");
+    await first.query("select close_hold($1, 6500)", [taskId]);
+    const waiting = second.query("select close_hold($1, 0) as charged", [taskId]);
+    await first.query("commit");
+    await waiting;
+
+    const [hold] = await database.sql`select state, charged_microusd::int as charged from credit_holds`;
+    assert.deepEqual({ ...hold }, { state: "settled", charged: 6500 });
+    assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 993_500, held: 0 });
+  }));
+
+test("a task has one spend: the second is refused by the table itself", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 1_000_000);
+    const taskId = await queueTask(database.sql, user);
+    await claim(database.sql, "worker");
+    await complete(database.sql, taskId);
+
+    await assert.rejects(database.sql`select record_credit(${user.userId}, 'spend', -1, ${taskId})`.execute(), {
+      code: "23505",
+    });
+    assert.deepEqual(await wrongAccounts(database.sql), []);
+  }));
+
+test("after 400 concurrent writes on 10 accounts, every balance is the sum of its ledger and its holds", () =>
+  withDatabase(async (database) => {
+    const users = await Promise.all(Array.from({ length: 10 }, () => createUser(database.sql, 60_000)));
+    const sessions = await Promise.all(Array.from({ length: 20 }, () => database.session()));
+    await Promise.all(
+      sessions.map(async (session, index) => {
+        for (let step = 0; step < 20; step++) {
+          const user = users[(index * 7 + step) % users.length];
+          if (!user) continue;
+          if (step % 4 === 3) {
+            const claimed = await session.query<{ task: { task_id: string } | null }>(
+              "select claim_next_task(for_worker => $1) as task",
+              [`worker-${index}`],
+            );
+            const taskId = claimed.rows[0]?.task?.task_id;
+            if (taskId) await complete(session, taskId);
+          } else {
+            await refusedWith(queueTask(session, user));
+          }
+        }
+      }),
+    );
+
+    assert.deepEqual(await wrongAccounts(database.sql), []);
+    const [spends] = await database.sql`
+      select (select count(*)::int from credits_ledger where type = 'spend') as spends,
+             (select count(*)::int from tasks where status = 'Complete') as complete`;
+    assert.ok((spends?.["complete"] as number) > 0);
+    assert.equal(spends?.["spends"], spends?.["complete"]);
+  }));
+
+test("every seeded type has a price, and the prices of the product's list in micro-dollars", () =>
+  withDatabase(async (database) => {
+    const unpriced = await database.sql`
+      select name from task_types where alias_of is null and (current_price(name)).id is null`;
+    assert.deepEqual([...unpriced], []);
+    const rows = await database.sql`
+      select name, (current_price(name)).price_microusd::int as price from task_types where alias_of is null`;
+    const price = new Map(rows.map((row) => [row["name"] as string, row["price"] as number]));
+    const dollars: Record<string, number> = {
+      qwen_image: 0.039,
+      qwen_image_2512: 0.026,
+      qwen_image_style: 0.03,
+      z_image_turbo: 0.0065,
+      z_image_turbo_i2i: 0.0065,
+      image_inpaint: 0.002,
+      wan_2_2_i2v: 0.25,
+      animate_character: 0.2,
+      lora_training: 2.5,
+    };
+    for (const [name, amount] of Object.entries(dollars)) assert.equal(price.get(name), Math.round(amount * 1e6), name);
+    assert.equal(price.get("travel_segment"), 278);
+  }));
+
+test("an exact quote is what is charged; an estimate is never exceeded", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 1_000_000_000);
+    const cases: [string, Record<string, unknown>][] = [
+      ["qwen_image", { prompt: "a" }],
+      ["single_image", { prompt: "a", resolution: "1024x1024", model_type: "flux-pro" }],
+      ["image_upscale", { image: "x", resolution: "4x" }],
+      ["wan_2_2_t2i", { prompt: "a" }],
+    ];
+    for (const [taskType, params] of cases) {
+      const [row] = await database.sql`select calculate_task_cost(${taskType}, ${database.sql.json(params as never)}) as quote`;
+      const quote = row?.["quote"] as { exact: boolean; cost_microusd: number; upper_bound_microusd: number };
+      const taskId = await queueTask(database.sql, user, { taskType, params });
+      await claim(database.sql, "worker");
+      const { cost_microusd: cost } = (await complete(database.sql, taskId)) as { cost_microusd: number };
+      if (quote.exact) assert.equal(cost, quote.cost_microusd, taskType);
+      else assert.ok(cost <= quote.upper_bound_microusd, taskType);
+    }
+  }));
