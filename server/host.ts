@@ -49,6 +49,7 @@ type Handler = (request: Request, bindings?: object) => Response | Promise<Respo
 
 const drainMilliseconds = 10_000;
 const sweepMilliseconds = 10_000;
+const forgetMilliseconds = 3_600_000;
 
 /** Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails. */
 export async function startHost(options: HostOptions): Promise<Host> {
@@ -85,7 +86,9 @@ export async function startHost(options: HostOptions): Promise<Host> {
       log,
     };
     await serve(context, front, opened);
-    opened.push(sweepLeases(sql, log));
+    // Gives back tasks whose workers went silent, even when nobody claims.
+    opened.push(repeat(sql, "select public.sweep_expired_leases()", sweepMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_requests()", forgetMilliseconds, log));
 
     front.open();
     if (options.localWorker) {
@@ -198,19 +201,19 @@ async function databaseObstacle(sql: Sql): Promise<string | undefined> {
   }
 }
 
-/** Gives back tasks whose workers went silent, even when nobody claims; several hosts may do it at once. */
-function sweepLeases(sql: Sql, log: Logger): () => Promise<void> {
+/** Runs a statement now and then; several hosts may do it at once. Answers how to stop. */
+function repeat(sql: Sql, statement: string, milliseconds: number, log: Logger): () => Promise<void> {
   let running: Promise<void> | undefined;
-  async function sweep(): Promise<void> {
+  async function run(): Promise<void> {
     try {
-      await sql`select public.sweep_expired_leases()`;
+      await sql.unsafe(statement);
     } catch (error) {
-      log.error({ err: error }, "expired leases were not swept");
+      log.error({ err: error, statement }, "a periodic statement failed");
     }
   }
   const timer = setInterval(() => {
-    running ??= sweep().finally(() => (running = undefined));
-  }, sweepMilliseconds);
+    running ??= run().finally(() => (running = undefined));
+  }, milliseconds);
   timer.unref();
   return async () => {
     clearInterval(timer);

@@ -13,6 +13,7 @@ export interface Settings {
   apiUrl: string | undefined;
   keys: GivenKeys;
   localWorker: boolean;
+  /** Holds every answer of the functions against its contract. */
   checkAnswers: boolean;
   logLevel: string;
 }

@@ -2,7 +2,6 @@ import { Hono } from "hono";
 import type { Identifier } from "../../supabase/functions/_shared/auth/identify.ts";
 import type { HostContext } from "../context.ts";
 import { AuthError, validationFailed } from "./auth-error.ts";
-import { credentialHeaders } from "./credential-headers.ts";
 import { hashPassword } from "./passwords.ts";
 import { bodies, endOfBan, pageNumber, readBody } from "./requests.ts";
 import { endSessions } from "./sessions.ts";
@@ -23,7 +22,7 @@ export function adminRoutes({ sql, apiUrl }: HostContext, identifier: Identifier
   const app = new Hono();
 
   app.use("*", async (c, next) => {
-    const { kind } = await identifier.identify(credentialHeaders(c.req.raw.headers));
+    const { kind } = await identifier.identify(c.req.raw.headers);
     if (kind !== "service") throw new AuthError(403, "not_admin", "User not allowed");
     await next();
   });

@@ -8,7 +8,6 @@ import { hostIdentifier, publicJwks } from "../identifier.ts";
 import { accessTokenSeconds, createAccessTokenSigner } from "./access-token.ts";
 import { adminRoutes } from "./admin.ts";
 import { AuthError, authErrorOf, validationFailed } from "./auth-error.ts";
-import { credentialHeaders } from "./credential-headers.ts";
 import { hashPassword, isPassword } from "./passwords.ts";
 import { bodies, readBody } from "./requests.ts";
 import {
@@ -215,7 +214,7 @@ export function createAuth(context: HostContext): { app: Hono } {
     if (!c.req.header("authorization")) {
       throw new AuthError(401, "no_authorization", "This endpoint requires a Bearer token");
     }
-    const identity = await identifier.identify(credentialHeaders(c.req.raw.headers));
+    const identity = await identifier.identify(c.req.raw.headers);
     if (identity.kind !== "user") throw new AuthError(403, "bad_jwt", "invalid claim: missing sub claim");
     const found = await findSession(sql, identity.userId, identity.claims["session_id"]);
     if (isBanned(found.user)) throw new AuthError(403, "user_banned", "User is banned");

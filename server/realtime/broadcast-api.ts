@@ -60,7 +60,8 @@ export function createBroadcastApi(sql: Sql, access: Access): Hono {
 
   async function callerOf(c: Context): Promise<Caller> {
     const apiKey = c.req.header("apikey");
-    const token = /^bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "")?.[1];
+    // Realtime clients repeat a `sb_` key as the token, though it is none.
+    const token = /^bearer +(?!sb_)(\S+) *$/i.exec(c.req.header("authorization") ?? "")?.[1];
     if (apiKey === undefined && token === undefined) throw new AppError("unauthenticated");
     const caller = await access.identify({
       ...(apiKey === undefined ? {} : { apiKey }),

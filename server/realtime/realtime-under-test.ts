@@ -19,8 +19,10 @@ export interface RealtimeUnderTest {
   server: Server;
   /** What was logged at the level of warnings and above. */
   warnings: string[];
-  /** A browser's client; with a token, that of a user who signed in. */
-  client(options?: { token?: string; key?: string; version?: "1.0.0" | "2.0.0" }): SupabaseClient;
+  /** A browser's client, with nobody signed in. */
+  client(options?: { key?: string; version?: "1.0.0" | "2.0.0" }): SupabaseClient;
+  /** That of a user who signed in. */
+  clientOf(userId: string): Promise<SupabaseClient>;
   token(userId: string, secondsToLive?: number): Promise<string>;
   /** A connection without a library, for frames that no library sends. */
   rawSocket(query?: string): Promise<RawSocket>;
@@ -66,6 +68,28 @@ export async function withRealtime<Result>(
   await realtime.start();
 
   const clients: SupabaseClient[] = [];
+
+  function client(key: string, version: "1.0.0" | "2.0.0", token?: string): SupabaseClient {
+    const created = createClient(url, key, {
+      auth: { persistSession: false, autoRefreshToken: false },
+      // The types name the browser's socket; that of `ws` is used in the same way.
+      realtime: { transport: WebSocket as never, vsn: version },
+      ...(token === undefined ? {} : { accessToken: () => Promise.resolve(token) }),
+    });
+    clients.push(created);
+    return created;
+  }
+
+  async function token(userId: string, secondsToLive = 600): Promise<string> {
+    return await new SignJWT({ role: "authenticated" })
+      .setProtectedHeader({ alg: "HS256" })
+      .setIssuer(`${url}/auth/v1`)
+      .setAudience("authenticated")
+      .setSubject(userId)
+      .setExpirationTime(Math.floor(Date.now() / 1000) + secondsToLive)
+      .sign(new TextEncoder().encode(keys.jwtSecret));
+  }
+
   const sockets: WebSocket[] = [];
   try {
     return await test({
@@ -74,25 +98,14 @@ export async function withRealtime<Result>(
       realtime,
       server,
       warnings,
-      client({ token, key = keys.publishableKey, version = "2.0.0" } = {}) {
-        const client = createClient(url, key, {
-          auth: { persistSession: false, autoRefreshToken: false },
-          // The types name the browser's socket; that of `ws` is used in the same way.
-          realtime: { transport: WebSocket as never, vsn: version },
-          ...(token === undefined ? {} : { accessToken: () => Promise.resolve(token) }),
-        });
-        clients.push(client);
-        return client;
+      client: ({ key = keys.publishableKey, version = "2.0.0" } = {}) => client(key, version),
+      async clientOf(userId) {
+        const created = client(keys.publishableKey, "2.0.0", await token(userId));
+        // Else the first channel may be joined before the client has asked for its token.
+        await created.realtime.setAuth();
+        return created;
       },
-      async token(userId, secondsToLive = 600) {
-        return await new SignJWT({ role: "authenticated" })
-          .setProtectedHeader({ alg: "HS256" })
-          .setIssuer(`${url}/auth/v1`)
-          .setAudience("authenticated")
-          .setSubject(userId)
-          .setExpirationTime(Math.floor(Date.now() / 1000) + secondsToLive)
-          .sign(new TextEncoder().encode(keys.jwtSecret));
-      },
+      token,
       async rawSocket(query = `apikey=${keys.publishableKey}&vsn=2.0.0`) {
         const socket = new WebSocket(`${url.replace("http", "ws")}/realtime/v1/websocket?${query}`);
         sockets.push(socket);

@@ -5,7 +5,6 @@ import type { Identity } from "../../supabase/functions/_shared/auth/identify.ts
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { idOf } from "../../supabase/functions/_shared/http/bind.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
-import { credentialHeaders } from "../auth/credential-headers.ts";
 import type { HostContext } from "../context.ts";
 import { hostIdentifier } from "../identifier.ts";
 import {
@@ -107,7 +106,7 @@ export function createRest(context: HostContext): { app: Hono } {
     // The gateway in front of Supabase wants a key of the project beside whatever else is sent.
     if (!headers.has("apikey")) throw unauthenticated("No API key found in request");
     await identifier.identify(new Headers({ apikey: headers.get("apikey") ?? "" }));
-    const caller = databaseCaller(await identifier.identify(credentialHeaders(headers)));
+    const caller = databaseCaller(await identifier.identify(headers));
     c.set("role", caller.role);
     requirePublicSchema(headers);
     return {

@@ -3,3 +3,14 @@ create trigger tasks_leave_queue before delete on public.tasks
 create trigger users_choose_cloud after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
   execute function public.follow_cloud_choice();
+
+-- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-sweep-expired-leases', '15 seconds', 'select public.sweep_expired_leases()');
+    perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
+  end if;
+end
+$$;

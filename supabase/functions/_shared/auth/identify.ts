@@ -94,7 +94,9 @@ export function createIdentifier(keys: VerificationKeys): Identifier {
 
   async function identify(headers: Headers): Promise<Identity> {
     const apiKey = headers.get("apikey");
-    const bearer = bearerToken(headers.get("authorization"));
+    const sent = bearerToken(headers.get("authorization"));
+    // Some clients repeat an `sb_` key as bearer; then the one in `apikey` counts, as at Supabase's gateway.
+    const bearer = sent === apiKey && sent?.startsWith("sb_") ? undefined : sent;
     if (bearer === undefined) {
       if (apiKey === null) return { kind: "nobody" };
       const service = matching(keys.serviceKeys, apiKey);
