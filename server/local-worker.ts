@@ -1,8 +1,34 @@
 import type { Logger } from "pino";
+import { DarkroomClient } from "../worker/client.ts";
+import { createSandboxProvider } from "../worker/sandbox/provider.ts";
+import { createWorker } from "../worker/worker.ts";
 
-// Placeholder until this part is written.
-export function startLocalWorker(_options: { apiUrl: string; serviceRoleKey: string; log: Logger }): {
+export interface LocalWorker {
   stop(): Promise<void>;
-} {
-  return { stop: () => Promise.resolve() };
+}
+
+export interface LocalWorkerOptions {
+  apiUrl: string;
+  serviceRoleKey: string;
+  log: Logger;
+}
+
+/** The sandbox worker inside the standalone host, so that a fresh installation makes pictures by itself. */
+export function startLocalWorker({ apiUrl, serviceRoleKey, log }: LocalWorkerOptions): LocalWorker {
+  const sandbox = createSandboxProvider();
+  const worker = createWorker({
+    client: new DarkroomClient({ url: apiUrl, token: serviceRoleKey, workerId: "sandbox-local" }),
+    providers: [sandbox],
+    log: log.child({ worker: "sandbox-local" }),
+    concurrency: 2,
+    pollSeconds: 0.5,
+  });
+  const running = worker.run();
+  return {
+    async stop() {
+      await worker.stop();
+      await running;
+      await sandbox.close();
+    },
+  };
 }

@@ -10,8 +10,8 @@ create table if not exists realtime.messages (
   payload jsonb,
   event text,
   private boolean default false,
-  updated_at timestamp not null default now(),
-  inserted_at timestamp not null default now()
+  updated_at timestamp not null default (now() at time zone 'utc'),
+  inserted_at timestamp not null default (now() at time zone 'utc')
 );
 -- Old messages are deleted by age.
 create index if not exists messages_inserted_at_idx on realtime.messages (inserted_at);

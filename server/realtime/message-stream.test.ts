@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pino } from "pino";
 import { type DatabaseUnderTest, withDatabase } from "../../test/support/database.ts";
+import { MessageTable } from "./message-table.ts";
 import { type Message, MessageStream, type MessageStreamOptions } from "./message-stream.ts";
 import { eventually } from "./realtime-under-test.ts";
 
@@ -14,7 +15,7 @@ interface StreamUnderTest {
 
 async function withStream(
   database: DatabaseUnderTest,
-  test: (subject: StreamUnderTest) => Promise<void>,
+  use: (subject: StreamUnderTest) => Promise<void>,
   options: Partial<MessageStreamOptions> = {},
 ): Promise<void> {
   const warnings: string[] = [];
@@ -31,7 +32,7 @@ async function withStream(
   stream.on("", (message) => messages.push(message));
   await stream.start();
   try {
-    await test({ stream, messages, warnings, topics: () => messages.map(({ topic }) => topic) });
+    await use({ stream, messages, warnings, topics: () => messages.map(({ topic }) => topic) });
   } finally {
     await stream.stop();
   }
@@ -120,11 +121,11 @@ test("a lost connection to the log loses no message and repeats none", () =>
       const long = await database.session();
       await long.query("begin");
       await long.query(send("long"));
-      let isOver = false;
+      const over = new AbortController();
       let sent = 0;
       const writing = (async () => {
         const writer = await database.session();
-        while (!isOver) {
+        while (!over.signal.aborted) {
           await writer.query(`select realtime.send('${sent}', 'e', 'numbers')`);
           sent++;
         }
@@ -145,7 +146,7 @@ test("a lost connection to the log loses no message and repeats none", () =>
           await long.query("commit");
         }
       }
-      isOver = true;
+      over.abort();
       await writing;
       await eventually(() => messages.length >= sent + 1, "every message comes");
       const numbers = messages
@@ -181,7 +182,10 @@ test("polling says so, and why", () =>
     await database.sql.unsafe("drop publication supabase_realtime_messages");
     await withStream(database, async ({ stream, topics, warnings }) => {
       assert.equal(stream.isLive, false);
-      assert.match(warnings.join(""), /realtime polls the database.*|there is no publication/);
+      assert.match(
+        warnings.join(""),
+        /there is no publication supabase_realtime_messages.*realtime polls the database/,
+      );
       await database.sql.unsafe(send("polled"));
       await eventually(() => topics().length === 1, "the message comes");
     });
@@ -226,3 +230,19 @@ test("on() calls back for topics that begin so, until it is ended", () =>
       assert.deepEqual(heard, ["task-updates:1"]);
     }),
   ));
+
+test("messages are deleted when they are a day old, by any number of hosts at once", () =>
+  withDatabase(async (database) => {
+    await database.sql.unsafe(`
+      insert into realtime.messages (topic, extension, event, inserted_at)
+      select 'old', 'broadcast', 'e', now() - interval '25 hours' from generate_series(1, 12000)
+      union all select 'young', 'broadcast', 'e', now() - interval '23 hours' from generate_series(1, 3)`);
+    const hosts = [new MessageTable(database.sql), new MessageTable(database.sql)];
+    await Promise.all(hosts.map((host) => host.deleteOlderThan(24)));
+    await hosts[0]?.deleteOlderThan(24);
+    const rows = await database.sql<{ topic: string }[]>`select topic from realtime.messages`;
+    assert.deepEqual(
+      rows.map(({ topic }) => topic),
+      ["young", "young", "young"],
+    );
+  }));

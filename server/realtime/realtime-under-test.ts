@@ -6,7 +6,7 @@ import { createClient, type RealtimeChannel, type SupabaseClient } from "@supaba
 import { Hono } from "hono";
 import { SignJWT } from "jose";
 import { pino } from "pino";
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 import type { DatabaseUnderTest } from "../../test/support/database.ts";
 import type { HostContext } from "../context.ts";
 import { deriveKeys } from "../keys.ts";
@@ -39,7 +39,7 @@ export interface RawSocket {
 /** Serves realtime on a database, with everything closed at the end. */
 export async function withRealtime<Result>(
   database: DatabaseUnderTest,
-  test: (subject: RealtimeUnderTest) => Promise<Result>,
+  use: (subject: RealtimeUnderTest) => Promise<Result>,
   options: RealtimeOptions = {},
 ): Promise<Result> {
   const warnings: string[] = [];
@@ -69,12 +69,12 @@ export async function withRealtime<Result>(
 
   const clients: SupabaseClient[] = [];
 
-  function client(key: string, version: "1.0.0" | "2.0.0", token?: string): SupabaseClient {
+  function connect(key: string, version: "1.0.0" | "2.0.0", accessToken?: string): SupabaseClient {
     const created = createClient(url, key, {
       auth: { persistSession: false, autoRefreshToken: false },
       // The types name the browser's socket; that of `ws` is used in the same way.
       realtime: { transport: WebSocket as never, vsn: version },
-      ...(token === undefined ? {} : { accessToken: () => Promise.resolve(token) }),
+      ...(accessToken === undefined ? {} : { accessToken: () => Promise.resolve(accessToken) }),
     });
     clients.push(created);
     return created;
@@ -92,15 +92,15 @@ export async function withRealtime<Result>(
 
   const sockets: WebSocket[] = [];
   try {
-    return await test({
+    return await use({
       url,
       context,
       realtime,
       server,
       warnings,
-      client: ({ key = keys.publishableKey, version = "2.0.0" } = {}) => client(key, version),
+      client: ({ key = keys.publishableKey, version = "2.0.0" } = {}) => connect(key, version),
       async clientOf(userId) {
-        const created = client(keys.publishableKey, "2.0.0", await token(userId));
+        const created = connect(keys.publishableKey, "2.0.0", await token(userId));
         // Else the first channel may be joined before the client has asked for its token.
         await created.realtime.setAuth();
         return created;

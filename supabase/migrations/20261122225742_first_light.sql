@@ -1499,11 +1499,10 @@ begin
       ended := ended || task.id;
     end loop;
     exit when cardinality(ended) = 0;
-    select coalesce(array_agg(distinct related.id), '{}') into relatives
-      from public.tasks as related
-     where related.status in ('Queued', 'In Progress')
-       and (related.orchestrator_task_id = any (ended)
-            or related.id in (select orchestrator_task_id from public.tasks where id = any (ended)));
+    select coalesce(array_agg(related.id), '{}') into relatives
+      from (select id from public.tasks where orchestrator_task_id = any (ended)
+            union
+            select orchestrator_task_id from public.tasks where id = any (ended)) as related;
     select coalesce(array_agg(distinct waiting.task_id), '{}') into dependants
       from public.task_dependencies as waiting where waiting.dependency_id = any (ended);
   end loop;
@@ -1623,6 +1622,17 @@ begin
 end
 $$;
 revoke all on function public.follow_cloud_choice from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/forget_old_requests.sql
+-- Forgets idempotency keys after 30 days and rate limits that nobody has touched for a day.
+create or replace function public.forget_old_requests()
+returns void
+language sql security definer set search_path = '' as $$
+  delete from public.task_requests where created_at < now() - interval '30 days';
+  delete from public.rate_limits where updated_at < now() - interval '1 day';
+$$;
+revoke all on function public.forget_old_requests from public, anon, authenticated;
+grant execute on function public.forget_old_requests to service_role;
 
 -- supabase/schemas/tasks/functions/free_slot.sql
 -- Gives a running task's slot back and opens what waited for it. The caller has ended the task's run.
@@ -2485,6 +2495,17 @@ create trigger tasks_leave_queue before delete on public.tasks
 create trigger users_choose_cloud after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
   execute function public.follow_cloud_choice();
+
+-- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-sweep-expired-leases', '15 seconds', 'select public.sweep_expired_leases()');
+    perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
+  end if;
+end
+$$;
 
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks

@@ -38,11 +38,10 @@ begin
       ended := ended || task.id;
     end loop;
     exit when cardinality(ended) = 0;
-    select coalesce(array_agg(distinct related.id), '{}') into relatives
-      from public.tasks as related
-     where related.status in ('Queued', 'In Progress')
-       and (related.orchestrator_task_id = any (ended)
-            or related.id in (select orchestrator_task_id from public.tasks where id = any (ended)));
+    select coalesce(array_agg(related.id), '{}') into relatives
+      from (select id from public.tasks where orchestrator_task_id = any (ended)
+            union
+            select orchestrator_task_id from public.tasks where id = any (ended)) as related;
     select coalesce(array_agg(distinct waiting.task_id), '{}') into dependants
       from public.task_dependencies as waiting where waiting.dependency_id = any (ended);
   end loop;

@@ -1,0 +1,188 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { pino } from "pino";
+import postgres, { type Sql } from "postgres";
+import type { HostKeys } from "../../server/context.ts";
+import { startHost } from "../../server/host.ts";
+import { projectPath } from "../../server/migrate.ts";
+import { createTestDatabase, dropTestDatabase } from "./database.ts";
+import { startGateway } from "./gateway.ts";
+
+/** An installation on a database of its own, known by its address alone. */
+export interface HostUnderTest {
+  name: "Node" | "Deno";
+  /** Issuer of its tokens, and what a client is given. */
+  apiUrl: string;
+  keys: HostKeys;
+  /** The database as its owner, to see what calls did. */
+  sql: Sql;
+  /** Everything that was logged so far. */
+  logged(): string;
+  stop(): Promise<void>;
+}
+
+/** Both places that Darkroom runs in, for suites that both must pass. */
+export const hosts = [
+  { name: "Node", start: startNodeHost },
+  { name: "Deno", start: startDenoHost },
+] as const;
+
+/** The standalone host: everything in this process. */
+export async function startNodeHost(): Promise<HostUnderTest> {
+  const opened = new Opened();
+  try {
+    return await startNode(opened);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+/**
+ * The functions on Deno, as Supabase runs them; auth, rest, storage and realtime from the standalone host on
+ * the same database. A gateway gives both one address.
+ */
+export async function startDenoHost(): Promise<HostUnderTest> {
+  const opened = new Opened();
+  try {
+    let nodePort: number | undefined;
+    let denoPort: number | undefined;
+    const gateway = await startGateway((target) =>
+      target.startsWith("/functions/v1/") ? denoPort : nodePort,
+    );
+    opened.push(() => gateway.stop());
+    const node = await startNode(opened, gateway.url);
+    nodePort = node.port;
+    const deno = await startDeno(opened, node);
+    denoPort = deno.port;
+    return { ...node, name: "Deno", logged: () => node.logged() + deno.output() };
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest & { port: number; databaseUrl: string }> {
+  const database = await createTestDatabase();
+  opened.push(() => dropTestDatabase(database));
+  const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
+  opened.push(() => rm(folder, { recursive: true, force: true }));
+  const lines: string[] = [];
+  const host = await startHost({
+    port: 0,
+    hostname: "127.0.0.1",
+    databaseUrl: database.url,
+    dataDirectory: folder,
+    apiUrl,
+    localWorker: false,
+    checkAnswers: true,
+    log: pino({ level: "trace" }, { write: (line: string) => void lines.push(line) }),
+  });
+  opened.push(() => host.stop());
+  const sql = postgres(database.url, { max: 4, onnotice: () => undefined });
+  opened.push(() => sql.end({ timeout: 5 }));
+  const { keys, port } = host;
+  return {
+    name: "Node",
+    apiUrl: host.apiUrl,
+    keys,
+    sql,
+    port,
+    databaseUrl: database.url,
+    logged: () => lines.join(""),
+    stop: () => opened.close(),
+  };
+}
+
+/** Starts Deno itself, not the wrapper that npm installs: ending a wrapper leaves it running. */
+async function startDeno(
+  opened: Opened,
+  { apiUrl, keys, databaseUrl }: { apiUrl: string; keys: HostKeys; databaseUrl: string },
+): Promise<{ port: number; output(): string }> {
+  const functions = projectPath("supabase/functions");
+  const permissions = ["--allow-net", "--allow-env", "--allow-read", "--allow-sys", "--no-prompt"];
+  const configuration = [`--config=${functions}/deno.json`, "--node-modules-dir=manual", "--no-lock"];
+  const script = projectPath("test/support/serve-on-deno.ts");
+  const child = spawn(await denoBinary(), ["run", ...permissions, ...configuration, script], {
+    cwd: functions,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: {
+      HOME: process.env["HOME"],
+      NO_COLOR: "1",
+      DENO_NO_UPDATE_CHECK: "1",
+      SUPABASE_URL: apiUrl,
+      SUPABASE_DB_URL: databaseUrl,
+      SUPABASE_ANON_KEY: keys.anonKey,
+      SUPABASE_SERVICE_ROLE_KEY: keys.serviceRoleKey,
+      SUPABASE_JWT_SECRET: keys.jwtSecret,
+      SUPABASE_PUBLISHABLE_KEYS: JSON.stringify({ default: keys.publishableKey }),
+      SUPABASE_SECRET_KEYS: JSON.stringify({ default: keys.secretKey }),
+      DARKROOM_CHECK_ANSWERS: "on",
+    },
+  });
+  // A run that is cut short must not leave it behind.
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  opened.push(async () => {
+    process.off("exit", kill);
+    await end(child);
+  });
+
+  let output = "";
+  let failure: Error | undefined;
+  child.once("error", (error) => (failure = error));
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => (output += text));
+  }
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    const port = /^functions are served on port (\d+)$/m.exec(output)?.[1];
+    if (port) return { port: Number(port), output: () => output };
+    if (failure) throw failure;
+    if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadline) {
+      throw new Error(`Deno did not serve the functions:\n${output}`);
+    }
+    await pause(20);
+  }
+}
+
+async function denoBinary(): Promise<string> {
+  const folder = projectPath("node_modules/@deno");
+  const [platform] = await readdir(folder);
+  if (!platform) throw new Error("Deno is not installed; run npm install.");
+  return path.join(folder, platform, process.platform === "win32" ? "deno.exe" : "deno");
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  const killing = setTimeout(() => child.kill("SIGKILL"), 5_000);
+  await exited;
+  clearTimeout(killing);
+}
+
+/** What was opened, closed in the opposite order; all of it, whatever fails. */
+class Opened {
+  readonly #closers: (() => Promise<unknown>)[] = [];
+
+  push(close: () => Promise<unknown>): void {
+    this.#closers.push(close);
+  }
+
+  async close(): Promise<void> {
+    const failures: unknown[] = [];
+    for (let close = this.#closers.pop(); close; close = this.#closers.pop()) {
+      try {
+        await close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, "a part of the host did not stop");
+  }
+}

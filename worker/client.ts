@@ -1,0 +1,211 @@
+import { setTimeout as pause } from "node:timers/promises";
+
+export interface ClaimedTask {
+  task_id: string;
+  task_type: string;
+  project_id: string;
+  params: Record<string, unknown>;
+  /** Names this run in every later call. */
+  attempt: number;
+  attempts: number;
+  lease_expires_at: string;
+}
+
+/** A run that the server knows: the task, and which time it is. */
+export type Run = Pick<ClaimedTask, "task_id" | "attempt">;
+
+export interface OutputFile {
+  bytes: Uint8Array;
+  filename: string;
+  contentType: string;
+}
+
+export interface StatusUpdate {
+  status: "Queued" | "In Progress" | "Failed";
+  progress?: number;
+  progress_message?: string;
+  error_details?: string;
+}
+
+export interface ClientOptions {
+  /** Base URL without `/functions/v1`. */
+  url: string;
+  /** The service key, or a personal access token. */
+  token: string;
+  workerId: string;
+  fetch?: typeof fetch;
+  /** Tries of one call, the first included. */
+  tries?: number;
+}
+
+/** A refusal of the server: `{error, message, request_id}`. */
+export class DarkroomApiError extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly requestId: string | undefined;
+
+  constructor(status: number, code: string, message: string, requestId: string | undefined) {
+    super(message);
+    this.name = "DarkroomApiError";
+    this.status = status;
+    this.code = code;
+    this.requestId = requestId;
+  }
+}
+
+/** Bodies above this go by upload URL: base64 would hold the file in memory several times over. */
+const largestInlineFile = 2 * 1024 * 1024;
+const retried = new Set([429, 500, 502, 503, 504]);
+
+/** What a worker says to Darkroom. Every call may be repeated safely, and is, on network errors and overload. */
+export class DarkroomClient {
+  readonly workerId: string;
+  readonly #functions: string;
+  readonly #token: string;
+  readonly #fetch: typeof fetch;
+  readonly #tries: number;
+
+  constructor({ url, token, workerId, fetch: request = fetch, tries = 5 }: ClientOptions) {
+    this.workerId = workerId;
+    this.#functions = `${url.replace(/\/+$/, "")}/functions/v1`;
+    this.#token = token;
+    this.#fetch = request;
+    this.#tries = tries;
+  }
+
+  /** The next task, or nothing. `waitSeconds`: how long the server may hold the request until there is one. */
+  async claimNextTask(
+    options: { taskTypes?: readonly string[]; runType?: "gpu" | "api"; models?: readonly string[]; waitSeconds?: number },
+    signal?: AbortSignal,
+  ): Promise<ClaimedTask | undefined> {
+    const body = {
+      worker_id: this.workerId,
+      task_types: options.taskTypes,
+      run_type: options.runType,
+      models: options.models,
+      wait_seconds: options.waitSeconds,
+    };
+    return (await this.#call("claim-next-task", body, signal)) as ClaimedTask | undefined;
+  }
+
+  async updateTaskStatus(run: Run, update: StatusUpdate): Promise<void> {
+    await this.#call("update-task-status", { ...this.#runFields(run), ...update });
+  }
+
+  async updateWorkerModel(model: string | null): Promise<void> {
+    await this.#call("update-worker-model", { worker_id: this.workerId, current_model: model });
+  }
+
+  /** Stores the output and completes the task. @returns where the output can be read */
+  async completeTask(run: Run, file: OutputFile, thumbnail?: OutputFile): Promise<string> {
+    const completed = (
+      file.bytes.byteLength < largestInlineFile
+        ? await this.#call("complete_task", {
+            ...this.#runFields(run),
+            file_data: Buffer.from(file.bytes).toString("base64"),
+            filename: file.filename,
+            ...(thumbnail && {
+              first_frame_data: Buffer.from(thumbnail.bytes).toString("base64"),
+              first_frame_filename: thumbnail.filename,
+            }),
+          })
+        : await this.#completeByUpload(run, file, thumbnail)
+    ) as { public_url: string };
+    return completed.public_url;
+  }
+
+  async #completeByUpload(run: Run, file: OutputFile, thumbnail: OutputFile | undefined): Promise<unknown> {
+    const target = (await this.#call("generate-upload-url", {
+      ...this.#runFields(run),
+      filename: file.filename,
+      content_type: file.contentType,
+      generate_thumbnail_url: thumbnail !== undefined,
+    })) as {
+      upload_url: string;
+      storage_path: string;
+      thumbnail_upload_url?: string;
+      thumbnail_storage_path?: string;
+    };
+    await this.#put(target.upload_url, file);
+    if (thumbnail && target.thumbnail_upload_url) await this.#put(target.thumbnail_upload_url, thumbnail);
+    return await this.#call("complete_task", {
+      ...this.#runFields(run),
+      storage_path: target.storage_path,
+      ...(thumbnail && { thumbnail_storage_path: target.thumbnail_storage_path }),
+    });
+  }
+
+  #runFields({ task_id, attempt }: Run): Record<string, unknown> {
+    return { task_id, attempt, worker_id: this.workerId };
+  }
+
+  async #put(url: string, { bytes, contentType }: OutputFile): Promise<void> {
+    await this.#retry(async () => {
+      const response = await this.#fetch(url, {
+        method: "PUT",
+        headers: { "content-type": contentType },
+        body: bytes as BodyInit,
+        signal: AbortSignal.timeout(600_000),
+      });
+      if (!response.ok) throw await refusalOf(response);
+      await response.body?.cancel();
+    });
+  }
+
+  async #call(name: string, body: object, signal?: AbortSignal): Promise<unknown> {
+    return await this.#retry(async () => {
+      const timeout = AbortSignal.timeout(90_000);
+      const response = await this.#fetch(`${this.#functions}/${name}`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${this.#token}`, "content-type": "application/json" },
+        body: JSON.stringify(body),
+        signal: signal ? AbortSignal.any([timeout, signal]) : timeout,
+      });
+      if (response.status === 204) return undefined;
+      if (!response.ok) throw await refusalOf(response);
+      return await response.json();
+    }, signal);
+  }
+
+  async #retry<Result>(call: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await call();
+      } catch (error) {
+        const final = error instanceof DarkroomApiError && !retried.has(error.status);
+        if (final || attempt >= this.#tries || signal?.aborted) throw error;
+        const asked = error instanceof RetryableError ? error.retryAfterSeconds : undefined;
+        const seconds = asked ?? Math.min(30, 0.25 * 2 ** attempt) * (0.5 + Math.random());
+        await pause(seconds * 1000, undefined, signal ? { signal } : {});
+      }
+    }
+  }
+}
+
+class RetryableError extends DarkroomApiError {
+  retryAfterSeconds: number | undefined;
+}
+
+async function refusalOf(response: Response): Promise<DarkroomApiError> {
+  const text = await response.text();
+  const { error, message, request_id: requestId } = parsed(text);
+  const type = retried.has(response.status) ? RetryableError : DarkroomApiError;
+  const refusal = new type(
+    response.status,
+    typeof error === "string" ? error : `http_${response.status}`,
+    typeof message === "string" ? message : text.slice(0, 200),
+    typeof requestId === "string" ? requestId : undefined,
+  );
+  const retryAfter = Number(response.headers.get("retry-after") ?? Number.NaN);
+  if (refusal instanceof RetryableError && retryAfter >= 0) refusal.retryAfterSeconds = Math.min(retryAfter, 60);
+  return refusal;
+}
+
+function parsed(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return {}; // A proxy's page, not ours; its text is the message.
+  }
+}
