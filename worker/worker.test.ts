@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+import { type ClaimedTask, DarkroomClient } from "./client.ts";
+import { type Provider, RenderError } from "./provider.ts";
+import { createSandboxProvider } from "./sandbox/provider.ts";
+import { createWorker, type Worker } from "./worker.ts";
+
+interface Call {
+  name: string;
+  body: Record<string, unknown>;
+}
+
+type Answer = { status: number; body?: unknown; headers?: Record<string, string> };
+
+/** A server that speaks the worker's part of Darkroom: gives its tasks out once, and answers as told. */
+class FakeDarkroom {
+  readonly calls: Call[] = [];
+  readonly puts: { path: string; bytes: number }[] = [];
+  readonly #server: Server;
+  readonly #tasks: ClaimedTask[];
+  readonly #answer: (call: Call) => Answer | undefined;
+  #waiting: { until: (call: Call) => boolean; resolve: () => void }[] = [];
+
+  constructor(tasks: ClaimedTask[], answer: (call: Call) => Answer | undefined = () => undefined) {
+    this.#tasks = [...tasks];
+    this.#answer = answer;
+    this.#server = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", () => {
+        const { status, body, headers } = this.#respond(request.method ?? "", request.url ?? "", Buffer.concat(chunks));
+        response.writeHead(status, { "content-type": "application/json", ...headers });
+        response.end(body === undefined ? undefined : JSON.stringify(body));
+      });
+    });
+  }
+
+  async start(): Promise<string> {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    return this.url;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  stop(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  /** Resolves when such a call has been answered. */
+  seen(until: (call: Call) => boolean): Promise<void> {
+    if (this.calls.some(until)) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ until, resolve }));
+  }
+
+  named(name: string): Call[] {
+    return this.calls.filter((call) => call.name === name);
+  }
+
+  #respond(method: string, url: string, bytes: Buffer): Answer {
+    if (method === "PUT") {
+      this.puts.push({ path: url, bytes: bytes.length });
+      return { status: 200, body: {} };
+    }
+    const call = { name: url.split("/").at(-1) ?? "", body: JSON.parse(bytes.toString()) as Record<string, unknown> };
+    this.calls.push(call);
+    const answer = this.#answer(call) ?? this.#usual(call);
+    queueMicrotask(() => {
+      for (const waiting of this.#waiting.filter(({ until }) => until(call))) waiting.resolve();
+      this.#waiting = this.#waiting.filter(({ until }) => !until(call));
+    });
+    return answer;
+  }
+
+  #usual({ name }: Call): Answer {
+    if (name === "claim-next-task") {
+      const task = this.#tasks.shift();
+      return task ? { status: 200, body: task } : { status: 204 };
+    }
+    if (name === "generate-upload-url") {
+      return { status: 200, body: { upload_url: `${this.url}/put/file`, storage_path: "u/tasks/t/1-file.png" } };
+    }
+    return { status: 200, body: { success: true, public_url: "https://media.example/x.png" } };
+  }
+}
+
+const task: ClaimedTask = {
+  task_id: "11111111-2222-4333-8444-555555555555",
+  task_type: "z_image_turbo",
+  project_id: "99999999-2222-4333-8444-555555555555",
+  params: { prompt: "a fox", seed: 1, resolution: "64x64" },
+  attempt: 3,
+  attempts: 2,
+  lease_expires_at: new Date().toISOString(),
+};
+const output = { file: { bytes: new Uint8Array(10), filename: "x.png", contentType: "image/png" } };
+const log = { info: () => undefined, warn: () => undefined };
+
+/** Runs a worker against a server until `ready`, then stops both. */
+async function working(
+  server: FakeDarkroom,
+  provider: Provider,
+  ready: (worker: Worker) => Promise<void>,
+): Promise<void> {
+  const url = await server.start();
+  const client = new DarkroomClient({ url, token: "secret", workerId: "w" });
+  const worker = createWorker({ client, providers: [provider], log, pollSeconds: 0.01, heartbeatSeconds: 0.05 });
+  const running = worker.run();
+  try {
+    await ready(worker);
+  } finally {
+    await worker.stop();
+    await running;
+    server.stop();
+  }
+}
+
+function provides(run: Provider["run"]): Provider {
+  return { name: "test", taskTypes: ["z_image_turbo"], run };
+}
+
+test("a worker claims what its provider can do, reports progress, and completes with its attempt and name", async () => {
+  const server = new FakeDarkroom([task]);
+  const sandbox = createSandboxProvider();
+  await working(server, sandbox, () => server.seen(({ name }) => name === "complete_task"));
+  await sandbox.close();
+
+  const [claim] = server.named("claim-next-task");
+  assert.equal(claim?.body["worker_id"], "w");
+  assert.ok((claim?.body["task_types"] as string[]).includes("z_image_turbo"));
+  const [progress] = server.named("update-task-status");
+  assert.equal(progress?.body["status"], "In Progress");
+  assert.equal(progress?.body["progress"], 0.1);
+  const [completed] = server.named("complete_task");
+  const { task_id, attempt, worker_id, filename } = completed?.body ?? {};
+  assert.deepEqual(
+    { task_id, attempt, worker_id, filename },
+    { task_id: task.task_id, attempt: 3, worker_id: "w", filename: `${task.task_id}_sandbox.png` },
+  );
+  const png = Buffer.from(completed?.body["file_data"] as string, "base64");
+  assert.equal(png.subarray(1, 4).toString(), "PNG");
+});
+
+test("a large output goes by upload URL", async () => {
+  const server = new FakeDarkroom([task]);
+  const large = { file: { ...output.file, bytes: new Uint8Array(3 * 1024 * 1024) } };
+  await working(server, provides(() => Promise.resolve(large)), () =>
+    server.seen(({ name }) => name === "complete_task"),
+  );
+
+  assert.deepEqual(server.puts, [{ path: "/put/file", bytes: 3 * 1024 * 1024 }]);
+  assert.equal(server.named("complete_task")[0]?.body["storage_path"], "u/tasks/t/1-file.png");
+});
+
+test("a completion is repeated while the server is overloaded", async () => {
+  let refusals = 2;
+  const server = new FakeDarkroom([task], ({ name }) =>
+    name === "complete_task" && refusals-- > 0 ? { status: 503, headers: { "retry-after": "0" }, body: {} } : undefined,
+  );
+  await working(server, provides(() => Promise.resolve(output)), () =>
+    server.seen(() => server.named("complete_task").length === 3),
+  );
+  assert.equal(server.named("update-task-status").filter(({ body }) => body["status"] !== "In Progress").length, 0);
+});
+
+test("a cancelled task is dropped: its render is aborted and nothing more is said about it", async () => {
+  const server = new FakeDarkroom([task], ({ name }) =>
+    name === "update-task-status" ? { status: 409, body: { error: "task_cancelled", message: "", request_id: "r" } } : undefined,
+  );
+  let aborted: Promise<void> | undefined;
+  const provider = provides((_task, { signal, progress }) => {
+    progress(0.1);
+    return new Promise((_resolve, reject) => {
+      aborted = once(signal, "abort").then(() => reject(new Error("aborted")));
+    });
+  });
+  await working(server, provider, async () => {
+    await server.seen(({ name }) => name === "update-task-status");
+    await aborted;
+    await server.seen(({ name, body }) => name === "claim-next-task" && body !== server.named("claim-next-task")[0]?.body);
+  });
+  assert.equal(server.named("complete_task").length, 0);
+  assert.deepEqual(new Set(server.named("update-task-status").map(({ body }) => body["status"])), new Set(["In Progress"]));
+});
+
+test("a silent render is kept alive by heartbeats", async () => {
+  const server = new FakeDarkroom([task]);
+  let finish: ((value: typeof output) => void) | undefined;
+  await working(
+    server,
+    provides(() => new Promise((resolve) => (finish = resolve))),
+    async () => {
+      await server.seen(() => server.named("update-task-status").length >= 3);
+      finish?.(output);
+      await server.seen(({ name }) => name === "complete_task");
+    },
+  );
+});
+
+for (const [isRetryable, status] of [
+  [true, "Queued"],
+  [false, "Failed"],
+] as const) {
+  test(`a render that fails ${isRetryable ? "for now" : "for good"} is reported as ${status}, and the worker goes on`, async () => {
+    const server = new FakeDarkroom([task, { ...task, attempt: 4 }]);
+    let runs = 0;
+    const provider = provides(() => {
+      if (runs++ === 0) return Promise.reject(new RenderError("out of memory", { isRetryable }));
+      return Promise.resolve(output);
+    });
+    await working(server, provider, () => server.seen(({ name }) => name === "complete_task"));
+
+    const [failure] = server.named("update-task-status").filter(({ body }) => body["error_details"] !== undefined);
+    assert.equal(failure?.body["status"], status);
+    assert.equal(failure?.body["error_details"], "out of memory");
+    assert.equal(server.named("complete_task")[0]?.body["attempt"], 4);
+  });
+}
+
+test("a worker that is stopped puts its running task back into the queue", async () => {
+  const server = new FakeDarkroom([task]);
+  let started: () => void = () => undefined;
+  const rendering = new Promise<void>((resolve) => (started = resolve));
+  const provider = provides((_task, { signal }) => {
+    started();
+    return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+  });
+  await working(server, provider, () => rendering);
+
+  const [requeued] = server.named("update-task-status").filter(({ body }) => body["status"] === "Queued");
+  assert.equal(requeued?.body["attempt"], 3);
+});
