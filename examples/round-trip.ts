@@ -92,7 +92,12 @@ const { data: generation } = await supabase
   .eq("project_id", task.project_id)
   .single()
   .throwOnError();
-const { data: spend } = await supabase.from("credits_ledger").select("amount").eq("type", "spend").single().throwOnError();
+const { data: spend } = await supabase
+  .from("credits_ledger")
+  .select("amount")
+  .eq("type", "spend")
+  .single()
+  .throwOnError();
 const { data: after } = await supabase.from("users").select("credits").single().throwOnError();
 console.log(`paid          ${-spend.amount} credits, ${after.credits} left`);
 console.log(`\nSee the picture:  ${generation.location}`);
@@ -101,7 +106,8 @@ process.exit(0);
 
 async function invoke<Answer>(name: string, body: object): Promise<Answer> {
   const { data, error } = await supabase.functions.invoke<Answer>(name, { body });
-  if (error || data === null) fail(`${name}: ${error?.context instanceof Response ? await error.context.text() : error}`);
+  if (error || data === null)
+    fail(`${name}: ${error?.context instanceof Response ? await error.context.text() : error}`);
   return data;
 }
 

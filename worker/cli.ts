@@ -39,7 +39,8 @@ if (values.help) {
 const concurrency = Number(values.concurrency);
 const runType = values["run-type"];
 if (values.provider !== "sandbox") fail(`There is no provider "${values.provider}"; there is: sandbox.`);
-if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 64) fail("--concurrency takes 1 to 64.");
+if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 64)
+  fail("--concurrency takes 1 to 64.");
 if (runType !== undefined && runType !== "gpu" && runType !== "api") fail("--run-type takes gpu or api.");
 
 const log = pino({ level: process.env["LOG_LEVEL"] ?? "info" });

@@ -75,7 +75,12 @@ export class DarkroomClient {
 
   /** The next task, or nothing. `waitSeconds`: how long the server may hold the request until there is one. */
   async claimNextTask(
-    options: { taskTypes?: readonly string[]; runType?: "gpu" | "api"; models?: readonly string[]; waitSeconds?: number },
+    options: {
+      taskTypes?: readonly string[];
+      runType?: "gpu" | "api";
+      models?: readonly string[];
+      waitSeconds?: number;
+    },
     signal?: AbortSignal,
   ): Promise<ClaimedTask | undefined> {
     const body = {
@@ -197,7 +202,8 @@ async function refusalOf(response: Response): Promise<DarkroomApiError> {
     typeof requestId === "string" ? requestId : undefined,
   );
   const retryAfter = Number(response.headers.get("retry-after") ?? Number.NaN);
-  if (refusal instanceof RetryableError && retryAfter >= 0) refusal.retryAfterSeconds = Math.min(retryAfter, 60);
+  if (refusal instanceof RetryableError && retryAfter >= 0)
+    refusal.retryAfterSeconds = Math.min(retryAfter, 60);
   return refusal;
 }
 

@@ -35,7 +35,9 @@ const progressIntervalMilliseconds = 500;
 /** Claims tasks that the providers can do, renders them, reports progress, and completes them. */
 export function createWorker(options: WorkerOptions): Worker {
   const { client, providers, log, concurrency = 1, pollSeconds = 1, waitSeconds = 0 } = options;
-  const byType = new Map(providers.flatMap((provider) => provider.taskTypes.map((type) => [type, provider] as const)));
+  const byType = new Map(
+    providers.flatMap((provider) => provider.taskTypes.map((type) => [type, provider] as const)),
+  );
   const stopping = new AbortController();
   let working: Promise<void> | undefined;
 
@@ -77,14 +79,18 @@ export function createWorker(options: WorkerOptions): Worker {
     const signal = AbortSignal.any([report.over, stopping.signal]);
     try {
       if (!provider) throw new RenderError(`no provider for ${task.task_type}`, { isRetryable: true });
-      const { file, thumbnail } = await provider.run(task, { signal, progress: (...at) => report.progress(...at) });
+      const { file, thumbnail } = await provider.run(task, {
+        signal,
+        progress: (...at) => report.progress(...at),
+      });
       signal.throwIfAborted();
       await report.end();
       const url = await client.completeTask(task, file, thumbnail);
       log.info({ ...fields, provider: provider.name, url }, "task completed");
     } catch (error) {
       await report.end();
-      if (report.over.aborted || isRunOver(error)) log.info({ ...fields, err: error }, "run is over, result dropped");
+      if (report.over.aborted || isRunOver(error))
+        log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
     }
   }

@@ -63,7 +63,7 @@ test("64 claimers on 200 tasks: every task is claimed exactly once, and no user 
     const claimed: Claimed[] = [];
     await Promise.all(
       sessions.map(async (session, index) => {
-        for (let empty = 0; empty < 3; ) {
+        for (let empty = 0; empty < 3;) {
           const task = await claim(session, `worker-${index}`);
           if (task) claimed.push(task);
           else empty++;
@@ -309,7 +309,9 @@ test("two first claims of one new worker register it once", () =>
 
 test("16 claimers over 1,600 claims serve users with equal backlogs within 1.5 of each other", () =>
   withDatabase(async (database) => {
-    const users = await Promise.all(Array.from({ length: 20 }, () => createUser(database.sql, 10_000_000_000)));
+    const users = await Promise.all(
+      Array.from({ length: 20 }, () => createUser(database.sql, 10_000_000_000)),
+    );
     // Made in bulk by the same rows that create_task() makes: 200 each would take most of the test's time.
     for (const user of users) {
       const first = await queueTask(database.sql, user);
@@ -329,9 +331,10 @@ test("16 claimers over 1,600 claims serve users with equal backlogs within 1.5 o
           const task = await claim(session, `worker-${index}`);
           if (!task) continue;
           claims++;
-          const { rows } = await session.query<{ user_id: string }>("select user_id from tasks where id = $1", [
-            task.task_id,
-          ]);
+          const { rows } = await session.query<{ user_id: string }>(
+            "select user_id from tasks where id = $1",
+            [task.task_id],
+          );
           const owner = rows[0]?.user_id ?? "";
           served.set(owner, (served.get(owner) ?? 0) + 1);
           await setStatus(session, task.task_id, "Cancelled");

@@ -29,16 +29,19 @@ test("complete_task() makes a generation with a primary variant, charges once an
         join generations as generation on generation.source_task_id = task.id
         join generation_variants as variant on variant.generation_id = generation.id
        where task.id = ${taskId}`;
-    assert.deepEqual({ ...row }, {
-      status: "Complete",
-      slot: null,
-      generation_created: true,
-      location: completed["public_url"],
-      tasks: [taskId],
-      is_primary: true,
-      variant_type: "original",
-      linked: true,
-    });
+    assert.deepEqual(
+      { ...row },
+      {
+        status: "Complete",
+        slot: null,
+        generation_created: true,
+        location: completed["public_url"],
+        tasks: [taskId],
+        is_primary: true,
+        variant_type: "original",
+        linked: true,
+      },
+    );
     assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 1_000_000 - price, held: 0 });
     assert.deepEqual(await wrongAccounts(database.sql), []);
   }));
@@ -60,7 +63,10 @@ test("64 concurrent completes of one task, same and other workers: one output, o
     );
 
     assert.equal(new Set(answers.filter((_answer, index) => index % 2 === 0)).size, 1);
-    assert.deepEqual(new Set(answers.filter((_answer, index) => index % 2 === 1)), new Set(["stale_attempt"]));
+    assert.deepEqual(
+      new Set(answers.filter((_answer, index) => index % 2 === 1)),
+      new Set(["stale_attempt"]),
+    );
     const [counts] = await database.sql`
       select (select count(*)::int from generations) as generations,
              (select count(*)::int from generation_variants) as variants,
@@ -77,9 +83,15 @@ test("the attempt before is fenced off: its completion changes nothing", () =>
     await setStatus(database.sql, taskId, "Queued");
     await claim(database.sql, "worker");
 
-    assert.equal(await refusedWith(complete(database.sql, taskId, { worker: "worker", attempt: 1 })), "stale_attempt");
+    assert.equal(
+      await refusedWith(complete(database.sql, taskId, { worker: "worker", attempt: 1 })),
+      "stale_attempt",
+    );
     await complete(database.sql, taskId, { worker: "worker", attempt: 2 });
-    assert.equal(await refusedWith(complete(database.sql, taskId, { worker: "worker", attempt: 1 })), "stale_attempt");
+    assert.equal(
+      await refusedWith(complete(database.sql, taskId, { worker: "worker", attempt: 1 })),
+      "stale_attempt",
+    );
     assert.equal((await accountOf(database.sql, user.userId)).balance, 1_000_000 - price);
   }));
 
@@ -145,8 +157,14 @@ test("somebody else's task is not found", () =>
     const taskId = await queueTask(database.sql, user);
     await claim(database.sql, "local", user.userId);
 
-    assert.equal(await refusedWith(complete(database.sql, taskId, { forUser: other.userId })), "task_not_found");
-    assert.equal(await refusedWith(complete(database.sql, randomUUID(), { forUser: other.userId })), "task_not_found");
+    assert.equal(
+      await refusedWith(complete(database.sql, taskId, { forUser: other.userId })),
+      "task_not_found",
+    );
+    assert.equal(
+      await refusedWith(complete(database.sql, randomUUID(), { forUser: other.userId })),
+      "task_not_found",
+    );
   }));
 
 test("a file outside the task's folder, or that is not there, completes nothing", () =>
@@ -192,7 +210,8 @@ test("based_on makes a variant of that generation; create_as_generation a genera
     );
     assert.notEqual(own["generation_id"], source["generation_id"]);
     assert.equal(inpaint["generation_id"], source["generation_id"]);
-    const [lineage] = await database.sql`select based_on from generations where id = ${own["generation_id"] as string}`;
+    const [lineage] =
+      await database.sql`select based_on from generations where id = ${own["generation_id"] as string}`;
     assert.equal(lineage?.["based_on"], source["generation_id"]);
   }));
 
@@ -242,7 +261,9 @@ test("an orchestrator is charged once, as the sum of its finished children; chil
     const user = await createUser(database.sql, 10_000_000);
     const orchestrator = await queueTask(database.sql, user, {
       taskType: "travel_orchestrator",
-      params: { orchestrator_details: { num_new_segments_to_generate: 2, orchestrator_task_id: "sm_readable_id" } },
+      params: {
+        orchestrator_details: { num_new_segments_to_generate: 2, orchestrator_task_id: "sm_readable_id" },
+      },
     });
     await claim(database.sql, "worker");
     const { held } = await accountOf(database.sql, user.userId);
@@ -258,11 +279,19 @@ test("an orchestrator is charged once, as the sum of its finished children; chil
       await database.sql`update tasks set generation_started_at = now() - interval '9.5 seconds' where id = ${taskId}`;
       await complete(database.sql, taskId);
     }
-    await setStatus(database.sql, orchestrator, "Complete", { changes: { output_location: "https://x.example/v.mp4" } });
+    await setStatus(database.sql, orchestrator, "Complete", {
+      changes: { output_location: "https://x.example/v.mp4" },
+    });
 
-    assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 10_000_000 - 2 * 10 * 278, held: 0 });
+    assert.deepEqual(await accountOf(database.sql, user.userId), {
+      balance: 10_000_000 - 2 * 10 * 278,
+      held: 0,
+    });
     const spends = await database.sql`select task_id from credits_ledger where type = 'spend'`;
-    assert.deepEqual(spends.map((row) => row["task_id"]), [orchestrator]);
+    assert.deepEqual(
+      spends.map((row) => row["task_id"]),
+      [orchestrator],
+    );
   }));
 
 test("deleting a running task gives back its slot and its hold", () =>

@@ -16,7 +16,12 @@ import {
 
 const price = 6500; // z_image_turbo, one output
 
-async function create(sql: Sql, user: TestUser, requests: object[], key?: string): Promise<Record<string, unknown>> {
+async function create(
+  sql: Sql,
+  user: TestUser,
+  requests: object[],
+  key?: string,
+): Promise<Record<string, unknown>> {
   const [row] = await sql`
     select create_task(${user.userId}, ${sql.json(requests as never)}, ${requests.length > 1}, ${key ?? null}) as created`;
   return row?.["created"] as Record<string, unknown>;
@@ -94,7 +99,10 @@ test("one idempotency key from 20 racers: one task, one hold, one answer", () =>
 test("the key of a refused request can be used again, and another user's key is another key", () =>
   withDatabase(async (database) => {
     const [user, other] = [await createUser(database.sql, 0), await createUser(database.sql)];
-    assert.equal(await refusedWith(create(database.sql, user, [request(user)], "key")), "insufficient_credits");
+    assert.equal(
+      await refusedWith(create(database.sql, user, [request(user)], "key")),
+      "insufficient_credits",
+    );
     await database.sql`select record_credit(${user.userId}, 'manual', ${price})`;
 
     assert.equal((await create(database.sql, user, [request(user)], "key"))["deduplicated"], false);
@@ -185,7 +193,8 @@ test("a worker's child without a project gets its orchestrator's, and its uuid f
         { ...user, projectId: "default_project_id" },
         { taskType: "join_clips_segment", params },
       );
-      const [row] = await database.sql`select orchestrator_task_id, project_id from tasks where id = ${child}`;
+      const [row] =
+        await database.sql`select orchestrator_task_id, project_id from tasks where id = ${child}`;
       assert.deepEqual({ ...row }, { orchestrator_task_id: orchestrator, project_id: user.projectId });
     }
   }));
@@ -199,7 +208,10 @@ test("an orchestrator that is over takes no more children", () =>
     await canceller.query("begin");
     await setStatus(canceller, orchestrator, "Cancelled");
     const creating = refusedWith(
-      queueTask(worker, user, { taskType: "travel_segment", params: { orchestrator_task_id_ref: orchestrator } }),
+      queueTask(worker, user, {
+        taskType: "travel_segment",
+        params: { orchestrator_task_id_ref: orchestrator },
+      }),
     );
     await canceller.query("commit");
 
@@ -221,12 +233,10 @@ test("an orchestrator's children cannot outgrow what the account covers", () =>
         }),
       );
 
-    assert.deepEqual([await child(), await child(), await child(), await child()], [
-      "none",
-      "none",
-      "none",
-      "insufficient_credits",
-    ]);
+    assert.deepEqual(
+      [await child(), await child(), await child(), await child()],
+      ["none", "none", "none", "insufficient_credits"],
+    );
     assert.equal((await accountOf(database.sql, user.userId)).held, 3 * 333_600);
   }));
 

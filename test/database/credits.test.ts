@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { withDatabase } from "../support/database.ts";
-import { accountOf, claim, complete, createUser, queueTask, refusedWith, wrongAccounts } from "../support/factories.ts";
+import {
+  accountOf,
+  claim,
+  complete,
+  createUser,
+  queueTask,
+  refusedWith,
+  wrongAccounts,
+} from "../support/factories.ts";
 
 test("the welcome bonus is granted once, at sign-up, however many ask for it afterwards", () =>
   withDatabase(async (database) => {
@@ -10,7 +18,9 @@ test("the welcome bonus is granted once, at sign-up, however many ask for it aft
     await database.sql`insert into auth.users (id, email) values (${userId}, 'new@example.com')`;
     const sessions = await Promise.all(Array.from({ length: 20 }, () => database.session()));
     const answers = await Promise.all(
-      sessions.map((session) => session.query("select grant_welcome_bonus($1) -> 'transaction' -> 'id' as id", [userId])),
+      sessions.map((session) =>
+        session.query("select grant_welcome_bonus($1) -> 'transaction' -> 'id' as id", [userId]),
+      ),
     );
 
     assert.equal(new Set(answers.map(({ rows }) => rows[0]?.["id"])).size, 1);
@@ -26,7 +36,9 @@ test("one grant key 20 times at once is one entry; with another amount, reason o
       database.sql`select grant_credits(${userId}, ${cents}, ${reason}, 'operator', 'key-1') as granted`.execute();
 
     const answers = await Promise.all(Array.from({ length: 20 }, () => grant(user.userId, 250, "sorry")));
-    const granted = answers.map(([row]) => row?.["granted"] as { transaction: { id: string }; deduplicated: boolean });
+    const granted = answers.map(
+      ([row]) => row?.["granted"] as { transaction: { id: string }; deduplicated: boolean },
+    );
     assert.equal(new Set(granted.map(({ transaction }) => transaction.id)).size, 1);
     assert.equal(granted.filter(({ deduplicated }) => !deduplicated).length, 1);
 
@@ -95,9 +107,12 @@ test("a task has one spend: the second is refused by the table itself", () =>
     await claim(database.sql, "worker");
     await complete(database.sql, taskId);
 
-    await assert.rejects(database.sql`select record_credit(${user.userId}, 'spend', -1, ${taskId})`.execute(), {
-      code: "23505",
-    });
+    await assert.rejects(
+      database.sql`select record_credit(${user.userId}, 'spend', -1, ${taskId})`.execute(),
+      {
+        code: "23505",
+      },
+    );
     assert.deepEqual(await wrongAccounts(database.sql), []);
   }));
 
@@ -151,7 +166,8 @@ test("every seeded type has a price, and the prices of the product's list in mic
       animate_character: 0.2,
       lora_training: 2.5,
     };
-    for (const [name, amount] of Object.entries(dollars)) assert.equal(price.get(name), Math.round(amount * 1e6), name);
+    for (const [name, amount] of Object.entries(dollars))
+      assert.equal(price.get(name), Math.round(amount * 1e6), name);
     assert.equal(price.get("travel_segment"), 278);
   }));
 
@@ -165,7 +181,8 @@ test("an exact quote is what is charged; an estimate is never exceeded", () =>
       ["wan_2_2_t2i", { prompt: "a" }],
     ];
     for (const [taskType, params] of cases) {
-      const [row] = await database.sql`select calculate_task_cost(${taskType}, ${database.sql.json(params as never)}) as quote`;
+      const [row] =
+        await database.sql`select calculate_task_cost(${taskType}, ${database.sql.json(params as never)}) as quote`;
       const quote = row?.["quote"] as { exact: boolean; cost_microusd: number; upper_bound_microusd: number };
       const taskId = await queueTask(database.sql, user, { taskType, params });
       await claim(database.sql, "worker");

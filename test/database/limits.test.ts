@@ -8,7 +8,9 @@ test("take_rate_limit(): of 60 at once at limit 20, exactly 20 pass", () =>
     const sessions = await Promise.all(Array.from({ length: 30 }, () => database.session()));
     const answers = await Promise.all(
       Array.from({ length: 60 }, (_, index) =>
-        refusedWith(sessions[index % 30]?.query("select take_rate_limit('key', 20, 60)") ?? Promise.reject(new Error())),
+        refusedWith(
+          sessions[index % 30]?.query("select take_rate_limit('key', 20, 60)") ?? Promise.reject(new Error()),
+        ),
       ),
     );
     assert.equal(answers.filter((code) => code === "none").length, 20);

@@ -23,7 +23,13 @@ const transitions: Record<string, Record<(typeof statuses)[number], string>> = {
     Failed: "none",
     Cancelled: "none",
   },
-  "In Progress": { Queued: "none", "In Progress": "none", Complete: "none", Failed: "none", Cancelled: "none" },
+  "In Progress": {
+    Queued: "none",
+    "In Progress": "none",
+    Complete: "none",
+    Failed: "none",
+    Cancelled: "none",
+  },
   Complete: {
     Queued: "invalid_transition",
     "In Progress": "invalid_transition",
@@ -78,7 +84,9 @@ test("failed, cancelled and requeued past the limit: net charge 0", () =>
     await setStatus(database.sql, cancelled, "Cancelled");
     const reached: unknown[] = [];
     for (let run = 1; run <= 3; run++) {
-      const answer = await setStatus(database.sql, exhausted, "Queued", { changes: { error_details: "flaky" } });
+      const answer = await setStatus(database.sql, exhausted, "Queued", {
+        changes: { error_details: "flaky" },
+      });
       reached.push([answer["status"], answer["attempts"]]);
       await claim(database.sql, "worker");
     }
@@ -113,7 +121,9 @@ test("a worker that lost its run is told so", () =>
     const taskId = await queueTask(database.sql, user);
     await claim(database.sql, "worker-1");
     const report = (worker: string, attempt: number) =>
-      refusedWith(setStatus(database.sql, taskId, "In Progress", { worker, attempt, changes: { progress: 0.5 } }));
+      refusedWith(
+        setStatus(database.sql, taskId, "In Progress", { worker, attempt, changes: { progress: 0.5 } }),
+      );
 
     assert.equal(await report("worker-1", 1), "none");
     assert.equal(await report("worker-2", 1), "stale_attempt");
@@ -165,7 +175,8 @@ test("an expired lease is rescued once by two sweeps, and failed after the last 
   withDatabase(async (database) => {
     const user = await createUser(database.sql, 1_000_000);
     const taskId = await queueTask(database.sql, user);
-    const expire = () => database.sql`update tasks set lease_expires_at = now() - interval '1 second' where id = ${taskId}`;
+    const expire = () =>
+      database.sql`update tasks set lease_expires_at = now() - interval '1 second' where id = ${taskId}`;
     await claim(database.sql, "worker");
     await expire();
     const [first, second] = [await database.session(), await database.session()];
@@ -210,7 +221,11 @@ test("a worker that heartbeats gets a short lease, one that does not the type's 
     await claim(database.sql, "worker");
     assert.equal(await lease(taskId), 600);
 
-    await setStatus(database.sql, taskId, "In Progress", { worker: "worker", attempt: 1, changes: { progress: 0.1 } });
+    await setStatus(database.sql, taskId, "In Progress", {
+      worker: "worker",
+      attempt: 1,
+      changes: { progress: 0.1 },
+    });
     assert.equal(await lease(taskId), 60);
     const next = await queueTask(database.sql, user);
     await claim(database.sql, "worker");
@@ -222,12 +237,16 @@ test("progress within half a second is stored and not broadcast", () =>
     const user = await createUser(database.sql);
     const taskId = await queueTask(database.sql, user);
     await claim(database.sql, "worker");
-    for (const progress of [0.1, 0.2, 0.3]) await setStatus(database.sql, taskId, "In Progress", { changes: { progress } });
+    for (const progress of [0.1, 0.2, 0.3])
+      await setStatus(database.sql, taskId, "In Progress", { changes: { progress } });
 
     const events = await database.sql`
       select payload ->> 'progress' as progress from realtime.messages
        where topic = ${`task-updates:${user.projectId}`} and payload ->> 'status' = 'In Progress' order by inserted_at`;
-    assert.deepEqual(events.map((row) => row["progress"]), [null, "0.1"]);
+    assert.deepEqual(
+      events.map((row) => row["progress"]),
+      [null, "0.1"],
+    );
     const [task] = await database.sql`select progress from tasks where id = ${taskId}`;
     assert.equal(Math.round((task?.["progress"] as number) * 10), 3);
   }));
@@ -240,7 +259,9 @@ test("whoever completed a task may replace its output text, and nothing else abo
     await complete(database.sql, taskId);
     const before = await accountOf(database.sql, user.userId);
 
-    await setStatus(database.sql, taskId, "Complete", { changes: { output_location: '{"transition_url": "x"}' } });
+    await setStatus(database.sql, taskId, "Complete", {
+      changes: { output_location: '{"transition_url": "x"}' },
+    });
     const [task] = await database.sql`select status, output_location from tasks where id = ${taskId}`;
     assert.deepEqual({ ...task }, { status: "Complete", output_location: '{"transition_url": "x"}' });
     assert.deepEqual(await accountOf(database.sql, user.userId), before);

@@ -47,7 +47,10 @@ test("the fiftieth token is the last, also for two racers", () =>
     const user = await createUser(database.sql);
     const make = (session: { query(text: string, params: unknown[]): Promise<unknown> }) =>
       refusedWith(
-        session.query("select generate_pat($1, $2, 'abcd', 'worker', array['tasks:run'])", [user.userId, randomBytes(32)]),
+        session.query("select generate_pat($1, $2, 'abcd', 'worker', array['tasks:run'])", [
+          user.userId,
+          randomBytes(32),
+        ]),
       );
     const [first, second] = [await database.session(), await database.session()];
     for (let token = 0; token < 49; token++) await make(first);

@@ -73,7 +73,12 @@ export async function invoke<Body = Record<string, unknown>>(
   if (error instanceof FunctionsHttpError) return await answerOf<Body>(error.context as Response);
   if (error) throw error;
   assert.ok(response);
-  return { status: response.status, headers: response.headers, body: data as Body, text: JSON.stringify(data) };
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: data as Body,
+    text: JSON.stringify(data),
+  };
 }
 
 /** An answer that must be 200; what it says when it is not is in the failure. */
@@ -91,7 +96,11 @@ export async function refused(call: Promise<Answer>, status: number, code: strin
 }
 
 export async function createProject({ client, userId }: Person, name = "test"): Promise<string> {
-  const { data, error } = await client.from("projects").insert({ user_id: userId, name }).select("id").single();
+  const { data, error } = await client
+    .from("projects")
+    .insert({ user_id: userId, name })
+    .select("id")
+    .single();
   if (error) throw error;
   return (data as { id: string }).id;
 }

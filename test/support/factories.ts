@@ -23,7 +23,10 @@ export interface TestUser {
 export async function createUser(connection: Connection, balanceMicrousd = 100_000_000): Promise<TestUser> {
   const userId = randomUUID();
   const email = `${userId}@example.com`;
-  await run(connection, "insert into auth.users (id, email, is_anonymous) values ($1, $2, true)", [userId, email]);
+  await run(connection, "insert into auth.users (id, email, is_anonymous) values ($1, $2, true)", [
+    userId,
+    email,
+  ]);
   if (balanceMicrousd > 0) {
     await run(connection, "select record_credit($1, 'manual', $2)", [userId, balanceMicrousd]);
   }
@@ -47,7 +50,13 @@ export interface TaskOptions {
 export async function queueTask(
   connection: Connection,
   { projectId }: TestUser,
-  { taskType = "z_image_turbo", params = { prompt: "a fox" }, taskId, dependantOn, priority }: TaskOptions = {},
+  {
+    taskType = "z_image_turbo",
+    params = { prompt: "a fox" },
+    taskId,
+    dependantOn,
+    priority,
+  }: TaskOptions = {},
 ): Promise<string> {
   const request = {
     task_type: taskType,
@@ -73,7 +82,11 @@ export interface Claimed {
 }
 
 /** What `claim-next-task` gives the service's worker, or an owner's. */
-export async function claim(connection: Connection, worker: string, forUser?: string): Promise<Claimed | null> {
+export async function claim(
+  connection: Connection,
+  worker: string,
+  forUser?: string,
+): Promise<Claimed | null> {
   const [row] = await run<{ claimed: Claimed | null }>(
     connection,
     "select claim_next_task(for_user => $1, for_worker => $2) as claimed",
@@ -94,7 +107,9 @@ export async function complete(
   taskId: string,
   { worker, attempt, forUser }: CompleteOptions = {},
 ): Promise<Record<string, unknown>> {
-  const [owner] = await run<{ user_id: string }>(connection, "select user_id from tasks where id = $1", [taskId]);
+  const [owner] = await run<{ user_id: string }>(connection, "select user_id from tasks where id = $1", [
+    taskId,
+  ]);
   const path = `${owner?.user_id}/tasks/${taskId}/1-output.png`;
   await run(
     connection,
@@ -115,7 +130,11 @@ export async function setStatus(
   connection: Connection,
   taskId: string,
   status: string,
-  { worker, attempt, changes = {} }: { worker?: string; attempt?: number; changes?: Record<string, unknown> } = {},
+  {
+    worker,
+    attempt,
+    changes = {},
+  }: { worker?: string; attempt?: number; changes?: Record<string, unknown> } = {},
 ): Promise<Record<string, unknown>> {
   const [row] = await run<{ updated: Record<string, unknown> }>(
     connection,

@@ -66,7 +66,10 @@ export async function startDenoHost(): Promise<HostUnderTest> {
   }
 }
 
-async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest & { port: number; databaseUrl: string }> {
+async function startNode(
+  opened: Opened,
+  apiUrl?: string,
+): Promise<HostUnderTest & { port: number; databaseUrl: string }> {
   const database = await createTestDatabase();
   opened.push(() => dropTestDatabase(database));
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));

@@ -9,7 +9,10 @@ type Handler = (request: Request) => Response | Promise<Response>;
 /** The part of Deno that is used; declared here so that one compiler checks all. */
 interface Runtime {
   serve: ((handler: Handler) => unknown) &
-    ((options: { port: number; hostname: string; onListen(address: { port: number }): void }, handler: Handler) => unknown);
+    ((
+      options: { port: number; hostname: string; onListen(address: { port: number }): void },
+      handler: Handler,
+    ) => unknown);
 }
 
 const runtime = (globalThis as unknown as { Deno: Runtime }).Deno;

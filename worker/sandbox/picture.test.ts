@@ -8,10 +8,13 @@ const params = { prompt: "a fox in the snow", seed: 7, model: "z_image", resolut
 
 test("the same params give the same bytes; another prompt, seed or model another picture", () => {
   const bytes = (more: object) =>
-    Buffer.from(renderPicture(describePicture("z_image_turbo", { ...params, ...more })).png).toString("base64");
+    Buffer.from(renderPicture(describePicture("z_image_turbo", { ...params, ...more })).png).toString(
+      "base64",
+    );
   const first = bytes({});
   assert.equal(bytes({}), first);
-  for (const more of [{ prompt: "a cat" }, { seed: 8 }, { model: "qwen" }]) assert.notEqual(bytes(more), first);
+  for (const more of [{ prompt: "a cat" }, { seed: 8 }, { model: "qwen" }])
+    assert.notEqual(bytes(more), first);
 });
 
 test("a picture is a PNG of exactly its resolution, the thumbnail one of at most 400 pixels", () => {
@@ -64,7 +67,10 @@ test("the prompt is in the picture, and is only text whatever it holds", () => {
   ];
   for (const prompt of hostile) {
     assert.ok(!svg(prompt).includes("<image"));
-    assert.equal(imageSize(renderPicture(describePicture("image_inpaint", { ...params, prompt })).png).width, 320);
+    assert.equal(
+      imageSize(renderPicture(describePicture("image_inpaint", { ...params, prompt })).png).width,
+      320,
+    );
   }
 });
 

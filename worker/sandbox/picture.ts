@@ -51,7 +51,7 @@ function sizeOf(resolution: string): { width: number; height: number } {
 
 /** One line of characters that XML can hold, of a length that a picture can. */
 function readable(text: string): string {
-  const plain = [...text.slice(0, longestPrompt * 2)]
+  const plain = Array.from(text.slice(0, longestPrompt * 2))
     .filter((character) => !/[\p{Cs}\p{Co}\p{Cn}\u202a-\u202e\u2066-\u2069]/u.test(character))
     .join("")
     .replace(/[\p{Cc}\s]+/gu, " ")
@@ -76,7 +76,12 @@ export function pictureSvg(picture: PictureDescription): string {
       `<radialGradient id="g${index}"><stop offset="0" stop-color="${colour}" stop-opacity="0.95"/>` +
         `<stop offset="0.6" stop-color="${colour}" stop-opacity="0.35"/><stop offset="1" stop-color="${colour}" stop-opacity="0"/></radialGradient>`,
     );
-    const [x, y, rx, ry] = [chance() * width, chance() * height, (0.35 + chance() * 0.5) * width, (0.3 + chance() * 0.5) * height];
+    const [x, y, rx, ry] = [
+      chance() * width,
+      chance() * height,
+      (0.35 + chance() * 0.5) * width,
+      (0.3 + chance() * 0.5) * height,
+    ];
     fields.push(
       `<ellipse cx="${f(x)}" cy="${f(y)}" rx="${f(rx)}" ry="${f(ry)}" fill="url(#g${index})" transform="rotate(${f(chance() * 180)} ${f(x)} ${f(y)})"/>`,
     );
@@ -95,7 +100,10 @@ export function pictureSvg(picture: PictureDescription): string {
   const footerY = height - margin;
   const firstY = footerY - small * 2.6 - (lines.length - 1) * size * 1.22;
   const text = lines
-    .map((line, index) => `<text x="${f(margin)}" y="${f(firstY + index * size * 1.22)}" font-size="${f(size)}" class="p">${escape(line)}</text>`)
+    .map(
+      (line, index) =>
+        `<text x="${f(margin)}" y="${f(firstY + index * size * 1.22)}" font-size="${f(size)}" class="p">${escape(line)}</text>`,
+    )
     .join("");
   const details = [taskType, model, `seed ${seed}`, `${width}×${height}`].filter(Boolean).join("  ·  ");
   const badge = picture.edits
@@ -115,14 +123,20 @@ ${badge}${text}
 }
 
 /** The largest setting of a text that fits its box; cut with an ellipsis when even the smallest does not. */
-function setText(text: string, width: number, height: number, short: number): { lines: string[]; size: number } {
+function setText(
+  text: string,
+  width: number,
+  height: number,
+  short: number,
+): { lines: string[]; size: number } {
   let size = short * 0.085;
   const smallest = Math.max(8, short * 0.03);
   for (; ; size *= 0.9) {
     const lines = wrap(text, Math.max(4, Math.floor(width / (size * 0.62))));
     const most = Math.max(1, Math.floor(height / (size * 1.22)));
     if (lines.length <= most) return { lines, size };
-    if (size * 0.9 < smallest) return { lines: [...lines.slice(0, most - 1), `${lines[most - 1] ?? ""} …`], size };
+    if (size * 0.9 < smallest)
+      return { lines: [...lines.slice(0, most - 1), `${lines[most - 1] ?? ""} …`], size };
   }
 }
 

@@ -34,7 +34,11 @@ export function createSandboxProvider(): Provider & { close(): Promise<void> } {
       progress(0.9, "sandbox: storing");
       return {
         file: { bytes: png, filename: `${task.task_id}_sandbox.png`, contentType: "image/png" },
-        thumbnail: { bytes: thumbnail, filename: `thumb_${task.task_id.slice(0, 8)}.png`, contentType: "image/png" },
+        thumbnail: {
+          bytes: thumbnail,
+          filename: `thumb_${task.task_id.slice(0, 8)}.png`,
+          contentType: "image/png",
+        },
       };
     },
     close: () => renderer.close(),

@@ -5,7 +5,9 @@ import { type PictureDescription, pictureSvg } from "./picture.ts";
 
 const require = createRequire(import.meta.url);
 // Fonts of our own: the same picture on machines with other fonts, or none.
-const fontFiles = ["DejaVuSerif.ttf", "DejaVuSans.ttf"].map((name) => require.resolve(`dejavu-fonts-ttf/ttf/${name}`));
+const fontFiles = ["DejaVuSerif.ttf", "DejaVuSans.ttf"].map((name) =>
+  require.resolve(`dejavu-fonts-ttf/ttf/${name}`),
+);
 const thumbnailSide = 400;
 
 export interface RenderedPicture {

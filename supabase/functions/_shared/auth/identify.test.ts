@@ -34,7 +34,12 @@ interface TokenOptions {
   expires?: string;
 }
 
-function unsigned({ claims = {}, issuer: by = issuer, audience = "authenticated", expires = "1h" }: TokenOptions = {}): SignJWT {
+function unsigned({
+  claims = {},
+  issuer: by = issuer,
+  audience = "authenticated",
+  expires = "1h",
+}: TokenOptions = {}): SignJWT {
   return new SignJWT({ role: "authenticated", ...claims })
     .setSubject((claims["sub"] as string | undefined) ?? userId)
     .setIssuer(by)
@@ -85,7 +90,8 @@ test("forged, expired, foreign and service-claiming tokens are refused", async (
     "not a token": "nonsense",
     "three parts of nothing": "a.b.c",
   };
-  for (const [name, token] of Object.entries(forgeries)) assert.equal(await bearer(token), "unauthenticated", name);
+  for (const [name, token] of Object.entries(forgeries))
+    assert.equal(await bearer(token), "unauthenticated", name);
 });
 
 test("a changed signature is refused even after the true one was remembered", async () => {
@@ -102,7 +108,10 @@ test("keys: the service's in either header, sb_ ones in apikey only, public ones
   assert.equal(await kindOf({ apikey: "sb_secret_x" }), "service");
   assert.equal(await kindOf({ apikey: "sb_secret_x", authorization: "Bearer sb_secret_x" }), "service");
   assert.equal(await kindOf({ authorization: "Bearer sb_secret_x" }), "unauthenticated");
-  assert.equal(await kindOf({ apikey: "sb_publishable_x", authorization: "Bearer sb_secret_x" }), "unauthenticated");
+  assert.equal(
+    await kindOf({ apikey: "sb_publishable_x", authorization: "Bearer sb_secret_x" }),
+    "unauthenticated",
+  );
   assert.equal(await kindOf({ apikey: "anon-key-jwt" }), "public-key");
   assert.equal(await kindOf({ authorization: "Bearer anon-key-jwt" }), "public-key");
   assert.equal(await kindOf({ apikey: "sb_secret_" }), "unauthenticated");

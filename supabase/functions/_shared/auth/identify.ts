@@ -1,4 +1,11 @@
-import { createRemoteJWKSet, customFetch, decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
+import {
+  createRemoteJWKSet,
+  customFetch,
+  decodeProtectedHeader,
+  errors,
+  jwtVerify,
+  type JWTPayload,
+} from "jose";
 import { AppError } from "../errors/app-error.ts";
 import { hashToken, isWellFormedToken, looksLikeToken } from "../tokens/token-format.ts";
 
@@ -145,5 +152,7 @@ function equalInConstantTime(a: string, b: string): boolean {
 }
 
 function isNetworkFailure(error: unknown): boolean {
-  return error instanceof TypeError || (error instanceof errors.JOSEError && error.code === "ERR_JOSE_GENERIC");
+  return (
+    error instanceof TypeError || (error instanceof errors.JOSEError && error.code === "ERR_JOSE_GENERIC")
+  );
 }

@@ -27,7 +27,10 @@ export const errorCodes = {
   orchestrator_finished: { status: 409, message: "The orchestration is over; it takes no more tasks." },
   idempotency_key_reused: { status: 422, message: "This idempotency key was used with another request." },
   unknown_task_type: { status: 422, message: "There is no such task type." },
-  invalid_dependency: { status: 422, message: "A dependency is missing, foreign, finished badly or circular." },
+  invalid_dependency: {
+    status: 422,
+    message: "A dependency is missing, foreign, finished badly or circular.",
+  },
   token_limit_reached: { status: 422, message: "The account has as many access tokens as it may." },
   rate_limited: { status: 429, message: "Too many requests; wait before the next." },
   internal_error: { status: 500, message: "Something failed on our side." },

@@ -40,7 +40,12 @@ export function bind(served: Endpoint, environment: Environment): (request: Requ
       else response = await answer(served, request, admission, environment);
       if (request.method !== "OPTIONS") await holdAgainstContract(contract, response, environment);
     } catch (error) {
-      response = errorResponse(await admission.countRefused(error), requestId, contract.name, environment.log);
+      response = errorResponse(
+        await admission.countRefused(error),
+        requestId,
+        contract.name,
+        environment.log,
+      );
     }
     for (const [name, value] of Object.entries(corsHeaders)) response.headers.set(name, value);
     for (const [name, value] of admission.headers()) response.headers.set(name, value);
@@ -239,7 +244,8 @@ async function holdAgainstContract(
   if (!answered) throw new Error(`${name} answered ${response.status}, which its contract does not list`);
   if (!answered.schema) return;
   const parsed = answered.schema.safeParse(await response.clone().json());
-  if (!parsed.success) throw new Error(`${name} answered what its contract does not: ${parsed.error.message}`);
+  if (!parsed.success)
+    throw new Error(`${name} answered what its contract does not: ${parsed.error.message}`);
 }
 
 /** The caller's own id, if it is one that is safe in logs and headers. */

@@ -12,9 +12,7 @@ export type Scope = (typeof scopes)[number];
 
 /** The one who calls, already let in. `for_user` arguments: `forUser(caller)`. */
 export type Caller =
-  | { kind: "service" }
-  | { kind: "user"; userId: string }
-  | { kind: "personal-access-token" };
+  { kind: "service" } | { kind: "user"; userId: string } | { kind: "personal-access-token" };
 
 /** A documented answer; without a schema it has no body. */
 export interface Answer {

@@ -13,9 +13,11 @@ export const consoleLog: Log = {
 };
 
 function line(level: string, fields: Record<string, unknown>, message: string): string {
-  return JSON.stringify({ level, time: new Date().toISOString(), message, ...fields }, (_key, value: unknown) =>
-    value instanceof Error
-      ? { name: value.name, message: value.message, stack: value.stack, cause: value.cause }
-      : value,
+  return JSON.stringify(
+    { level, time: new Date().toISOString(), message, ...fields },
+    (_key, value: unknown) =>
+      value instanceof Error
+        ? { name: value.name, message: value.message, stack: value.stack, cause: value.cause }
+        : value,
   );
 }
