@@ -1,4 +1,5 @@
 import { imageSize } from "image-size";
+import { signatureType } from "../../supabase/functions/_shared/media/content-type.ts";
 import { StorageError } from "./errors.ts";
 
 const longestSide = 16_384;
@@ -118,25 +119,4 @@ function sizeOf(head: Buffer): { width: number; height: number } | undefined {
 
 function isBelieved(type: string): boolean {
   return believed.has(type) || /^audio\/[a-z0-9.+-]+$/.test(type);
-}
-
-const movieBrands = /^(isom|iso[2-9]|mp4[12]|avc1|M4V |M4VH|M4VP|dash|MSNV|3gp\w|3g2\w|mmp4|f4v )$/;
-
-function signatureType(head: Buffer): string | undefined {
-  const ascii = (start: number, end: number) => head.toString("latin1", start, end);
-  if (ascii(0, 8) === "\x89PNG\r\n\x1a\n") return "image/png";
-  if (ascii(0, 3) === "\xff\xd8\xff") return "image/jpeg";
-  if (/^GIF8[79]a$/.test(ascii(0, 6))) return "image/gif";
-  if (ascii(0, 4) === "RIFF" && ascii(8, 12) === "WEBP") return "image/webp";
-  if (ascii(0, 4) === "\x1a\x45\xdf\xa3" && ascii(0, 64).includes("\x42\x82\x84webm")) return "video/webm";
-  if (ascii(4, 8) === "ftyp") {
-    const brand = ascii(8, 12);
-    if (brand === "avif" || brand === "avis") return "image/avif";
-    if (brand === "qt  ") return "video/quicktime";
-    if (movieBrands.test(brand)) return "video/mp4";
-    return undefined;
-  }
-  // QuickTime wrote no `ftyp` before 2001, and some cameras still do not.
-  if (/^(moov|mdat|wide)$/.test(ascii(4, 8)) && head.readUInt32BE(0) >= 8) return "video/quicktime";
-  return undefined;
 }

@@ -1,0 +1,281 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import {
+  type Answer,
+  base64,
+  booksOf,
+  type ClaimedTask,
+  type Completion,
+  type CreatedTask,
+  createProject,
+  invoke,
+  type Person,
+  post,
+  service,
+  signUp,
+  succeed,
+} from "../support/calls.ts";
+import { hosts, type HostUnderTest } from "../support/hosts.ts";
+import { png } from "../support/png.ts";
+import { Transcript } from "../support/transcript.ts";
+
+const welcomeMicrousd = 5_000_000;
+const transcripts = new Map<string, Transcript["steps"]>();
+
+for (const { name, start } of hosts) {
+  describe(`a task's round trip on ${name}`, () => {
+    let host: HostUnderTest;
+    before(async () => void (host = await start()));
+    after(() => host?.stop());
+
+    test("sign-up, project, quote, create, claim, progress, upload, complete: picture, generation, charge", async () => {
+      const transcript = new Transcript(host.apiUrl);
+      await roundTrip(host, transcript);
+      transcripts.set(name, transcript.steps);
+    });
+
+    test("a file in the body, with its first frame, needs no upload", async () => {
+      const transcript = new Transcript(host.apiUrl);
+      await completionInOneCall(host, transcript);
+      transcripts.set(`${name}, in one call`, transcript.steps);
+    });
+  });
+}
+
+test("Node and Deno answer alike: statuses, bodies, events, ledger", () => {
+  const inOneCall = transcripts.get("Node, in one call");
+  assert.ok(transcripts.get("Node")?.length && inOneCall?.length);
+  assert.deepEqual(transcripts.get("Deno"), transcripts.get("Node"));
+  assert.deepEqual(transcripts.get("Deno, in one call"), inOneCall);
+});
+
+async function roundTrip(host: HostUnderTest, transcript: Transcript): Promise<void> {
+  const note = (step: string, answer: Answer<unknown>) =>
+    transcript.note(step, {
+      status: answer.status,
+      type: answer.headers.get("content-type"),
+      limit: answer.headers.get("x-ratelimit-limit"),
+      body: answer.body,
+    });
+  async function noted<Body>(step: string, call: Promise<Answer<Body>>): Promise<Body> {
+    const answer = await call;
+    note(step, answer);
+    return await succeed(Promise.resolve(answer));
+  }
+  const worker = service(host);
+
+  const person = await signUp(host);
+  assert.deepEqual(await booksOf(host, person.userId), {
+    balance: welcomeMicrousd,
+    held: 0,
+    ledger: [{ type: "manual", amount: welcomeMicrousd, task_id: null }],
+  });
+  const projectId = await createProject(person, "Foxes");
+
+  const order = { task_type: "z_image_turbo", params: { prompt: "a fox in the snow", seed: 42 } };
+  const quote = await noted<{ cost_microusd: number; exact: boolean }>(
+    "quote",
+    invoke(person, "calculate-task-cost", order),
+  );
+  assert.equal(quote.exact, true);
+
+  const events = await listen(person, `task-updates:${projectId}`);
+  const balances = await listen(person, `credits:${person.userId}`);
+  const pictures = await listen(person, `generations:${projectId}`);
+
+  const created = await noted<CreatedTask>(
+    "create",
+    invoke(person, "create-task", { ...order, project_id: projectId }),
+  );
+  const held = await booksOf(host, person.userId);
+  transcript.note("books while it waits", held);
+  assert.deepEqual([held.balance, held.held], [welcomeMicrousd, quote.cost_microusd]);
+
+  const claimed = await noted<ClaimedTask>(
+    "claim",
+    post(host, "claim-next-task", { worker_id: "gpu-1", run_type: "api" }, worker),
+  );
+  assert.equal(claimed.task_id, created.task_id);
+  assert.deepEqual(claimed.params, order.params);
+  note("claim again", await post(host, "claim-next-task", { worker_id: "gpu-2" }, worker));
+
+  const run = { task_id: claimed.task_id, worker_id: "gpu-1", attempt: claimed.attempt };
+  await noted(
+    "progress",
+    post(
+      host,
+      "update-task-status",
+      { ...run, status: "In Progress", progress: 0.5, progress_message: "half" },
+      worker,
+    ),
+  );
+
+  const upload = await noted<{
+    upload_url: string;
+    storage_path: string;
+    thumbnail_upload_url: string;
+    thumbnail_storage_path: string;
+  }>(
+    "upload url",
+    post(
+      host,
+      "generate-upload-url",
+      { ...run, filename: "out put.png", content_type: "image/png", generate_thumbnail_url: true },
+      worker,
+    ),
+  );
+  const picture = png({ width: 16, height: 9 });
+  // A worker whose first PUT was answered too late sends it again.
+  transcript.note("put", [
+    await put(upload.upload_url, png()),
+    await put(upload.upload_url, picture),
+    await put(upload.thumbnail_upload_url, png()),
+  ]);
+
+  const completed = await noted<Completion>(
+    "complete",
+    post(
+      host,
+      "complete_task",
+      { ...run, storage_path: upload.storage_path, thumbnail_storage_path: upload.thumbnail_storage_path },
+      worker,
+    ),
+  );
+  const again = await noted<Completion>(
+    "complete again",
+    post(host, "complete_task", { ...run, storage_path: upload.storage_path }, worker),
+  );
+  assert.deepEqual(again, completed);
+  assert.equal(completed.cost_microusd, quote.cost_microusd);
+  await noted("status", invoke(person, "get-task-status", { task_id: created.task_id }));
+  await noted("final cost", invoke(person, "calculate-task-cost", { task_id: created.task_id }));
+
+  const { data: generation, error } = await person.client
+    .from("generations")
+    .select("*, generation_variants!generation_variants_generation_id_fkey(*)")
+    .eq("id", completed.generation_id)
+    .single<Record<string, unknown>>();
+  assert.equal(error, null);
+  transcript.note("generation", generation);
+  const variants = (generation?.["generation_variants"] ?? []) as Record<string, unknown>[];
+  assert.deepEqual(
+    variants.map(({ id, is_primary, location }) => ({ id, is_primary, location })),
+    [{ id: completed.variant_id, is_primary: true, location: completed.public_url }],
+  );
+
+  const books = await booksOf(host, person.userId);
+  transcript.note("books at the end", books);
+  assert.deepEqual(books, {
+    balance: welcomeMicrousd - quote.cost_microusd,
+    held: 0,
+    ledger: [
+      { type: "manual", amount: welcomeMicrousd, task_id: null },
+      { type: "spend", amount: -quote.cost_microusd, task_id: created.task_id },
+    ],
+  });
+
+  const download = await fetch(completed.public_url);
+  assert.equal(download.status, 200);
+  assert.equal(download.headers.get("content-type"), "image/png");
+  assert.deepEqual(new Uint8Array(await download.arrayBuffer()), new Uint8Array(picture));
+
+  const updates = await until(events, (seen) => seen.some(({ status }) => status === "Complete"));
+  transcript.note(
+    "task events",
+    updates.map(({ status, previous_status, progress, progress_message }) => ({
+      status,
+      previous_status,
+      progress,
+      progress_message,
+    })),
+  );
+  assert.deepEqual(
+    updates.map(({ status, previous_status }) => `${String(previous_status)} > ${String(status)}`),
+    ["null > Queued", "Queued > In Progress", "In Progress > In Progress", "In Progress > Complete"],
+  );
+  const last = (
+    await until(balances, (seen) => seen.some(({ balance_microusd }) => balance_microusd === books.balance))
+  ).at(-1);
+  transcript.note("balance event", last);
+  transcript.note("generation event", await until(pictures, (seen) => seen.length > 0));
+  await person.client.removeAllChannels();
+}
+
+async function completionInOneCall(host: HostUnderTest, transcript: Transcript): Promise<void> {
+  const person = await signUp(host);
+  const project_id = await createProject(person);
+  const order = { task_type: "qwen_image", params: { prompt: "a hare" }, project_id };
+  const { task_id } = await succeed(invoke<CreatedTask>(person, "create-task", order));
+  // As the shipped worker does it: neither worker nor attempt is named after the claim.
+  await succeed(post(host, "claim-next-task", { worker_id: "gpu-1", run_type: "api" }, service(host)));
+  const [picture, frame] = [png({ width: 12 }), png({ colour: 0xff_00_00 })];
+  const completed = await post<Completion>(
+    host,
+    "complete_task",
+    {
+      task_id,
+      filename: `${task_id}_hare.png`,
+      file_data: base64(picture),
+      first_frame_data: base64(frame),
+      first_frame_filename: `thumb_${task_id.slice(0, 8)}.jpg`,
+    },
+    service(host),
+  );
+  transcript.note("complete", { status: completed.status, body: completed.body.message });
+  const { public_url, thumbnail_url, generation_id } = await succeed(Promise.resolve(completed));
+  assert.match(public_url, /\/storage\/v1\/object\/public\/image_uploads\//);
+  for (const [url, bytes] of [
+    [public_url, picture],
+    [thumbnail_url ?? "", frame],
+  ] as const) {
+    const download = await fetch(url);
+    assert.equal(download.status, 200, url);
+    assert.equal(download.headers.get("content-type"), "image/png");
+    assert.deepEqual(new Uint8Array(await download.arrayBuffer()), new Uint8Array(bytes));
+  }
+  const { data } = await person.client
+    .from("generations")
+    .select("location, thumbnail_url")
+    .eq("id", generation_id);
+  assert.deepEqual(data, [{ location: public_url, thumbnail_url }]);
+  const { ledger, ...account } = await booksOf(host, person.userId);
+  transcript.note("books", { account, types: ledger.map(({ type, amount }) => ({ type, amount })) });
+  assert.deepEqual(account, { balance: welcomeMicrousd - 39_000, held: 0 });
+}
+
+/** Payloads of a private channel's broadcasts, from the moment it is joined. */
+async function listen({ client }: Person, topic: string): Promise<Record<string, unknown>[]> {
+  const seen: Record<string, unknown>[] = [];
+  const channel = client.channel(topic, { config: { private: true } });
+  channel.on(
+    "broadcast",
+    { event: "*" },
+    ({ payload }) => void seen.push(payload as Record<string, unknown>),
+  );
+  await new Promise<void>((resolve, reject) => {
+    channel.subscribe((status, error) => {
+      if (status === "SUBSCRIBED") resolve();
+      else reject(error ?? new Error(`${topic}: ${status}`));
+    });
+  });
+  return seen;
+}
+
+async function until<Item>(seen: Item[], isEnough: (seen: Item[]) => boolean): Promise<Item[]> {
+  for (const deadline = Date.now() + 10_000; !isEnough(seen); await pause(10)) {
+    assert.ok(Date.now() < deadline, `not seen in ten seconds; only ${JSON.stringify(seen)}`);
+  }
+  return seen;
+}
+
+/** As workers send it: the type and nothing that says who they are. */
+async function put(url: string, body: Uint8Array): Promise<number> {
+  const response = await fetch(url, {
+    method: "PUT",
+    headers: { "content-type": "image/png" },
+    body: body as BodyInit,
+  });
+  await response.arrayBuffer();
+  return response.status;
+}
