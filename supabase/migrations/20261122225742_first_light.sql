@@ -1458,6 +1458,25 @@ $$;
 revoke all on function public.create_task from public, anon, authenticated;
 grant execute on function public.create_task to service_role;
 
+-- supabase/schemas/tasks/functions/end_project_tasks.sql
+-- A project that is deleted ends its tasks first: what is finished is paid while its rows are still there.
+create or replace function public.end_project_tasks()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  open_task uuid;
+begin
+  for open_task in
+    select id from public.tasks where project_id = old.id and status in ('Queued', 'In Progress')
+     order by is_orchestrator desc, id
+  loop
+    perform public.end_task(open_task, 'Cancelled', 'project_deleted');
+  end loop;
+  return old;
+end
+$$;
+revoke all on function public.end_project_tasks from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/end_task.sql
 -- Fails or cancels a task, and with it whoever cannot go on: its orchestrator, the orchestrator's other
 -- children, and all who depend on any of them. Rows that have ended stay as they are.
@@ -1585,21 +1604,30 @@ create or replace function public.finish_task(
 language plpgsql set search_path = '' as $$
 declare
   finished public.tasks;
-  cost constant bigint := public.cost_of_run(task, new_output is not null);
 begin
   update public.tasks
      set status = 'Complete', output_location = new_output, thumbnail_url = new_thumbnail,
          generation_processed_at = clock_timestamp(), updated_at = now(),
          progress = 1, progress_message = null, slot = null, lease_expires_at = null,
-         generation_created = new_generation is not null, cost_microusd = cost,
+         generation_created = new_generation is not null,
+         cost_microusd = public.cost_of_run(task, new_output is not null),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
    where id = task.id
   returning * into finished;
+  if task.is_orchestrator then
+    -- What it leaves behind would run without cover, for its hold ends here.
+    perform public.end_task(child.id, 'Cancelled', 'orchestrator_finished')
+       from public.tasks as child
+      where child.orchestrator_task_id = task.id and child.status in ('Queued', 'In Progress');
+    -- Counted again: a child may have finished while we waited for it.
+    update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
+    returning * into finished;
+  end if;
   if task.slot is not null then
     perform public.free_slot(task.user_id, task.slot);
   end if;
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, cost, public.charge_metadata(finished));
+    perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
   perform public.release_dependants(task.id);
   return finished;
@@ -1754,7 +1782,8 @@ $$;
 revoke all on function public.lease_duration from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/leave_queue.sql
--- A deleted task gives back its slot and its hold, and lets its dependants know.
+-- A deleted task gives back its slot and its hold (an orchestrator pays its finished children first), and
+-- fails its dependants.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -1764,7 +1793,8 @@ begin
     update public.task_slots set task_id = null where user_id = old.user_id and slot = old.slot;
     perform public.open_lanes(old.user_id);
   end if;
-  perform public.close_hold(old.id, 0);
+  perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
+                            public.charge_metadata(old));
   if old.status not in ('Complete', 'Failed', 'Cancelled') then
     perform public.end_task(waiting.task_id, 'Failed', 'dependency_failed')
        from public.task_dependencies as waiting where waiting.dependency_id = old.id;
@@ -2490,6 +2520,8 @@ create trigger show_balance after update of balance_microusd on public.credit_ac
   execute function public.show_balance();
 
 -- supabase/schemas/tasks/triggers.sql
+create trigger end_project_tasks before delete on public.projects
+  for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger users_choose_cloud after update of settings on public.users

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
+import type { Sql } from "postgres";
 import { withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -10,6 +11,7 @@ import {
   queueTask,
   refusedWith,
   setStatus,
+  type TestUser,
   wrongAccounts,
 } from "../support/factories.ts";
 
@@ -303,4 +305,50 @@ test("deleting a running task gives back its slot and its hold", () =>
 
     assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 1_000_000, held: 0 });
     assert.equal((await database.sql`select from task_slots where task_id is not null`).length, 0);
+  }));
+
+/** An orchestrator with one finished child (10 s) and one that waits. */
+async function halfDone(sql: Sql): Promise<{ user: TestUser; orchestrator: string; waiting: string }> {
+  const user = await createUser(sql, 10_000_000);
+  const orchestrator = await queueTask(sql, user, {
+    taskType: "travel_orchestrator",
+    params: { orchestrator_details: { num_new_segments_to_generate: 2 } },
+  });
+  const child = () =>
+    queueTask(sql, user, { taskType: "travel_segment", params: { orchestrator_task_id_ref: orchestrator } });
+  await claim(sql, "worker");
+  const done = await child();
+  await claim(sql, "worker");
+  await sql`update tasks set generation_started_at = now() - interval '9.5 seconds' where id = ${done}`;
+  await complete(sql, done);
+  return { user, orchestrator, waiting: await child() };
+}
+
+test("an orchestrator that completes cancels the children it leaves, so that none runs without cover", () =>
+  withDatabase(async (database) => {
+    const { user, orchestrator, waiting } = await halfDone(database.sql);
+    await setStatus(database.sql, orchestrator, "Complete", {
+      changes: { output_location: "https://x.example/v" },
+    });
+
+    const [child] = await database.sql`select status, error_message from tasks where id = ${waiting}`;
+    assert.deepEqual({ ...child }, { status: "Cancelled", error_message: "orchestrator_finished" });
+    assert.equal(await claim(database.sql, "worker"), null);
+    assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 10_000_000 - 10 * 278, held: 0 });
+  }));
+
+test("deleting a project, or its owner, does not undo the charge for finished children", () =>
+  withDatabase(async (database) => {
+    for (const deletion of [
+      "delete from projects where user_id = $1",
+      "delete from auth.users where id = $1",
+    ]) {
+      const { user } = await halfDone(database.sql);
+      await database.sql.unsafe(deletion, [user.userId]);
+      assert.deepEqual(await accountOf(database.sql, user.userId), {
+        balance: 10_000_000 - 10 * 278,
+        held: 0,
+      });
+    }
+    assert.deepEqual(await wrongAccounts(database.sql), []);
   }));

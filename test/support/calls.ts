@@ -35,11 +35,13 @@ export function service({ keys }: HostUnderTest): Credentials {
 }
 
 /** A new user with a signed-in client, made as a browser does it. */
-export async function signUp({ apiUrl, keys }: HostUnderTest): Promise<Person> {
+export async function signUp({ apiUrl, keys, atEnd }: HostUnderTest): Promise<Person> {
   const client = createClient(apiUrl, keys.publishableKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
     realtime: { transport: ws as never },
   });
+  // An open socket would keep a test that failed half-way from ending.
+  atEnd(async () => client.realtime.disconnect());
   const email = `${randomUUID()}@example.com`;
   const { data, error } = await client.auth.signUp({ email, password: "a rather long password" });
   if (error) throw error;
@@ -162,6 +164,7 @@ export async function claim(
 export interface Completion {
   success: true;
   task_id: string;
+  message: string;
   public_url: string;
   thumbnail_url: string | null;
   attempt: number;

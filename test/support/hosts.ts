@@ -22,6 +22,8 @@ export interface HostUnderTest {
   sql: Sql;
   /** Everything that was logged so far. */
   logged(): string;
+  /** Something that a test opened, to be closed before the host stops. */
+  atEnd(close: () => Promise<unknown>): void;
   stop(): Promise<void>;
 }
 
@@ -97,6 +99,7 @@ async function startNode(
     port,
     databaseUrl: database.url,
     logged: () => lines.join(""),
+    atEnd: (close) => opened.push(close),
     stop: () => opened.close(),
   };
 }

@@ -1,3 +1,5 @@
+create trigger end_project_tasks before delete on public.projects
+  for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger users_choose_cloud after update of settings on public.users

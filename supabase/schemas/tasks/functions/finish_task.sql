@@ -5,21 +5,30 @@ create or replace function public.finish_task(
 language plpgsql set search_path = '' as $$
 declare
   finished public.tasks;
-  cost constant bigint := public.cost_of_run(task, new_output is not null);
 begin
   update public.tasks
      set status = 'Complete', output_location = new_output, thumbnail_url = new_thumbnail,
          generation_processed_at = clock_timestamp(), updated_at = now(),
          progress = 1, progress_message = null, slot = null, lease_expires_at = null,
-         generation_created = new_generation is not null, cost_microusd = cost,
+         generation_created = new_generation is not null,
+         cost_microusd = public.cost_of_run(task, new_output is not null),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
    where id = task.id
   returning * into finished;
+  if task.is_orchestrator then
+    -- What it leaves behind would run without cover, for its hold ends here.
+    perform public.end_task(child.id, 'Cancelled', 'orchestrator_finished')
+       from public.tasks as child
+      where child.orchestrator_task_id = task.id and child.status in ('Queued', 'In Progress');
+    -- Counted again: a child may have finished while we waited for it.
+    update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
+    returning * into finished;
+  end if;
   if task.slot is not null then
     perform public.free_slot(task.user_id, task.slot);
   end if;
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, cost, public.charge_metadata(finished));
+    perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
   perform public.release_dependants(task.id);
   return finished;

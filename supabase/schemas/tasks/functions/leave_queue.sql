@@ -1,4 +1,5 @@
--- A deleted task gives back its slot and its hold, and lets its dependants know.
+-- A deleted task gives back its slot and its hold (an orchestrator pays its finished children first), and
+-- fails its dependants.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -8,7 +9,8 @@ begin
     update public.task_slots set task_id = null where user_id = old.user_id and slot = old.slot;
     perform public.open_lanes(old.user_id);
   end if;
-  perform public.close_hold(old.id, 0);
+  perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
+                            public.charge_metadata(old));
   if old.status not in ('Complete', 'Failed', 'Cancelled') then
     perform public.end_task(waiting.task_id, 'Failed', 'dependency_failed')
        from public.task_dependencies as waiting where waiting.dependency_id = old.id;
