@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { withDatabase } from "../support/database.ts";
+import { claim, createUser, queueTask, refusedWith } from "../support/factories.ts";
+
+test("two first reports of one worker's model at once: one row, the later model", () =>
+  withDatabase(async (database) => {
+    const [first, second] = [await database.session(), await database.session()];
+
+    await first.query("begin");
+    await first.query("select update_worker_model('newcomer', 'flux')");
+    const waiting = second.query<{ answer: Record<string, unknown> }>(
+      "select update_worker_model('newcomer', 'z_image') as answer",
+    );
+    await first.query("commit");
+
+    assert.equal((await waiting).rows[0]?.answer["success"], true);
+    const rows = await database.sql`select current_model, status from workers where id = 'newcomer'`;
+    assert.deepEqual([...rows], [{ current_model: "z_image", status: "active" }]);
+  }));
+
+test("a model can be forgotten, and a worker that was shut down stays so", () =>
+  withDatabase(async (database) => {
+    await database.sql`select update_worker_model('w', 'flux')`;
+    await database.sql`update workers set status = 'terminated' where id = 'w'`;
+    await database.sql`select update_worker_model('w', null)`;
+    const [worker] = await database.sql`select current_model, status from workers where id = 'w'`;
+    assert.deepEqual({ ...worker }, { current_model: null, status: "terminated" });
+  }));
+
+test("a worker's id belongs to whoever came with it first; another's claim leaves the row alone", () =>
+  withDatabase(async (database) => {
+    const [user, other] = [await createUser(database.sql), await createUser(database.sql)];
+    await queueTask(database.sql, user);
+    const taskId = await queueTask(database.sql, other);
+    await claim(database.sql, "local-worker", user.userId);
+
+    assert.equal(
+      await refusedWith(database.sql`select update_worker_model('local-worker', 'x')`.execute()),
+      "forbidden",
+    );
+    assert.equal((await claim(database.sql, "local-worker", other.userId))?.task_id, taskId);
+    const [worker] = await database.sql`select user_id from workers where id = 'local-worker'`;
+    assert.equal(worker?.["user_id"], user.userId);
+  }));
