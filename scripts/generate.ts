@@ -3,16 +3,18 @@
  *
  *   migration [name]   supabase/migrations/<timestamp>_<name>.sql from supabase/schemas
  *   functions          the entries of supabase/config.toml, from the folders of supabase/functions
+ *   documents          docs/http-api.md and docs/errors.md, from the contracts of the endpoints
  */
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { projectPath } from "../server/migrate.ts";
+import { errorsPage, functionEntries, httpApiPage } from "./documents.ts";
 import { schemaFiles } from "./schema-files.ts";
 
-// The documents made from the contracts (docs/http-api.md, docs/errors.md) belong here too.
 const generators: Record<string, (name?: string) => Promise<void>> = {
   migration: generateMigration,
   functions: generateFunctionEntries,
+  documents: generateDocuments,
 };
 
 const [what, argument] = process.argv.slice(2);
@@ -65,7 +67,12 @@ async function generateFunctionEntries(): Promise<void> {
   }
   const file = projectPath("supabase/config.toml");
   const [written = ""] = (await readFile(file, "utf8")).split(/^\[functions\./m);
-  const entries = names.sort().map((entry) => `\n[functions.${entry}]\nverify_jwt = false\n`);
-  await writeFile(file, `${written.trimEnd()}\n${entries.join("")}`);
+  await writeFile(file, `${written.trimEnd()}\n${functionEntries(names)}`);
   console.log(`supabase/config.toml: ${names.length} functions`);
+}
+
+async function generateDocuments(): Promise<void> {
+  await writeFile(projectPath("docs/http-api.md"), httpApiPage());
+  await writeFile(projectPath("docs/errors.md"), errorsPage());
+  console.log("docs/http-api.md, docs/errors.md");
 }
