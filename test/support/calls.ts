@@ -40,8 +40,11 @@ export async function signUp({ apiUrl, keys, atEnd }: HostUnderTest): Promise<Pe
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
     realtime: { transport: ws as never },
   });
-  // An open socket would keep a test that failed half-way from ending.
-  atEnd(async () => client.realtime.disconnect());
+  // An open socket would keep a test that failed half-way from ending. (A client that had one holds its
+  // process for ten seconds more by a timer that nobody can reach; the others need not.)
+  atEnd(async () => {
+    if (client.realtime.isConnected()) await client.realtime.disconnect();
+  });
   const email = `${randomUUID()}@example.com`;
   const { data, error } = await client.auth.signUp({ email, password: "a rather long password" });
   if (error) throw error;
@@ -159,6 +162,56 @@ export async function claim(
   if (answer.status === 204) return undefined;
   assert.equal(answer.status, 200, answer.text);
   return answer.body;
+}
+
+/** Claims until this task comes: what other tests left behind is taken out of the way. */
+export async function claimTask(
+  host: HostUnderTest,
+  credentials: Credentials,
+  taskId: string,
+  body: Record<string, unknown> = { worker_id: "worker-1" },
+): Promise<ClaimedTask> {
+  for (;;) {
+    const claimed = await claim(host, credentials, body);
+    assert.ok(claimed, `${taskId} cannot be claimed`);
+    if (claimed.task_id === taskId) return claimed;
+  }
+}
+
+/** A task made, claimed by the cloud's worker and completed. */
+export async function finishTask(
+  host: HostUnderTest,
+  owner: { credentials: Credentials; projectId: string },
+  request?: TaskRequest,
+): Promise<Completion> {
+  const { task_id } = await queueTask(host, owner, request);
+  const { attempt } = await claimTask(host, service(host), task_id);
+  return await complete(host, service(host), task_id, { worker_id: "worker-1", attempt });
+}
+
+export interface TaskState {
+  status: string;
+  attempt: number;
+  attempts: number;
+  worker_id: string | null;
+  error_message: string | null;
+  generation_id: string | null;
+}
+
+export async function stateOf(host: HostUnderTest, taskId: string): Promise<TaskState> {
+  return await succeed(post<TaskState>(host, "get-task-status", { task_id: taskId }, service(host)));
+}
+
+/** A personal access token of this person, as their worker gets it. */
+export async function tokenOf(person: Person, body: Record<string, unknown> = {}): Promise<PersonalToken> {
+  const made = await succeed(invoke<{ id: string; token: string }>(person, "generate-pat", body));
+  return { id: made.id, token: made.token, credentials: bearer(made.token) };
+}
+
+export interface PersonalToken {
+  id: string;
+  token: string;
+  credentials: Credentials;
 }
 
 export interface Completion {

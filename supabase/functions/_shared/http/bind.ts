@@ -219,7 +219,8 @@ function preflight(): Response {
 export function errorResponse(error: unknown, requestId: string, endpoint: string, log: Log): Response {
   const refused = error instanceof AppError ? error : new AppError("internal_error", {}, { cause: error });
   if (refused.status >= 500) {
-    log.error({ request_id: requestId, endpoint, error: refused.cause ?? refused }, refused.code);
+    // `err` is the one name under which pino writes an error's message and stack.
+    log.error({ request_id: requestId, endpoint, err: refused.cause ?? refused }, refused.code);
   }
   const { allow, ...details } = refused.details;
   const response = json(refused.status, {

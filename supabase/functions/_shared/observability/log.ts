@@ -1,4 +1,4 @@
-/** Structured lines. Never pass tokens, keys, prompts or bodies. */
+/** Structured lines; an error is the field `err`. Never pass tokens, keys, prompts or bodies. */
 export interface Log {
   info(fields: Record<string, unknown>, message: string): void;
   warn(fields: Record<string, unknown>, message: string): void;

@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
+import { complete, queueTask, setStatus } from "../../../test/support/factories.ts";
+import { running } from "../../../test/support/runs.ts";
+import { updateTaskStatusEndpoint } from "./endpoint.ts";
+
+describeEndpoint(updateTaskStatusEndpoint, {
+  async accepted(under) {
+    const { person, task_id, worker } = await running(under, { byOwner: true });
+    const { credentials } = await person.token(["tasks:run"]);
+    const body = {
+      task_id,
+      status: "In Progress",
+      worker_id: worker,
+      attempt: 1,
+      progress: 0.5,
+      progress_message: "half",
+    };
+    return { body, credentials };
+  },
+  cases: {
+    "200: progress, the reset of the clock, an orchestrator's text": async (under) => {
+      const { task_id } = await running(under);
+      for (const change of [
+        { progress: 0.25, progress_message: "a quarter" },
+        { reset_generation_started_at: true },
+        { output_location: "Parallel: 1/2 transitions complete" },
+      ]) {
+        const { body } = await under.call({ task_id, status: "In Progress", ...change }, under.service);
+        assert.deepEqual([body["status"], body["previous_status"]], ["In Progress", "In Progress"]);
+        assert.ok(body["lease_expires_at"]);
+      }
+    },
+    "200: every transition that a worker may make": async (under) => {
+      for (const status of ["Queued", "Failed", "Cancelled", "Complete"]) {
+        const { task_id } = await running(under);
+        const { body } = await under.call({ task_id, status, output_location: "text" }, under.service);
+        assert.deepEqual([body["status"], body["lease_expires_at"]], [status, null]);
+      }
+    },
+    "200: the text of a complete task is replaced by who completed it": async (under) => {
+      const { task_id } = await running(under);
+      await complete(under.sql, task_id);
+      const { body } = await under.call(
+        { task_id, status: "Complete", output_location: "{}" },
+        under.service,
+      );
+      assert.deepEqual([body["status"], body["previous_status"]], ["Complete", "Complete"]);
+    },
+    "402 insufficient_credits: a retry without cover": async ({ sql, refused, person }) => {
+      const owner = await person({ balanceMicrousd: 6_500 });
+      const task_id = await queueTask(sql, owner);
+      await setStatus(sql, task_id, "Failed");
+      await queueTask(sql, owner);
+      await refused("insufficient_credits", { task_id, status: "Queued" }, owner.session);
+    },
+    "403 forbidden: a user's session does a worker's part": async ({ sql, refused, person }) => {
+      const owner = await person();
+      const task_id = await queueTask(sql, owner);
+      for (const status of ["In Progress", "Complete", "Failed", "Queued"]) {
+        const { body } = await refused("forbidden", { task_id, status }, owner.session);
+        assert.deepEqual(body["allowed"], ["Cancelled", "Queued"]);
+      }
+    },
+    "404 task_not_found: unknown and foreign alike": async (under) => {
+      const { task_id } = await running(under);
+      const stranger = await under.person();
+      for (const id of [randomUUID(), task_id]) {
+        const body = { task_id: id, status: "Cancelled" };
+        await under.refused("task_not_found", body, stranger.session);
+        await under.refused("task_not_found", body, (await stranger.token()).credentials);
+      }
+    },
+    "409 invalid_transition: with where it is, and where it can go": async ({
+      sql,
+      refused,
+      person,
+      service,
+    }) => {
+      const task_id = await queueTask(sql, await person());
+      const { body } = await refused("invalid_transition", { task_id, status: "Complete" }, service);
+      assert.deepEqual(
+        [body["current_status"], body["requested_status"], body["allowed_transitions"]],
+        ["Queued", "Complete", ["Failed", "Cancelled"]],
+      );
+    },
+    "409 stale_attempt: another attempt, another worker, another kind of caller": async (under) => {
+      const { person, task_id } = await running(under);
+      const { credentials } = await person.token();
+      const body = { task_id, status: "In Progress", progress: 0.9 };
+      await under.refused("stale_attempt", { ...body, attempt: 2 }, under.service);
+      await under.refused("stale_attempt", { ...body, worker_id: "other" }, under.service);
+      await under.refused("stale_attempt", body, credentials);
+    },
+    "409 task_cancelled: a worker goes on": async (under) => {
+      const { task_id } = await running(under);
+      await setStatus(under.sql, task_id, "Cancelled");
+      await under.refused("task_cancelled", { task_id, status: "In Progress" }, under.service);
+    },
+    "422 invalid_dependency: a retry of what waited for a failure": async ({ sql, refused, person }) => {
+      const owner = await person();
+      const first = await queueTask(sql, owner);
+      const task_id = await queueTask(sql, owner, { dependantOn: [first] });
+      await setStatus(sql, first, "Failed");
+      await refused("invalid_dependency", { task_id, status: "Queued" }, owner.session);
+    },
+  },
+});
