@@ -4,12 +4,12 @@ import { params, text, timestamp, uuid, workerId } from "../_shared/http/fields.
 import { claimNextTask } from "../_shared/tasks/claim-next-task.ts";
 
 const body = z.object({
-  worker_id: workerId.nullish(),
-  run_type: z.enum(["gpu", "api"]).nullish(),
-  task_types: z.array(text(100)).min(1).max(100).nullish(),
-  models: z.array(text(200)).min(1).max(100).nullish(),
-  same_model_only: z.boolean().nullish(),
-  debug: z.boolean().nullish(),
+  worker_id: workerId.nullish().describe("the worker's name; an unknown one is registered"),
+  run_type: z.enum(["gpu", "api"]).nullish().describe("any unless said"),
+  task_types: z.array(text(100)).min(1).max(100).nullish().describe("only these"),
+  models: z.array(text(200)).min(1).max(100).nullish().describe("only tasks for these models"),
+  same_model_only: z.boolean().nullish().describe("only tasks for the model that the worker has loaded"),
+  debug: z.boolean().nullish().describe("explain an empty claim, in numbers of queued tasks"),
 });
 
 /** 200 the task · 204 nothing to do · 401 unknown caller · 403 a user's session, or no scope */

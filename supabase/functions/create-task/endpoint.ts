@@ -2,7 +2,7 @@ import { z } from "zod";
 import { AppError } from "../_shared/errors/app-error.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { params, text, uuid } from "../_shared/http/fields.ts";
-import { createTask } from "../_shared/tasks/create-task.ts";
+import { createTask, type NewTask } from "../_shared/tasks/create-task.ts";
 
 /** Workers that know no project say so in one of these ways; then the orchestrator's is taken. */
 const projectId = z.union([uuid, z.literal("default_project_id"), z.literal("")]).nullish();
@@ -13,30 +13,43 @@ const dependantOn = z
   .nullish()
   .transform((ids) => (ids && ids.length > 0 ? ids : undefined));
 
-const newTask = z
+const fields = {
+  task_id: uuid
+    .nullish()
+    .describe("the task's id, if the client chooses it; the same request again is answered again"),
+  task_type: text(100).min(1).describe("one of the task types, as in the table `task_types`"),
+  params: params.describe("what the worker reads; stored as sent"),
+  project_id: projectId.describe("required, but for children of an orchestrator, which share its project"),
+  dependant_on: dependantOn.describe(
+    "tasks of the same project that must be complete before this one may run",
+  ),
+  priority: z.int().min(-100).max(100).nullish().describe("within one's own tasks; 0 unless said"),
+  max_attempts: z.int().min(1).max(20).nullish().describe("runs before the task fails; 3 unless said"),
+};
+
+/** One task, or `tasks` with up to a hundred; then the fields beside it do not count. */
+const body = z
   .object({
-    task_id: uuid.nullish(),
-    task_type: text(100).min(1),
-    params,
-    project_id: projectId,
-    dependant_on: dependantOn,
-    priority: z.int().min(-100).max(100).nullish(),
-    max_attempts: z.int().min(1).max(20).nullish(),
+    ...fields,
+    task_type: fields.task_type
+      .optional()
+      .describe(`${fields.task_type.description}; required without \`tasks\``),
+    params: fields.params.optional().describe(`${fields.params.description}; required without \`tasks\``),
+    tasks: z
+      .array(z.object(fields))
+      .min(1)
+      .max(100)
+      .optional()
+      .describe("a batch, created all or not at all"),
+    idempotency_key: text(200).min(1).nullish().describe("or the header Idempotency-Key"),
   })
-  .transform(({ task_id, project_id, priority, max_attempts, ...task }) => ({
-    ...task,
-    task_id: task_id ?? undefined,
-    project_id: project_id || undefined,
-    priority: priority ?? undefined,
-    max_attempts: max_attempts ?? undefined,
-  }));
-
-const idempotencyKey = text(200).min(1).nullish();
-
-const body = z.union([
-  z.object({ tasks: z.array(newTask).min(1).max(100), idempotency_key: idempotencyKey }),
-  newTask.and(z.object({ tasks: z.undefined().optional(), idempotency_key: idempotencyKey })),
-]);
+  .superRefine((request, context) => {
+    if (request.tasks) return;
+    for (const field of ["task_type", "params"] as const) {
+      if (request[field] !== undefined) continue;
+      context.addIssue({ code: "custom", path: [field], message: "is required, or send tasks" });
+    }
+  });
 
 const created = z.object({
   task_id: uuid,
@@ -88,8 +101,24 @@ export const createTaskEndpoint = endpoint({
     const key = body.idempotency_key ?? headers.get("idempotency-key") ?? undefined;
     if (key !== undefined && (key.length === 0 || key.length > 200)) throw new AppError("invalid_request");
     const isBatch = body.tasks !== undefined;
-    const { idempotency_key: _key, tasks: _tasks, ...single } = { tasks: undefined, ...body };
-    const tasks = body.tasks ?? [single as z.output<typeof newTask>];
-    return json(200, await createTask(database, caller, { tasks, isBatch, idempotencyKey: key }));
+    const tasks = body.tasks ?? [{ ...body, task_type: body.task_type ?? "", params: body.params ?? {} }];
+    return json(
+      200,
+      await createTask(database, caller, { tasks: tasks.map(newTask), isBatch, idempotencyKey: key }),
+    );
   },
 });
+
+/** The task without what was left out or sent as nothing, and without fields of the batch. */
+function newTask(task: z.output<z.ZodObject<typeof fields>>): NewTask {
+  const { task_id, task_type, params: sent, project_id, dependant_on, priority, max_attempts } = task;
+  return {
+    task_type,
+    params: sent,
+    ...(task_id && { task_id }),
+    ...(project_id && { project_id }),
+    ...(dependant_on && { dependant_on }),
+    ...(priority && { priority }),
+    ...(max_attempts && { max_attempts }),
+  };
+}

@@ -15,7 +15,7 @@ describeEndpoint(listPatsEndpoint, {
       const tokens = body["tokens"] as { id: string }[];
       assert.deepEqual(
         tokens.map(({ id }) => id),
-        made.map(({ id }) => id).reverse(),
+        made.map(({ id }) => id).toReversed(),
       );
       assert.doesNotMatch(text, /dr_pat_|hash/);
     },

@@ -9,13 +9,18 @@ const body = z.object({
   status: taskStatus,
   worker_id: workerId.nullish(),
   attempt: attempt.nullish(),
-  output_location: text(65_536).nullish(),
-  error_details: text(10_000).nullish(),
+  output_location: text(65_536)
+    .nullish()
+    .describe("a URL or text; on a Complete task it replaces the output's"),
+  error_details: text(10_000).nullish().describe("why it failed or is requeued"),
   progress: z.number().min(0).max(1).nullish(),
   progress_message: text(500).nullish(),
-  reset_generation_started_at: z.boolean().nullish(),
-  clear_worker: z.boolean().nullish(),
-  attempts: z.number().nullish(),
+  reset_generation_started_at: z
+    .boolean()
+    .nullish()
+    .describe("the paid time begins now: the model is loaded"),
+  clear_worker: z.boolean().nullish().describe("not needed: requeueing clears it"),
+  attempts: z.number().nullish().describe("not needed: the server counts"),
 });
 
 /** 200 the task's status now · 403 not for this caller · 404 unknown task · 409 the transition table says no */

@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import type { Identifier, Identity } from "../auth/identify.ts";
 import {
   type Admission,
@@ -93,9 +94,19 @@ async function readBody(contract: Contract, request: Request): Promise<unknown> 
   if (raw === undefined && !contract.bodyOptional) throw new AppError("invalid_json");
   const parsed = contract.body.safeParse(raw ?? {});
   if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.slice(0, 20);
-  throw new AppError("invalid_request", {
-    issues: issues.map(({ path, message }) => ({ path: path.join("."), message })),
+  throw new AppError("invalid_request", { issues: issuesOf(parsed.error.issues).slice(0, 20) });
+}
+
+/** What is wrong, and where. Of a choice of forms, the one that fits best is the one that was meant. */
+function issuesOf(
+  issues: z.core.$ZodIssue[],
+  parent: PropertyKey[] = [],
+): { path: string; message: string }[] {
+  return issues.flatMap((issue) => {
+    const path = [...parent, ...issue.path];
+    const forms = issue.code === "invalid_union" ? issue.errors.map((form) => issuesOf(form, path)) : [];
+    const [closest] = forms.sort((a, b) => a.length - b.length);
+    return closest?.length ? closest : [{ path: path.map(String).join("."), message: issue.message }];
   });
 }
 
