@@ -23,7 +23,9 @@ export function startLocalWorker({ apiUrl, serviceRoleKey, log }: LocalWorkerOpt
     concurrency: 2,
     pollSeconds: 0.5,
   });
-  const running = worker.run();
+  const running = worker
+    .run()
+    .catch((error: unknown) => log.error({ err: error }, "the local worker was refused"));
   return {
     async stop() {
       await worker.stop();

@@ -65,8 +65,13 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 log.info({ url, worker_id: workerId, provider: sandbox.name, concurrency }, "worker runs");
-await worker.run();
-await sandbox.close();
+try {
+  await worker.run();
+} catch (error) {
+  fail(`${url} refuses this worker's token: ${error instanceof Error ? error.message : String(error)}`);
+} finally {
+  await sandbox.close();
+}
 
 /** Where to work: as told, else at the host that runs on this machine. */
 async function target(): Promise<{ url: string; token: string }> {

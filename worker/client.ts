@@ -132,11 +132,19 @@ export class DarkroomClient {
       thumbnail_storage_path?: string;
     };
     await this.#put(target.upload_url, file);
-    if (thumbnail && target.thumbnail_upload_url) await this.#put(target.thumbnail_upload_url, thumbnail);
+    const thumbnailUrl = target.thumbnail_upload_url;
+    // The work is done: an output without its preview is worth more than a task that is run again.
+    const hasThumbnail =
+      thumbnail && thumbnailUrl
+        ? await this.#put(thumbnailUrl, thumbnail).then(
+            () => true,
+            () => false,
+          )
+        : false;
     return await this.#call("complete_task", {
       ...this.#runFields(run),
       storage_path: target.storage_path,
-      ...(thumbnail && { thumbnail_storage_path: target.thumbnail_storage_path }),
+      ...(hasThumbnail && { thumbnail_storage_path: target.thumbnail_storage_path }),
     });
   }
 

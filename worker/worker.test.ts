@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
-import { type ClaimedTask, DarkroomClient } from "./client.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { type ClaimedTask, DarkroomApiError, DarkroomClient } from "./client.ts";
 import { type Provider, RenderError } from "./provider.ts";
 import { createSandboxProvider } from "./sandbox/provider.ts";
 import { createWorker, type Worker } from "./worker.ts";
@@ -22,6 +23,8 @@ class FakeDarkroom {
   readonly #server: Server;
   readonly #tasks: ClaimedTask[];
   readonly #answer: (call: Call) => Answer | undefined;
+  /** How a PUT ends: its status, perhaps later. */
+  receive: (path: string) => number | Promise<number> = () => 200;
   #waiting: { until: (call: Call) => boolean; resolve: () => void }[] = [];
 
   constructor(tasks: ClaimedTask[], answer: (call: Call) => Answer | undefined = () => undefined) {
@@ -30,8 +33,8 @@ class FakeDarkroom {
     this.#server = createServer((request, response) => {
       const chunks: Buffer[] = [];
       request.on("data", (chunk: Buffer) => chunks.push(chunk));
-      request.on("end", () => {
-        const { status, body, headers } = this.#respond(
+      request.on("end", async () => {
+        const { status, body, headers } = await this.#respond(
           request.method ?? "",
           request.url ?? "",
           Buffer.concat(chunks),
@@ -67,10 +70,10 @@ class FakeDarkroom {
     return this.calls.filter((call) => call.name === name);
   }
 
-  #respond(method: string, url: string, bytes: Buffer): Answer {
+  async #respond(method: string, url: string, bytes: Buffer): Promise<Answer> {
     if (method === "PUT") {
       this.puts.push({ path: url, bytes: bytes.length });
-      return { status: 200, body: {} };
+      return { status: await this.receive(url), body: {} };
     }
     const call = {
       name: url.split("/").at(-1) ?? "",
@@ -93,7 +96,12 @@ class FakeDarkroom {
     if (name === "generate-upload-url") {
       return {
         status: 200,
-        body: { upload_url: `${this.url}/put/file`, storage_path: "u/tasks/t/1-file.png" },
+        body: {
+          upload_url: `${this.url}/put/file`,
+          storage_path: "u/tasks/t/1-file.png",
+          thumbnail_upload_url: `${this.url}/put/thumbnail`,
+          thumbnail_storage_path: "u/tasks/t/thumbnails/1-file.png",
+        },
       };
     }
     return { status: 200, body: { success: true, public_url: "https://media.example/x.png" } };
@@ -174,6 +182,98 @@ test("a large output goes by upload URL", async () => {
 
   assert.deepEqual(server.puts, [{ path: "/put/file", bytes: 3 * 1024 * 1024 }]);
   assert.equal(server.named("complete_task")[0]?.body["storage_path"], "u/tasks/t/1-file.png");
+});
+
+test("a long upload keeps its lease: heartbeats go on while it lasts", async () => {
+  const server = new FakeDarkroom([task]);
+  const large = { file: { ...output.file, bytes: new Uint8Array(3 * 1024 * 1024) } };
+  server.receive = async () => {
+    const before = server.named("update-task-status").length;
+    await server.seen(() => server.named("update-task-status").length >= before + 2);
+    return 200;
+  };
+  await working(
+    server,
+    provides(() => Promise.resolve(large)),
+    () => server.seen(({ name }) => name === "complete_task"),
+  );
+  const statuses = server.named("update-task-status").map(({ body }) => body["status"]);
+  assert.deepEqual(new Set(statuses), new Set(["In Progress"]));
+});
+
+test("a thumbnail that cannot be stored does not cost the picture", async () => {
+  const server = new FakeDarkroom([task]);
+  const large = {
+    file: { ...output.file, bytes: new Uint8Array(3 * 1024 * 1024) },
+    thumbnail: output.file,
+  };
+  server.receive = (path) => (path === "/put/thumbnail" ? 403 : 200);
+  await working(
+    server,
+    provides(() => Promise.resolve(large)),
+    () => server.seen(({ name, body }) => name === "complete_task" || body["status"] === "Queued"),
+  );
+  const [completed] = server.named("complete_task");
+  assert.equal(completed?.body["storage_path"], "u/tasks/t/1-file.png");
+  assert.equal(completed?.body["thumbnail_storage_path"], undefined);
+});
+
+test("a finished task is completed at once, whatever progress is still unsent", async () => {
+  const server = new FakeDarkroom([task]);
+  let finishedAt = 0;
+  const provider = provides(async (_task, { progress }) => {
+    progress(0.1);
+    progress(0.5);
+    // The render's own time, in which the second progress becomes one that waits for its turn.
+    await pause(100);
+    finishedAt = performance.now();
+    return output;
+  });
+  await working(server, provider, () => server.seen(({ name }) => name === "complete_task"));
+  const milliseconds = performance.now() - finishedAt;
+  assert.ok(milliseconds < 400, `completed after ${Math.round(milliseconds)} ms`);
+});
+
+test("a refused completion is reported unless the run is over", async () => {
+  const server = new FakeDarkroom([task], ({ name }) =>
+    name === "complete_task"
+      ? { status: 404, body: { error: "output_not_found", message: "", request_id: "r" } }
+      : undefined,
+  );
+  await working(
+    server,
+    provides(() => Promise.resolve(output)),
+    () => server.seen(({ name }) => server.named("complete_task").length > 0 && name === "claim-next-task"),
+  );
+  const reported = server.named("update-task-status").map(({ body }) => body["status"]);
+  assert.ok(reported.includes("Queued") || reported.includes("Failed"), reported.join());
+});
+
+test("a worker whose credentials are refused ends and says so", { timeout: 5_000 }, async () => {
+  const server = new FakeDarkroom([], () => ({
+    status: 401,
+    body: { error: "unauthenticated", message: "No valid credentials were sent.", request_id: "r" },
+  }));
+  const url = await server.start();
+  const client = new DarkroomClient({ url, token: "old", workerId: "w" });
+  const worker = createWorker({
+    client,
+    providers: [provides(() => Promise.resolve(output))],
+    log,
+    pollSeconds: 0.01,
+    concurrency: 2,
+  });
+  const ended = worker.run();
+  ended.catch(() => undefined);
+  try {
+    const slow = server.seen(() => server.calls.length > 10);
+    const first = await Promise.race([ended.catch((error: unknown) => error), slow]);
+    assert.ok(first instanceof DarkroomApiError, "it goes on claiming");
+    assert.equal(first.code, "unauthenticated");
+  } finally {
+    await worker.stop();
+    server.stop();
+  }
 });
 
 test("a completion is repeated while the server is overloaded", async () => {

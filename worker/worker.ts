@@ -24,13 +24,16 @@ export interface WorkerOptions {
 }
 
 export interface Worker {
-  /** Works until `stop()`. Never rejects for a task's sake. */
+  /** Works until `stop()`. Rejects when the server refuses the credentials, never for a task's sake. */
   run(): Promise<void>;
   /** Takes no more tasks, puts the running ones back into the queue, and waits until that is done. */
   stop(): Promise<void>;
 }
 
 const progressIntervalMilliseconds = 500;
+/** How long a finished task waits for a progress call that is on its way. */
+const longestSettleMilliseconds = 2_000;
+const longestPauseSeconds = 60;
 
 /** Claims tasks that the providers can do, renders them, reports progress, and completes them. */
 export function createWorker(options: WorkerOptions): Worker {
@@ -42,33 +45,41 @@ export function createWorker(options: WorkerOptions): Worker {
   let working: Promise<void> | undefined;
 
   async function lane(): Promise<void> {
+    let failures = 0;
     while (!stopping.signal.aborted) {
-      const task = await claim();
-      if (task) await runTask(task);
-      else await idle();
+      try {
+        const task = await claim();
+        failures = 0;
+        if (task) await runTask(task);
+        else await idle(pollSeconds);
+      } catch (error) {
+        if (stopping.signal.aborted) return;
+        if (isRefused(error)) {
+          stopping.abort();
+          throw error;
+        }
+        failures += 1;
+        log.warn({ err: error, failures }, "claiming failed");
+        await idle(Math.min(longestPauseSeconds, pollSeconds * 2 ** failures));
+      }
     }
   }
 
-  async function claim(): Promise<ClaimedTask | undefined> {
-    try {
-      return await client.claimNextTask(
-        {
-          taskTypes: [...byType.keys()],
-          waitSeconds,
-          ...(options.runType && { runType: options.runType }),
-          ...(options.models && { models: options.models }),
-        },
-        stopping.signal,
-      );
-    } catch (error) {
-      if (!stopping.signal.aborted) log.warn({ err: error }, "claiming failed");
-      return undefined;
-    }
+  function claim(): Promise<ClaimedTask | undefined> {
+    return client.claimNextTask(
+      {
+        taskTypes: [...byType.keys()],
+        waitSeconds,
+        ...(options.runType && { runType: options.runType }),
+        ...(options.models && { models: options.models }),
+      },
+      stopping.signal,
+    );
   }
 
-  async function idle(): Promise<void> {
+  async function idle(seconds: number): Promise<void> {
     // Jitter, so that many workers do not ask in step.
-    const milliseconds = pollSeconds * 1000 * (0.75 + Math.random() / 2);
+    const milliseconds = seconds * 1000 * (0.75 + Math.random() / 2);
     await pause(milliseconds, undefined, { signal: stopping.signal }).catch(() => undefined);
   }
 
@@ -84,11 +95,12 @@ export function createWorker(options: WorkerOptions): Worker {
         progress: (...at) => report.progress(...at),
       });
       signal.throwIfAborted();
-      await report.end();
+      await report.settle();
       const url = await client.completeTask(task, file, thumbnail);
+      report.end();
       log.info({ ...fields, provider: provider.name, url }, "task completed");
     } catch (error) {
-      await report.end();
+      report.end();
       if (report.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
@@ -118,14 +130,20 @@ export function createWorker(options: WorkerOptions): Worker {
     },
     async stop() {
       stopping.abort();
-      await working;
+      // How it ended is told to whoever awaits run().
+      await working?.catch(() => undefined);
     },
   };
 }
 
 /** The server has ended this run: cancelled, failed, or given to another. */
 function isRunOver(error: unknown): boolean {
-  return error instanceof DarkroomApiError && (error.status === 409 || error.status === 404);
+  return error instanceof DarkroomApiError && (error.status === 409 || error.code === "task_not_found");
+}
+
+/** Credentials that are refused do not mend themselves. */
+function isRefused(error: unknown): boolean {
+  return error instanceof DarkroomApiError && (error.status === 401 || error.status === 403);
 }
 
 /** Sends the latest progress, at most twice a second, and a sign of life when there is none. */
@@ -136,7 +154,7 @@ class ProgressReport {
   readonly #heartbeat: NodeJS.Timeout;
   #latest: { progress: number; progress_message?: string } | undefined;
   #sending: Promise<void> | undefined;
-  #ended = false;
+  readonly #settled = new AbortController();
 
   constructor(client: DarkroomClient, task: ClaimedTask, heartbeatSeconds: number) {
     this.#client = client;
@@ -153,14 +171,18 @@ class ProgressReport {
       progress: Math.min(1, Math.max(0, fraction)),
       ...(message !== undefined && { progress_message: message.slice(0, 500) }),
     };
-    if (!this.#ended) this.#sending ??= this.#send();
+    if (!this.#settled.signal.aborted) this.#sending ??= this.#send();
   }
 
-  /** Nothing is sent after this, so that no report comes after the completion. */
-  async end(): Promise<void> {
-    this.#ended = true;
+  /** No more progress, so that none comes after the completion. Heartbeats go on: an upload may outlast the lease. */
+  async settle(): Promise<void> {
+    this.#settled.abort();
+    await Promise.race([this.#sending, pause(longestSettleMilliseconds, undefined, { ref: false })]);
+  }
+
+  end(): void {
+    this.#settled.abort();
     clearInterval(this.#heartbeat);
-    await this.#sending;
   }
 
   async #send(): Promise<void> {
@@ -173,8 +195,10 @@ class ProgressReport {
         // Anything but the end of the run passes: the next report says the same.
         if (isRunOver(error)) this.#over.abort(error);
       }
-      if (!this.#ended && this.#latest) await pause(progressIntervalMilliseconds);
-    } while (!this.#ended && this.#latest && !this.over.aborted);
+      const signal = this.#settled.signal;
+      if (this.#latest)
+        await pause(progressIntervalMilliseconds, undefined, { signal }).catch(() => undefined);
+    } while (!this.#settled.signal.aborted && this.#latest && !this.over.aborted);
     this.#sending = undefined;
   }
 }

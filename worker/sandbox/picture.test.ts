@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { imageSize } from "image-size";
-import { describePicture, pictureSvg } from "./picture.ts";
+import { describePicture } from "./description.ts";
+import { pictureSvg } from "./picture.ts";
 import { renderPicture } from "./render.ts";
+import { typeset } from "./typesetting.ts";
 
 const params = { prompt: "a fox in the snow", seed: 7, model: "z_image", resolution: "320x200" };
 
@@ -67,6 +69,7 @@ test("the prompt is in the picture, and is only text whatever it holds", () => {
   ];
   for (const prompt of hostile) {
     assert.ok(!svg(prompt).includes("<image"));
+    assert.ok(!/\p{Cc}/u.test(svg(prompt)));
     assert.equal(
       imageSize(renderPicture(describePicture("image_inpaint", { ...params, prompt })).png).width,
       320,
@@ -75,6 +78,39 @@ test("the prompt is in the picture, and is only text whatever it holds", () => {
 });
 
 test("a picture that edits another says so", () => {
-  const badge = (taskType: string) => pictureSvg(describePicture(taskType, params)).includes(">EDIT</text>");
-  assert.deepEqual([badge("image_inpaint"), badge("z_image_turbo")], [true, false]);
+  const svg = (taskType: string) =>
+    pictureSvg(
+      describePicture(taskType, { ...params, image_url: "https://media.example/a/lamp.png?token=x" }),
+    );
+  assert.ok(svg("image_inpaint").includes(">Inpainting of lamp.png</text>"));
+  assert.ok(svg("qwen_image_edit").includes(">Edit of lamp.png</text>"));
+  assert.ok(!svg("z_image_turbo").includes("lamp.png"));
+});
+
+test("a picture names the sandbox, in its footer at every size and in its PNG text", () => {
+  for (const resolution of ["64x64", "320x200", "200x1400", "1024x438"]) {
+    const description = describePicture("z_image_turbo", { ...params, resolution });
+    assert.ok(pictureSvg(description).includes(">Darkroom sandbox</text>"), resolution);
+  }
+  const png = Buffer.from(renderPicture(describePicture("z_image_turbo", params)).png);
+  assert.ok(png.includes("iTXtSoftware\0\0\0\0\0Darkroom sandbox"));
+  assert.ok(png.includes("iTXtDescription\0\0\0\0\0a fox in the snow"));
+});
+
+test("a prompt is set in lines that stay within the picture and end with an ellipsis when cut", () => {
+  const frame = { width: 880, height: 440, largest: 84, smallest: 26 };
+  const prompts = ["a fox", "WWW ".repeat(200), "x".repeat(900), "illicit ".repeat(100)];
+  for (const prompt of prompts) {
+    const block = typeset(prompt.trim(), frame);
+    assert.ok(block.lines.length * block.lineHeight <= frame.height);
+    for (const line of block.lines) assert.ok(block.font.width(line) * block.size <= frame.width, line);
+  }
+  assert.ok(typeset("WWW ".repeat(400).trim(), frame).lines.at(-1)?.endsWith("…"));
+  assert.deepEqual(typeset("a fox", frame).lines, ["a fox"]);
+});
+
+test("a prompt in Hebrew is set from the right, in a face that has its letters", () => {
+  const block = typeset("שלום עולם!", { width: 880, height: 440, largest: 84, smallest: 26 });
+  assert.equal(block.rightToLeft, true);
+  assert.equal(block.font.family, "DejaVu Sans");
 });

@@ -1,192 +1,274 @@
-import { createHash } from "node:crypto";
+import { drawArtwork } from "./artwork.ts";
+import { type Palette, fade, makePalette } from "./colour.ts";
+import { sans } from "./font.ts";
+import type { PictureDescription } from "./description.ts";
+import { seededRandom } from "./seeded-random.ts";
+import { type Point, element, escapeXml, linearGradient, smoothPath } from "./svg.ts";
+import { type TextBlock, directed, fitLine, typeset } from "./typesetting.ts";
 
-/** What a sandbox picture shows; the same description gives the same picture. */
-export interface PictureDescription {
-  prompt: string;
-  taskType: string;
-  model: string;
-  seed: number;
-  width: number;
-  height: number;
-  /** Shown over the prompt of tasks that change a picture instead of making one. */
-  edits: boolean;
-}
+/** Every picture says who made it. */
+export const signature = "Darkroom sandbox";
 
-const longestPrompt = 600;
-const smallestSide = 64;
-const longestSide = 4096;
-const mostPixels = 16_000_000;
-
-const editTypes = new Set([
-  "z_image_turbo_i2i",
-  "image_inpaint",
-  "annotated_image_edit",
-  "qwen_image_edit",
-  "image_edit",
-  "magic_edit",
-]);
-
-/** Reads params as workers do: anything may be missing or of another type. */
-export function describePicture(taskType: string, params: Record<string, unknown>): PictureDescription {
-  const text = (name: string) => (typeof params[name] === "string" ? params[name] : "");
-  const seed = Number(params["seed"]);
-  return {
-    prompt: readable(text("prompt")),
-    taskType,
-    model: readable(text("model") || text("model_name")).slice(0, 60),
-    seed: Number.isSafeInteger(seed) ? seed : 0,
-    ...sizeOf(text("resolution")),
-    edits: editTypes.has(taskType),
-  };
-}
-
-function sizeOf(resolution: string): { width: number; height: number } {
-  const match = /^(\d{1,5})\s*[x×*]\s*(\d{1,5})$/i.exec(resolution.trim());
-  const side = (digits: string | undefined) =>
-    Math.min(longestSide, Math.max(smallestSide, Number(digits ?? 1024) || 1024));
-  const [width, height] = [side(match?.[1]), side(match?.[2])];
-  const scale = Math.min(1, Math.sqrt(mostPixels / (width * height)));
-  return { width: Math.floor(width * scale), height: Math.floor(height * scale) };
-}
-
-/** One line of characters that XML can hold, of a length that a picture can. */
-function readable(text: string): string {
-  const plain = Array.from(text.slice(0, longestPrompt * 2))
-    .filter((character) => !/[\p{Cs}\p{Co}\p{Cn}\u202a-\u202e\u2066-\u2069]/u.test(character))
-    .join("")
-    .replace(/[\p{Cc}\s]+/gu, " ")
-    .trim();
-  const characters = [...plain];
-  return characters.length > longestPrompt ? `${characters.slice(0, longestPrompt).join("")}…` : plain;
-}
-
-/** The picture as SVG: soft fields of colour drawn from the description's hash, the prompt set large over them. */
+/** The whole picture as SVG: artwork, what an edit changed, the prompt, the footer. */
 export function pictureSvg(picture: PictureDescription): string {
-  const { width, height, prompt, model, seed, taskType } = picture;
-  const chance = numbersFrom(`${seed}\n${model}\n${prompt}`);
-  const short = Math.min(width, height);
-  const hue = chance() * 360;
-  const spread = 40 + chance() * 110;
+  const { width, height, fingerprint } = picture;
+  const palette = makePalette(seededRandom(`palette ${fingerprint}`));
+  const footer = layFooter(picture);
+  const prompt = layPrompt(picture, footer.top);
+  return element(
+    "svg",
+    { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}` },
+    picture.edit
+      ? drawEdit(picture, palette, picture.edit.kind)
+      : drawArtwork(fingerprint, picture, palette, "a"),
+    drawShade(picture, palette, prompt?.top ?? footer.top),
+    picture.edit ? drawBadge(picture, picture.edit) : "",
+    prompt ? drawPrompt(picture, prompt) : "",
+    drawFooter(picture, footer),
+  );
+}
 
-  const fields: string[] = [];
-  const gradients: string[] = [];
-  for (let index = 0; index < 7; index++) {
-    const colour = `hsl(${Math.round(hue + (chance() - 0.5) * spread * 2)}, ${Math.round(55 + chance() * 35)}%, ${Math.round(38 + chance() * 30)}%)`;
-    gradients.push(
-      `<radialGradient id="g${index}"><stop offset="0" stop-color="${colour}" stop-opacity="0.95"/>` +
-        `<stop offset="0.6" stop-color="${colour}" stop-opacity="0.35"/><stop offset="1" stop-color="${colour}" stop-opacity="0"/></radialGradient>`,
-    );
-    const [x, y, rx, ry] = [
-      chance() * width,
-      chance() * height,
-      (0.35 + chance() * 0.5) * width,
-      (0.3 + chance() * 0.5) * height,
-    ];
-    fields.push(
-      `<ellipse cx="${f(x)}" cy="${f(y)}" rx="${f(rx)}" ry="${f(ry)}" fill="url(#g${index})" transform="rotate(${f(chance() * 180)} ${f(x)} ${f(y)})"/>`,
-    );
-  }
-  const rings: string[] = [];
-  const [cx, cy] = [width * (0.2 + chance() * 0.6), height * (0.15 + chance() * 0.45)];
-  for (let ring = 1; ring <= 9; ring++) {
-    rings.push(
-      `<circle cx="${f(cx)}" cy="${f(cy)}" r="${f((short * ring) / 11)}" fill="none" stroke="#fff" stroke-opacity="${(0.16 - ring * 0.014).toFixed(3)}" stroke-width="${f(short / 500)}"/>`,
-    );
-  }
+type Size = Pick<PictureDescription, "width" | "height">;
 
-  const margin = short * 0.07;
-  const { lines, size } = setText(prompt || "(no prompt)", width - 2 * margin, height * 0.52, short);
-  const small = Math.max(7, short * 0.021);
-  const footerY = height - margin;
-  const firstY = footerY - small * 2.6 - (lines.length - 1) * size * 1.22;
-  const text = lines
-    .map(
-      (line, index) =>
-        `<text x="${f(margin)}" y="${f(firstY + index * size * 1.22)}" font-size="${f(size)}" class="p">${escape(line)}</text>`,
+const margin = ({ width, height }: Size): number => Math.max(4, Math.min(width, height) * 0.065);
+
+interface Footer {
+  top: number;
+  size: number;
+  rows: { left: string; right: string; baseline: number }[];
+}
+
+function layFooter(picture: PictureDescription): Footer {
+  const { width, height, taskType, model, seed } = picture;
+  const room = width - 2 * margin(picture);
+  const wished = Math.min(44, Math.max(9, Math.min(width, height) * 0.0185));
+  // Only on pictures a few centimetres wide is this less than wished.
+  const size = Math.min(wished, room / sans.width(signature));
+  const details = [
+    taskType,
+    model === taskType ? undefined : model,
+    seed === undefined ? undefined : `seed ${seed}`,
+    `${width} × ${height}`,
+  ]
+    .filter((detail) => detail !== undefined)
+    .join("  ·  ");
+  const gap = size * 2;
+  const oneRow = (sans.width(signature) + sans.width(details)) * size + gap <= room;
+  const bottom = height - margin(picture);
+  const texts = oneRow
+    ? [{ left: signature, right: details }]
+    : [
+        { left: signature, right: "" },
+        { left: fitLine(details, sans, room / size), right: "" },
+      ];
+  const rows = (height < 160 ? texts.slice(0, 1) : texts).map((row, index, all) => ({
+    ...row,
+    baseline: bottom - (all.length - 1 - index) * size * 1.55,
+  }));
+  return { top: (rows[0]?.baseline ?? bottom) - size * 1.9, size, rows };
+}
+
+function layPrompt(
+  picture: PictureDescription,
+  footerTop: number,
+): (TextBlock & { top: number }) | undefined {
+  if (picture.prompt === "") return undefined;
+  const { width, height } = picture;
+  const side = Math.min(width, height);
+  const block = typeset(picture.prompt, {
+    width: width - 2 * margin(picture),
+    height: Math.min(height * 0.44, footerTop - margin(picture)),
+    largest: Math.max(8, side * 0.082),
+    smallest: Math.max(8, side * 0.026),
+  });
+  return { ...block, top: footerTop - side * 0.03 - block.lines.length * block.lineHeight };
+}
+
+/** Darkens towards the writing, so that it can be read on any artwork. */
+function drawShade({ width, height }: Size, palette: Palette, textTop: number): string {
+  const top = Math.max(0, textTop - height * 0.2);
+  const at = (y: number): number => (y - top) / (height - top);
+  const shade = palette.shade;
+  const gradient = linearGradient(
+    "shade",
+    [0, top, 0, height],
+    [
+      { at: 0, colour: shade, opacity: 0 },
+      { at: at(textTop) * 0.55, colour: shade, opacity: 0.24 },
+      { at: at(textTop), colour: shade, opacity: 0.56 },
+      { at: Math.min(1, at(textTop) + 0.3), colour: shade, opacity: 0.76 },
+      { at: 1, colour: shade, opacity: 0.9 },
+    ],
+  );
+  return (
+    element("defs", {}, gradient) +
+    element("rect", { y: top, width, height: height - top, fill: "url(#shade)" })
+  );
+}
+
+function drawPrompt(size: Size, block: TextBlock & { top: number }): string {
+  const anchor = block.rightToLeft
+    ? { x: size.width - margin(size), "text-anchor": "end" }
+    : { x: margin(size) };
+  return block.lines
+    .map((line, index) =>
+      element(
+        "text",
+        {
+          ...anchor,
+          y: block.top + index * block.lineHeight + block.size,
+          "font-family": block.font.family,
+          "font-size": block.size,
+          fill: "#fff",
+        },
+        escapeXml(directed(line, block.rightToLeft)),
+      ),
     )
     .join("");
-  const details = [taskType, model, `seed ${seed}`, `${width}×${height}`].filter(Boolean).join("  ·  ");
-  const badge = picture.edits
-    ? `<text x="${f(margin)}" y="${f(firstY - size * 1.25)}" font-size="${f(small * 1.1)}" class="e">EDIT</text>`
-    : "";
-
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">
-<style>.p{font-family:"DejaVu Serif";fill:#fff}.f{font-family:"DejaVu Sans";fill:#fff;fill-opacity:.78}.e{font-family:"DejaVu Sans";fill:#fff;fill-opacity:.9;letter-spacing:${f(small * 0.3)}px}</style>
-<defs>${gradients.join("")}<linearGradient id="shade" x1="0" y1="0" x2="0" y2="1"><stop offset="0.3" stop-color="#000" stop-opacity="0"/><stop offset="1" stop-color="#000" stop-opacity="0.62"/></linearGradient></defs>
-<rect width="${width}" height="${height}" fill="hsl(${Math.round(hue)}, 45%, 14%)"/>
-${fields.join("")}${rings.join("")}
-<rect width="${width}" height="${height}" fill="url(#shade)"/>
-${badge}${text}
-<text x="${f(margin)}" y="${f(footerY)}" font-size="${f(small)}" class="f">${escape(fit(details, width - 2 * margin - small * 11, small))}</text>
-<text x="${f(width - margin)}" y="${f(footerY)}" font-size="${f(small)}" text-anchor="end" class="f">Darkroom sandbox</text>
-</svg>`;
 }
 
-/** The largest setting of a text that fits its box; cut with an ellipsis when even the smallest does not. */
-function setText(
-  text: string,
-  width: number,
-  height: number,
-  short: number,
-): { lines: string[]; size: number } {
-  let size = short * 0.085;
-  const smallest = Math.max(8, short * 0.03);
-  for (; ; size *= 0.9) {
-    const lines = wrap(text, Math.max(4, Math.floor(width / (size * 0.62))));
-    const most = Math.max(1, Math.floor(height / (size * 1.22)));
-    if (lines.length <= most) return { lines, size };
-    if (size * 0.9 < smallest)
-      return { lines: [...lines.slice(0, most - 1), `${lines[most - 1] ?? ""} …`], size };
+function drawFooter(picture: Size, footer: Footer): string {
+  const [left, right] = [margin(picture), picture.width - margin(picture)];
+  const rule = element("rect", {
+    x: left,
+    y: footer.top,
+    width: right - left,
+    height: Math.max(1, footer.size * 0.05),
+    fill: "#fff",
+    "fill-opacity": 0.32,
+  });
+  const face = { "font-family": sans.family, "font-size": footer.size, fill: "#fff" };
+  const rows = footer.rows.map((row, index) => {
+    const first = element(
+      "text",
+      { x: left, y: row.baseline, ...face, "fill-opacity": index === 0 ? 0.95 : 0.66 },
+      escapeXml(row.left),
+    );
+    const second = { x: right, y: row.baseline, "text-anchor": "end", ...face, "fill-opacity": 0.66 };
+    return row.right === "" ? first : first + element("text", second, escapeXml(row.right));
+  });
+  return rule + rows.join("");
+}
+
+/** The picture before the edit, pale, and after it, in colour: side by side, or within the region that was edited. */
+function drawEdit(
+  picture: PictureDescription,
+  palette: Palette,
+  kind: NonNullable<PictureDescription["edit"]>["kind"],
+): string {
+  const { fingerprint, width, height } = picture;
+  const after = drawArtwork(fingerprint, picture, palette, "a");
+  if (kind === "upscale") return after + drawCorners(picture);
+  const before = drawArtwork(fingerprint, picture, fade(palette), "b");
+  const line = { fill: "none", stroke: "#fff", "stroke-width": Math.max(1, Math.min(width, height) * 0.003) };
+  const unit = Math.min(width, height);
+
+  if (kind === "whole") {
+    const [top, bottom] = [width * 0.56, width * 0.4];
+    const region = `M${top} 0L${width} 0L${width} ${height}L${bottom} ${height}Z`;
+    const [x, y] = [top + (bottom - top) * 0.3, height * 0.3];
+    const arrow = unit * 0.011;
+    const heads = [-1, 1].map((side) => {
+      const tip = x + side * arrow * 1.7;
+      const back = x + side * arrow * 0.7;
+      return element("path", { ...line, d: `M${back} ${y - arrow}L${tip} ${y}L${back} ${y + arrow}` });
+    });
+    return (
+      clipped(before, after, region) +
+      element("path", { ...line, d: `M${top} 0L${bottom} ${height}` }) +
+      element("circle", { cx: x, cy: y, r: unit * 0.034, fill: "#000", "fill-opacity": 0.38 }) +
+      element("circle", { ...line, cx: x, cy: y, r: unit * 0.034 }) +
+      heads.join("")
+    );
   }
-}
 
-function wrap(text: string, columns: number): string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ").flatMap((long) => chunks(long, columns))) {
-    if (line && line.length + 1 + word.length > columns) {
-      lines.push(line);
-      line = word;
-    } else {
-      line = line ? `${line} ${word}` : word;
-    }
+  const outline = blob(picture);
+  const region = smoothPath(outline, true);
+  if (kind === "region") {
+    const dash = Math.max(2, unit * 0.014);
+    return (
+      clipped(before, after, region) +
+      element("path", {
+        ...line,
+        d: region,
+        "stroke-dasharray": `${dash} ${dash * 0.7}`,
+        "stroke-linecap": "round",
+      })
+    );
   }
-  return line ? [...lines, line] : lines;
+  // Drawn as with a pen: once around and a little past where it began.
+  const loop = smoothPath([
+    ...outline,
+    ...outline.slice(0, 3).map(([x, y]): Point => [x * 1.012, y * 0.985]),
+  ]);
+  const ink = { fill: "none", stroke: "#ffd54a", "stroke-width": unit * 0.007, "stroke-linecap": "round" };
+  return clipped(before, after, region) + element("path", { ...ink, d: loop });
 }
 
-function chunks(word: string, columns: number): string[] {
-  const characters = [...word];
-  const parts: string[] = [];
-  for (let start = 0; start < characters.length; start += columns) {
-    parts.push(characters.slice(start, start + columns).join(""));
-  }
-  return parts;
+function clipped(below: string, above: string, region: string): string {
+  const clip = element("clipPath", { id: "edited" }, element("path", { d: region }));
+  return below + element("defs", {}, clip) + element("g", { "clip-path": "url(#edited)" }, above);
 }
 
-function fit(text: string, width: number, size: number): string {
-  const columns = Math.max(4, Math.floor(width / (size * 0.62)));
-  return text.length <= columns ? text : `${text.slice(0, columns - 1)}…`;
+/** A rounded, uneven region in the upper middle, where the writing leaves it free. */
+function blob({ fingerprint, width, height }: PictureDescription): Point[] {
+  const random = seededRandom(`region ${fingerprint}`);
+  const [cx, cy] = [width * random.between(0.42, 0.62), height * random.between(0.32, 0.38)];
+  const [rx, ry] = [width * random.between(0.24, 0.32), height * random.between(0.18, 0.23)];
+  return Array.from({ length: 9 }, (_, index): Point => {
+    const angle = (index / 9) * 2 * Math.PI - 2.2;
+    const reach = random.between(0.82, 1.12);
+    return [cx + rx * reach * Math.cos(angle), cy + ry * reach * Math.sin(angle)];
+  });
 }
 
-/** An endless row of numbers in [0, 1) that depends on nothing but the text. */
-function numbersFrom(text: string): () => number {
-  let block = createHash("sha256").update(text).digest();
-  let offset = 0;
-  return () => {
-    if (offset + 4 > block.length) {
-      block = createHash("sha256").update(block).digest();
-      offset = 0;
-    }
-    offset += 4;
-    return block.readUInt32BE(offset - 4) / 2 ** 32;
-  };
+/** Corner marks that grow outwards. */
+function drawCorners({ width, height }: Size): string {
+  const unit = Math.min(width, height);
+  const [cx, cy] = [width / 2, height * 0.36];
+  return [0.1, 0.16, 0.24]
+    .map((half, index) => {
+      const [r, arm] = [unit * half, unit * (0.02 + index * 0.012)];
+      const marks = [-1, 1].flatMap((sx) =>
+        [-1, 1].map((sy) => {
+          const [x, y] = [cx + sx * r, cy + sy * r];
+          return `M${x - sx * arm} ${y}L${x} ${y}L${x} ${y - sy * arm}`;
+        }),
+      );
+      return element("path", {
+        d: marks.join(""),
+        fill: "none",
+        stroke: index === 2 ? "#ffffff" : "#dddddd",
+        "stroke-opacity": 0.45 + index * 0.25,
+        "stroke-width": Math.max(1, unit * (0.002 + index * 0.001)),
+      });
+    })
+    .join("")
+    .concat(element("circle", { cx, cy, r: unit * 0.006, fill: "#fff", "fill-opacity": 0.9 }));
 }
 
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-/** Coordinates with one decimal: shorter, and the same on every machine. */
-function f(value: number): string {
-  return value.toFixed(1);
+function drawBadge(picture: PictureDescription, edit: NonNullable<PictureDescription["edit"]>): string {
+  const size = Math.min(40, Math.max(8, Math.min(picture.width, picture.height) * 0.0195));
+  const room = (picture.width - 2 * margin(picture)) / size - 2;
+  const what = { whole: "Edit", region: "Inpainting", annotated: "Annotated edit", upscale: "Upscale" }[
+    edit.kind
+  ];
+  const label = fitLine(edit.source ? `${what} of ${edit.source}` : what, sans, room);
+  const [x, y] = [margin(picture), margin(picture)];
+  return (
+    element("rect", {
+      x,
+      y,
+      width: (sans.width(label) + 2) * size,
+      height: size * 2.1,
+      rx: size * 1.05,
+      fill: "#000",
+      "fill-opacity": 0.46,
+    }) +
+    element(
+      "text",
+      { x: x + size, y: y + size * 1.4, "font-family": sans.family, "font-size": size, fill: "#fff" },
+      escapeXml(label),
+    )
+  );
 }

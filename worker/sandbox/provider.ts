@@ -1,30 +1,14 @@
 import { Worker as Thread } from "node:worker_threads";
 import type { Provider } from "../provider.ts";
-import { describePicture, type PictureDescription } from "./picture.ts";
+import { describePicture, type PictureDescription, pictureTaskTypes } from "./description.ts";
 import type { RenderedPicture } from "./render.ts";
-
-const taskTypes = [
-  "qwen_image",
-  "qwen_image_2512",
-  "qwen_image_style",
-  "qwen_image_edit",
-  "z_image_turbo",
-  "z_image_turbo_i2i",
-  "image_inpaint",
-  "annotated_image_edit",
-  "single_image",
-  "image_edit",
-  "magic_edit",
-  "wan_2_2_t2i",
-  "image_upscale",
-];
 
 /** The sandbox: draws pictures from prompts without a model, so that everything can be tried without a GPU. */
 export function createSandboxProvider(): Provider & { close(): Promise<void> } {
   const renderer = new RenderThread();
   return {
     name: "sandbox",
-    taskTypes,
+    taskTypes: pictureTaskTypes,
     async run(task, { signal, progress }) {
       progress(0.1, "sandbox: composing");
       const picture = describePicture(task.task_type, task.params);

@@ -1,13 +1,10 @@
-import { createRequire } from "node:module";
 import { parentPort } from "node:worker_threads";
-import { Resvg } from "@resvg/resvg-js";
-import { type PictureDescription, pictureSvg } from "./picture.ts";
+import { Resvg, type ResvgRenderOptions } from "@resvg/resvg-js";
+import { fontFiles, sans } from "./font.ts";
+import { pictureSvg, signature } from "./picture.ts";
+import { withPngText } from "./png-text.ts";
+import type { PictureDescription } from "./description.ts";
 
-const require = createRequire(import.meta.url);
-// Fonts of our own: the same picture on machines with other fonts, or none.
-const fontFiles = ["DejaVuSerif.ttf", "DejaVuSans.ttf"].map((name) =>
-  require.resolve(`dejavu-fonts-ttf/ttf/${name}`),
-);
 const thumbnailSide = 400;
 
 export interface RenderedPicture {
@@ -15,18 +12,37 @@ export interface RenderedPicture {
   thumbnail: Uint8Array;
 }
 
-/** Draws a picture and its thumbnail, as PNG. Takes a processor for a while: call it in a thread. */
+/** The same description gives the same bytes. Takes a processor for a while: call it in a thread. */
 export function renderPicture(picture: PictureDescription): RenderedPicture {
   const svg = pictureSvg(picture);
-  const font = { loadSystemFonts: false, fontFiles, defaultFontFamily: "DejaVu Sans" };
-  const scale = Math.min(1, thumbnailSide / Math.max(picture.width, picture.height));
   return {
-    png: new Resvg(svg, { font }).render().asPng(),
-    thumbnail: new Resvg(svg, { font, fitTo: { mode: "zoom", value: scale } }).render().asPng(),
+    png: withPngText(new Resvg(svg, options).render().asPng(), textsOf(picture)),
+    thumbnail: withPngText(renderThumbnail(svg, picture), { Software: signature }),
   };
 }
 
-parentPort?.on("message", (picture: PictureDescription) => {
-  const { png, thumbnail } = renderPicture(picture);
-  parentPort?.postMessage({ png, thumbnail } satisfies RenderedPicture);
-});
+const options: ResvgRenderOptions = {
+  // System fonts would make the bytes depend on the machine.
+  font: { loadSystemFonts: false, fontFiles, defaultFontFamily: sans.family },
+  logLevel: "off",
+};
+
+function renderThumbnail(svg: string, { width, height }: PictureDescription): Buffer {
+  const scale = Math.min(1, thumbnailSide / Math.max(width, height));
+  // Only one side can be asked for; the longer one, or the shorter might round to more than the limit.
+  const value = Math.round(Math.max(width, height) * scale);
+  const fitTo = width >= height ? { mode: "width" as const, value } : { mode: "height" as const, value };
+  return new Resvg(svg, { ...options, fitTo }).render().asPng();
+}
+
+function textsOf(picture: PictureDescription): Record<string, string> {
+  return {
+    Software: signature,
+    Description: picture.prompt,
+    "Darkroom task type": picture.taskType,
+    ...(picture.model !== undefined && { "Darkroom model": picture.model }),
+    ...(picture.seed !== undefined && { "Darkroom seed": picture.seed }),
+  };
+}
+
+parentPort?.on("message", (picture: PictureDescription) => parentPort?.postMessage(renderPicture(picture)));
