@@ -5,7 +5,7 @@ export const mediaBucket = "image_uploads";
 
 /** The storage service (Supabase's own, or the standalone host's, which speaks the same). */
 export interface Storage {
-  /** Writes an object, replacing what is there. @throws AppError `storage_unavailable` */
+  /** Writes an object, replacing what is there. @throws AppError `invalid_output`, `storage_unavailable` */
   upload(path: string, bytes: Uint8Array, contentType: string): Promise<void>;
   /** An absolute URL that takes PUTs without further credentials until it expires. */
   signUpload(path: string): Promise<{ url: string; token: string }>;
@@ -34,23 +34,23 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
     } catch (error) {
       throw new AppError("storage_unavailable", { retry_after: 2 }, { cause: error });
     }
-    if (response.ok) return response;
-    const body = await response.text();
-    throw new AppError(
-      response.status >= 500 ? "storage_unavailable" : "invalid_output",
-      response.status >= 500 ? { retry_after: 2 } : {},
-      { cause: new Error(`storage answered ${response.status}: ${body.slice(0, 500)}`) },
-    );
+    if (response.status >= 500) {
+      throw new AppError("storage_unavailable", { retry_after: 2 }, { cause: await answerOf(response) });
+    }
+    return response;
   }
 
   return {
     async upload(path, bytes, contentType) {
       const headers = { ...credentials, "content-type": contentType, "x-upsert": "true" };
-      await send(`/object/${mediaBucket}/${encodePath(path)}`, {
+      const response = await send(`/object/${mediaBucket}/${encodePath(path)}`, {
         method: "POST",
         headers,
         body: bytes as BodyInit,
       });
+      // Too large, an image beyond all bounds: what a worker sent, not how we stored it.
+      if (!response.ok) throw new AppError("invalid_output", {}, { cause: await answerOf(response) });
+      await response.body?.cancel();
     },
     async signUpload(path) {
       const headers = { ...credentials, "content-type": "application/json", "x-upsert": "true" };
@@ -59,12 +59,17 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
         headers,
         body: "{}",
       });
+      if (!response.ok) throw await answerOf(response);
       const { url } = (await response.json()) as { url: string };
       const absolute = `${base}${url}`;
       return { url: absolute, token: new URL(absolute).searchParams.get("token") ?? "" };
     },
     publicUrl: (path) => `${base}/object/public/${mediaBucket}/${encodePath(path)}`,
   };
+}
+
+async function answerOf(response: Response): Promise<Error> {
+  return new Error(`storage answered ${response.status}: ${(await response.text()).slice(0, 500)}`);
 }
 
 function encodePath(path: string): string {

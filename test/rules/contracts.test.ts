@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { test } from "node:test";
+import { functionEntries, httpApiPage, otherSpelling } from "../../scripts/documents.ts";
+import { projectPath } from "../../server/migrate.ts";
+import { endpoints } from "../../server/functions/registry.ts";
+import { openApi, statusesOf } from "../../supabase/functions/_shared/http/openapi.ts";
+import { assertNone } from "./assert-none.ts";
+import { endpointFolders, textOf } from "./sources.ts";
+
+const folders = endpointFolders();
+const document = openApi(endpoints, "https://darkroom.example");
+
+test("each endpoint's folder has its entry, its contract and a test", () => {
+  assert.ok(folders.length > 0);
+  const faults = folders.flatMap((folder) =>
+    ["index.ts", "endpoint.ts", "endpoint.test.ts"]
+      .map((file) => `supabase/functions/${folder}/${file}`)
+      .filter((file) => !existsSync(projectPath(file))),
+  );
+  assertNone(faults, "Missing:");
+});
+
+test("an entry serves its endpoint and does nothing else", () => {
+  const faults = folders.filter((folder) => {
+    const name = `${folder.replace(/[-_](\w)/g, (_, letter: string) => letter.toUpperCase())}Endpoint`;
+    const expected = `
+      import { bind } from "../_shared/http/bind.ts";
+      import { Deno, environment } from "../_shared/runtime/deno.ts";
+      import { ${name} } from "./endpoint.ts";
+      Deno.serve(bind(${name}, environment()));`;
+    const spaces = /\s+/g;
+    return (
+      textOf(`supabase/functions/${folder}/index.ts`).replace(spaces, "") !== expected.replace(spaces, "")
+    );
+  });
+  assertNone(faults, "index.ts is `Deno.serve(bind(…Endpoint, environment()))` with its three imports:");
+});
+
+test("an endpoint calls a room, not the database", () => {
+  const faults = folders.filter((folder) =>
+    /\bdatabase\s*\.\s*call|\bsql`/.test(textOf(`supabase/functions/${folder}/endpoint.ts`)),
+  );
+  assertNone(faults, "Move the call into a use case:");
+});
+
+test("every endpoint is served by the standalone host under its folder's name", () => {
+  const names = endpoints.map(({ contract }) => contract.name);
+  assert.equal(new Set(names).size, names.length, "each name is registered once");
+  assert.deepEqual([...names].sort(), folders, "server/functions/registry.ts and supabase/functions");
+  const faults = folders.filter(
+    (folder) => !textOf(`supabase/functions/${folder}/endpoint.ts`).includes(`name: "${folder}"`),
+  );
+  assertNone(faults, "The contract's name is the folder's:");
+});
+
+test("Supabase serves every endpoint in either spelling, and leaves the callers to it", () => {
+  const config = textOf("supabase/config.toml");
+  const entries = config.slice(config.indexOf("\n[functions."));
+  assert.equal(entries, functionEntries(folders), "run `npm run generate functions`");
+  assert.ok(!config.slice(0, config.indexOf("\n[functions.")).includes("[functions."));
+  assert.equal(otherSpelling("complete_task"), "complete-task");
+  assert.equal(otherSpelling("claim-next-task"), "claim_next_task");
+  assert.equal(otherSpelling("tasks"), "tasks");
+  for (const folder of folders) {
+    for (const name of [folder, otherSpelling(folder)]) {
+      assert.match(entries, new RegExp(`\\[functions\\.${name}\\]\\nverify_jwt = false\\n`));
+    }
+  }
+});
+
+test("a contract says something of everything that it answers", () => {
+  const faults = endpoints.flatMap(({ contract }) => {
+    const { name, summary, callers, answers, errors, requestsPerMinute, scope } = contract;
+    return [
+      ...(summary.endsWith(".") && summary.length <= 200 ? [] : [`${name}: summary`]),
+      ...(callers.length > 0 && new Set(callers).size === callers.length ? [] : [`${name}: callers`]),
+      ...(callers.includes("personal-access-token") === (scope !== undefined) ? [] : [`${name}: scope`]),
+      ...(requestsPerMinute > 0 ? [] : [`${name}: requestsPerMinute`]),
+      ...(new Set(errors).size === errors.length ? [] : [`${name}: errors`]),
+      ...Object.entries(answers)
+        .filter(([status, { schema, description }]) => {
+          const hasBody = status !== "204";
+          return !/^2\d\d$/.test(status) || hasBody !== (schema !== undefined) || description === "";
+        })
+        .map(([status]) => `${name}: answer ${status}`),
+    ];
+  });
+  assertNone(faults, "Say it in the contract:");
+});
+
+test("/openapi.json is OpenAPI 3.1 of every endpoint, caller and status", () => {
+  const root = objectAt(document, "#");
+  assert.match(textAt(root, "openapi"), /^3\.1\.\d+$/);
+  assert.deepEqual(
+    Object.keys(root).filter((key) => !["openapi", "info", "servers", "paths", "components"].includes(key)),
+    [],
+  );
+  const info = objectAt(root["info"], "info");
+  for (const key of ["title", "version"]) assert.ok(textAt(info, key));
+  assert.ok(Array.isArray(root["servers"]));
+
+  const paths = objectAt(root["paths"], "paths");
+  assert.deepEqual(
+    Object.keys(paths).sort(),
+    endpoints.map(({ contract }) => `/functions/v1/${contract.name}`).sort(),
+  );
+  const schemes = objectAt(objectAt(root["components"], "components")["securitySchemes"], "securitySchemes");
+  const operationIds: string[] = [];
+  for (const { contract } of endpoints) {
+    const item = objectAt(paths[`/functions/v1/${contract.name}`], contract.name);
+    assert.deepEqual(Object.keys(item), ["post"], contract.name);
+    const operation = objectAt(item["post"], contract.name);
+    operationIds.push(textAt(operation, "operationId"));
+    assert.equal(textAt(operation, "summary"), contract.summary);
+
+    const security = operation["security"];
+    assert.ok(Array.isArray(security) && security.length > 0, `${contract.name}: security`);
+    for (const requirement of security as unknown[]) {
+      for (const scheme of Object.keys(objectAt(requirement, "security")))
+        assert.ok(scheme in schemes, scheme);
+    }
+    const body = objectAt(operation["requestBody"], `${contract.name}: requestBody`);
+    assert.equal(body["required"], !contract.bodyOptional);
+    checkContent(body, `${contract.name}: requestBody`);
+
+    const responses = objectAt(operation["responses"], `${contract.name}: responses`);
+    assert.deepEqual(Object.keys(responses).map(Number), statusesOf(contract), contract.name);
+    for (const [status, response] of Object.entries(responses)) {
+      const where = `${contract.name}: ${status}`;
+      const answer = objectAt(response, where);
+      assert.ok(textAt(answer, "description"), where);
+      if (status === "204") assert.ok(!("content" in answer), where);
+      else checkContent(answer, where);
+    }
+  }
+  assert.equal(new Set(operationIds).size, operationIds.length, "operationIds are unique");
+});
+
+test("every $ref of /openapi.json leads somewhere, and every schema is one", () => {
+  assert.deepEqual(danglingReferences(document, document), []);
+  assert.deepEqual(danglingReferences({ a: { $ref: "#/nowhere" } }, document), ["#/nowhere"]);
+  const text = JSON.stringify(document);
+  assert.deepEqual(JSON.parse(text), document, "nothing in it is lost in JSON");
+});
+
+test("docs/http-api.md is up to date", () => {
+  assert.equal(textOf("docs/http-api.md"), httpApiPage(), "run `npm run generate documents`");
+});
+
+type JsonObject = Record<string, unknown>;
+
+function objectAt(value: unknown, where: string): JsonObject {
+  assert.ok(typeof value === "object" && value !== null && !Array.isArray(value), `${where} is no object`);
+  return value as JsonObject;
+}
+
+function textAt(object: JsonObject, key: string): string {
+  const value = object[key];
+  assert.equal(typeof value, "string", key);
+  return value as string;
+}
+
+function checkContent(holder: JsonObject, where: string): void {
+  const content = objectAt(holder["content"], `${where}: content`);
+  assert.deepEqual(Object.keys(content), ["application/json"], where);
+  const media = objectAt(content["application/json"], where);
+  checkSchema(objectAt(media["schema"], `${where}: schema`), where);
+}
+
+const schemaTypes = new Set(["string", "number", "integer", "boolean", "object", "array", "null"]);
+
+/** The keywords of JSON Schema 2020-12 that hold schemas or are easily wrong. */
+function checkSchema(schema: JsonObject, where: string): void {
+  if ("$ref" in schema) return;
+  const types = schema["type"] === undefined ? [] : [schema["type"]].flat();
+  for (const type of types)
+    assert.ok(typeof type === "string" && schemaTypes.has(type), `${where}: ${String(type)}`);
+  if ("enum" in schema)
+    assert.ok(Array.isArray(schema["enum"]) && schema["enum"].length > 0, `${where}: enum`);
+  if ("nullable" in schema) assert.fail(`${where}: nullable is of OpenAPI 3.0`);
+  const properties = schema["properties"] === undefined ? {} : objectAt(schema["properties"], where);
+  for (const [name, property] of Object.entries(properties)) {
+    checkSchema(objectAt(property, `${where}.${name}`), `${where}.${name}`);
+  }
+  if ("required" in schema) {
+    assert.ok(Array.isArray(schema["required"]), `${where}: required`);
+    for (const name of schema["required"] as unknown[]) {
+      assert.ok(typeof name === "string" && name in properties, `${where}: required ${String(name)}`);
+    }
+  }
+  if (types.includes("array")) checkSchema(objectAt(schema["items"], `${where}[]`), `${where}[]`);
+  for (const keyword of ["anyOf", "oneOf", "allOf"]) {
+    if (!(keyword in schema)) continue;
+    const members = schema[keyword];
+    assert.ok(Array.isArray(members) && members.length > 0, `${where}: ${keyword}`);
+    for (const member of members as unknown[]) checkSchema(objectAt(member, where), where);
+  }
+}
+
+function danglingReferences(value: unknown, root: JsonObject): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => {
+    if (key !== "$ref" || typeof inner !== "string") return danglingReferences(inner, root);
+    if (!inner.startsWith("#/")) return [inner];
+    let target: unknown = root;
+    for (const part of inner.slice(2).split("/")) {
+      const name = part.replaceAll("~1", "/").replaceAll("~0", "~");
+      target = typeof target === "object" && target !== null ? (target as JsonObject)[name] : undefined;
+    }
+    return target === undefined ? [inner] : [];
+  });
+}

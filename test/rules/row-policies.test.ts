@@ -1,0 +1,394 @@
+import assert from "node:assert/strict";
+import { randomBytes, randomUUID } from "node:crypto";
+import { test } from "node:test";
+import postgres, { type ReservedSql, type Sql } from "postgres";
+import { type Role, withDatabase } from "../support/database.ts";
+import { claim, complete, createUser, queueTask, type TestUser } from "../support/factories.ts";
+import { assertNone } from "./assert-none.ts";
+
+/**
+ * `rows`: done · `none`: done to no row, as if there were none · `denied`: refused (SQLSTATE 42501).
+ * In the order select, insert, update, delete.
+ */
+type Outcome = "rows" | "none" | "denied";
+type Outcomes = readonly [Outcome, Outcome, Outcome, Outcome];
+const operations = ["select", "insert", "update", "delete"] as const;
+
+const all: Outcomes = ["rows", "rows", "rows", "rows"];
+const nothing: Outcomes = ["denied", "denied", "denied", "denied"];
+const reads: Outcomes = ["rows", "denied", "denied", "denied"];
+const seesNone: Outcomes = ["none", "denied", "denied", "denied"];
+
+interface Rule {
+  anon: Outcomes;
+  owner: Outcomes;
+  /** Another user, who is signed in, of the owner's row. */
+  stranger: Outcomes;
+  service: Outcomes;
+  /** Condition that holds for the owner's rows alone. */
+  row: (owner: Owner) => string;
+  /** `(columns) values (…)` of a row that would be the owner's. Left out where nobody may insert. */
+  insert?: (owner: Owner) => string;
+  /** A change that whoever may change anything may make. Left out where nobody may. */
+  update?: string;
+}
+
+interface Owner extends TestUser {
+  taskId: string;
+}
+
+const spareUserId = randomUUID();
+
+const ofUser = ({ userId }: Owner) => `user_id = '${userId}'`;
+const ofProject = ({ projectId }: Owner) => `project_id = '${projectId}'`;
+const anyRow = () => "true";
+
+/** Every table and view of public. A new one needs a line here, and somebody who thought about it. */
+// prettier-ignore
+const matrix: Record<string, Rule> = {
+  // People and projects
+  users:     { anon: nothing, owner: ["rows", "denied", "rows", "denied"], stranger: ["none", "denied", "none", "denied"], service: all,
+               row: ({ userId }) => `id = '${userId}'`, update: "name = 'changed'",
+               insert: () => `(id) values ('${spareUserId}')` },
+  projects:  { anon: nothing, owner: all, stranger: ["none", "denied", "none", "none"], service: all,
+               row: projectWithId, update: "name = 'changed'",
+               insert: ({ userId }) => `(user_id, name) values ('${userId}', 'another')` },
+
+  // Tasks change by functions alone
+  tasks:             { anon: nothing, owner: reads, stranger: seesNone, service: ["rows", "denied", "denied", "rows"],
+                       row: ({ taskId }) => `id = '${taskId}'` },
+  task_types:        { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
+  task_dependencies: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
+  task_models:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
+  task_slots:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
+  task_tenants:      { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
+  queue_settings:    { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "denied", "rows", "denied"], row: anyRow,
+                       update: "affinity_max_wait = '1 minute'" },
+
+  // Money moves by functions alone, for the service too
+  credit_accounts:  { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  credit_holds:     { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  credits_ledger:   { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  task_type_prices: { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
+
+  // What tasks made
+  generations:         { anon: nothing, owner: ["rows", "denied", "rows", "rows"], stranger: ["none", "denied", "none", "none"], service: all,
+                         row: ofProject, update: "name = 'changed'",
+                         insert: ({ projectId }) => `(project_id, location) values ('${projectId}', 'https://media.example/a.png')` },
+  generation_variants: { anon: nothing, owner: ["rows", "denied", "rows", "rows"], stranger: ["none", "denied", "none", "none"], service: all,
+                         row: ofProject, update: "name = 'changed'",
+                         insert: ({ projectId }) => `(generation_id, project_id, location, variant_type)
+                           select id, project_id, 'https://media.example/b.png', 'edit' from generations where project_id = '${projectId}' limit 1` },
+
+  // Machines, credentials, counters
+  workers:                { anon: nothing, owner: reads, stranger: seesNone, service: all, row: ofUser,
+                            update: "current_model = 'changed'",
+                            insert: ({ userId }) => `(id, user_id) values ('another-of-${userId}', '${userId}')` },
+  personal_access_tokens: { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  rate_limits:            { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ userId }) => `key like '%${userId}'` },
+};
+
+/** Columns that a browser may write. Whatever else it names is refused, whoever's the row is. */
+const writable: Record<string, string[]> = {
+  "insert projects": ["aspect_ratio", "id", "name", "settings", "user_id"],
+  "update projects": ["aspect_ratio", "name", "settings"],
+  "update users": ["avatar_url", "name", "onboarding", "settings", "username"],
+  "update generations": ["name", "starred"],
+  "update generation_variants": ["name", "viewed_at"],
+};
+
+/** Columns of readable tables that stay on the server. */
+const unreadable = ["personal_access_tokens.token_hash"];
+
+test("every table of public has row level security, and every view asks the policies of its reader", () =>
+  withDatabase(async ({ sql }) => {
+    const relations = await relationsOfPublic(sql);
+    assertNone(
+      relations.filter(({ kind, is_secured }) => kind === "table" && !is_secured).map(({ name }) => name),
+      "alter table … enable row level security:",
+    );
+    assertNone(
+      relations.filter(({ kind, is_secured }) => kind === "view" && !is_secured).map(({ name }) => name),
+      "create view … with (security_invoker = true):",
+    );
+    assertNone(
+      relations.filter(({ kind }) => kind === "materialized view").map(({ name }) => name),
+      "A materialized view has no policies; keep it in another schema:",
+    );
+    assertNone(
+      relations.filter(({ name }) => !(name in matrix)).map(({ name }) => name),
+      "Not in the matrix of this test; say there who may do what:",
+    );
+    assertNone(
+      Object.keys(matrix).filter((name) => !relations.some((relation) => relation.name === name)),
+      "In the matrix of this test and not in the database:",
+    );
+  }));
+
+test("the matrix: each caller does to each table what it says, tried on real rows", () =>
+  withDatabase(async ({ sql }) => {
+    const owner = await userWithEverything(sql);
+    const stranger = await userWithEverything(sql);
+    // An account whose row in users is missing, as those have that are older than the trigger on sign-up.
+    await sql`insert into auth.users (id, is_anonymous) values (${spareUserId}, true)`;
+    await sql`delete from users where id = ${spareUserId}`;
+
+    const changes = await harmlessChanges(sql);
+    const faults: string[] = [];
+    for (const [table, rule] of Object.entries(matrix)) {
+      const rows = await sql.unsafe(`select from ${table} where ${rule.row(owner)}`);
+      if (rows.length === 0) faults.push(`${table}: the fixtures make no row of the owner`);
+      for (const [caller, role, userId] of [
+        ["anon", "anon", undefined],
+        ["owner", "authenticated", owner.userId],
+        ["stranger", "authenticated", stranger.userId],
+        ["service", "service_role", undefined],
+      ] as const) {
+        for (const [index, operation] of operations.entries()) {
+          const expected = rule[caller][index];
+          const change = rule.update ?? changes.get(table) ?? "";
+          const statement = statementOf(operation, { table, rule, owner, change });
+          const found = await tried(sql, { role, userId }, statement);
+          if (found !== expected) {
+            faults.push(`${table}: ${caller} ${operation}: ${found}, and the matrix says ${expected}`);
+          }
+        }
+      }
+    }
+    assertNone(faults, "Change the policies and grants, or the matrix:");
+  }));
+
+test("another user changes and deletes nothing of a person's, whatever the statement asks for", () =>
+  withDatabase(async ({ sql }) => {
+    const owner = await userWithEverything(sql);
+    const stranger = await userWithEverything(sql);
+    const changes = await harmlessChanges(sql);
+    const faults: string[] = [];
+    for (const [table, rule] of Object.entries(matrix)) {
+      const before = await rowsOf(sql, table, rule.row(owner));
+      for (const statement of [
+        `update ${table} set ${rule.update ?? changes.get(table)}`,
+        `delete from ${table}`,
+      ]) {
+        for (const user of [{ role: "anon" }, { role: "authenticated", userId: stranger.userId }] as const) {
+          const after = await asRequester(sql, user, async (connection) => {
+            await outcomeOf(connection, statement);
+            await connection`reset role`;
+            return await rowsOf(connection, table, rule.row(owner));
+          });
+          if (after !== before) faults.push(`${user.role}: ${statement}`);
+        }
+      }
+    }
+    assertNone(faults, "These statements reach rows of somebody else:");
+  }));
+
+test("browsers write the columns that were granted by name and no other", () =>
+  withDatabase(async ({ sql }) => {
+    const granted = await sql<{ operation: string; role: string; columns: string[] }[]>`
+      select lower(privilege_type) || ' ' || table_name as operation, grantee as role,
+             array_agg(column_name::text order by column_name) as columns
+        from information_schema.column_privileges
+       where table_schema = 'public' and grantee in ('anon', 'authenticated', 'PUBLIC')
+         and privilege_type in ('INSERT', 'UPDATE')
+       group by 1, 2`;
+    assert.deepEqual(
+      granted.filter(({ role }) => role !== "authenticated"),
+      [],
+    );
+    assert.deepEqual(
+      Object.fromEntries(granted.map(({ operation, columns }) => [operation, columns])),
+      writable,
+    );
+    const sequences = await sql<{ name: string }[]>`
+      select role || ' ' || class.relname as name
+        from pg_class as class, unnest(array['anon', 'authenticated']) as role
+       where class.relkind = 'S' and class.relnamespace = 'public'::regnamespace
+         and has_sequence_privilege(role, class.oid, 'USAGE, SELECT, UPDATE')`;
+    assertNone(
+      sequences.map(({ name }) => name),
+      "These sequences can be used by browsers:",
+    );
+  }));
+
+test("mass assignment: an owner cannot write what the server decides, nor give rows away", () =>
+  withDatabase(async ({ sql }) => {
+    const owner = await userWithEverything(sql);
+    const stranger = await userWithEverything(sql);
+    const { userId, projectId, taskId } = owner;
+    const attempts = [
+      `update users set credits = 1000000 where id = '${userId}'`,
+      `update users set given_credits = false where id = '${userId}'`,
+      `update users set name = 'me', credits = 1000000 where id = '${userId}'`,
+      `update users set id = '${stranger.userId}' where id = '${userId}'`,
+      `update users set email = 'other@example.com' where id = '${userId}'`,
+      `insert into users (id, credits) values ('${userId}', 5) on conflict (id) do update set credits = 1000000`,
+      `update tasks set status = 'Complete' where id = '${taskId}'`,
+      `update tasks set cost_microusd = 0 where id = '${taskId}'`,
+      `update tasks set user_id = '${stranger.userId}' where id = '${taskId}'`,
+      `update tasks set priority = 100 where id = '${taskId}'`,
+      `insert into tasks (project_id, user_id, task_type, params) values ('${projectId}', '${userId}', 'z_image_turbo', '{}')`,
+      `update projects set user_id = '${stranger.userId}' where id = '${projectId}'`,
+      `update projects set id = gen_random_uuid() where id = '${projectId}'`,
+      `insert into projects (user_id, name) values ('${stranger.userId}', 'a present')`,
+      `insert into projects (user_id, name, created_at) values ('${userId}', 'old', 'epoch')`,
+      `insert into projects (id, user_id, name) values ('${stranger.projectId}', '${stranger.userId}', 'mine')
+       on conflict (id) do update set name = 'mine'`,
+      `update credit_accounts set balance_microusd = 1000000000 where user_id = '${userId}'`,
+      `update credit_holds set state = 'released', closed_at = now() where user_id = '${userId}'`,
+      `insert into credits_ledger (user_id, type, amount_microusd, balance_after_microusd) values ('${userId}', 'manual', 1, 1)`,
+      `update generations set project_id = '${stranger.projectId}' where project_id = '${projectId}'`,
+      `update generations set location = 'https://elsewhere.example/' where project_id = '${projectId}'`,
+      `update generation_variants set is_primary = true where project_id = '${projectId}'`,
+      `update generation_variants set generation_id = (select id from generations limit 1)`,
+      `update personal_access_tokens set scopes = '{tasks:run}', expires_at = null where user_id = '${userId}'`,
+      `update workers set user_id = null where user_id = '${userId}'`,
+      `truncate tasks cascade`,
+      ...unreadable.map((column) => {
+        const [table = "", name = ""] = column.split(".");
+        return `select ${name} from ${table} where user_id = '${userId}'`;
+      }),
+    ];
+    const faults: string[] = [];
+    for (const statement of attempts) {
+      const outcome = await tried(sql, { role: "authenticated", userId }, statement);
+      if (outcome !== "denied") faults.push(`${statement}: ${outcome}`);
+    }
+    assertNone(faults, "An owner may do what must be refused:");
+
+    // The same ways do what is theirs: the refusals above are not for a broken statement.
+    for (const statement of [
+      `update users set name = 'me', settings = '{}' where id = '${userId}'`,
+      `update projects set name = 'renamed' where id = '${projectId}'`,
+      `insert into projects (id, user_id, name) values (gen_random_uuid(), '${userId}', 'mine')`,
+      `update generations set starred = true where project_id = '${projectId}'`,
+      `select last_four from personal_access_tokens where user_id = '${userId}'`,
+    ]) {
+      assert.equal(await tried(sql, { role: "authenticated", userId }, statement), "rows", statement);
+    }
+  }));
+
+interface Requester {
+  role: Role;
+  userId?: string | undefined;
+}
+
+function statementOf(
+  operation: (typeof operations)[number],
+  { table, rule, owner, change }: { table: string; rule: Rule; owner: Owner; change: string },
+): string {
+  const condition = rule.row(owner);
+  switch (operation) {
+    case "select":
+      return `select 1 from ${table} where ${condition}`;
+    case "insert":
+      // Permission is asked before the defaults are found to be no row.
+      return `insert into ${table} ${rule.insert?.(owner) ?? "default values"}`;
+    case "update":
+      return `update ${table} set ${change} where ${condition}`;
+    case "delete":
+      return `delete from ${table} where ${condition}`;
+  }
+}
+
+/** What a statement does for somebody; then it is undone. */
+async function tried(sql: Sql, requester: Requester, statement: string): Promise<string> {
+  return await asRequester(sql, requester, (connection) => outcomeOf(connection, statement));
+}
+
+/** In a transaction with role and claims as `/rest/v1` sets them, which is rolled back. */
+async function asRequester<Result>(
+  sql: Sql,
+  { role, userId }: Requester,
+  work: (connection: ReservedSql) => Promise<Result>,
+): Promise<Result> {
+  const connection = await sql.reserve();
+  try {
+    await connection`begin`;
+    try {
+      const claims = JSON.stringify({ role, ...(userId !== undefined && { sub: userId }) });
+      await connection`select set_config('request.jwt.claims', ${claims}, true), set_config('role', ${role}, true)`;
+      return await work(connection);
+    } finally {
+      await connection`rollback`;
+    }
+  } finally {
+    connection.release();
+  }
+}
+
+async function outcomeOf(connection: ReservedSql, statement: string): Promise<string> {
+  await connection`savepoint before`;
+  try {
+    return (await connection.unsafe(statement)).count > 0 ? "rows" : "none";
+  } catch (error) {
+    await connection`rollback to before`;
+    if (!(error instanceof postgres.PostgresError)) throw error;
+    return error.code === "42501" ? "denied" : `failed with ${error.code} ${error.message}`;
+  }
+}
+
+async function rowsOf(sql: Sql | ReservedSql, table: string, condition: string): Promise<string> {
+  const [row] = await sql.unsafe<{ rows: string }[]>(
+    `select coalesce(string_agg(entry::text, E'\n' order by entry::text), '') as rows from ${table} as entry where ${condition}`,
+  );
+  return row?.rows ?? "";
+}
+
+/** For each table a change that changes nothing, for where the matrix names none. */
+async function harmlessChanges(sql: Sql): Promise<Map<string, string>> {
+  const columns = await sql<{ table: string; column: string }[]>`
+    select distinct on (table_name) table_name as table, quote_ident(column_name) as column
+      from information_schema.columns
+     where table_schema = 'public' and is_generated = 'NEVER' and is_identity = 'NO'
+     order by table_name, ordinal_position`;
+  return new Map(columns.map(({ table, column }) => [table, `${column} = ${column}`]));
+}
+
+interface Relation {
+  name: string;
+  kind: "table" | "view" | "materialized view";
+  is_secured: boolean;
+}
+
+async function relationsOfPublic(sql: Sql): Promise<Relation[]> {
+  return await sql<Relation[]>`
+    select relname as name,
+           case relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end as kind,
+           case relkind
+             when 'v' then coalesce('security_invoker=true' = any (reloptions), false)
+             else relrowsecurity end as is_secured
+      from pg_class
+     where relkind in ('r', 'p', 'v', 'm', 'f') and relnamespace = 'public'::regnamespace
+       and not exists (select from pg_depend where objid = pg_class.oid and deptype = 'e')
+     order by relname`;
+}
+
+function projectWithId({ projectId }: Owner): string {
+  return `id = '${projectId}'`;
+}
+
+/** A person with a row in every table that has rows of people. */
+async function userWithEverything(sql: Sql): Promise<Owner> {
+  const user = await createUser(sql);
+  const { userId } = user;
+  const worker = `worker-of-${userId}`;
+  const finished = await queueTask(sql, user);
+  const claimed = await claim(sql, worker, userId);
+  assert.equal(claimed?.task_id, finished);
+  await complete(sql, finished, { worker, attempt: 1, forUser: userId });
+
+  const taskId = await queueTask(sql, user);
+  const request = {
+    task_type: "z_image_turbo",
+    params: { prompt: "after the fox" },
+    project_id: user.projectId,
+    dependant_on: [taskId],
+  };
+  await sql`select create_task(${userId}, ${sql.json([request])}, false, 'a key')`;
+  await sql`select generate_pat(${userId}, ${randomBytes(32)}, 'abcd', 'worker', ${["tasks:run"]})`;
+  await sql`select admit(${userId}, null, '', 'create-task', 100, 60)`;
+  return { ...user, taskId };
+}
