@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { type IncomingMessage, request as httpRequest } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import {
@@ -40,14 +43,21 @@ for (const { name, start } of hosts) {
       await completionInOneCall(host, transcript);
       transcripts.set(`${name}, in one call`, transcript.steps);
     });
+
+    test("refusals have one format, with the headers that go with them", async () => {
+      const transcript = new Transcript(host.apiUrl);
+      await refusals(host, transcript);
+      transcripts.set(`${name}, refusals`, transcript.steps);
+    });
   });
 }
 
 test("Node and Deno answer alike: statuses, bodies, events, ledger", () => {
-  const inOneCall = transcripts.get("Node, in one call");
-  assert.ok(transcripts.get("Node")?.length && inOneCall?.length);
-  assert.deepEqual(transcripts.get("Deno"), transcripts.get("Node"));
-  assert.deepEqual(transcripts.get("Deno, in one call"), inOneCall);
+  for (const part of ["", ", in one call", ", refusals"]) {
+    const [node, deno] = [transcripts.get(`Node${part}`), transcripts.get(`Deno${part}`)];
+    assert.ok(node?.length, `Node${part} was not played`);
+    assert.deepEqual(deno, node);
+  }
 });
 
 async function roundTrip(host: HostUnderTest, transcript: Transcript): Promise<void> {
@@ -259,6 +269,76 @@ async function completionInOneCall(host: HostUnderTest, transcript: Transcript):
   const { ledger, ...account } = await booksOf(host, person.userId);
   transcript.note("books", { account, types: ledger.map(({ type, amount }) => ({ type, amount })) });
   assert.deepEqual(account, { balance: welcomeMicrousd - 39_000, held: 0 });
+}
+
+async function refusals(host: HostUnderTest, transcript: Transcript): Promise<void> {
+  const person = await signUp(host);
+  const order = { task_type: "z_image_turbo", params: {}, project_id: randomUUID() };
+  const longest = 4 * 1024 * 1024;
+  const json = { "content-type": "application/json", "x-request-id": "given-by-the-caller" };
+  const mine = { ...json, ...person.credentials };
+  const asks: Record<string, RequestInit & { duplex?: "half" }> = {
+    preflight: { method: "OPTIONS", headers: { origin: "https://studio.example" } },
+    "no credentials": { method: "POST", headers: json, body: JSON.stringify(order) },
+    "no JSON": { method: "POST", headers: mine, body: "{" },
+    "no object": { method: "POST", headers: mine, body: "[]" },
+    "no body": { method: "POST", headers: mine },
+    "wrong types": { method: "POST", headers: mine, body: '{"task_type": 5, "params": []}' },
+    "no such project": { method: "POST", headers: mine, body: JSON.stringify(order) },
+    "no such type": { method: "POST", headers: mine, body: JSON.stringify({ ...order, task_type: "none" }) },
+    "text that cannot be stored": {
+      method: "POST",
+      headers: mine,
+      body: JSON.stringify({ ...order, task_type: "\0" }),
+    },
+    "another method": { method: "GET", headers: mine },
+    "a compressed body": { method: "POST", headers: { ...mine, "content-encoding": "gzip" }, body: "{}" },
+    "too long a body, in chunks": {
+      method: "POST",
+      headers: mine,
+      body: blanks(longest + 1),
+      duplex: "half",
+    },
+  };
+  const shown = ["content-type", "allow", "retry-after", "x-request-id", "x-ratelimit-limit"];
+  for (const [step, ask] of Object.entries(asks)) {
+    const response = await fetch(`${host.apiUrl}/functions/v1/create-task`, ask);
+    const { status, headers } = response;
+    const text = await response.text();
+    const crossOrigin = [...headers.keys()].filter((name) => name.startsWith("access-control-")).toSorted();
+    transcript.note(step, {
+      status,
+      text: headers.get("x-request-id") === "given-by-the-caller" ? text : "",
+      // Runtimes differ in the blank before a parameter.
+      headers: shown.map((name) => headers.get(name)?.replace("; ", ";")),
+      crossOrigin: crossOrigin.map((name) => [name, headers.get(name)]),
+    });
+    assert.ok(status < 500, `${step}: ${text}`);
+  }
+  const announced = await announce(`${host.apiUrl}/functions/v1/create-task`, mine, longest + 1);
+  transcript.note("too long a body, announced", announced);
+  assert.equal(announced.status, 413);
+}
+
+/** A body that is announced and never sent: the announcement alone must be answered. */
+async function announce(url: string, headers: Record<string, string>, length: number) {
+  const asked = httpRequest(url, { method: "POST", headers: { ...headers, "content-length": length } });
+  asked.flushHeaders();
+  const [response] = (await once(asked, "response")) as [IncomingMessage];
+  const body: unknown = JSON.parse(Buffer.concat(await response.toArray()).toString());
+  asked.destroy();
+  return { status: response.statusCode, body };
+}
+
+function blanks(total: number): ReadableStream<Uint8Array> {
+  let left = total;
+  return new ReadableStream({
+    pull(controller) {
+      controller.enqueue(new Uint8Array(Math.min(left, 65_536)).fill(0x20));
+      left -= 65_536;
+      if (left <= 0) controller.close();
+    },
+  });
 }
 
 /** Payloads of a private channel's broadcasts, from the moment it is joined. */

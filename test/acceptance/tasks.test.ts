@@ -121,6 +121,8 @@ for (const { name, start } of hosts) {
 
     test("a task waits for what it depends on: nothing, one, or a list", async () => {
       const person = await personWithProject(host);
+      // What other tests left in the queue.
+      while (await claim(host, service(host), {}));
       const first = await queueTask(host, person, { dependant_on: null });
       const second = await queueTask(host, person, { dependant_on: first.task_id });
       const third = await queueTask(host, person, { dependant_on: [first.task_id, second.task_id] });
@@ -147,6 +149,20 @@ for (const { name, start } of hosts) {
       }
       const { balance, held } = await booksOf(host, person.userId);
       assert.deepEqual({ balance, held }, { balance: welcome, held: 0 });
+    });
+
+    test("a function is served under its name in either spelling, and nothing under other names", async () => {
+      const person = await personWithProject(host);
+      const { task_id } = await queueTask(host, person);
+      for (const spelling of ["get-task-status", "get_task_status"]) {
+        await succeed(post(host, spelling, { task_id }, person.credentials));
+      }
+      for (const spelling of ["complete_task", "complete-task"]) {
+        await refused(post(host, spelling, {}, person.credentials), 403, "forbidden");
+      }
+      for (const name of ["no-such-function", "_shared", ""]) {
+        assert.equal((await post(host, name, {}, service(host))).status, 404, name);
+      }
     });
 
     test("a dependency that is missing, foreign or the task itself is refused", async () => {

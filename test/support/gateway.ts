@@ -33,6 +33,8 @@ export async function startGateway(portOf: (path: string) => number | undefined)
       else outgoing.writeHead(502).end(error.message);
     });
     outgoing.once("close", () => onward.destroy());
+    // Now, and not with the first bytes of the body: some answers need none of it.
+    onward.flushHeaders();
     incoming.pipe(onward);
   });
 

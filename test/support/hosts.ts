@@ -115,7 +115,7 @@ async function startDeno(
   const script = projectPath("test/support/serve-on-deno.ts");
   const child = spawn(await denoBinary(), ["run", ...permissions, ...configuration, script], {
     cwd: functions,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
     env: {
       HOME: process.env["HOME"],
       NO_COLOR: "1",
@@ -130,13 +130,7 @@ async function startDeno(
       DARKROOM_CHECK_ANSWERS: "on",
     },
   });
-  // A run that is cut short must not leave it behind.
-  const kill = () => child.kill("SIGKILL");
-  process.once("exit", kill);
-  opened.push(async () => {
-    process.off("exit", kill);
-    await end(child);
-  });
+  opened.push(() => end(child));
 
   let output = "";
   let failure: Error | undefined;
