@@ -291,9 +291,10 @@ create table public.queue_settings (
 insert into public.queue_settings default values;
 
 -- supabase/schemas/workers/tables.sql
--- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token.
+-- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token; such a
+-- row's id begins with the owner's, so that nobody can take the name of another's worker or of the cloud's.
 create table public.workers (
-  id text primary key check (length(id) between 1 and 200),
+  id text primary key check (length(id) between 1 and 240),
   user_id uuid references public.users (id) on delete cascade,
   instance_type text not null default 'external',
   status text not null default 'active'
@@ -303,7 +304,8 @@ create table public.workers (
   -- Has shown that it heartbeats, so its silence means something: it gets short leases.
   heartbeats boolean not null default false,
   metadata jsonb not null default '{}',
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
 
 -- supabase/schemas/generations/tables.sql
@@ -1568,10 +1570,29 @@ returns void
 language sql set search_path = '' as $$
   update public.tasks
      set lease_expires_at = now() + public.lease_duration(task.task_type, coalesce(
-           (select heartbeats from public.workers where id = task.worker_id), false))
+           (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false))
    where id = task.id and status = 'In Progress'
 $$;
 revoke all on function public.extend_lease from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/fail_orphaned_dependant.sql
+-- A task that waited for one that was deleted can never run. What was complete when it was deleted is not
+-- waited for: then the counter and the dependencies that are left agree.
+create or replace function public.fail_orphaned_dependant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.end_task(task.id, 'Failed', 'dependency_failed')
+     from public.tasks as task
+    where task.id = old.task_id and task.status = 'Queued'
+      and task.unmet_dependencies > (
+        select count(*) from public.task_dependencies as needed
+          join public.tasks as dependency on dependency.id = needed.dependency_id
+         where needed.task_id = task.id and dependency.status <> 'Complete');
+  return null;
+end
+$$;
+revoke all on function public.fail_orphaned_dependant from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/find_lane.sql
 -- The lane for such tasks of a user, made when it is the first of its kind.
@@ -1782,8 +1803,7 @@ $$;
 revoke all on function public.lease_duration from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/leave_queue.sql
--- A deleted task gives back its slot and its hold (an orchestrator pays its finished children first), and
--- fails its dependants.
+-- A deleted task gives back its slot and its hold; an orchestrator pays its finished children first.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -1795,10 +1815,6 @@ begin
   end if;
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
-  if old.status not in ('Complete', 'Failed', 'Cancelled') then
-    perform public.end_task(waiting.task_id, 'Failed', 'dependency_failed')
-       from public.task_dependencies as waiting where waiting.dependency_id = old.id;
-  end if;
   return old;
 end
 $$;
@@ -2027,7 +2043,7 @@ language plpgsql set search_path = '' as $$
 begin
   if names_attempt then
     update public.workers set heartbeats = true, last_heartbeat = now()
-     where id = task.worker_id and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds');
+     where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end) and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds');
   end if;
   update public.tasks
      set progress = coalesce((changes ->> 'progress')::real, task.progress),
@@ -2040,7 +2056,7 @@ begin
             and (task.progress_shown_at is null or task.progress_shown_at <= clock_timestamp() - interval '500 milliseconds')
            then clock_timestamp() else task.progress_shown_at end,
          lease_expires_at = now() + public.lease_duration(task.task_type, names_attempt or coalesce(
-           (select heartbeats from public.workers where id = task.worker_id), false)),
+           (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false)),
          updated_at = now()
    where id = task.id;
 end
@@ -2286,24 +2302,18 @@ revoke all on function public.update_task_status from public, anon, authenticate
 grant execute on function public.update_task_status to service_role;
 
 -- supabase/schemas/workers/functions/register_worker.sql
--- The worker with this id, made when it is new. A row of somebody else (an owner's, or the cloud's) is left
--- alone and not answered, like a worker without an id: ids are chosen by workers, and two people may choose the same.
-create or replace function public.register_worker(for_worker text, for_user uuid)
+-- The worker with this name, made when it is new; nothing for a claim without a name.
+create or replace function public.register_worker(for_worker text, for_owner uuid)
 returns public.workers
 language plpgsql set search_path = '' as $$
 declare
+  row_id constant text := public.worker_row_id(for_worker, for_owner);
   worker public.workers;
 begin
-  if for_worker is null then
-    return null;
-  end if;
-  select * into worker from public.workers where id = for_worker;
-  if not found then
-    insert into public.workers (id, user_id) values (for_worker, for_user) on conflict (id) do nothing;
-    select * into worker from public.workers where id = for_worker;
-  end if;
-  if worker.user_id is distinct from for_user then
-    return null;
+  select * into worker from public.workers where id = row_id;
+  if not found and row_id is not null then
+    insert into public.workers (id, user_id) values (row_id, for_owner) on conflict (id) do nothing;
+    select * into worker from public.workers where id = row_id;
   end if;
   return worker;
 end
@@ -2327,11 +2337,7 @@ begin
     set current_model = excluded.current_model, last_heartbeat = now(),
         -- A worker that was shut down on purpose is not brought back by its last message.
         status = case when known.status in ('terminating', 'terminated') then known.status else 'active' end
-    where known.user_id is null
   returning * into worker;
-  if not found then
-    perform public.refuse('forbidden', 403);
-  end if;
   return jsonb_build_object(
     'success', true, 'worker_id', worker.id, 'current_model', worker.current_model,
     'last_heartbeat', worker.last_heartbeat, 'action', case when existed then 'updated' else 'inserted' end,
@@ -2340,6 +2346,15 @@ end
 $$;
 revoke all on function public.update_worker_model from public, anon, authenticated;
 grant execute on function public.update_worker_model to service_role;
+
+-- supabase/schemas/workers/functions/worker_row_id.sql
+-- The id of a worker's row: as it calls itself in the cloud, behind its owner's id elsewhere.
+create or replace function public.worker_row_id(for_worker text, for_owner uuid)
+returns text
+language sql immutable set search_path = '' as $$
+  select coalesce(for_owner || ':', '') || for_worker
+$$;
+revoke all on function public.worker_row_id from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/create_output.sql
 -- Makes what a finished task's output becomes: a variant of the generation it is based on, or a generation
@@ -2524,6 +2539,8 @@ create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
+create trigger fail_orphaned_dependant after delete on public.task_dependencies
+  for each row execute function public.fail_orphaned_dependant();
 create trigger users_choose_cloud after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
   execute function public.follow_cloud_choice();

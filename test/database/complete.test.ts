@@ -352,3 +352,28 @@ test("deleting a project, or its owner, does not undo the charge for finished ch
     }
     assert.deepEqual(await wrongAccounts(database.sql), []);
   }));
+
+test("deleting a task fails who waited for it, and deleting both at once is no trouble", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 1_000_000);
+    const [running, done] = [await queueTask(database.sql, user), await queueTask(database.sql, user)];
+    await claim(database.sql, "worker");
+    await claim(database.sql, "worker");
+    await complete(database.sql, done);
+    const waiting = await queueTask(database.sql, user, { dependantOn: [running] });
+    const free = await queueTask(database.sql, user, { dependantOn: [done] });
+    const last = await queueTask(database.sql, user, { dependantOn: [waiting] });
+
+    await database.sql`delete from tasks where id in (${running}, ${done})`;
+    const rows = await database.sql`select id, status from tasks`;
+    assert.deepEqual(
+      new Map(rows.map((row) => [row["id"], row["status"]])),
+      new Map([
+        [waiting, "Failed"],
+        [free, "Queued"],
+        [last, "Failed"],
+      ]),
+    );
+    await database.sql`delete from tasks where id in (${waiting}, ${last}, ${free})`;
+    assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 1_000_000 - price, held: 0 });
+  }));

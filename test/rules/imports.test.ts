@@ -35,8 +35,7 @@ const rooms: Record<string, readonly string[]> = {
   billing: [],
   tokens: [],
   generations: [],
-  // Signing an upload asks the tasks room whether the run is the caller's.
-  media: ["tasks/complete-task.ts"],
+  media: [],
   prompts: [],
   generators: [],
   realtime: [],

@@ -85,7 +85,7 @@ const matrix: Record<string, Rule> = {
   // Machines, credentials, counters
   workers:                { anon: nothing, owner: reads, stranger: seesNone, service: all, row: ofUser,
                             update: "current_model = 'changed'",
-                            insert: ({ userId }) => `(id, user_id) values ('another-of-${userId}', '${userId}')` },
+                            insert: ({ userId }) => `(id, user_id) values ('${userId}:another', '${userId}')` },
   personal_access_tokens: { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   rate_limits:            { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ userId }) => `key like '%${userId}'` },
 };

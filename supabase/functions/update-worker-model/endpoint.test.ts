@@ -24,11 +24,5 @@ describeEndpoint(updateWorkerModelEndpoint, {
         await refused("invalid_request", body, service);
       }
     },
-    "403 forbidden: somebody's own worker is not the cloud's": async ({ sql, refused, person, service }) => {
-      const { userId } = await person();
-      const worker_id = `home-${userId}`;
-      await sql`insert into workers (id, user_id) values (${worker_id}, ${userId})`;
-      await refused("forbidden", { worker_id, model: "qwen" }, service);
-    },
   },
 });

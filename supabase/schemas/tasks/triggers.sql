@@ -2,6 +2,8 @@ create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
+create trigger fail_orphaned_dependant after delete on public.task_dependencies
+  for each row execute function public.fail_orphaned_dependant();
 create trigger users_choose_cloud after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
   execute function public.follow_cloud_choice();

@@ -1,6 +1,7 @@
--- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token.
+-- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token; such a
+-- row's id begins with the owner's, so that nobody can take the name of another's worker or of the cloud's.
 create table public.workers (
-  id text primary key check (length(id) between 1 and 200),
+  id text primary key check (length(id) between 1 and 240),
   user_id uuid references public.users (id) on delete cascade,
   instance_type text not null default 'external',
   status text not null default 'active'
@@ -10,5 +11,6 @@ create table public.workers (
   -- Has shown that it heartbeats, so its silence means something: it gets short leases.
   heartbeats boolean not null default false,
   metadata jsonb not null default '{}',
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );

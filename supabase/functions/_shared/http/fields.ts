@@ -3,7 +3,7 @@ import { z } from "zod";
 /** Shapes that many bodies share. Every text has a greatest length. */
 export const uuid = z
   .string()
-  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i, "must be a uuid");
+  .regex(/^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$/, "must be a uuid");
 
 export function text(maxLength: number): z.ZodString {
   return z.string().max(maxLength);

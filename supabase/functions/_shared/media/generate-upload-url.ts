@@ -1,8 +1,8 @@
 import type { Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import type { Caller } from "../http/endpoint.ts";
-import { prepareOutput, type ReportedRun } from "../tasks/complete-task.ts";
 import { outputName } from "./output-name.ts";
+import { prepareOutput, type ReportedRun } from "./prepare-output.ts";
 import type { Storage } from "./storage.ts";
 
 const lifetimeMilliseconds = 2 * 60 * 60 * 1000;

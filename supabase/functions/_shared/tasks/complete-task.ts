@@ -2,29 +2,13 @@ import type { Database } from "../database/database.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 import { contentTypeOf } from "../media/content-type.ts";
 import { outputName } from "../media/output-name.ts";
+import { type Completion, prepareOutput, type ReportedRun } from "../media/prepare-output.ts";
 import type { Storage } from "../media/storage.ts";
-
-export interface Completion {
-  success: true;
-  task_id: string;
-  public_url: string | null;
-  thumbnail_url: string | null;
-  message: string;
-}
-
-/** A run that a worker reports on; without attempt and worker, status and kind of caller are the fence. */
-export interface ReportedRun {
-  taskId: string;
-  workerId: string | undefined;
-  attempt: number | undefined;
-}
 
 export interface OutputFile {
   bytes: Uint8Array;
   filename: string;
 }
-
-type Prepared = { completed: Completion } | { folder: string; name_prefix: string };
 
 /** Stores the output, then completes the task. A repeat finds the task complete and stores nothing. */
 export async function completeTaskWithFile(
@@ -62,19 +46,6 @@ export async function completeTaskWithPath(
     output_location: storage.publicUrl(path),
     thumbnail_path: thumbnailPath,
     thumbnail_location: thumbnailPath && storage.publicUrl(thumbnailPath),
-    for_worker: workerId,
-    for_attempt: attempt,
-  });
-}
-
-export async function prepareOutput(
-  database: Pick<Database, "call">,
-  caller: Caller,
-  { taskId, workerId, attempt }: ReportedRun,
-): Promise<Prepared> {
-  return await database.call("prepare_output", {
-    for_user: forUser(caller),
-    for_task: taskId,
     for_worker: workerId,
     for_attempt: attempt,
   });

@@ -4,7 +4,7 @@ returns void
 language sql set search_path = '' as $$
   update public.tasks
      set lease_expires_at = now() + public.lease_duration(task.task_type, coalesce(
-           (select heartbeats from public.workers where id = task.worker_id), false))
+           (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false))
    where id = task.id and status = 'In Progress'
 $$;
 revoke all on function public.extend_lease from public, anon, authenticated;

@@ -1,5 +1,4 @@
--- A deleted task gives back its slot and its hold (an orchestrator pays its finished children first), and
--- fails its dependants.
+-- A deleted task gives back its slot and its hold; an orchestrator pays its finished children first.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -11,10 +10,6 @@ begin
   end if;
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
-  if old.status not in ('Complete', 'Failed', 'Cancelled') then
-    perform public.end_task(waiting.task_id, 'Failed', 'dependency_failed')
-       from public.task_dependencies as waiting where waiting.dependency_id = old.id;
-  end if;
   return old;
 end
 $$;

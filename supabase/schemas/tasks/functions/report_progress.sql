@@ -6,7 +6,7 @@ language plpgsql set search_path = '' as $$
 begin
   if names_attempt then
     update public.workers set heartbeats = true, last_heartbeat = now()
-     where id = task.worker_id and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds');
+     where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end) and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds');
   end if;
   update public.tasks
      set progress = coalesce((changes ->> 'progress')::real, task.progress),
@@ -19,7 +19,7 @@ begin
             and (task.progress_shown_at is null or task.progress_shown_at <= clock_timestamp() - interval '500 milliseconds')
            then clock_timestamp() else task.progress_shown_at end,
          lease_expires_at = now() + public.lease_duration(task.task_type, names_attempt or coalesce(
-           (select heartbeats from public.workers where id = task.worker_id), false)),
+           (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false)),
          updated_at = now()
    where id = task.id;
 end

@@ -1,21 +1,15 @@
--- The worker with this id, made when it is new. A row of somebody else (an owner's, or the cloud's) is left
--- alone and not answered, like a worker without an id: ids are chosen by workers, and two people may choose the same.
-create or replace function public.register_worker(for_worker text, for_user uuid)
+-- The worker with this name, made when it is new; nothing for a claim without a name.
+create or replace function public.register_worker(for_worker text, for_owner uuid)
 returns public.workers
 language plpgsql set search_path = '' as $$
 declare
+  row_id constant text := public.worker_row_id(for_worker, for_owner);
   worker public.workers;
 begin
-  if for_worker is null then
-    return null;
-  end if;
-  select * into worker from public.workers where id = for_worker;
-  if not found then
-    insert into public.workers (id, user_id) values (for_worker, for_user) on conflict (id) do nothing;
-    select * into worker from public.workers where id = for_worker;
-  end if;
-  if worker.user_id is distinct from for_user then
-    return null;
+  select * into worker from public.workers where id = row_id;
+  if not found and row_id is not null then
+    insert into public.workers (id, user_id) values (row_id, for_owner) on conflict (id) do nothing;
+    select * into worker from public.workers where id = row_id;
   end if;
   return worker;
 end

@@ -14,11 +14,7 @@ begin
     set current_model = excluded.current_model, last_heartbeat = now(),
         -- A worker that was shut down on purpose is not brought back by its last message.
         status = case when known.status in ('terminating', 'terminated') then known.status else 'active' end
-    where known.user_id is null
   returning * into worker;
-  if not found then
-    perform public.refuse('forbidden', 403);
-  end if;
   return jsonb_build_object(
     'success', true, 'worker_id', worker.id, 'current_model', worker.current_model,
     'last_heartbeat', worker.last_heartbeat, 'action', case when existed then 'updated' else 'inserted' end,

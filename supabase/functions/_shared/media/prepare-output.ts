@@ -1,0 +1,34 @@
+import type { Database } from "../database/database.ts";
+import { type Caller, forUser } from "../http/endpoint.ts";
+
+/** A run that a worker reports on; without attempt and worker, status and kind of caller are the fence. */
+export interface ReportedRun {
+  taskId: string;
+  workerId: string | undefined;
+  attempt: number | undefined;
+}
+
+/** What completing a task answers, the first time and every time after. */
+export interface Completion {
+  success: true;
+  task_id: string;
+  public_url: string | null;
+  thumbnail_url: string | null;
+  message: string;
+}
+
+/** Where a running task's files go; or what completed it before. */
+export type PreparedOutput = { completed: Completion } | { folder: string; name_prefix: string };
+
+export async function prepareOutput(
+  database: Pick<Database, "call">,
+  caller: Caller,
+  { taskId, workerId, attempt }: ReportedRun,
+): Promise<PreparedOutput> {
+  return await database.call("prepare_output", {
+    for_user: forUser(caller),
+    for_task: taskId,
+    for_worker: workerId,
+    for_attempt: attempt,
+  });
+}
