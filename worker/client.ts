@@ -90,7 +90,9 @@ export class DarkroomClient {
       models: options.models,
       wait_seconds: options.waitSeconds,
     };
-    return (await this.#call("claim-next-task", body, signal)) as ClaimedTask | undefined;
+    // A short claim is let end: were its answer lost, its task would wait for the lease to expire.
+    const call = { signal, abortsRequest: Boolean(options.waitSeconds) };
+    return (await this.#call("claim-next-task", body, call)) as ClaimedTask | undefined;
   }
 
   async updateTaskStatus(run: Run, update: StatusUpdate): Promise<void> {
@@ -165,14 +167,18 @@ export class DarkroomClient {
     });
   }
 
-  async #call(name: string, body: object, signal?: AbortSignal): Promise<unknown> {
+  async #call(
+    name: string,
+    body: object,
+    { signal, abortsRequest = false }: { signal?: AbortSignal | undefined; abortsRequest?: boolean } = {},
+  ): Promise<unknown> {
     return await this.#retry(async () => {
       const timeout = AbortSignal.timeout(90_000);
       const response = await this.#fetch(`${this.#functions}/${name}`, {
         method: "POST",
         headers: { authorization: `Bearer ${this.#token}`, "content-type": "application/json" },
         body: JSON.stringify(body),
-        signal: signal ? AbortSignal.any([timeout, signal]) : timeout,
+        signal: signal && abortsRequest ? AbortSignal.any([timeout, signal]) : timeout,
       });
       if (response.status === 204) return undefined;
       if (!response.ok) throw await refusalOf(response);

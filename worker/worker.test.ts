@@ -134,6 +134,7 @@ async function working(
     log,
     pollSeconds: 0.01,
     heartbeatSeconds: 0.05,
+    stopGraceSeconds: 0.2,
   });
   const running = worker.run();
   try {
@@ -357,7 +358,29 @@ for (const [isRetryable, status] of [
   });
 }
 
-test("a worker that is stopped puts its running task back into the queue", async () => {
+test("a worker that is stopped lets its running task end, and takes no other", async () => {
+  const server = new FakeDarkroom([task, { ...task, attempt: 4 }]);
+  let finish: (value: typeof output) => void = () => undefined;
+  let started: () => void = () => undefined;
+  const rendering = new Promise<void>((resolve) => (started = resolve));
+  const provider = provides(() => {
+    started();
+    return new Promise((resolve) => (finish = resolve));
+  });
+  await working(server, provider, async (worker) => {
+    await rendering;
+    const stopped = worker.stop();
+    finish(output);
+    await stopped;
+  });
+
+  assert.deepEqual(
+    server.named("complete_task").map(({ body }) => body["attempt"]),
+    [3],
+  );
+});
+
+test("what outlasts the grace of a stop is put back into the queue", async () => {
   const server = new FakeDarkroom([task]);
   let started: () => void = () => undefined;
   const rendering = new Promise<void>((resolve) => (started = resolve));

@@ -21,12 +21,14 @@ export interface WorkerOptions {
   waitSeconds?: number;
   /** Between signs of life while a provider says nothing. */
   heartbeatSeconds?: number;
+  /** How long running tasks may take to end when the worker is stopped. */
+  stopGraceSeconds?: number;
 }
 
 export interface Worker {
   /** Works until `stop()`. Rejects when the server refuses the credentials, never for a task's sake. */
   run(): Promise<void>;
-  /** Takes no more tasks, puts the running ones back into the queue, and waits until that is done. */
+  /** Takes no more tasks, lets the running ones end, and puts back into the queue what takes too long. */
   stop(): Promise<void>;
 }
 
@@ -42,6 +44,8 @@ export function createWorker(options: WorkerOptions): Worker {
     providers.flatMap((provider) => provider.taskTypes.map((type) => [type, provider] as const)),
   );
   const stopping = new AbortController();
+  /** Ends what still runs after the grace. */
+  const cutting = new AbortController();
   let working: Promise<void> | undefined;
 
   async function lane(): Promise<void> {
@@ -87,7 +91,7 @@ export function createWorker(options: WorkerOptions): Worker {
     const provider = byType.get(task.task_type);
     const fields = { task_id: task.task_id, task_type: task.task_type, attempt: task.attempt };
     const report = new ProgressReport(client, task, options.heartbeatSeconds ?? 15);
-    const signal = AbortSignal.any([report.over, stopping.signal]);
+    const signal = AbortSignal.any([report.over, cutting.signal]);
     try {
       if (!provider) throw new RenderError(`no provider for ${task.task_type}`, { isRetryable: true });
       const { file, thumbnail } = await provider.run(task, {
@@ -108,7 +112,7 @@ export function createWorker(options: WorkerOptions): Worker {
   }
 
   async function giveBack(task: ClaimedTask, error: unknown, fields: object): Promise<void> {
-    const stopped = stopping.signal.aborted;
+    const stopped = cutting.signal.aborted;
     const isRetryable = stopped || !(error instanceof RenderError) || error.isRetryable;
     const reason = stopped ? "worker stopped" : error instanceof Error ? error.message : String(error);
     log.warn({ ...fields, err: error }, isRetryable ? "task requeued" : "task failed");
@@ -130,8 +134,10 @@ export function createWorker(options: WorkerOptions): Worker {
     },
     async stop() {
       stopping.abort();
+      const grace = setTimeout(() => cutting.abort(), (options.stopGraceSeconds ?? 8) * 1000);
       // How it ended is told to whoever awaits run().
       await working?.catch(() => undefined);
+      clearTimeout(grace);
     },
   };
 }

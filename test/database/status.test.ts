@@ -266,3 +266,52 @@ test("whoever completed a task may replace its output text, and nothing else abo
     assert.deepEqual({ ...task }, { status: "Complete", output_location: '{"transition_url": "x"}' });
     assert.deepEqual(await accountOf(database.sql, user.userId), before);
   }));
+
+test("a completion and a sweep of its expired lease at once: whoever comes first counts, the other changes nothing", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 1_000_000);
+    const [worker, sweeper] = [await database.session(), await database.session()];
+    const expired = async () => {
+      const taskId = await queueTask(database.sql, user);
+      await claim(database.sql, "worker");
+      await database.sql`update tasks set lease_expires_at = now() - interval '1 second' where id = ${taskId}`;
+      return taskId;
+    };
+    const statusOf = async (taskId: string) => {
+      const [row] = await database.sql`select status from tasks where id = ${taskId}`;
+      return row?.["status"] as string;
+    };
+
+    const first = await expired();
+    await worker.query("begin");
+    await complete(worker, first);
+    const { rows } = await sweeper.query<{ rescued: number }>("select sweep_expired_leases() as rescued");
+    await worker.query("commit");
+    assert.deepEqual([rows[0]?.rescued, await statusOf(first)], [0, "Complete"]);
+
+    const second = await expired();
+    await sweeper.query("begin");
+    await sweeper.query("select sweep_expired_leases()");
+    const completing = refusedWith(complete(worker, second, { worker: "worker", attempt: 1 }));
+    await sweeper.query("commit");
+    assert.deepEqual([await completing, await statusOf(second)], ["stale_attempt", "Queued"]);
+    assert.deepEqual(await wrongAccounts(database.sql), []);
+  }));
+
+test("a requeue and a cancel at once: the task ends cancelled, and its slot is free", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 1_000_000);
+    const taskId = await queueTask(database.sql, user);
+    await claim(database.sql, "worker");
+    const [worker, owner] = [await database.session(), await database.session()];
+
+    await worker.query("begin");
+    await setStatus(worker, taskId, "Queued", { worker: "worker", attempt: 1 });
+    const cancelling = setStatus(owner, taskId, "Cancelled");
+    await worker.query("commit");
+
+    assert.equal((await cancelling)["status"], "Cancelled");
+    assert.equal(await claim(database.sql, "worker"), null);
+    assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 1_000_000, held: 0 });
+    assert.equal((await database.sql`select from task_slots where task_id is not null`).length, 0);
+  }));

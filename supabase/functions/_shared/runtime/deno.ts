@@ -13,7 +13,8 @@ let shared: Environment | undefined;
 
 /** The environment of this isolate, made at the first call from the variables that Supabase sets. */
 export function environment(): Environment {
-  shared ??= createEnvironment({ settings: readSettings() });
+  // Few connections: every function has isolates of its own, and all of them share the database.
+  shared ??= createEnvironment({ settings: readSettings(), connections: 4 });
   return shared;
 }
 

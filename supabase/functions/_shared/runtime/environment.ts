@@ -21,6 +21,8 @@ export interface Settings {
 
 export interface EnvironmentOptions {
   settings: Settings;
+  /** To the database; see `connect`. */
+  connections?: number;
   /** Reaches storage and JWKS in this process instead of over the network. */
   fetch?: typeof fetch;
   log?: Log;
@@ -28,7 +30,12 @@ export interface EnvironmentOptions {
 
 export const serviceRequestsPerMinute = 60_000;
 
-export function createEnvironment({ settings, fetch, log = consoleLog }: EnvironmentOptions): Environment {
+export function createEnvironment({
+  settings,
+  connections,
+  fetch,
+  log = consoleLog,
+}: EnvironmentOptions): Environment {
   const url = settings.SUPABASE_URL.replace(/\/$/, "");
   const serviceKeys = [settings.SUPABASE_SERVICE_ROLE_KEY, ...keyList(settings.SUPABASE_SECRET_KEYS)];
   const publicKeys = [settings.SUPABASE_ANON_KEY, ...keyList(settings.SUPABASE_PUBLISHABLE_KEYS)];
@@ -36,7 +43,7 @@ export function createEnvironment({ settings, fetch, log = consoleLog }: Environ
   const [storageKey] = present(serviceKeys);
   if (!storageKey) throw new Error("set SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEYS");
   return {
-    database: connect({ url: settings.SUPABASE_DB_URL }),
+    database: connect({ url: settings.SUPABASE_DB_URL, ...(connections && { connections }) }),
     identifier: createIdentifier({
       serviceKeys: present(serviceKeys),
       publicKeys: present(publicKeys),
