@@ -307,6 +307,7 @@ create table public.workers (
   created_at timestamptz not null default now(),
   constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
+create index workers_by_user on public.workers (user_id) where user_id is not null;
 
 -- supabase/schemas/generations/tables.sql
 -- What finished tasks made. A generation shows its primary variant's file.
@@ -1595,7 +1596,8 @@ $$;
 revoke all on function public.fail_orphaned_dependant from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/find_lane.sql
--- The lane for such tasks of a user, made when it is the first of its kind.
+-- The lane for such tasks of a user, made when it is the first of its kind. Names of models come from clients:
+-- beyond a user's first 300 lanes, tasks share the lane of no model, so nobody fills the queue with lanes.
 create or replace function public.find_lane(
   for_user uuid, for_task_type text, for_model text, lane_in_cloud boolean, lane_is_orchestrator boolean
 ) returns bigint
@@ -1605,7 +1607,11 @@ declare
 begin
   select id into lane_id from public.task_lanes
    where user_id = for_user and task_type = for_task_type and model = for_model and in_cloud = lane_in_cloud;
-  if not found then
+  if not found and for_model <> ''
+     and (select count(*) from public.task_lanes where user_id = for_user) >= 300 then
+    return public.find_lane(for_user, for_task_type, '', lane_in_cloud, lane_is_orchestrator);
+  end if;
+  if lane_id is null then
     insert into public.task_models (task_type, model) values (for_task_type, for_model) on conflict do nothing;
     insert into public.task_lanes (user_id, task_type, model, in_cloud, is_orchestrator, turn)
     values (for_user, for_task_type, for_model, lane_in_cloud, lane_is_orchestrator, nextval('public.task_turns'))
@@ -2302,7 +2308,8 @@ revoke all on function public.update_task_status from public, anon, authenticate
 grant execute on function public.update_task_status to service_role;
 
 -- supabase/schemas/workers/functions/register_worker.sql
--- The worker with this name, made when it is new; nothing for a claim without a name.
+-- The worker with this name, made when it is new. Nothing for a claim without a name, and for the names
+-- beyond an owner's first 200: such a worker works all the same, but its model is not remembered.
 create or replace function public.register_worker(for_worker text, for_owner uuid)
 returns public.workers
 language plpgsql set search_path = '' as $$
@@ -2311,7 +2318,8 @@ declare
   worker public.workers;
 begin
   select * into worker from public.workers where id = row_id;
-  if not found and row_id is not null then
+  if not found and row_id is not null
+     and (for_owner is null or (select count(*) from public.workers where user_id = for_owner) < 200) then
     insert into public.workers (id, user_id) values (row_id, for_owner) on conflict (id) do nothing;
     select * into worker from public.workers where id = row_id;
   end if;

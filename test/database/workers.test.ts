@@ -48,3 +48,25 @@ test("nobody takes the name of another's worker, or of the cloud's", () =>
       ],
     );
   }));
+
+test("an owner's names of workers and models are bounded, and work goes on beyond", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 10_000_000_000);
+    for (let number = 0; number < 205; number++) await claim(database.sql, `worker-${number}`, user.userId);
+    const [workers] = await database.sql`select count(*)::int as rows from workers`;
+    assert.equal(workers?.["rows"], 200);
+
+    for (let number = 0; number < 305; number++) {
+      await queueTask(database.sql, user, { params: { prompt: "a", model: `model-${number}` } });
+    }
+    const [lanes] = await database.sql`select count(*)::int as rows from task_lanes`;
+    assert.equal(lanes?.["rows"], 301);
+    const [last] = await database.sql`
+      select lane.model as lane, task.model from tasks as task join task_lanes as lane on lane.id = task.lane_id
+       where task.model = 'model-304'`;
+    assert.deepEqual({ ...last }, { lane: "", model: "model-304" });
+    await database.sql`update tasks set priority = 50 where model = 'model-304'`;
+    const [row] = await database.sql`
+      select claim_next_task(for_worker => 'w', only_models => array['']) -> 'params' ->> 'model' as model`;
+    assert.equal(row?.["model"], "model-304");
+  }));

@@ -14,3 +14,4 @@ create table public.workers (
   created_at timestamptz not null default now(),
   constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
+create index workers_by_user on public.workers (user_id) where user_id is not null;

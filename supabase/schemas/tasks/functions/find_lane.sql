@@ -1,4 +1,5 @@
--- The lane for such tasks of a user, made when it is the first of its kind.
+-- The lane for such tasks of a user, made when it is the first of its kind. Names of models come from clients:
+-- beyond a user's first 300 lanes, tasks share the lane of no model, so nobody fills the queue with lanes.
 create or replace function public.find_lane(
   for_user uuid, for_task_type text, for_model text, lane_in_cloud boolean, lane_is_orchestrator boolean
 ) returns bigint
@@ -8,7 +9,11 @@ declare
 begin
   select id into lane_id from public.task_lanes
    where user_id = for_user and task_type = for_task_type and model = for_model and in_cloud = lane_in_cloud;
-  if not found then
+  if not found and for_model <> ''
+     and (select count(*) from public.task_lanes where user_id = for_user) >= 300 then
+    return public.find_lane(for_user, for_task_type, '', lane_in_cloud, lane_is_orchestrator);
+  end if;
+  if lane_id is null then
     insert into public.task_models (task_type, model) values (for_task_type, for_model) on conflict do nothing;
     insert into public.task_lanes (user_id, task_type, model, in_cloud, is_orchestrator, turn)
     values (for_user, for_task_type, for_model, lane_in_cloud, lane_is_orchestrator, nextval('public.task_turns'))

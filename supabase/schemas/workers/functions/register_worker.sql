@@ -1,4 +1,5 @@
--- The worker with this name, made when it is new; nothing for a claim without a name.
+-- The worker with this name, made when it is new. Nothing for a claim without a name, and for the names
+-- beyond an owner's first 200: such a worker works all the same, but its model is not remembered.
 create or replace function public.register_worker(for_worker text, for_owner uuid)
 returns public.workers
 language plpgsql set search_path = '' as $$
@@ -7,7 +8,8 @@ declare
   worker public.workers;
 begin
   select * into worker from public.workers where id = row_id;
-  if not found and row_id is not null then
+  if not found and row_id is not null
+     and (for_owner is null or (select count(*) from public.workers where user_id = for_owner) < 200) then
     insert into public.workers (id, user_id) values (row_id, for_owner) on conflict (id) do nothing;
     select * into worker from public.workers where id = row_id;
   end if;
