@@ -5,6 +5,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { pino } from "pino";
+import { onNpmGone } from "../worker/on-npm-gone.ts";
 import { type Host, startHost } from "./host.ts";
 import { readSettings, type Settings } from "./settings.ts";
 
@@ -65,7 +66,7 @@ async function start(settings: Settings): Promise<void> {
   }
   process.on("SIGINT", () => void stop("SIGINT", 0));
   process.on("SIGTERM", () => void stop("SIGTERM", 0));
-  if (process.env["npm_lifecycle_event"]) onParentGone(() => void stop("npm is gone", 0));
+  onNpmGone(() => void stop("npm is gone", 0));
   process.on("uncaughtException", (error) => {
     log.fatal({ err: error }, "unexpected failure");
     void stop("failure", 1);
@@ -79,17 +80,6 @@ async function start(settings: Settings): Promise<void> {
   console.log(
     `\nDarkroom is ready at ${host.apiUrl}\n  see a task run:  npm run demo\n  show the keys:   npm run -s status\n`,
   );
-}
-
-/** npm passes a signal on to its shell only, which dies of it and leaves us behind without a word. */
-function onParentGone(stop: () => void): void {
-  const parent = process.ppid;
-  const timer = setInterval(() => {
-    if (process.ppid === parent) return;
-    clearInterval(timer);
-    stop();
-  }, 500);
-  timer.unref();
 }
 
 async function showStatus(settings: Settings): Promise<void> {

@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { parseArgs, promisify } from "node:util";
 import { pino } from "pino";
 import { DarkroomClient } from "./client.ts";
+import { onNpmGone } from "./on-npm-gone.ts";
 import { createSandboxProvider } from "./sandbox/provider.ts";
 import { createWorker } from "./worker.ts";
 
@@ -56,14 +57,14 @@ const worker = createWorker({
 });
 
 let stopping = false;
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.on(signal, () => {
-    if (stopping) process.exit(1);
-    stopping = true;
-    log.info({ signal }, "stopping; once more to force it");
-    void worker.stop();
-  });
+function stop(reason: string): void {
+  if (stopping) process.exit(1);
+  stopping = true;
+  log.info({ reason }, "stopping; once more to force it");
+  void worker.stop();
 }
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop(signal));
+onNpmGone(() => stop("npm is gone"));
 log.info({ url, worker_id: workerId, provider: sandbox.name, concurrency }, "worker runs");
 try {
   await worker.run();
