@@ -52,7 +52,7 @@ test("200 concurrent creates on credit for 20: exactly 20 tasks and holds, 180 r
     assert.deepEqual(await wrongAccounts(database.sql), []);
   }));
 
-test("no statement brings an account below zero or below its holds, as any role", () =>
+test("no statement, not even the owner's, brings an account below zero or below its holds", () =>
   withDatabase(async (database) => {
     const user = await createUser(database.sql, price);
     await queueTask(database.sql, user);
