@@ -315,3 +315,21 @@ test("a requeue and a cancel at once: the task ends cancelled, and its slot is f
     assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 1_000_000, held: 0 });
     assert.equal((await database.sql`select from task_slots where task_id is not null`).length, 0);
   }));
+
+test("a run that completes without an output costs nothing, whatever its progress text said", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql, 1_000_000);
+    const finish = async (changes: Record<string, unknown>) => {
+      const taskId = await queueTask(database.sql, user);
+      await claim(database.sql, "worker");
+      await setStatus(database.sql, taskId, "In Progress", { changes: { output_location: "Step 1 of 2" } });
+      await setStatus(database.sql, taskId, "Complete", { changes });
+      const [task] = await database.sql`select output_location from tasks where id = ${taskId}`;
+      return task?.["output_location"] as string | null;
+    };
+
+    assert.deepEqual([await finish({}), await finish({ output_location: "" })], [null, null]);
+    assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 1_000_000, held: 0 });
+    assert.equal(await finish({ output_location: "https://x.example/a.png" }), "https://x.example/a.png");
+    assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 1_000_000 - 6500, held: 0 });
+  }));

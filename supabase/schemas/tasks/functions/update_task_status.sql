@@ -35,8 +35,8 @@ begin
   elsif task.status = 'In Progress' and new_status = 'In Progress' then
     perform public.report_progress(task, for_attempt is not null, changes);
   elsif task.status = 'In Progress' and new_status = 'Complete' then
-    perform public.finish_task(task, coalesce(changes ->> 'output_location', task.output_location),
-                               task.thumbnail_url, null, null);
+    -- What an earlier report of progress wrote there is no output, and no reason for a charge.
+    perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
   elsif task.status = 'In Progress' and new_status = 'Queued' then
     perform public.requeue_task(task, changes ->> 'error_details');
   elsif task.status = 'Failed' and new_status = 'Queued' then
