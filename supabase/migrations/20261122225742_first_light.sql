@@ -169,6 +169,7 @@ create table public.task_lanes (
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
   task_type text not null references public.task_types (name),
   model text not null,
+  run_type text not null check (run_type in ('gpu', 'api')),
   in_cloud boolean not null,
   is_orchestrator boolean not null,
   is_ready boolean not null default false,
@@ -209,6 +210,9 @@ create table public.tasks (
   dependant_on uuid[],
   unmet_dependencies integer not null default 0 check (unmet_dependencies >= 0),
   priority smallint not null default 0 check (priority between -100 and 100),
+  -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
+  run_after timestamptz,
+  is_scheduled boolean not null default false,
   request_hash bytea not null,
 
   -- The run. `attempt` counts claims and fences late calls; `attempts` counts runs that failed.
@@ -249,11 +253,13 @@ create table public.tasks (
     (status = 'In Progress') = (lease_expires_at is not null)
     and (status = 'In Progress' or slot is null)
     and (status <> 'In Progress' or is_orchestrator = (slot is null))),
+  constraint scheduled_tasks_wait check (not is_scheduled or (status = 'Queued' and run_after is not null)),
   constraint complete_tasks_have_an_end check (status <> 'Complete' or generation_processed_at is not null)
 );
 create unique index one_running_task_per_slot on public.tasks (user_id, slot) where slot is not null;
 create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, created_at, id)
-  where status = 'Queued' and unmet_dependencies = 0;
+  where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
+create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
 create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
 create index tasks_by_project on public.tasks (project_id, created_at desc);
@@ -1115,7 +1121,7 @@ begin
   end if;
 
   select * into task from public.tasks
-   where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0
+   where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
    order by priority desc, created_at, id limit 1 for update skip locked;
   if not found then
     perform public.close_lane_if_idle(for_lane);
@@ -1219,7 +1225,7 @@ begin
   end if;
   -- A new statement, so a new snapshot: it sees what was committed before the locks were free.
   has_task := exists (select from public.tasks
-                       where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0);
+                       where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled);
   has_slot := lane.is_orchestrator
     or exists (select from public.task_slots where user_id = lane.user_id and task_id is null);
   update public.task_lanes set is_ready = has_task, is_open = is_open and has_task and has_slot
@@ -1613,8 +1619,10 @@ begin
   end if;
   if lane_id is null then
     insert into public.task_models (task_type, model) values (for_task_type, for_model) on conflict do nothing;
-    insert into public.task_lanes (user_id, task_type, model, in_cloud, is_orchestrator, turn)
-    values (for_user, for_task_type, for_model, lane_in_cloud, lane_is_orchestrator, nextval('public.task_turns'))
+    insert into public.task_lanes (user_id, task_type, model, run_type, in_cloud, is_orchestrator, turn)
+    select for_user, for_task_type, for_model, run_type, lane_in_cloud, lane_is_orchestrator,
+           nextval('public.task_turns')
+      from public.task_types where name = for_task_type
     on conflict (user_id, task_type, model, in_cloud) do update set turn = task_lanes.turn
     returning id into lane_id;
   end if;
@@ -1905,7 +1913,7 @@ language sql set search_path = '' as $$
   ),
   next_task as (
     select created_at from public.tasks
-     where lane_id = served_lane and status = 'Queued' and unmet_dependencies = 0
+     where lane_id = served_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
      order by priority desc, created_at, id limit 1
   )
   update public.task_lanes as lane

@@ -42,6 +42,7 @@ create table public.task_lanes (
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
   task_type text not null references public.task_types (name),
   model text not null,
+  run_type text not null check (run_type in ('gpu', 'api')),
   in_cloud boolean not null,
   is_orchestrator boolean not null,
   is_ready boolean not null default false,
@@ -82,6 +83,9 @@ create table public.tasks (
   dependant_on uuid[],
   unmet_dependencies integer not null default 0 check (unmet_dependencies >= 0),
   priority smallint not null default 0 check (priority between -100 and 100),
+  -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
+  run_after timestamptz,
+  is_scheduled boolean not null default false,
   request_hash bytea not null,
 
   -- The run. `attempt` counts claims and fences late calls; `attempts` counts runs that failed.
@@ -122,11 +126,13 @@ create table public.tasks (
     (status = 'In Progress') = (lease_expires_at is not null)
     and (status = 'In Progress' or slot is null)
     and (status <> 'In Progress' or is_orchestrator = (slot is null))),
+  constraint scheduled_tasks_wait check (not is_scheduled or (status = 'Queued' and run_after is not null)),
   constraint complete_tasks_have_an_end check (status <> 'Complete' or generation_processed_at is not null)
 );
 create unique index one_running_task_per_slot on public.tasks (user_id, slot) where slot is not null;
 create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, created_at, id)
-  where status = 'Queued' and unmet_dependencies = 0;
+  where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
+create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
 create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
 create index tasks_by_project on public.tasks (project_id, created_at desc);

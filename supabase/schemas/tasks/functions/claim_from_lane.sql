@@ -21,7 +21,7 @@ begin
   end if;
 
   select * into task from public.tasks
-   where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0
+   where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
    order by priority desc, created_at, id limit 1 for update skip locked;
   if not found then
     perform public.close_lane_if_idle(for_lane);

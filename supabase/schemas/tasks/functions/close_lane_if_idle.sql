@@ -19,7 +19,7 @@ begin
   end if;
   -- A new statement, so a new snapshot: it sees what was committed before the locks were free.
   has_task := exists (select from public.tasks
-                       where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0);
+                       where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled);
   has_slot := lane.is_orchestrator
     or exists (select from public.task_slots where user_id = lane.user_id and task_id is null);
   update public.task_lanes set is_ready = has_task, is_open = is_open and has_task and has_slot

@@ -15,8 +15,10 @@ begin
   end if;
   if lane_id is null then
     insert into public.task_models (task_type, model) values (for_task_type, for_model) on conflict do nothing;
-    insert into public.task_lanes (user_id, task_type, model, in_cloud, is_orchestrator, turn)
-    values (for_user, for_task_type, for_model, lane_in_cloud, lane_is_orchestrator, nextval('public.task_turns'))
+    insert into public.task_lanes (user_id, task_type, model, run_type, in_cloud, is_orchestrator, turn)
+    select for_user, for_task_type, for_model, run_type, lane_in_cloud, lane_is_orchestrator,
+           nextval('public.task_turns')
+      from public.task_types where name = for_task_type
     on conflict (user_id, task_type, model, in_cloud) do update set turn = task_lanes.turn
     returning id into lane_id;
   end if;

@@ -10,7 +10,7 @@ language sql set search_path = '' as $$
   ),
   next_task as (
     select created_at from public.tasks
-     where lane_id = served_lane and status = 'Queued' and unmet_dependencies = 0
+     where lane_id = served_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
      order by priority desc, created_at, id limit 1
   )
   update public.task_lanes as lane
