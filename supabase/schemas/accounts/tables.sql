@@ -19,6 +19,8 @@ create table public.projects (
   name text not null check (length(name) between 1 and 200),
   aspect_ratio text check (aspect_ratio ~ '^\d{1,2}:\d{1,2}$|^Square$'),
   settings jsonb not null default '{}' check (pg_column_size(settings) <= 262144),
+  -- How many of its tasks may run at once; as many as its owner's may when null.
+  max_running_tasks smallint check (max_running_tasks between 1 and 1000),
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);

@@ -25,11 +25,10 @@ begin
                when task.id = any (relatives)
                then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
                else 'dependency_failed' end,
-             slot = null, lease_expires_at = null, updated_at = now()
+             slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
+             updated_at = now()
        where id = task.id;
-      if task.slot is not null then
-        perform public.free_slot(task.user_id, task.slot);
-      end if;
+      perform public.free_slots(task);
       if task.is_orchestrator then
         orchestrators := orchestrators || task.id;
       elsif task.orchestrator_task_id is null then

@@ -1,22 +1,23 @@
--- Puts a user who was served behind all others, in every open lane, and notes how long the served lane's next
+-- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
 -- task has waited. A lane that another claim is updating is left to that claim.
-create or replace function public.pass_turn(for_user uuid, served_lane bigint)
+create or replace function public.pass_turn(served public.task_lanes, affinity_max_wait interval)
 returns void
-language sql set search_path = '' as $$
-  with turn as (select nextval('public.task_turns') as number),
-  lanes as (
-    select id from public.task_lanes
-     where user_id = for_user and is_ready order by id for no key update skip locked
-  ),
-  next_task as (
-    select created_at from public.tasks
-     where lane_id = served_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-     order by priority desc, created_at, id limit 1
-  )
+language plpgsql set search_path = '' as $$
+declare
+  next_turn constant bigint := nextval('public.task_turns');
+begin
   update public.task_lanes as lane
-     set turn = turn.number,
-         oldest_ready_at = case when lane.id = served_lane
-           then coalesce((select created_at from next_task), lane.oldest_ready_at) else lane.oldest_ready_at end
-    from turn, lanes where lane.id = lanes.id
+     set turn = next_turn,
+         oldest_ready_at = case when lane.id = served.id then coalesce(next_task.since, lane.oldest_ready_at)
+                                else lane.oldest_ready_at end,
+         is_overdue = case when lane.id = served.id then coalesce(next_task.since < now() - affinity_max_wait, false)
+                           else lane.is_overdue end
+    from (select id from public.task_lanes where user_id = served.user_id and is_ready
+           order by id for no key update skip locked) as mine
+    left join (select lane_id, greatest(created_at, run_after) as since from public.tasks
+                where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                order by priority desc, created_at, id limit 1) as next_task on next_task.lane_id = mine.id
+   where lane.id = mine.id;
+end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
