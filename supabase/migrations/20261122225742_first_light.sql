@@ -2,6 +2,15 @@
 -- Functions name each other, so their bodies are checked when they are called.
 set check_function_bodies = off;
 
+-- supabase/schemas/accounts/types.sql
+-- What people may write about themselves and their projects, with its limits. Domains, for a table's own checks are
+-- read anew at every write, and `users.credits` is written with every charge.
+create domain public.person_name as text check (length(value) <= 200);
+create domain public.username as text check (length(value) between 1 and 60);
+create domain public.link as text check (length(value) <= 2000);
+create domain public.user_settings as jsonb check (pg_column_size(value) <= 262144);
+create domain public.onboarding_state as jsonb check (pg_column_size(value) <= 65536);
+
 -- supabase/schemas/credits/types.sql
 create type public.ledger_entry_type as enum ('stripe', 'manual', 'spend', 'refund', 'auto_topup');
 create type public.billing_type as enum ('per_unit', 'per_second');
@@ -28,15 +37,15 @@ create domain public.slot_number as smallint check (value between 1 and 5);
 -- People and their projects. `credits` (US cents) is kept by the credits room for clients that read it here.
 create table public.users (
   id uuid primary key references auth.users (id) on delete cascade,
-  name text check (length(name) <= 200),
+  name public.person_name,
   email text,
-  username text unique check (length(username) between 1 and 60),
-  avatar_url text check (length(avatar_url) <= 2000),
+  username public.username unique,
+  avatar_url public.link,
   credits numeric(16, 4) not null default 0,
   given_credits boolean not null default false,
-  settings jsonb not null default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}'
-    check (pg_column_size(settings) <= 262144),
-  onboarding jsonb not null default '{}' check (pg_column_size(onboarding) <= 65536),
+  settings public.user_settings not null
+    default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
+  onboarding public.onboarding_state not null default '{}',
   created_at timestamptz not null default now()
 );
 
@@ -243,12 +252,14 @@ create table public.tasks (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
   user_id uuid not null,
-  task_type text not null references public.task_types (name),
+  -- Neither this nor the price nor the lane is a foreign key: each would lock one row that all new tasks share.
+  -- Types and prices are never deleted (triggers say so), and lanes only with their user.
+  task_type text not null,
   params public.task_params not null,
   status public.task_status not null default 'Queued',
 
   -- The queue: filled at creation, never dug out of params later.
-  lane_id bigint not null references public.task_lanes (id),
+  lane_id bigint not null,
   run_type public.run_type not null,
   model text,
   is_orchestrator boolean not null default false,
@@ -286,7 +297,7 @@ create table public.tasks (
 
   -- Money: the price it was quoted, what it may cost, what it did cost.
   in_cloud boolean not null,
-  price_id bigint not null references public.task_type_prices (id),
+  price_id bigint not null,
   upper_bound_microusd public.amount_microusd not null,
   -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
   children_bound_microusd public.amount_microusd not null default 0,
@@ -421,7 +432,9 @@ create index generation_variants_by_project on public.generation_variants (proje
 
 alter table public.generations
   add constraint generations_primary_variant_id_fkey
-  foreign key (primary_variant_id) references public.generation_variants (id) on delete set null;
+  foreign key (primary_variant_id) references public.generation_variants (id) on delete set null
+  -- A generation is written once, with its variant's id, and the variant after it.
+  deferrable initially deferred;
 
 -- supabase/schemas/media/tables.sql
 -- The buckets. They are data, but the code names them and their policies and the limits below are part of
@@ -781,10 +794,15 @@ revoke all on function public.close_hold from public, anon, authenticated;
 -- The price row in force; null for a type without one.
 create or replace function public.current_price(for_task_type text)
 returns public.task_type_prices
-language sql stable set search_path = '' as $$
-  select price.* from public.task_type_prices as price
-   where price.task_type = for_task_type and price.valid_from <= now()
-   order by price.version desc limit 1
+language plpgsql stable set search_path = '' as $$
+declare
+  price public.task_type_prices;
+begin
+  select * into price from public.task_type_prices
+   where task_type = for_task_type and valid_from <= now()
+   order by version desc limit 1;
+  return price;
+end
 $$;
 revoke all on function public.current_price from public, anon, authenticated;
 
@@ -920,34 +938,37 @@ revoke all on function public.open_hold from public, anon, authenticated;
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
 create or replace function public.planned_children(for_task_type text, params jsonb)
 returns table (child_type text, child_count integer)
-language sql immutable set search_path = '' as $$
-  with plan as (
-    select coalesce(params -> 'orchestrator_details', params) as details
-  ), sizes as (
-    select least(greatest(case when details ->> 'num_new_segments_to_generate' ~ '^\d{1,4}$'
-                               then (details ->> 'num_new_segments_to_generate')::integer else 1 end, 1), 500) as segments,
-           least(greatest(
-             case when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list') else 0 end,
-             case when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') else 0 end,
-             2), 500) as clips,
-           least(greatest(
-             case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
-             1), 500) as portions,
-           jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
-      from plan
-  )
-  select planned.child_type, planned.child_count
-    from sizes, lateral (values
-      ('travel_orchestrator', 'travel_segment', segments),
-      ('travel_orchestrator', 'travel_stitch', 1),
-      ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
-      ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
-      ('join_clips_orchestrator', 'join_clips_segment', clips),
-      ('join_clips_orchestrator', 'join_final_stitch', 1),
-      ('edit_video_orchestrator', 'join_clips_segment', portions),
-      ('edit_video_orchestrator', 'join_final_stitch', 1)
-    ) as planned (orchestrator_type, child_type, child_count)
-   where planned.orchestrator_type = for_task_type and planned.child_count > 0
+language plpgsql immutable set search_path = '' as $$
+begin
+  return query
+    with plan as (
+      select coalesce(params -> 'orchestrator_details', params) as details
+    ), sizes as (
+      select least(greatest(case when details ->> 'num_new_segments_to_generate' ~ '^\d{1,4}$'
+                                 then (details ->> 'num_new_segments_to_generate')::integer else 1 end, 1), 500) as segments,
+             least(greatest(
+               case when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list') else 0 end,
+               case when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') else 0 end,
+               2), 500) as clips,
+             least(greatest(
+               case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
+               1), 500) as portions,
+             jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
+        from plan
+    )
+    select planned.child_type, planned.child_count
+      from sizes, lateral (values
+        ('travel_orchestrator', 'travel_segment', segments),
+        ('travel_orchestrator', 'travel_stitch', 1),
+        ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
+        ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
+        ('join_clips_orchestrator', 'join_clips_segment', clips),
+        ('join_clips_orchestrator', 'join_final_stitch', 1),
+        ('edit_video_orchestrator', 'join_clips_segment', portions),
+        ('edit_video_orchestrator', 'join_final_stitch', 1)
+      ) as planned (orchestrator_type, child_type, child_count)
+     where planned.orchestrator_type = for_task_type and planned.child_count > 0;
+end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
 
@@ -955,9 +976,12 @@ revoke all on function public.planned_children from public, anon, authenticated;
 -- The product of the price's factors that these params name.
 create or replace function public.price_multiplier(price public.task_type_prices, params jsonb)
 returns numeric
-language sql stable set search_path = '' as $$
-  select coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
-       * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1)
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
+           * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1));
+end
 $$;
 revoke all on function public.price_multiplier from public, anon, authenticated;
 
@@ -967,12 +991,15 @@ revoke all on function public.price_multiplier from public, anon, authenticated;
 create or replace function public.price_of_work(
   price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
-language sql stable set search_path = '' as $$
-  select round(price.price_microusd * public.price_multiplier(price, params)
-    * case price.billing_type
-        when 'per_unit' then 1
-        else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-      end)::bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select round(price.price_microusd * public.price_multiplier(price, params)
+        * case price.billing_type
+            when 'per_unit' then 1
+            else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
+          end)::bigint);
+end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
 
@@ -1102,8 +1129,11 @@ revoke all on function public.show_balance from public, anon, authenticated;
 -- A user's tasks go to the cloud unless they chose otherwise.
 create or replace function public.allows_cloud(settings jsonb)
 returns boolean
-language sql immutable set search_path = '' as $$
-  select coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true)
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true));
+end
 $$;
 revoke all on function public.allows_cloud from public, anon, authenticated;
 
@@ -1128,13 +1158,16 @@ revoke all on function public.canonical_task_type from public, anon, authenticat
 -- What a receipt needs to be recomputed.
 create or replace function public.charge_metadata(task public.tasks)
 returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
-    'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
-    'multiplier', public.price_multiplier(price, task.params),
-    'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
-    from public.task_type_prices as price where price.id = task.price_id
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
+        'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
+        'multiplier', public.price_multiplier(price, task.params),
+        'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
+        from public.task_type_prices as price where price.id = task.price_id);
+end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
 
@@ -1379,7 +1412,7 @@ begin
   elsif preferred is not null then
     stages := array['warm', last_stage];
     if exists (select from public.task_lanes where is_open and is_overdue) then
-      stages := 'overdue' || stages;
+      stages := array_prepend('overdue', stages);
     end if;
   end if;
 
@@ -1394,10 +1427,10 @@ begin
     tried := '{}';
     failed_users := '{}';
     busy_users := '{}';
-    for page in 1 .. 8 loop
+    for page in 1 .. 64 loop
       for lane in select * from public.lanes_to_try(
         stage, case when stage like 'overdue%' then coalesce(types, public.claimable_task_types(run_types, null))
-                    else kinds end, models, tried) loop
+                    else kinds end, models, tried, case page when 1 then 4 else 64 end) loop
         tried := tried || lane.id;
         continue when lane.user_id = any (failed_users) or lane.user_id = any (busy_users);
         perform from public.task_lanes where id = lane.id for no key update skip locked;
@@ -1516,17 +1549,20 @@ grant execute on function public.complete_task to service_role;
 -- its finished children cost; else the price it was quoted, by the database's clock.
 create or replace function public.cost_of_run(task public.tasks, has_output boolean)
 returns bigint
-language sql stable set search_path = '' as $$
-  select case
-    when task.is_orchestrator then
-      (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
-        where child.orchestrator_task_id = task.id and child.status = 'Complete')
-    when task.claimed_by_owner or not task.in_cloud or not has_output then 0
-    else public.price_of_work(
-      price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
-      (select max_runtime_seconds from public.task_types where name = task.task_type))
-    end
-    from public.task_type_prices as price where price.id = task.price_id
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case
+        when task.is_orchestrator then
+          (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
+            where child.orchestrator_task_id = task.id and child.status = 'Complete')
+        when task.claimed_by_owner or not task.in_cloud or not has_output then 0
+        else public.price_of_work(
+          price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
+          (select max_runtime_seconds from public.task_types where name = task.task_type))
+        end
+        from public.task_type_prices as price where price.id = task.price_id);
+end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
 
@@ -1562,7 +1598,7 @@ create or replace function public.create_one_task(for_user uuid, request jsonb)
 returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts', 'run_after'])::text, 'UTF8'));
+  hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
   project public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
@@ -1794,29 +1830,53 @@ $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/explain_empty_claim.sql
--- Why a claim got nothing, in numbers of queued tasks. Reads the queue: for people who debug, not for polling.
-create or replace function public.explain_empty_claim(for_user uuid, types text[])
-returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'queued', count(*),
-    'other_task_type', count(*) filter (where not matches),
-    'blocked_by_dependency', count(*) filter (where matches and blocked),
-    'not_in_cloud', count(*) filter (where matches and not blocked and not cloud),
-    'at_capacity', count(*) filter (where matches and not blocked and cloud and full_up),
-    'claimable', count(*) filter (where matches and not blocked and cloud and not full_up))
-    from (
-      select coalesce(task.task_type = any (types), false) as matches,
-             task.unmet_dependencies > 0 as blocked,
-             for_user is not null or (task.in_cloud and tenant.allows_cloud) as cloud,
-             not task.is_orchestrator and not exists (
-               select from public.task_slots as slot
-                where slot.user_id = task.user_id and slot.task_id is null) as full_up
-        from public.tasks as task
-        join public.task_tenants as tenant on tenant.user_id = task.user_id
-       where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
-       limit 10000
-    ) as queued
+-- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
+-- the queue, up to 10,000 tasks of it: for people who debug, not for polling.
+create or replace function public.explain_empty_claim(
+  for_user uuid, run_types text[], types text[], only_models text[], only_model text
+) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'queued', count(*),
+        'other_run_type', count(*) filter (where reason = 'other_run_type'),
+        'other_task_type', count(*) filter (where reason = 'other_task_type'),
+        'other_model', count(*) filter (where reason = 'other_model'),
+        'blocked_by_dependency', count(*) filter (where reason = 'blocked_by_dependency'),
+        'scheduled', count(*) filter (where reason = 'scheduled'),
+        'cloud_off', count(*) filter (where reason = 'cloud_off'),
+        'no_credits', count(*) filter (where reason = 'no_credits'),
+        'at_capacity', count(*) filter (where reason = 'at_capacity'),
+        'at_project_limit', count(*) filter (where reason = 'at_project_limit'),
+        'at_task_type_limit', count(*) filter (where reason = 'at_task_type_limit'),
+        'claimable', count(*) filter (where reason = 'claimable'))
+      from (
+        select case
+            when task.run_type <> all (run_types) then 'other_run_type'
+            when kind.max_running_tasks is not null and not exists (
+              select from public.task_type_slots as slot
+               where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
+            when task.task_type <> all (types) then 'other_task_type'
+            when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
+            when task.unmet_dependencies > 0 then 'blocked_by_dependency'
+            when task.is_scheduled then 'scheduled'
+            when for_user is null and not tenant.allows_cloud then 'cloud_off'
+            when for_user is null and not task.in_cloud then 'no_credits'
+            when not task.is_orchestrator and not exists (
+              select from public.task_slots as slot
+               where slot.user_id = task.user_id and slot.task_id is null) then 'at_capacity'
+            when not task.is_orchestrator and lane.project_id is not null and not exists (
+              select from public.project_slots as slot
+               where slot.project_id = task.project_id and slot.task_id is null) then 'at_project_limit'
+            else 'claimable' end as reason
+          from public.tasks as task
+          join public.task_lanes as lane on lane.id = task.lane_id
+          join public.task_types as kind on kind.name = task.task_type
+          join public.task_tenants as tenant on tenant.user_id = task.user_id
+         where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
+         limit 10000) as queued);
+end
 $$;
 revoke all on function public.explain_empty_claim from public, anon, authenticated;
 
@@ -1824,11 +1884,13 @@ revoke all on function public.explain_empty_claim from public, anon, authenticat
 -- A call about a running task by its worker keeps the task with it.
 create or replace function public.extend_lease(task public.tasks)
 returns void
-language sql set search_path = '' as $$
+language plpgsql set search_path = '' as $$
+begin
   update public.tasks
      set lease_expires_at = now() + public.lease_duration(task.task_type, coalesce(
            (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false))
-   where id = task.id and status = 'In Progress'
+   where id = task.id and status = 'In Progress';
+end
 $$;
 revoke all on function public.extend_lease from public, anon, authenticated;
 
@@ -1956,12 +2018,7 @@ returns void
 language plpgsql set search_path = '' as $$
 begin
   if task.task_type_slot is not null then
-    delete from public.task_type_slots as freed
-     using public.task_types as kind
-     where freed.task_type = task.task_type and freed.slot = task.task_type_slot and kind.name = task.task_type
-       and freed.slot > coalesce(kind.max_running_tasks, 0);
-    update public.task_type_slots set task_id = null
-     where task_type = task.task_type and slot = task.task_type_slot;
+    perform public.free_task_type_slot(task);
   end if;
   if task.slot is null then
     return;
@@ -1969,10 +2026,11 @@ begin
   perform public.lock_tenant(task.user_id);
   update public.task_slots set task_id = null where user_id = task.user_id and slot = task.slot;
   if task.project_slot is not null then
-    delete from public.project_slots as freed
-     using public.projects as project
-     where freed.project_id = task.project_id and freed.slot = task.project_slot and project.id = task.project_id
-       and freed.slot > coalesce(project.max_running_tasks, 0);
+    -- Beyond a limit that was lowered, the slot goes.
+    delete from public.project_slots
+     where project_id = task.project_id and slot = task.project_slot
+       and (select count(*) from public.project_slots where project_id = task.project_id)
+           > (select max_running_tasks from public.projects where id = task.project_id);
     update public.project_slots set task_id = null
      where project_id = task.project_id and slot = task.project_slot;
   end if;
@@ -1980,6 +2038,27 @@ begin
 end
 $$;
 revoke all on function public.free_slots from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/free_task_type_slot.sql
+-- Gives back a limited type's slot; beyond a limit that was lowered, the slot goes.
+create or replace function public.free_task_type_slot(task public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if (select count(*) from public.task_type_slots where task_type = task.task_type)
+     > (select max_running_tasks from public.task_types where name = task.task_type) then
+    -- One after the other, and counted again: of two that end at once, each would see the other's slot.
+    perform from public.task_types where name = task.task_type for no key update;
+    delete from public.task_type_slots
+     where task_type = task.task_type and slot = task.task_type_slot
+       and (select count(*) from public.task_type_slots where task_type = task.task_type)
+           > (select max_running_tasks from public.task_types where name = task.task_type);
+  end if;
+  update public.task_type_slots set task_id = null
+   where task_type = task.task_type and slot = task.task_type_slot;
+end
+$$;
+revoke all on function public.free_task_type_slot from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/get_task_status.sql
 create or replace function public.get_task_status(for_user uuid, for_task uuid)
@@ -2006,6 +2085,17 @@ $$;
 revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
 
+-- supabase/schemas/tasks/functions/keep_row.sql
+-- Refuses to delete what tasks speak of without a foreign key.
+create or replace function public.keep_row()
+returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  raise exception 'rows of % are kept: tasks refer to them', tg_table_name using errcode = 'foreign_key_violation';
+end
+$$;
+revoke all on function public.keep_row from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/lane_may_open.sql
 -- Whether the cloud may take a task of this lane, if there is one: the user wants it, and has a free slot, and so
 -- has the project where it is limited. The caller holds the tenant's lock, or looks again under it.
@@ -2027,7 +2117,7 @@ revoke all on function public.lane_may_open from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/lanes_to_try.sql
 -- The next lanes for a claim's stage, best first, without those tried: one index probe a kind (and model), however
 -- many lanes and tasks there are. Kinds are run types, or task types where the claim names some.
-create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[])
+create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[], page_size integer)
 returns setof public.task_lanes
 language plpgsql set search_path = '' as $$
 begin
@@ -2038,8 +2128,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.run_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   elsif stage = 'run type and model' then
     return query
       select next_lane.*
@@ -2047,8 +2137,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   elsif stage = 'task type' then
     return query
       select next_lane.*
@@ -2056,8 +2146,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   elsif stage = 'task type and model' then
     return query
       select next_lane.*
@@ -2065,8 +2155,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   elsif models is null then
     return query
       select next_lane.*
@@ -2074,8 +2164,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.is_overdue and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   else
     return query
       select next_lane.*
@@ -2084,8 +2174,8 @@ begin
                        where lane.is_open and lane.is_overdue and lane.task_type = kind.name
                          and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   end if;
 end
 $$;
@@ -2095,11 +2185,14 @@ revoke all on function public.lanes_to_try from public, anon, authenticated;
 -- Short for a worker whose silence means something; else as long as such a task may run.
 create or replace function public.lease_duration(for_task_type text, worker_heartbeats boolean)
 returns interval
-language sql stable set search_path = '' as $$
-  select case when worker_heartbeats
-    then (select heartbeat_lease from public.queue_settings)
-    else make_interval(secs => (select max_runtime_seconds from public.task_types where name = for_task_type))
-  end
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case when worker_heartbeats
+        then (select heartbeat_lease from public.queue_settings)
+        else make_interval(secs => (select max_runtime_seconds from public.task_types where name = for_task_type))
+      end);
+end
 $$;
 revoke all on function public.lease_duration from public, anon, authenticated;
 
@@ -2122,8 +2215,10 @@ revoke all on function public.leave_queue from public, anon, authenticated;
 -- a lane on what it no longer knows.
 create or replace function public.lock_tenant(for_user uuid)
 returns void
-language sql set search_path = '' as $$
-  select from public.task_tenants where user_id = for_user for no key update
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.task_tenants where user_id = for_user for no key update;
+end
 $$;
 revoke all on function public.lock_tenant from public, anon, authenticated;
 
@@ -2131,12 +2226,15 @@ revoke all on function public.lock_tenant from public, anon, authenticated;
 -- The model that a worker needs for these params: what decides which warm worker it suits.
 create or replace function public.model_of_params(params jsonb)
 returns text
-language sql immutable set search_path = '' as $$
-  select left(nullif(trim(coalesce(
-    case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
-    case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
-         then params -> 'orchestrator_details' ->> 'model_name' end,
-    case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200)
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select left(nullif(trim(coalesce(
+        case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
+        case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
+             then params -> 'orchestrator_details' ->> 'model_name' end,
+        case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200));
+end
 $$;
 revoke all on function public.model_of_params from public, anon, authenticated;
 
@@ -2184,18 +2282,20 @@ revoke all on function public.move_turn_marks from public, anon, authenticated;
 create or replace function public.open_lanes(for_user uuid)
 returns void
 language plpgsql set search_path = '' as $$
-declare
-  lane public.task_lanes;
-  may_open boolean;
 begin
-  for lane in select * from public.task_lanes where user_id = for_user and is_ready loop
-    may_open := public.lane_may_open(lane);
-    if lane.is_open <> may_open then
-      update public.task_lanes
-         set is_open = may_open, turn = public.turn_floor(lane)
-       where id = lane.id;
-    end if;
-  end loop;
+  update public.task_lanes as lane
+     set is_open = not lane.is_open, turn = public.turn_floor(lane)
+    from public.task_tenants as tenant,
+         lateral (select exists (select from public.task_slots
+                                  where user_id = for_user and task_id is null) as has_slot) as own
+   where lane.user_id = for_user and lane.is_ready and tenant.user_id = for_user
+     and lane.is_open <> (
+       lane.in_cloud and tenant.allows_cloud
+       and (lane.is_orchestrator
+            or own.has_slot
+               and (lane.project_id is null
+                    or exists (select from public.project_slots
+                                where project_id = lane.project_id and task_id is null))));
 end
 $$;
 revoke all on function public.open_lanes from public, anon, authenticated;
@@ -2205,44 +2305,73 @@ revoke all on function public.open_lanes from public, anon, authenticated;
 -- uuid. Readable ids, which browsers put there, are not one.
 create or replace function public.orchestrator_of_params(params jsonb)
 returns uuid
-language sql stable set search_path = '' as $$
-  select task.id
-    from unnest(array[
-           params ->> 'orchestrator_task_id_ref',
-           params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
-           params -> 'orchestrator_details' ->> 'orchestrator_task_id',
-           params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
-           params ->> 'orchestrator_task_id',
-           params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-           params -> 'orchestration_contract' ->> 'orchestrator_task_id'
-         ]) with ordinality as place (reference, position)
-    join public.tasks as task
-      on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
-   where task.is_orchestrator
-   order by place.position limit 1
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select task.id
+        from unnest(array[
+               params ->> 'orchestrator_task_id_ref',
+               params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
+               params -> 'orchestrator_details' ->> 'orchestrator_task_id',
+               params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
+               params ->> 'orchestrator_task_id',
+               params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
+               params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+             ]) with ordinality as place (reference, position)
+        join public.tasks as task
+          on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
+       where task.is_orchestrator
+       order by place.position limit 1);
+end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/pass_turn.sql
 -- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
--- task has waited. A lane that another claim is updating is left to that claim.
+-- task has waited. Lanes from which nothing more can be claimed are closed, so that claims do not visit them: the
+-- served one when it is empty, all when the user has no slot left. A lane that another claim is updating is left
+-- to that claim.
 create or replace function public.pass_turn(served public.task_lanes, affinity_max_wait interval)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   next_turn constant bigint := nextval('public.task_turns');
+  next_since timestamptz;
+  has_slot boolean;
+  has_project_slot boolean;
+  may_close boolean := false;
 begin
+  loop
+    next_since := (
+      select greatest(created_at, run_after) from public.tasks
+       where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, id limit 1);
+    has_slot := served.is_orchestrator
+      or exists (select from public.task_slots where user_id = served.user_id and task_id is null);
+    has_project_slot := served.project_id is null or served.is_orchestrator
+      or exists (select from public.project_slots where project_id = served.project_id and task_id is null);
+    exit when may_close or (next_since is not null and has_slot and has_project_slot);
+    -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
+    -- again, for what was committed before we had it.
+    perform from public.task_tenants where user_id = served.user_id for no key update skip locked;
+    exit when not found;
+    may_close := true;
+  end loop;
+
   update public.task_lanes as lane
      set turn = next_turn,
-         oldest_ready_at = case when lane.id = served.id then coalesce(next_task.since, lane.oldest_ready_at)
+         is_ready = not (may_close and lane.id = served.id and next_since is null),
+         is_open = lane.is_open and not (may_close and (
+           lane.id = served.id and next_since is null
+           or not lane.is_orchestrator and not has_slot
+           or lane.project_id is not distinct from served.project_id and not lane.is_orchestrator
+              and not has_project_slot)),
+         oldest_ready_at = case when lane.id = served.id then coalesce(next_since, lane.oldest_ready_at)
                                 else lane.oldest_ready_at end,
-         is_overdue = case when lane.id = served.id then coalesce(next_task.since < now() - affinity_max_wait, false)
+         is_overdue = case when lane.id = served.id then coalesce(next_since < now() - affinity_max_wait, false)
                            else lane.is_overdue end
     from (select id from public.task_lanes where user_id = served.user_id and is_ready
            order by id for no key update skip locked) as mine
-    left join (select lane_id, greatest(created_at, run_after) as since from public.tasks
-                where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                order by priority desc, created_at, id limit 1) as next_task on next_task.lane_id = mine.id
    where lane.id = mine.id;
 end
 $$;
@@ -2615,14 +2744,17 @@ revoke all on function public.settle_ended_orchestrator from public, anon, authe
 -- What a 409 about a task tells.
 create or replace function public.status_details(task public.tasks)
 returns jsonb
-language sql immutable set search_path = '' as $$
-  select jsonb_build_object(
-    'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
-    'allowed_transitions', to_jsonb(case task.status
-      when 'Queued' then array['Failed', 'Cancelled']
-      when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
-      when 'Failed' then array['Queued']
-      else array[]::text[] end))
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
+        'allowed_transitions', to_jsonb(case task.status
+          when 'Queued' then array['Failed', 'Cancelled']
+          when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
+          when 'Failed' then array['Queued']
+          else array[]::text[] end)));
+end
 $$;
 revoke all on function public.status_details from public, anon, authenticated;
 
@@ -2630,12 +2762,15 @@ revoke all on function public.status_details from public, anon, authenticated;
 -- What completing a task answers, the first time and every time after.
 create or replace function public.stored_completion(task public.tasks, warnings jsonb default '[]')
 returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
-    'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
-    'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings)
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
+        'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
+        'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
+        'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings));
+end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
 
@@ -2897,8 +3032,11 @@ grant execute on function public.update_worker_model to service_role;
 -- The id of a worker's row: as it calls itself in the cloud, behind its owner's id elsewhere.
 create or replace function public.worker_row_id(for_worker text, for_owner uuid)
 returns text
-language sql immutable set search_path = '' as $$
-  select coalesce(for_owner || ':', '') || for_worker
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select coalesce(for_owner || ':', '') || for_worker);
+end
 $$;
 revoke all on function public.worker_row_id from public, anon, authenticated;
 
@@ -2959,17 +3097,17 @@ begin
     return;
   end if;
 
+  variant_id := gen_random_uuid();
   insert into public.generations
-    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on)
+    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, primary_variant_id)
   values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'image'),
           left(coalesce(task.params ->> 'generation_name', task.params -> 'orchestrator_details' ->> 'generation_name'), 300),
-          output_location, output_thumbnail, output_params, base.id)
+          output_location, output_thumbnail, output_params, base.id, variant_id)
   returning id into generation_id;
   insert into public.generation_variants
-    (generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
-  values (generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true, 'original')
-  returning id into variant_id;
-  update public.generations set primary_variant_id = variant_id where id = generation_id;
+    (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
+  values (variant_id, generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true,
+          'original');
 end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;
@@ -3087,6 +3225,10 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger task_types_are_kept before delete or update of name on public.task_types
+  for each row execute function public.keep_row();
+create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
+  for each row execute function public.keep_row();
 create trigger projects_begin_limited after insert on public.projects
   for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
 create trigger projects_limit_tasks after update of max_running_tasks on public.projects

@@ -98,12 +98,14 @@ create table public.tasks (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
   user_id uuid not null,
-  task_type text not null references public.task_types (name),
+  -- Neither this nor the price nor the lane is a foreign key: each would lock one row that all new tasks share.
+  -- Types and prices are never deleted (triggers say so), and lanes only with their user.
+  task_type text not null,
   params public.task_params not null,
   status public.task_status not null default 'Queued',
 
   -- The queue: filled at creation, never dug out of params later.
-  lane_id bigint not null references public.task_lanes (id),
+  lane_id bigint not null,
   run_type public.run_type not null,
   model text,
   is_orchestrator boolean not null default false,
@@ -141,7 +143,7 @@ create table public.tasks (
 
   -- Money: the price it was quoted, what it may cost, what it did cost.
   in_cloud boolean not null,
-  price_id bigint not null references public.task_type_prices (id),
+  price_id bigint not null,
   upper_bound_microusd public.amount_microusd not null,
   -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
   children_bound_microusd public.amount_microusd not null default 0,

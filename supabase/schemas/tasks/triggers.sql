@@ -4,6 +4,10 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger task_types_are_kept before delete or update of name on public.task_types
+  for each row execute function public.keep_row();
+create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
+  for each row execute function public.keep_row();
 create trigger projects_begin_limited after insert on public.projects
   for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
 create trigger projects_limit_tasks after update of max_running_tasks on public.projects

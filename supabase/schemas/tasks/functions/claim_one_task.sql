@@ -36,7 +36,7 @@ begin
   elsif preferred is not null then
     stages := array['warm', last_stage];
     if exists (select from public.task_lanes where is_open and is_overdue) then
-      stages := 'overdue' || stages;
+      stages := array_prepend('overdue', stages);
     end if;
   end if;
 
@@ -51,10 +51,10 @@ begin
     tried := '{}';
     failed_users := '{}';
     busy_users := '{}';
-    for page in 1 .. 8 loop
+    for page in 1 .. 64 loop
       for lane in select * from public.lanes_to_try(
         stage, case when stage like 'overdue%' then coalesce(types, public.claimable_task_types(run_types, null))
-                    else kinds end, models, tried) loop
+                    else kinds end, models, tried, case page when 1 then 4 else 64 end) loop
         tried := tried || lane.id;
         continue when lane.user_id = any (failed_users) or lane.user_id = any (busy_users);
         perform from public.task_lanes where id = lane.id for no key update skip locked;

@@ -3,7 +3,7 @@ create or replace function public.create_one_task(for_user uuid, request jsonb)
 returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts', 'run_after'])::text, 'UTF8'));
+  hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
   project public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());

@@ -4,12 +4,7 @@ returns void
 language plpgsql set search_path = '' as $$
 begin
   if task.task_type_slot is not null then
-    delete from public.task_type_slots as freed
-     using public.task_types as kind
-     where freed.task_type = task.task_type and freed.slot = task.task_type_slot and kind.name = task.task_type
-       and freed.slot > coalesce(kind.max_running_tasks, 0);
-    update public.task_type_slots set task_id = null
-     where task_type = task.task_type and slot = task.task_type_slot;
+    perform public.free_task_type_slot(task);
   end if;
   if task.slot is null then
     return;
@@ -17,10 +12,11 @@ begin
   perform public.lock_tenant(task.user_id);
   update public.task_slots set task_id = null where user_id = task.user_id and slot = task.slot;
   if task.project_slot is not null then
-    delete from public.project_slots as freed
-     using public.projects as project
-     where freed.project_id = task.project_id and freed.slot = task.project_slot and project.id = task.project_id
-       and freed.slot > coalesce(project.max_running_tasks, 0);
+    -- Beyond a limit that was lowered, the slot goes.
+    delete from public.project_slots
+     where project_id = task.project_id and slot = task.project_slot
+       and (select count(*) from public.project_slots where project_id = task.project_id)
+           > (select max_running_tasks from public.projects where id = task.project_id);
     update public.project_slots set task_id = null
      where project_id = task.project_id and slot = task.project_slot;
   end if;

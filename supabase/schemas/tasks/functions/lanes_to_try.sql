@@ -1,6 +1,6 @@
 -- The next lanes for a claim's stage, best first, without those tried: one index probe a kind (and model), however
 -- many lanes and tasks there are. Kinds are run types, or task types where the claim names some.
-create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[])
+create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[], page_size integer)
 returns setof public.task_lanes
 language plpgsql set search_path = '' as $$
 begin
@@ -11,8 +11,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.run_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   elsif stage = 'run type and model' then
     return query
       select next_lane.*
@@ -20,8 +20,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   elsif stage = 'task type' then
     return query
       select next_lane.*
@@ -29,8 +29,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   elsif stage = 'task type and model' then
     return query
       select next_lane.*
@@ -38,8 +38,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   elsif models is null then
     return query
       select next_lane.*
@@ -47,8 +47,8 @@ begin
              lateral (select * from public.task_lanes as lane
                        where lane.is_open and lane.is_overdue and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   else
     return query
       select next_lane.*
@@ -57,8 +57,8 @@ begin
                        where lane.is_open and lane.is_overdue and lane.task_type = kind.name
                          and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit 8) as next_lane
-       order by next_lane.turn limit 8;
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
   end if;
 end
 $$;

@@ -3,18 +3,20 @@
 create or replace function public.open_lanes(for_user uuid)
 returns void
 language plpgsql set search_path = '' as $$
-declare
-  lane public.task_lanes;
-  may_open boolean;
 begin
-  for lane in select * from public.task_lanes where user_id = for_user and is_ready loop
-    may_open := public.lane_may_open(lane);
-    if lane.is_open <> may_open then
-      update public.task_lanes
-         set is_open = may_open, turn = public.turn_floor(lane)
-       where id = lane.id;
-    end if;
-  end loop;
+  update public.task_lanes as lane
+     set is_open = not lane.is_open, turn = public.turn_floor(lane)
+    from public.task_tenants as tenant,
+         lateral (select exists (select from public.task_slots
+                                  where user_id = for_user and task_id is null) as has_slot) as own
+   where lane.user_id = for_user and lane.is_ready and tenant.user_id = for_user
+     and lane.is_open <> (
+       lane.in_cloud and tenant.allows_cloud
+       and (lane.is_orchestrator
+            or own.has_slot
+               and (lane.project_id is null
+                    or exists (select from public.project_slots
+                                where project_id = lane.project_id and task_id is null))));
 end
 $$;
 revoke all on function public.open_lanes from public, anon, authenticated;
