@@ -2648,6 +2648,10 @@ begin
     end if;
   end loop;
   perform public.ready_lane(moved.id, now()) from (select distinct unnest(lanes) as id) as moved;
+  update public.task_lanes as lane set is_ready = false, is_open = false
+   where lane.user_id = new.user_id and lane.is_ready
+     and not exists (select from public.tasks
+                      where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled);
   perform public.open_lanes(new.user_id);
   return null;
 end
