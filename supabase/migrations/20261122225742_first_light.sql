@@ -1777,52 +1777,53 @@ revoke all on function public.end_project_tasks from public, anon, authenticated
 -- Fails or cancels a task, and with it whoever cannot go on: its orchestrator, the orchestrator's other
 -- children, and all who depend on any of them. Rows that have ended stay as they are.
 -- Charges nothing but an orchestrator's finished children; every other hold is released.
+-- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
+-- locked, so that a child which is created at the same moment is found.
 create or replace function public.end_task(for_task uuid, new_status public.task_status, error text)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   relatives uuid[] := array[for_task];
   dependants uuid[] := '{}';
-  ended uuid[];
+  ended public.tasks[];
+  ended_ids uuid[];
   orchestrators uuid[] := '{}';
   task public.tasks;
 begin
   loop
-    ended := '{}';
-    for task in
-      select * from public.tasks
-       where id = any (relatives || dependants) and status in ('Queued', 'In Progress')
-       order by id for no key update
-    loop
-      update public.tasks
-         set status = case when task.id = any (relatives) then new_status else 'Failed' end,
-             error_message = case
-               when task.id = for_task then error
-               when task.id = any (relatives)
-               then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
-               else 'dependency_failed' end,
-             slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
-             updated_at = now()
-       where id = task.id;
-      perform public.free_slots(task);
+    ended := array(
+      select candidate from public.tasks as candidate
+       where candidate.id = any (relatives || dependants) and candidate.status in ('Queued', 'In Progress')
+       order by candidate.id for no key update);
+    exit when cardinality(ended) = 0;
+    ended_ids := array(select id from unnest(ended));
+    update public.tasks
+       set status = case when id = any (relatives) then new_status else 'Failed' end,
+           error_message = case
+             when id = for_task then error
+             when id = any (relatives) then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
+             else 'dependency_failed' end,
+           slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
+           updated_at = now()
+     where id = any (ended_ids);
+    perform public.free_slots(ended);
+    foreach task in array ended loop
       if task.is_orchestrator then
         orchestrators := orchestrators || task.id;
       elsif task.orchestrator_task_id is null then
         perform public.close_hold(task.id, 0);
       end if;
-      ended := ended || task.id;
     end loop;
-    exit when cardinality(ended) = 0;
-    select coalesce(array_agg(related.id), '{}') into relatives
-      from (select id from public.tasks where orchestrator_task_id = any (ended)
-            union
-            select orchestrator_task_id from public.tasks where id = any (ended)) as related;
-    select coalesce(array_agg(distinct waiting.task_id), '{}') into dependants
-      from public.task_dependencies as waiting where waiting.dependency_id = any (ended);
+    relatives := array(
+      select id from public.tasks where orchestrator_task_id = any (ended_ids)
+      union
+      select orchestrator_task_id from unnest(ended) where orchestrator_task_id is not null);
+    dependants := array(
+      select distinct task_id from public.task_dependencies where dependency_id = any (ended_ids));
   end loop;
 
   -- Last, when no child can finish any more.
-  for task in select * from public.tasks where id = any (orchestrators) loop
+  for task in select * from public.tasks where id = any (orchestrators) order by id loop
     perform public.settle_ended_orchestrator(task);
   end loop;
 end
@@ -1974,7 +1975,7 @@ begin
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
   end if;
-  perform public.free_slots(task);
+  perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
@@ -2012,29 +2013,37 @@ revoke all on function public.forget_old_requests from public, anon, authenticat
 grant execute on function public.forget_old_requests to service_role;
 
 -- supabase/schemas/tasks/functions/free_slots.sql
--- Gives back what a running task occupied and opens what waited for it. The caller has ended the task's run.
-create or replace function public.free_slots(task public.tasks)
+-- Gives back what running tasks of one user occupied and opens what waited for it. The caller has ended their runs.
+create or replace function public.free_slots(ended public.tasks[])
 returns void
 language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  owner_id constant uuid := ended[1].user_id;
+  slots constant smallint[] := array(select slot from unnest(ended) where slot is not null);
 begin
-  if task.task_type_slot is not null then
-    perform public.free_task_type_slot(task);
-  end if;
-  if task.slot is null then
+  foreach task in array ended loop
+    if task.task_type_slot is not null then
+      perform public.free_task_type_slot(task);
+    end if;
+  end loop;
+  if cardinality(slots) = 0 then
     return;
   end if;
-  perform public.lock_tenant(task.user_id);
-  update public.task_slots set task_id = null where user_id = task.user_id and slot = task.slot;
-  if task.project_slot is not null then
-    -- Beyond a limit that was lowered, the slot goes.
-    delete from public.project_slots
-     where project_id = task.project_id and slot = task.project_slot
-       and (select count(*) from public.project_slots where project_id = task.project_id)
-           > (select max_running_tasks from public.projects where id = task.project_id);
-    update public.project_slots set task_id = null
-     where project_id = task.project_id and slot = task.project_slot;
-  end if;
-  perform public.open_lanes(task.user_id);
+  perform public.lock_tenant(owner_id);
+  update public.task_slots set task_id = null where user_id = owner_id and slot = any (slots);
+  foreach task in array ended loop
+    if task.project_slot is not null then
+      -- Beyond a limit that was lowered, the slot goes.
+      delete from public.project_slots
+       where project_id = task.project_id and slot = task.project_slot
+         and (select count(*) from public.project_slots where project_id = task.project_id)
+             > (select max_running_tasks from public.projects where id = task.project_id);
+      update public.project_slots set task_id = null
+       where project_id = task.project_id and slot = task.project_slot;
+    end if;
+  end loop;
+  perform public.open_lanes(owner_id);
 end
 $$;
 revoke all on function public.free_slots from public, anon, authenticated;
@@ -2202,7 +2211,7 @@ create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  perform public.free_slots(old);
+  perform public.free_slots(array[old::public.tasks]);
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
   return old;
@@ -2605,7 +2614,7 @@ begin
          error_message = error, updated_at = now()
    where id = task.id;
   perform public.lock_tenant(task.user_id);
-  perform public.free_slots(task);
+  perform public.free_slots(array[task]);
   perform public.ready_lane(task.lane_id, greatest(task.created_at, task.run_after));
   return 'Queued';
 end

@@ -3,7 +3,7 @@ create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  perform public.free_slots(old);
+  perform public.free_slots(array[old::public.tasks]);
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
   return old;
