@@ -179,7 +179,9 @@ alter table public.task_type_prices
 -- A user's place in the queue. Its row is the lock under which lanes open and close.
 create table public.task_tenants (
   user_id uuid primary key references public.users (id) on delete cascade,
-  allows_cloud boolean not null default true
+  -- The user's choice: `settings.ui.generationMethods`, inCloud and onComputer.
+  allows_cloud boolean not null default true,
+  allows_local boolean not null default true
 ) with (fillfactor = 50);
 
 -- The cap on running tasks, as things that can be taken: a running task occupies one, so more cannot run,
@@ -1137,6 +1139,17 @@ end
 $$;
 revoke all on function public.allows_cloud from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/allows_local.sql
+-- A user's own workers run their tasks unless they chose otherwise.
+create or replace function public.allows_local(settings jsonb)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(settings -> 'ui' -> 'generationMethods' -> 'onComputer' <> 'false', true);
+end
+$$;
+revoke all on function public.allows_local from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The name under which a type is stored; 422 for a type that there is none of.
 create or replace function public.canonical_task_type(given_name text)
@@ -1403,6 +1416,9 @@ begin
     return null;
   end if;
   if for_user is not null then
+    if not (select allows_local from public.task_tenants where user_id = for_user) then
+      return null;
+    end if;
     models := case when same_model_only then array[preferred] else only_models end;
     return public.claim_of_user(for_user, 'owner', run_types, types, models, warm_model, for_worker,
                                 worker_heartbeats, settings);
@@ -1846,6 +1862,7 @@ begin
         'other_model', count(*) filter (where reason = 'other_model'),
         'blocked_by_dependency', count(*) filter (where reason = 'blocked_by_dependency'),
         'scheduled', count(*) filter (where reason = 'scheduled'),
+        'local_off', count(*) filter (where reason = 'local_off'),
         'cloud_off', count(*) filter (where reason = 'cloud_off'),
         'no_credits', count(*) filter (where reason = 'no_credits'),
         'at_capacity', count(*) filter (where reason = 'at_capacity'),
@@ -1862,6 +1879,7 @@ begin
             when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
             when task.unmet_dependencies > 0 then 'blocked_by_dependency'
             when task.is_scheduled then 'scheduled'
+            when for_user is not null and not tenant.allows_local then 'local_off'
             when for_user is null and not tenant.allows_cloud then 'cloud_off'
             when for_user is null and not task.in_cloud then 'no_credits'
             when not task.is_orchestrator and not exists (
@@ -1985,21 +2003,23 @@ end
 $$;
 revoke all on function public.finish_task from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/follow_cloud_choice.sql
--- Opens or closes a user's lanes for the cloud when they change their mind.
-create or replace function public.follow_cloud_choice()
+-- supabase/schemas/tasks/functions/follow_generation_methods.sql
+-- A user changed their mind about where their tasks run: opens or closes their lanes for the cloud.
+create or replace function public.follow_generation_methods()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  update public.task_tenants set allows_cloud = public.allows_cloud(new.settings)
-   where user_id = new.id and allows_cloud <> public.allows_cloud(new.settings);
+  update public.task_tenants
+     set allows_cloud = public.allows_cloud(new.settings), allows_local = public.allows_local(new.settings)
+   where user_id = new.id
+     and (allows_cloud, allows_local) <> (public.allows_cloud(new.settings), public.allows_local(new.settings));
   if found then
     perform public.open_lanes(new.id);
   end if;
   return null;
 end
 $$;
-revoke all on function public.follow_cloud_choice from public, anon, authenticated;
+revoke all on function public.follow_generation_methods from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
 -- Forgets idempotency keys after 30 days and rate limits that nobody has touched for a day.
@@ -2465,8 +2485,8 @@ revoke all on function public.ready_lane from public, anon, authenticated;
 create or replace function public.register_tenant(for_user uuid)
 returns void
 language sql set search_path = '' as $$
-  insert into public.task_tenants (user_id, allows_cloud)
-  select id, public.allows_cloud(settings) from public.users where id = for_user
+  insert into public.task_tenants (user_id, allows_cloud, allows_local)
+  select id, public.allows_cloud(settings), public.allows_local(settings) from public.users where id = for_user
   on conflict (user_id) do nothing;
   insert into public.task_slots (user_id, slot)
   select for_user, slot from generate_series(1, 5) as slot
@@ -3250,9 +3270,9 @@ create trigger projects_limit_tasks after update of max_running_tasks on public.
 create trigger task_types_limit_tasks after update of max_running_tasks on public.task_types
   for each row when (old.max_running_tasks is distinct from new.max_running_tasks)
   execute function public.resize_task_type_slots();
-create trigger users_choose_cloud after update of settings on public.users
+create trigger users_choose_generation_methods after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
-  execute function public.follow_cloud_choice();
+  execute function public.follow_generation_methods();
 
 -- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
 do $$

@@ -338,3 +338,16 @@ test("a warm worker leaves its model for a task that waited too long, and overdu
     assert.deepEqual([...served].sort(), ["early", "early", "late", "late"]);
     assert.notEqual(served[0], served[1]);
   }));
+
+test("a user who turned their own computer off gets nothing by a token until they turn it on", () =>
+  withDatabase(async ({ sql }) => {
+    const { userId, ...user } = await createUser(sql);
+    const task = await queueTask(sql, { userId, ...user });
+    const choose = (methods: Record<string, boolean>) =>
+      sql`update users set settings = ${sql.json({ ui: { generationMethods: methods } })} where id = ${userId}`;
+    await choose({ onComputer: false, inCloud: true });
+    assert.equal(await claim(sql, "mine", userId), null);
+    assert.deepEqual(await reasons(sql, { forUser: userId }), { queued: 1, local_off: 1 });
+    await choose({ onComputer: true, inCloud: false });
+    assert.equal((await claim(sql, "mine", userId))?.task_id, task);
+  }));

@@ -25,7 +25,9 @@ alter table public.task_type_prices
 -- A user's place in the queue. Its row is the lock under which lanes open and close.
 create table public.task_tenants (
   user_id uuid primary key references public.users (id) on delete cascade,
-  allows_cloud boolean not null default true
+  -- The user's choice: `settings.ui.generationMethods`, inCloud and onComputer.
+  allows_cloud boolean not null default true,
+  allows_local boolean not null default true
 ) with (fillfactor = 50);
 
 -- The cap on running tasks, as things that can be taken: a running task occupies one, so more cannot run,

@@ -16,9 +16,9 @@ create trigger projects_limit_tasks after update of max_running_tasks on public.
 create trigger task_types_limit_tasks after update of max_running_tasks on public.task_types
   for each row when (old.max_running_tasks is distinct from new.max_running_tasks)
   execute function public.resize_task_type_slots();
-create trigger users_choose_cloud after update of settings on public.users
+create trigger users_choose_generation_methods after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
-  execute function public.follow_cloud_choice();
+  execute function public.follow_generation_methods();
 
 -- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
 do $$
