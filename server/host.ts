@@ -49,7 +49,7 @@ type Handler = (request: Request, bindings?: object) => Response | Promise<Respo
 
 const drainMilliseconds = 10_000;
 const tendMilliseconds = 2_000;
-const forgetMilliseconds = 3_600_000;
+const hourMilliseconds = 3_600_000;
 
 /** Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails. */
 export async function startHost(options: HostOptions): Promise<Host> {
@@ -88,7 +88,8 @@ export async function startHost(options: HostOptions): Promise<Host> {
     await serve(context, front, opened);
     // Scheduled tasks, expired leases and the like, even when nobody claims.
     opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));
-    opened.push(repeat(sql, "select public.forget_old_requests()", forgetMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_requests()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.tidy_counts()", hourMilliseconds, log));
 
     front.open();
     if (options.localWorker) {

@@ -235,6 +235,7 @@ create index open_lanes_by_task_type on public.task_lanes (task_type, turn) wher
 create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
 create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
 create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
 create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
 create sequence public.task_turns;
 
@@ -334,6 +335,31 @@ create index running_tasks_by_worker on public.tasks (worker_id) where status = 
 create index tasks_by_project on public.tasks (project_id, created_at desc);
 create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at)
   where orchestrator_task_id is not null;
+
+-- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
+-- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
+-- be below zero.
+create table public.task_counts (
+  id bigint generated always as identity primary key,
+  lane_id bigint not null,
+  -- May run now; waits for other tasks; waits for its time; runs.
+  ready integer not null default 0,
+  blocked integer not null default 0,
+  scheduled integer not null default 0,
+  running integer not null default 0
+) with (fillfactor = 50);
+create index task_counts_by_lane on public.task_counts (lane_id);
+create index waiting_task_counts on public.task_counts (lane_id) where blocked <> 0 or scheduled <> 0;
+
+-- How long finished runs took: how many ended in each bucket, four to a doubling of seconds; see run_time_bucket.
+-- Rows without a model are those of models beyond a type's first 200.
+create table public.task_run_times (
+  task_type text not null,
+  model text not null,
+  bucket smallint not null check (bucket between 0 and 80),
+  runs integer not null,
+  primary key (task_type, model, bucket)
+) with (fillfactor = 50);
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
 create table public.task_dependencies (
@@ -1127,6 +1153,30 @@ end
 $$;
 revoke all on function public.show_balance from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/add_to_count.sql
+-- One task fewer in a lane's count of one state, one more in that of another. Takes any of the lane's rows that
+-- nobody is writing, and makes a new one rather than wait.
+create or replace function public.add_to_count(for_lane bigint, was text, is_now text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  ready_change constant integer := (is_now is not distinct from 'ready')::integer - (was is not distinct from 'ready')::integer;
+  blocked_change constant integer := (is_now is not distinct from 'blocked')::integer - (was is not distinct from 'blocked')::integer;
+  scheduled_change constant integer := (is_now is not distinct from 'scheduled')::integer - (was is not distinct from 'scheduled')::integer;
+  running_change constant integer := (is_now is not distinct from 'running')::integer - (was is not distinct from 'running')::integer;
+begin
+  update public.task_counts
+     set ready = ready + ready_change, blocked = blocked + blocked_change,
+         scheduled = scheduled + scheduled_change, running = running + running_change
+   where id = (select id from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
+  if not found then
+    insert into public.task_counts (lane_id, ready, blocked, scheduled, running)
+    values (for_lane, ready_change, blocked_change, scheduled_change, running_change);
+  end if;
+end
+$$;
+revoke all on function public.add_to_count from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/allows_cloud.sql
 -- A user's tasks go to the cloud unless they chose otherwise.
 create or replace function public.allows_cloud(settings jsonb)
@@ -1581,6 +1631,43 @@ begin
 end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_of_state.sql
+-- The column of task_counts that a task belongs to; null when it has ended.
+create or replace function public.count_of_state(
+  status public.task_status, unmet_dependencies integer, is_scheduled boolean
+) returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case
+    when status = 'In Progress' then 'running'
+    when status <> 'Queued' then null
+    when unmet_dependencies > 0 then 'blocked'
+    when is_scheduled then 'scheduled'
+    else 'ready' end;
+end
+$$;
+revoke all on function public.count_of_state from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_task.sql
+-- Moves a task from the count of its old state to that of its new one.
+create or replace function public.count_task()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  was text := case when tg_op <> 'INSERT' then public.count_of_state(old.status, old.unmet_dependencies, old.is_scheduled) end;
+  is_now text := case when tg_op <> 'DELETE' then public.count_of_state(new.status, new.unmet_dependencies, new.is_scheduled) end;
+begin
+  if tg_op = 'UPDATE' and old.lane_id <> new.lane_id then
+    perform public.add_to_count(old.lane_id, was, null);
+    perform public.add_to_count(new.lane_id, null, is_now);
+  elsif was is distinct from is_now then
+    perform public.add_to_count(case when tg_op = 'DELETE' then old.lane_id else new.lane_id end, was, is_now);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.count_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cover_child.sql
 -- A child is paid from the hold of its (outermost) orchestrator; when the children outgrow what was
@@ -2125,6 +2212,21 @@ end
 $$;
 revoke all on function public.keep_row from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/lane_count.sql
+-- How many tasks of a lane are ready, blocked, scheduled and running.
+create or replace function public.lane_count(
+  for_lane bigint, out ready integer, out blocked integer, out scheduled integer, out running integer
+)
+language plpgsql stable set search_path = '' as $$
+begin
+  select coalesce(sum(count.ready), 0), coalesce(sum(count.blocked), 0), coalesce(sum(count.scheduled), 0),
+         coalesce(sum(count.running), 0)
+    into ready, blocked, scheduled, running
+    from public.task_counts as count where count.lane_id = for_lane;
+end
+$$;
+revoke all on function public.lane_count from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/lane_may_open.sql
 -- Whether the cloud may take a task of this lane, if there is one: the user wants it, and has a free slot, and so
 -- has the project where it is limited. The caller holds the tenant's lock, or looks again under it.
@@ -2305,6 +2407,39 @@ end
 $$;
 revoke all on function public.move_turn_marks from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/note_run_time.sql
+-- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
+create or replace function public.note_run_time()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  for_bucket smallint;
+  for_model text := coalesce(new.model, '');
+begin
+  if new.is_orchestrator or new.generation_started_at is null then
+    return null;
+  end if;
+  for_bucket := public.run_time_bucket(extract(epoch from new.generation_processed_at - new.generation_started_at));
+  update public.task_run_times set runs = runs + 1
+   where ctid = (select ctid from public.task_run_times
+                  where task_type = new.task_type and model = for_model and bucket = for_bucket
+                  for no key update skip locked);
+  if found or exists (select from public.task_run_times
+                       where task_type = new.task_type and model = for_model and bucket = for_bucket) then
+    return null;
+  end if;
+  if for_model <> '' and not exists (
+       select from public.task_run_times where task_type = new.task_type and model = for_model)
+     and (select count(distinct model) from public.task_run_times where task_type = new.task_type) >= 200 then
+    for_model := '';
+  end if;
+  insert into public.task_run_times (task_type, model, bucket, runs) values (new.task_type, for_model, for_bucket, 1)
+  on conflict (task_type, model, bucket) do nothing;
+  return null;
+end
+$$;
+revoke all on function public.note_run_time from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/open_lanes.sql
 -- Brings `is_open` of a user's ready lanes in line with the user's choice and free slots.
 -- The caller holds the tenant's lock.
@@ -2452,6 +2587,81 @@ begin
 end
 $$;
 revoke all on function public.project_of_request from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/queue_of_users.sql
+-- The users with work in these run types, with what a claim could take of it now. For everybody (null) those of the
+-- cloud: lanes that are open, or ready and closed; a token's owner alone, with all their lanes.
+-- `claimable` is what could run at once: the ready tasks, but no more than free slots of the user (and of the project,
+-- where it is limited); orchestrators need none. Types at their limit count as at capacity.
+create or replace function public.queue_of_users(for_user uuid, run_types text[])
+returns table (
+  user_id uuid, allowed boolean, free_slots integer, ready integer, ready_orchestrators integer, blocked integer,
+  scheduled integer, running integer, running_orchestrators integer, claimable integer
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  types constant text[] := public.claimable_task_types(run_types, null);
+begin
+  return query
+    with lanes as (
+      select lane.* from public.task_lanes as lane
+       where for_user is null and lane.is_open and lane.run_type = any (run_types)
+      union all
+      select lane.* from public.task_lanes as lane
+       where for_user is null and lane.is_ready and not lane.is_open and lane.run_type = any (run_types)
+         and lane.in_cloud
+      union all
+      select lane.* from public.task_lanes as lane
+       where for_user is null and not lane.is_ready and lane.run_type = any (run_types) and lane.in_cloud
+         and lane.id in (select waiting.lane_id from public.task_counts as waiting
+                          where waiting.blocked <> 0 or waiting.scheduled <> 0
+                         union
+                         select task.lane_id from public.tasks as task where task.status = 'In Progress')
+      union all
+      select lane.* from public.task_lanes as lane
+       where lane.user_id = for_user and lane.run_type = any (run_types)
+    ), counted as (
+      select lane.user_id, lane.project_id, lane.is_orchestrator, lane.task_type = any (types) as has_type_slot,
+             count.ready, count.blocked, count.scheduled, count.running
+        from lanes as lane, lateral public.lane_count(lane.id) as count
+    ), by_project as (
+      select counted.user_id,
+             sum(counted.ready) filter (where not is_orchestrator)::integer as ready,
+             sum(counted.ready) filter (where is_orchestrator)::integer as ready_orchestrators,
+             sum(counted.ready) filter (where is_orchestrator and has_type_slot)::integer as claimable_orchestrators,
+             sum(counted.blocked)::integer as blocked, sum(counted.scheduled)::integer as scheduled,
+             sum(counted.running) filter (where not is_orchestrator)::integer as running,
+             sum(counted.running) filter (where is_orchestrator)::integer as running_orchestrators,
+             least(sum(counted.ready) filter (where not is_orchestrator and has_type_slot),
+                   case when counted.project_id is not null then (
+                     select count(*) from public.project_slots as slot
+                      where slot.project_id = counted.project_id and slot.task_id is null) end)::integer as claimable
+        from counted group by counted.user_id, counted.project_id
+    ), by_user as (
+      select by_project.user_id, coalesce(sum(by_project.ready), 0)::integer as ready,
+             coalesce(sum(by_project.ready_orchestrators), 0)::integer as ready_orchestrators,
+             coalesce(sum(by_project.claimable_orchestrators), 0)::integer as claimable_orchestrators,
+             coalesce(sum(by_project.blocked), 0)::integer as blocked,
+             coalesce(sum(by_project.scheduled), 0)::integer as scheduled,
+             coalesce(sum(by_project.running), 0)::integer as running,
+             coalesce(sum(by_project.running_orchestrators), 0)::integer as running_orchestrators,
+             coalesce(sum(by_project.claimable), 0)::integer as claimable
+        from by_project group by by_project.user_id
+    )
+    select by_user.user_id, place.allowed, place.free_slots, by_user.ready, by_user.ready_orchestrators,
+           by_user.blocked, by_user.scheduled, by_user.running, by_user.running_orchestrators,
+           case when place.allowed
+             then least(by_user.claimable, place.free_slots) + by_user.claimable_orchestrators else 0 end
+      from by_user,
+           lateral (select case when for_user is null then tenant.allows_cloud else tenant.allows_local end as allowed,
+                           (select count(*)::integer from public.task_slots as slot
+                             where slot.user_id = by_user.user_id and slot.task_id is null) as free_slots
+                      from public.task_tenants as tenant where tenant.user_id = by_user.user_id) as place
+     where by_user.ready + by_user.ready_orchestrators + by_user.blocked + by_user.scheduled + by_user.running
+           + by_user.running_orchestrators > 0;
+end
+$$;
+revoke all on function public.queue_of_users from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/ready_lane.sql
 -- Says that a lane has a task that may run. The caller holds the tenant's lock.
@@ -2757,6 +2967,28 @@ end
 $$;
 revoke all on function public.retry_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/run_time_bucket.sql
+-- The bucket of task_run_times for a run of so many seconds: four to a doubling, from a tenth of a second on.
+create or replace function public.run_time_bucket(seconds numeric)
+returns smallint
+language plpgsql immutable set search_path = '' as $$
+begin
+  return least(greatest(floor(4 * log(2, greatest(seconds, 0.1) * 10)), 0), 80)::smallint;
+end
+$$;
+revoke all on function public.run_time_bucket from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_time_of_bucket.sql
+-- The seconds in the middle of a bucket of task_run_times.
+create or replace function public.run_time_of_bucket(bucket integer)
+returns double precision
+language plpgsql immutable set search_path = '' as $$
+begin
+  return 0.1 * power(2::double precision, (bucket + 0.5) / 4);
+end
+$$;
+revoke all on function public.run_time_of_bucket from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/settle_ended_orchestrator.sql
 -- A failed or cancelled orchestration costs what its finished children cost.
 create or replace function public.settle_ended_orchestrator(task public.tasks)
@@ -2833,6 +3065,99 @@ $$;
 revoke all on function public.sweep_expired_leases from public, anon, authenticated;
 grant execute on function public.sweep_expired_leases to service_role;
 
+-- supabase/schemas/tasks/functions/task_counts_for.sql
+-- What waits and what runs, for workers that decide whether to claim and for autoscalers: see the endpoint.
+-- Numbers from the lanes' counts; the lists are the first tasks that a claim would meet, and what runs.
+create or replace function public.task_counts_for(for_user uuid, for_run_type text default null)
+returns jsonb
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
+  list_size constant integer := 100;
+  totals jsonb;
+  users jsonb;
+  queued jsonb;
+  active jsonb;
+  person record;
+begin
+  select jsonb_build_object(
+           'queued_only', coalesce(sum(claimable), 0),
+           'active_only', coalesce(sum(running + running_orchestrators), 0),
+           'queued_plus_active', coalesce(sum(claimable + running + running_orchestrators), 0),
+           'eligible_queued', coalesce(sum(ready + ready_orchestrators) filter (where allowed), 0),
+           'blocked_by_capacity',
+             coalesce(sum(ready + ready_orchestrators - claimable) filter (where allowed), 0),
+           'blocked_by_deps', coalesce(sum(blocked), 0),
+           'blocked_by_schedule', coalesce(sum(scheduled), 0),
+           'blocked_by_settings', coalesce(sum(ready + ready_orchestrators) filter (where not allowed), 0),
+           'potentially_claimable', coalesce(sum(ready + ready_orchestrators) filter (where allowed), 0)),
+         coalesce(jsonb_agg(jsonb_build_object(
+             'user_id', queue.user_id, 'credits', account.balance_microusd / 10000.0,
+             'queued_tasks', ready + ready_orchestrators + blocked + scheduled,
+             'in_progress_tasks', running, 'allows_cloud', tenant.allows_cloud, 'at_limit', free_slots = 0)
+           order by ready desc, queue.user_id) filter (where queue.rank <= 1000), '[]')
+    into totals, users
+    from (select *, row_number() over (order by in_use.ready desc, in_use.user_id) as rank
+            from public.queue_of_users(for_user, run_types) as in_use) as queue
+    join public.task_tenants as tenant on tenant.user_id = queue.user_id
+    join public.credit_accounts as account on account.user_id = queue.user_id;
+
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'task_id', task.id, 'task_type', task.task_type, 'user_id', task.user_id, 'created_at', task.created_at)
+           order by task.created_at, task.id), '[]')
+    into queued
+    from (select next_task.*
+            from (select id from public.task_lanes
+                   where for_user is null and is_open and run_type = any (run_types) limit list_size) as lane,
+                 lateral (select * from public.tasks
+                           where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                           order by priority desc, created_at, id limit list_size) as next_task
+          union all
+          select next_task.*
+            from public.task_lanes as lane,
+                 lateral (select * from public.tasks
+                           where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                           order by priority desc, created_at, id limit list_size) as next_task
+           where lane.user_id = for_user and lane.is_ready and lane.run_type = any (run_types)
+          limit list_size) as task;
+
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'task_id', task.id, 'task_type', task.task_type, 'worker_id', task.worker_id, 'user_id', task.user_id,
+           'started_at', task.generation_started_at) order by task.generation_started_at, task.id), '[]')
+    into active
+    from (select * from public.tasks
+           where status = 'In Progress' and run_type = any (run_types) and (for_user is null or user_id = for_user)
+           limit list_size) as task;
+
+  totals := jsonb_build_object(
+    'mode', 'count', 'timestamp', clock_timestamp(), 'run_type_filter', for_run_type, 'totals', totals,
+    -- As older autoscalers and API workers read them.
+    'queued_plus_active', totals -> 'queued_plus_active', 'available_tasks', totals -> 'queued_only',
+    'queued_tasks', queued, 'active_tasks', active);
+  if for_user is null then
+    return totals || jsonb_build_object('users', users);
+  end if;
+  select account.balance_microusd / 10000.0 as credits, tenant.allows_local, tenant.allows_cloud, user_row.settings,
+         (select count(*) from public.task_slots as slot where slot.user_id = for_user and slot.task_id is not null) as running
+    into person
+    from public.users as user_row
+    join public.task_tenants as tenant on tenant.user_id = user_row.id
+    join public.credit_accounts as account on account.user_id = user_row.id
+   where user_row.id = for_user;
+  return totals || jsonb_build_object(
+    'user_id', for_user,
+    'user_info', jsonb_build_object(
+      'credits', person.credits, 'allows_local', person.allows_local, 'allows_cloud', person.allows_cloud,
+      'settings', jsonb_build_object('ui', jsonb_build_object(
+        'generationMethods', person.settings -> 'ui' -> 'generationMethods'))),
+    'debug_summary', jsonb_build_object(
+      'at_capacity', person.running >= 5, 'capacity_used_pct', person.running * 20,
+      'can_claim_more', person.running < 5 and person.allows_local));
+end
+$$;
+revoke all on function public.task_counts_for from public, anon, authenticated;
+grant execute on function public.task_counts_for to service_role;
+
 -- supabase/schemas/tasks/functions/task_of_worker.sql
 -- The task, locked, if this caller may report on its run; else the refusal that says why not.
 -- A null user is the service. Old workers name neither attempt nor worker: status and the kind of caller
@@ -2905,6 +3230,42 @@ end
 $$;
 revoke all on function public.tend_queue from public, anon, authenticated;
 grant execute on function public.tend_queue to service_role;
+
+-- supabase/schemas/tasks/functions/tidy_counts.sql
+-- Merges the rows of a lane's count, and halves the weight of old run times so that estimates follow what is now.
+create or replace function public.tidy_counts()
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  lane bigint;
+begin
+  for lane in
+    select lane_id from public.task_counts group by lane_id having count(*) > 1 order by lane_id limit 10000
+  loop
+    -- Rows that are being written stay for another time.
+    with mine as (
+      select * from public.task_counts where lane_id = lane for update skip locked
+    ), gone as (
+      delete from public.task_counts
+       where id in (select id from mine) and id <> (select min(id) from mine)
+      returning ready, blocked, scheduled, running
+    ), total as (
+      select sum(ready) as ready, sum(blocked) as blocked, sum(scheduled) as scheduled, sum(running) as running from gone
+    )
+    update public.task_counts as kept
+       set ready = kept.ready + total.ready, blocked = kept.blocked + total.blocked,
+           scheduled = kept.scheduled + total.scheduled, running = kept.running + total.running
+      from total
+     where kept.id = (select min(id) from mine) and total.ready is not null;
+  end loop;
+  update public.task_run_times set runs = runs / 2
+   where (task_type, model) in (
+     select task_type, model from public.task_run_times group by task_type, model having sum(runs) > 400);
+  delete from public.task_run_times where runs = 0;
+end
+$$;
+revoke all on function public.tidy_counts from public, anon, authenticated;
+grant execute on function public.tidy_counts to service_role;
 
 -- supabase/schemas/tasks/functions/turn_floor.sql
 -- The turn at which a lane enters the rotation: not below what claims still look at, and not before its user's last
@@ -3258,6 +3619,10 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
+  on public.tasks for each row execute function public.count_task();
+create trigger note_run_time after update of status on public.tasks
+  for each row when (new.status = 'Complete' and old.status = 'In Progress') execute function public.note_run_time();
 create trigger task_types_are_kept before delete or update of name on public.task_types
   for each row execute function public.keep_row();
 create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
@@ -3281,6 +3646,7 @@ begin
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
+    perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
   end if;
 end
 $$;
@@ -3367,12 +3733,14 @@ alter table public.task_type_slots enable row level security;
 alter table public.turn_marks enable row level security;
 alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
+alter table public.task_counts enable row level security;
+alter table public.task_run_times enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_requests, public.queue_settings
+  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 

@@ -81,6 +81,7 @@ create index open_lanes_by_task_type on public.task_lanes (task_type, turn) wher
 create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
 create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
 create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
 create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
 create sequence public.task_turns;
 
@@ -180,6 +181,31 @@ create index running_tasks_by_worker on public.tasks (worker_id) where status = 
 create index tasks_by_project on public.tasks (project_id, created_at desc);
 create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at)
   where orchestrator_task_id is not null;
+
+-- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
+-- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
+-- be below zero.
+create table public.task_counts (
+  id bigint generated always as identity primary key,
+  lane_id bigint not null,
+  -- May run now; waits for other tasks; waits for its time; runs.
+  ready integer not null default 0,
+  blocked integer not null default 0,
+  scheduled integer not null default 0,
+  running integer not null default 0
+) with (fillfactor = 50);
+create index task_counts_by_lane on public.task_counts (lane_id);
+create index waiting_task_counts on public.task_counts (lane_id) where blocked <> 0 or scheduled <> 0;
+
+-- How long finished runs took: how many ended in each bucket, four to a doubling of seconds; see run_time_bucket.
+-- Rows without a model are those of models beyond a type's first 200.
+create table public.task_run_times (
+  task_type text not null,
+  model text not null,
+  bucket smallint not null check (bucket between 0 and 80),
+  runs integer not null,
+  primary key (task_type, model, bucket)
+) with (fillfactor = 50);
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
 create table public.task_dependencies (

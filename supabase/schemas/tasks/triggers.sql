@@ -4,6 +4,10 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
+  on public.tasks for each row execute function public.count_task();
+create trigger note_run_time after update of status on public.tasks
+  for each row when (new.status = 'Complete' and old.status = 'In Progress') execute function public.note_run_time();
 create trigger task_types_are_kept before delete or update of name on public.task_types
   for each row execute function public.keep_row();
 create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
@@ -27,6 +31,7 @@ begin
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
+    perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
   end if;
 end
 $$;
