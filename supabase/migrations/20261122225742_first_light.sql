@@ -1049,6 +1049,27 @@ language sql immutable set search_path = '' as $$
 $$;
 revoke all on function public.allows_cloud from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/announce_lane.sql
+-- Tells the hosts' long polls that a lane turned ready or open: a line in the write-ahead log, which needs no
+-- table and no lock, and is not there when the transaction is rolled back. A hint, no promise: waiting claims
+-- look by themselves now and then too. Task types are named with their aliases, for a worker may ask by those.
+create or replace function public.announce_lane()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  -- Asked, not caught: an exception block would be a subtransaction for each lane.
+  if exists (select from pg_catalog.pg_proc
+              where proname = 'pg_logical_emit_message' and pg_catalog.has_function_privilege(oid, 'execute')) then
+    perform pg_catalog.pg_logical_emit_message(true, 'darkroom.queue', jsonb_build_object(
+      'user_id', new.user_id, 'run_type', new.run_type, 'model', new.model, 'is_open', new.is_open,
+      'task_types', (select jsonb_agg(name) from public.task_types
+                      where new.task_type in (name, alias_of)))::text);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.announce_lane from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The name under which a type is stored; 422 for a type that there is none of.
 create or replace function public.canonical_task_type(given_name text)
@@ -2248,6 +2269,32 @@ end
 $$;
 revoke all on function public.task_of_worker from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/unclaim_task.sql
+-- Puts a task back whose worker hung up before it was told of its claim. No run failed, so none is counted;
+-- `attempt` stays, for numbers are not given out twice. False when the run is over by now.
+create or replace function public.unclaim_task(for_user uuid, for_task uuid, for_attempt integer)
+returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks;
+begin
+  select * into task from public.tasks
+   where id = for_task and attempt = for_attempt and status = 'In Progress'
+     and (for_user is null or user_id = for_user)
+   for no key update;
+  if not found then
+    return false;
+  end if;
+  -- Requeueing counts a failed run and ends the task with its last: it is shown one less.
+  task.attempts := task.attempts - 1;
+  perform public.requeue_task(task, null);
+  update public.tasks set attempts = attempts - 1 where id = for_task;
+  return true;
+end
+$$;
+revoke all on function public.unclaim_task from public, anon, authenticated;
+grant execute on function public.unclaim_task to service_role;
+
 -- supabase/schemas/tasks/functions/update_task_status.sql
 -- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
@@ -2314,6 +2361,17 @@ end
 $$;
 revoke all on function public.update_task_status from public, anon, authenticated;
 grant execute on function public.update_task_status to service_role;
+
+-- supabase/schemas/workers/functions/get_worker_model.sql
+-- The model that a worker has loaded, as its claims see it; null when it is not known.
+create or replace function public.get_worker_model(for_user uuid, for_worker text)
+returns text
+language sql stable security definer set search_path = '' as $$
+  select current_model from public.workers
+   where id = public.worker_row_id(for_worker, for_user) and status in ('active', 'inactive')
+$$;
+revoke all on function public.get_worker_model from public, anon, authenticated;
+grant execute on function public.get_worker_model to service_role;
 
 -- supabase/schemas/workers/functions/register_worker.sql
 -- The worker with this name, made when it is new. Nothing for a claim without a name, and for the names
@@ -2557,6 +2615,11 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger announce_new_lane after insert on public.task_lanes
+  for each row when (new.is_ready) execute function public.announce_lane();
+create trigger announce_lane after update of is_ready, is_open on public.task_lanes
+  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open))
+  execute function public.announce_lane();
 create trigger users_choose_cloud after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
   execute function public.follow_cloud_choice();

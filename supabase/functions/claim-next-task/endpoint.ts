@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { endpoint, json, noContent } from "../_shared/http/endpoint.ts";
-import { params, text, timestamp, uuid, workerId } from "../_shared/http/fields.ts";
+import { params, text, timestamp, uuid, waitSeconds, workerId } from "../_shared/http/fields.ts";
 import { claimNextTask } from "../_shared/tasks/claim-next-task.ts";
 
 const body = z.object({
@@ -9,6 +9,7 @@ const body = z.object({
   task_types: z.array(text(100)).min(1).max(100).nullish().describe("only these"),
   models: z.array(text(200)).min(1).max(100).nullish().describe("only tasks for these models"),
   same_model_only: z.boolean().nullish().describe("only tasks for the model that the worker has loaded"),
+  wait_seconds: waitSeconds.describe("how long to wait for a task when there is none"),
   debug: z.boolean().nullish().describe("explain an empty claim, in numbers of queued tasks"),
 });
 
@@ -37,18 +38,20 @@ export const claimNextTaskEndpoint = endpoint({
         z.object({ debug: z.record(z.string(), z.int()) }),
       ]),
     },
-    204: { description: "There is nothing to do." },
+    204: { description: "There is nothing to do; with `wait_seconds`, nothing came up meanwhile." },
   },
   errors: ["insufficient_scope"],
-  async run({ body, caller, database }) {
-    const claimed = await claimNextTask(database, caller, {
+  async run({ body, caller, database, waiting, log }) {
+    const options = {
       workerId: body.worker_id ?? undefined,
       runType: body.run_type ?? undefined,
       taskTypes: body.task_types ?? undefined,
       models: body.models ?? undefined,
       sameModelOnly: body.same_model_only ?? false,
+      waitSeconds: body.wait_seconds ?? 0,
       debug: body.debug ?? false,
-    });
+    };
+    const claimed = await claimNextTask({ database, waiting, log }, caller, options);
     return claimed ? json(200, claimed) : noContent();
   },
 });

@@ -4,6 +4,11 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger announce_new_lane after insert on public.task_lanes
+  for each row when (new.is_ready) execute function public.announce_lane();
+create trigger announce_lane after update of is_ready, is_open on public.task_lanes
+  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open))
+  execute function public.announce_lane();
 create trigger users_choose_cloud after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
   execute function public.follow_cloud_choice();
