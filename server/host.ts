@@ -170,7 +170,11 @@ async function serve(context: HostContext, front: FrontDoor, opened: (() => Prom
     const obstacle = front.draining ? "stopping" : await databaseObstacle(sql);
     return obstacle ? c.json({ status: "not ready", reason: obstacle }, 503) : c.json({ status: "ready" });
   });
-  app.get("/metrics", (c) => c.text(metrics.text(), 200, { "content-type": "text/plain; version=0.0.4" }));
+  app.get("/metrics", (c) =>
+    c.text(metrics.text({ darkroom_waiting_requests: waitingRoom.size }), 200, {
+      "content-type": "text/plain; version=0.0.4",
+    }),
+  );
   app.get("/openapi.json", (c) => c.json(functions.openapi));
   app.notFound((c) => errorResponse(new AppError("not_found"), idOf(c.req.raw), c.req.path, log));
   app.onError((error, c) => errorResponse(error, idOf(c.req.raw), c.req.path, log));
