@@ -221,6 +221,37 @@ test("a lane that opens by other ways wakes too: a free slot, a dependency, the 
     );
   }));
 
+test("a lane is announced when it turns ready or open, not for each of its tasks", () =>
+  withLongPolls(async ({ stream }, database) => {
+    const { sql } = database;
+    const session = await database.session();
+    const [user, last] = [await createUser(sql), await createUser(sql)];
+    const announced: Record<string, unknown>[] = [];
+    stream.onLogMessage("darkroom.queue", (content) => {
+      announced.push(JSON.parse(content) as Record<string, unknown>);
+    });
+    await session.query("begin");
+    await queueTask(session, user);
+    await session.query("rollback");
+    const upscale = { taskType: "image_upscale", params: {} };
+    for (let task = 0; task < 3; task++) await queueTask(session, user, upscale);
+    // The log is in order: with this one here, all before it are.
+    await queueTask(session, last);
+    await eventually(() => announced.some(({ user_id }) => user_id === last.userId), "the last one comes");
+    const [first, ...others] = announced.filter(({ user_id }) => user_id === user.userId);
+    assert.deepEqual(
+      { ...first, task_types: (first?.["task_types"] as string[]).toSorted() },
+      {
+        user_id: user.userId,
+        run_type: "gpu",
+        task_types: ["image-upscale", "image_upscale"],
+        model: "",
+        is_open: true,
+      },
+    );
+    assert.deepEqual(others, []);
+  }));
+
 test("a worker bound to its model is woken for that model alone", () =>
   withLongPolls(async ({ room, claims, roundTrips }, { sql }) => {
     const user = await createUser(sql);

@@ -240,6 +240,18 @@ test("where no news is told, one of a group looks now and then, ever more seldom
     { hearsNews: () => false, untold: { first: 100, factor: 2, longest: 1_000 } },
   ));
 
+test("however many groups there are, together they look as often as said", () =>
+  withQueue(
+    async (queue) => {
+      for (let user = 0; user < 100; user++) void queue.wait("x", { ...anything, ownerId: `user ${user}` });
+      await pause(1_000);
+      // 100 groups by 50 a second: one round of looks takes 1.5 to 2.5 s.
+      assert.ok(queue.looks.length <= 10, `${queue.looks.length} looks`);
+      while (queue.looks.length < 100) await pause(50);
+    },
+    { hearsNews: () => false, untold: { first: 20, factor: 1, longest: 20 }, looksPerSecond: 50 },
+  ));
+
 test("when news is told again after a silence, everybody's group looks soon", () => {
   let hears = true;
   return withQueue(

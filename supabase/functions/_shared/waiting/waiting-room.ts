@@ -51,6 +51,8 @@ export interface WaitingRoomOptions {
   told?: Pace;
   /** While it is not: looks are all there is. */
   untold?: Pace;
+  /** Of all groups together, of those that no news called for. */
+  looksPerSecond?: number;
   seats?: number;
   seatsOfUser?: number;
 }
@@ -110,9 +112,11 @@ export class WaitingRoom {
   readonly #hearsNews: () => boolean;
   readonly #toldPace: Pace;
   readonly #untoldPace: Pace;
+  readonly #looksPerSecond: number;
   readonly #largest: number;
   readonly #largestOfUser: number;
   readonly #groups = new Map<string, Map<string, Group>>();
+  #groupCount = 0;
   readonly #seats = new Set<Seat>();
   readonly #seatsOfUser = new Map<string, number>();
   /** The latest news, for those who were looking when it was told. */
@@ -126,6 +130,7 @@ export class WaitingRoom {
     this.#hearsNews = options.hearsNews ?? (() => false);
     this.#toldPace = options.told ?? { first: 100, factor: 4, longest: 5_000 };
     this.#untoldPace = options.untold ?? { first: 500, factor: 1.5, longest: 2_000 };
+    this.#looksPerSecond = options.looksPerSecond ?? 200;
     this.#largest = options.seats ?? 10_000;
     this.#largestOfUser = options.seatsOfUser ?? 100;
   }
@@ -226,6 +231,7 @@ export class WaitingRoom {
         jitter: 0.75 + Math.random() / 2,
       };
       groups.set(key, group);
+      this.#groupCount++;
       this.#catchUp(group);
     }
     group.seats.add(seat);
@@ -264,6 +270,7 @@ export class WaitingRoom {
     }
     const groups = this.#groups.get(group.topic);
     groups?.delete(group.key);
+    this.#groupCount--;
     if (groups?.size === 0) this.#groups.delete(group.topic);
     if (this.#groups.size === 0) {
       clearInterval(this.#timer);
@@ -305,13 +312,14 @@ export class WaitingRoom {
     const isHeardAgain = hears && !this.#heard;
     this.#heard = hears;
     const pace = hears ? this.#toldPace : this.#untoldPace;
+    const shortest = (this.#groupCount * 1000) / this.#looksPerSecond;
     const now = performance.now();
     for (const groups of this.#groups.values()) {
       for (const group of groups.values()) {
         // What was said while nobody listened is lost.
         if (isHeardAgain) group.emptyLooks = 0;
         const looks = Math.max(0, group.emptyLooks - 1);
-        const wait = Math.min(pace.longest, pace.first * pace.factor ** looks);
+        const wait = Math.max(shortest, Math.min(pace.longest, pace.first * pace.factor ** looks));
         if (now >= group.lookedAt + wait * group.jitter) this.#send(group);
       }
     }
