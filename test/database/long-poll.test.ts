@@ -109,7 +109,7 @@ function withLongPolls(
   });
 }
 
-/** Long enough for looks that follow news after a while: at 0.1, 0.5 and 2 s. */
+/** Long enough for looks that follow news after a while: 20, 100, 420 and 1,700 ms later. */
 const aftermathMilliseconds = 2_600;
 
 test("50 idle workers cost a look of one of them now and then, and a task a few claims, however many wait", () =>
@@ -133,7 +133,7 @@ test("50 idle workers cost a look of one of them now and then, and a task a few 
     await eventually(() => claimed.length === 1, "the task is claimed");
     await pause(aftermathMilliseconds);
     const forOne = roundTrips();
-    // The claim, the look for more, three looks afterwards, perhaps the one of every five seconds.
+    // The claim, the look for more, four looks afterwards, perhaps the one of every five seconds.
     assert.ok(forOne <= 8, `${forOne} round trips for one task`);
 
     // Five slots: the owner of five running tasks has no more for now, so these are of five users.
@@ -173,7 +173,7 @@ for (const polling of [false, true]) {
           await setStatus(sql, task, "Cancelled");
         }
         const median = latencies.sort((a, b) => a - b)[2] ?? Infinity;
-        assert.ok(median < (polling ? 1_000 : 90), `median ${median} ms`);
+        assert.ok(median < (polling ? 1_000 : 250), `median ${median} ms`);
       },
       { polling },
     ));

@@ -230,7 +230,7 @@ test("where no news is told, one of a group looks now and then, ever more seldom
       for (const name of ["a", "b", "c"]) void queue.wait(name);
       queue.tasks = 0;
       await pause(1_000);
-      // After 100 ms, then 100, 200, 400, 800 …, each a quarter more or less, and seen at ticks of 50.
+      // After 100 ms, then 100, 200, 400, 800 …, each a quarter more or less, and seen at ticks of 20.
       assert.ok(queue.looks.length >= 2 && queue.looks.length <= 5, `${queue.looks.length} looks`);
       assert.deepEqual(new Set(queue.looks), new Set(["a"]));
       queue.tasks = 1;

@@ -99,7 +99,7 @@ interface Group {
   jitter: number;
 }
 
-const tickMilliseconds = 50;
+const tickMilliseconds = 20;
 const keptNews = 1_000;
 
 /**
@@ -128,7 +128,8 @@ export class WaitingRoom {
 
   constructor(options: WaitingRoomOptions = {}) {
     this.#hearsNews = options.hearsNews ?? (() => false);
-    this.#toldPace = options.told ?? { first: 100, factor: 4, longest: 5_000 };
+    // Soon again at first: the log tells of a commit a moment before other transactions see it.
+    this.#toldPace = options.told ?? { first: 20, factor: 4, longest: 5_000 };
     this.#untoldPace = options.untold ?? { first: 500, factor: 1.5, longest: 2_000 };
     this.#looksPerSecond = options.looksPerSecond ?? 200;
     this.#largest = options.seats ?? 10_000;
