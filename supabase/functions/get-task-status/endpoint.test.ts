@@ -33,7 +33,7 @@ describeEndpoint(getTaskStatusEndpoint, {
       while (under.environment.waitingRoom.size === 0) await pause(5);
       await setStatus(under.sql, task_id, "Cancelled");
       assert.equal((await waiting).body["status"], "Cancelled");
-      for (const while_status of ["Queued", undefined]) {
+      for (const while_status of ["Queued", ["Queued", "In Progress"], undefined]) {
         const answer = await under.call({ task_id, wait_seconds: 30, while_status }, person.session);
         assert.equal(answer.body["status"], "Cancelled");
       }
@@ -41,7 +41,9 @@ describeEndpoint(getTaskStatusEndpoint, {
     "400 invalid_request: a wait beyond 50 seconds, a status that there is none of": async (under) => {
       const { person, task_id } = await running(under);
       await under.refused("invalid_request", { task_id, wait_seconds: 51 }, person.session);
-      await under.refused("invalid_request", { task_id, while_status: "Paused" }, person.session);
+      for (const while_status of ["Paused", [], ["Queued", "Paused"]]) {
+        await under.refused("invalid_request", { task_id, while_status }, person.session);
+      }
     },
     "404 task_not_found: unknown and foreign alike": async ({ sql, refused, person, service }) => {
       const [{ session }, other] = [await person(), await person()];

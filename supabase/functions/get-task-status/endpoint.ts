@@ -14,9 +14,10 @@ export const getTaskStatusEndpoint = endpoint({
     wait_seconds: waitSeconds.describe(
       "how long to wait for another status; one that has ended is told at once",
     ),
-    while_status: taskStatus
+    while_status: z
+      .union([taskStatus, z.array(taskStatus).min(1).max(5)])
       .nullish()
-      .describe("wait while the task has this status; the present one unless said"),
+      .describe("wait while the task has this status, or one of these; the present one unless said"),
   }),
   requestsPerMinute: 1200,
   answers: {
@@ -45,10 +46,11 @@ export const getTaskStatusEndpoint = endpoint({
   },
   errors: ["insufficient_scope", "task_not_found"],
   async run({ body, caller, database, waiting }) {
+    const statuses = body.while_status ?? undefined;
     const options = {
       taskId: body.task_id,
       waitSeconds: body.wait_seconds ?? 0,
-      whileStatus: body.while_status ?? undefined,
+      whileStatuses: typeof statuses === "string" ? [statuses] : statuses,
     };
     return json(200, await getTaskStatus({ database, waiting }, caller, options));
   },

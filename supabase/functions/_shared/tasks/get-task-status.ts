@@ -5,8 +5,8 @@ export interface StatusOptions {
   taskId: string;
   /** How long to wait for another status. */
   waitSeconds: number;
-  /** Other than this; than the one it has when asked, unless said. */
-  whileStatus: TaskStatus | undefined;
+  /** Other than these; than the one it has when asked, unless said. */
+  whileStatuses: readonly TaskStatus[] | undefined;
 }
 
 interface TaskState extends Record<string, unknown> {
@@ -20,20 +20,19 @@ const ended: readonly TaskStatus[] = ["Complete", "Failed", "Cancelled"];
 export async function getTaskStatus(
   { database, waiting }: Pick<EndpointContext<unknown>, "database" | "waiting">,
   caller: Caller,
-  { taskId, waitSeconds, whileStatus }: StatusOptions,
+  { taskId, waitSeconds, whileStatuses }: StatusOptions,
 ): Promise<Record<string, unknown>> {
   const look = () =>
     database.call<TaskState>("get_task_status", { for_user: forUser(caller), for_task: taskId });
   const since = waiting.now();
   const first = await look();
-  const notStatus = whileStatus ?? first.status;
-  const isWorthWaiting = waitSeconds > 0 && first.status === notStatus;
-  if (!isWorthWaiting || (whileStatus === undefined && ended.includes(first.status))) return first;
+  const notStatuses = whileStatuses ?? (ended.includes(first.status) ? [] : [first.status]);
+  if (waitSeconds === 0 || !notStatuses.includes(first.status)) return first;
 
-  const wanted = { kind: "task", taskId: taskId.toLowerCase(), notStatus } as const;
+  const wanted = { kind: "task", taskId: taskId.toLowerCase(), notStatuses } as const;
   const changed = await waiting.hold(wanted, { seconds: waitSeconds, since }, async () => {
     const now = await look();
-    return now.status === notStatus ? null : now;
+    return notStatuses.includes(now.status) ? null : now;
   });
   if (changed) return changed;
   // The same status, but perhaps further on.

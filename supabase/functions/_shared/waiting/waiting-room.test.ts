@@ -146,7 +146,7 @@ test("news reaches the groups that it is for, and one of each", () =>
       ["nothing", { ...anything, models: [] }],
       ["ann", { ...anything, ownerId: "ann" }],
       ["bob", { ...anything, ownerId: "bob" }],
-      ["status", { kind: "task", taskId: "flux", notStatus: "Queued" }],
+      ["status", { kind: "task", taskId: "flux", notStatuses: ["Queued"] }],
     ];
     for (const [name, wanted] of groups) {
       for (let one = 0; one < 3; one++) void queue.wait(name, wanted);

@@ -28,11 +28,11 @@ export interface WantedTask {
   models: readonly string[] | undefined;
 }
 
-/** Another status of one task than this. */
+/** Another status of one task than these. */
 export interface WantedStatus {
   kind: "task";
   taskId: string;
-  notStatus: string;
+  notStatuses: readonly string[];
 }
 
 export type Wanted = WantedTask | WantedStatus;
@@ -372,7 +372,7 @@ function topicOf(wanted: Wanted): string {
 function keyOf(wanted: Wanted, userId: string | undefined): string {
   const parts =
     wanted.kind === "task"
-      ? [wanted.notStatus]
+      ? [sorted(wanted.notStatuses)]
       : [wanted.runType, sorted(wanted.taskTypes), sorted(wanted.models)];
   return JSON.stringify([userId ?? null, ...parts.map((part) => part ?? null)]);
 }
@@ -382,7 +382,7 @@ function sorted(names: readonly string[] | undefined): string[] | undefined {
 }
 
 function meets(news: News, wanted: Wanted): boolean {
-  if (news.kind === "task") return wanted.kind === "task" && news.status !== wanted.notStatus;
+  if (news.kind === "task") return wanted.kind === "task" && !wanted.notStatuses.includes(news.status);
   if (wanted.kind !== "lane") return false;
   const { runType, taskTypes, models } = wanted;
   return (
