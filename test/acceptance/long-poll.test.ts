@@ -19,7 +19,6 @@ import {
   tokenOf,
 } from "../support/calls.ts";
 import { withDatabase } from "../support/database.ts";
-import { createUser, queueTask as queueInDatabase } from "../support/factories.ts";
 import { hosts, type HostUnderTest } from "../support/hosts.ts";
 
 for (const { name, start } of hosts) {
@@ -86,11 +85,11 @@ for (const { name, start } of hosts) {
       client.abort();
       await assert.rejects(gone, { name: "AbortError" });
       const { task_id } = await queueTask(host, person);
-      // Were the task with the one who is gone, this would wait in vain.
-      const answer = await longClaim("next", service(host), 10);
-      assert.equal(answer.status, 200);
-      const claimed = (await answer.json()) as { task_id: string; attempts: number };
-      assert.deepEqual([claimed.task_id, claimed.attempts], [task_id, 0]);
+      // Longer than a request that is still held takes to look.
+      await pause(host.name === "Node" ? 500 : 2_600);
+      const [task] = await host.sql`select status, attempt from tasks where id = ${task_id}`;
+      assert.deepEqual({ ...task }, { status: "Queued", attempt: 0 });
+      assert.equal((await claim(host, service(host)))?.task_id, task_id);
     });
 
     test("a token that is revoked while its worker waits gets 401 and no task", async () => {
@@ -130,7 +129,7 @@ for (const { name, start } of hosts) {
   });
 }
 
-test("a host that stops answers those who wait at once, with 204, and takes no task for them", () =>
+test("a host that stops answers those who wait at once, with 204", () =>
   withDatabase(async (database) => {
     const folder = await mkdtemp(path.join(tmpdir(), "darkroom-drain-"));
     const host = await startHost({ port: 0, databaseUrl: database.url, dataDirectory: folder });
@@ -149,9 +148,6 @@ test("a host that stops answers those who wait at once, with 204, and takes no t
       const seconds = (performance.now() - begun) / 1000;
       for (const wait of waits) assert.equal((await wait).status, 204);
       assert.ok(seconds < 3, `stopped in ${seconds} s`);
-      await queueInDatabase(database.sql, await createUser(database.sql));
-      const [task] = await database.sql`select status from tasks`;
-      assert.equal(task?.["status"], "Queued");
     } finally {
       await host.stop();
       await rm(folder, { recursive: true, force: true });
