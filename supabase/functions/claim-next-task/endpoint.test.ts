@@ -71,6 +71,13 @@ describeEndpoint(claimNextTaskEndpoint, {
       assert.equal(explained.status, 200);
       assert.equal(typeof explained.body["debug"], "object");
     },
+    "401 at the end of a wait, for a token that was revoked meanwhile": async (under) => {
+      const { id, credentials } = await (await under.person()).token(["tasks:run"]);
+      const waiting = under.call({ wait_seconds: 0.3, debug: true }, credentials);
+      while (under.environment.waitingRoom.size === 0) await pause(5);
+      await under.sql`update personal_access_tokens set revoked_at = now() where id = ${id}`;
+      assert.equal((await waiting).body["error"], "unauthenticated");
+    },
     "400 invalid_request: a wait beyond 50 seconds, or none that is a time": async ({ refused, service }) => {
       for (const wait_seconds of [50.1, -1, "5", true]) {
         await refused("invalid_request", { wait_seconds }, service);

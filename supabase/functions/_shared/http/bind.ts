@@ -92,11 +92,15 @@ function waitingOf(request: Request, admission: RequestAdmission, room: WaitingR
     now: () => room.now(),
     userId: () => admission.userId,
     isAbandoned: () => request.signal.aborted,
-    hold: (wanted, times, look) =>
-      room.hold(wanted, { ...times, userId: admission.userId, signal: request.signal }, () => {
+    async hold(wanted, times, look) {
+      const seat = { ...times, userId: admission.userId, signal: request.signal };
+      const found = await room.hold(wanted, seat, () => {
         admission.expire();
         return look();
-      }),
+      });
+      if (found === null) admission.expire();
+      return found;
+    },
   };
 }
 

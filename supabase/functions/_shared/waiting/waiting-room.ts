@@ -60,7 +60,7 @@ export interface WaitingRoomOptions {
 /** What an endpoint is given to hold its request by. */
 export interface Waiting {
   now(): number;
-  /** As `WaitingRoom.hold`; credentials are checked again before each look, which counts against no limit. */
+  /** As `WaitingRoom.hold`; credentials are checked again before each look and after it all, and nothing more is counted. */
   hold<T>(
     wanted: Wanted,
     times: Pick<Hold, "seconds" | "since">,
