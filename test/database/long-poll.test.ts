@@ -347,6 +347,10 @@ test("unclaim_task() gives back the last run a task has, and no other's", () =>
     assert.equal(await unclaim(1), false);
     const again = await claim(sql, "w");
     assert.deepEqual([again?.task_id, again?.attempt, again?.attempts], [task, 2, 2]);
+    // Also where the first run is the last.
+    await sql`update tasks set attempts = 0, max_attempts = 1 where id = ${task}`;
+    assert.equal(await unclaim(2), true);
+    assert.equal((await claim(sql, "w"))?.attempt, 3);
   }));
 
 test("whoever asks for a task's status is told when it changes, of progress not", () =>

@@ -7,6 +7,8 @@ export interface ClaimOptions {
   taskTypes: string[] | undefined;
   models: string[] | undefined;
   sameModelOnly: boolean;
+  /** More than one: `tasks` instead of one task. */
+  maxTasks: number | undefined;
   /** How long to wait for a task when there is none. */
   waitSeconds: number;
   debug: boolean;
@@ -22,14 +24,16 @@ export interface ClaimedTask {
   lease_expires_at: string;
 }
 
+type Claim = ClaimedTask | { tasks: ClaimedTask[] } | { debug: Record<string, number> };
+
 type Dependencies = Pick<EndpointContext<unknown>, "database" | "waiting" | "log">;
 
-/** Gives a worker the next task: a token only its owner's, the service anybody's. Nothing: null. */
+/** Gives a worker the next task or tasks: a token only its owner's, the service anybody's. Nothing: null. */
 export async function claimNextTask(
   { database, waiting, log }: Dependencies,
   caller: Caller,
   options: ClaimOptions,
-): Promise<ClaimedTask | { debug: Record<string, number> } | null> {
+): Promise<Claim | null> {
   const { waitSeconds } = options;
   const since = waiting.now();
   let claimed = await claim(database, caller, { ...options, debug: options.debug && waitSeconds === 0 });
@@ -49,11 +53,13 @@ export async function claimNextTask(
       claimed = await claim(database, caller, options);
     }
   }
-  if (claimed && "task_id" in claimed && waiting.isAbandoned()) {
-    await unclaim(database, caller, claimed).catch((error: unknown) => {
-      // The lease ends by itself.
-      log.warn({ err: error, task_id: claimed.task_id }, "a task that nobody took could not be put back");
-    });
+  if (claimed !== null && waiting.isAbandoned()) {
+    for (const task of tasksOf(claimed)) {
+      await unclaim(database, caller, task).catch((error: unknown) => {
+        // The lease ends by itself.
+        log.warn({ err: error, task_id: task.task_id }, "a task that nobody took could not be put back");
+      });
+    }
     return null;
   }
   return claimed;
@@ -62,8 +68,8 @@ export async function claimNextTask(
 function claim(
   database: Pick<Database, "call">,
   caller: Caller,
-  { workerId, runType, taskTypes, models, sameModelOnly, debug }: ClaimOptions,
-): Promise<ClaimedTask | { debug: Record<string, number> } | null> {
+  { workerId, runType, taskTypes, models, sameModelOnly, maxTasks, debug }: ClaimOptions,
+): Promise<Claim | null> {
   return database.call("claim_next_task", {
     for_user: forUser(caller),
     for_worker: workerId,
@@ -71,6 +77,7 @@ function claim(
     only_task_types: taskTypes,
     only_models: models,
     same_model_only: sameModelOnly,
+    max_tasks: maxTasks,
     debug,
   });
 }
@@ -88,6 +95,11 @@ async function wantedModels(
   });
   if (loaded === null) return models;
   return models?.includes(loaded) === false ? [] : [loaded];
+}
+
+function tasksOf(claim: Claim): ClaimedTask[] {
+  if ("tasks" in claim) return claim.tasks;
+  return "debug" in claim ? [] : [claim];
 }
 
 /** The worker hung up while it was given a task: another shall have it, rather than wait for the lease to end. */
