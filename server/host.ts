@@ -11,6 +11,7 @@ import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts"
 import { createAuth } from "./auth/auth.ts";
 import type { HostContext, HostKeys } from "./context.ts";
 import { createFunctions } from "./functions/functions.ts";
+import { openWaitingRoom } from "./functions/news.ts";
 import { deriveKeys, type GivenKeys, secretInDatabase, secretInFolder } from "./keys.ts";
 import { startLocalWorker } from "./local-worker.ts";
 import { Metrics } from "./metrics.ts";
@@ -153,8 +154,9 @@ async function serve(context: HostContext, front: FrontDoor, opened: (() => Prom
   const auth = createAuth(context);
   const rest = createRest(context);
   const storage = createStorage(context);
-  const functions = createFunctions(context, storage);
   const realtime = createRealtime(context);
+  const waitingRoom = openWaitingRoom(realtime.stream, log);
+  const functions = createFunctions(context, storage, waitingRoom);
   const metrics = new Metrics();
   const app = new Hono<{ Bindings: HttpBindings }>();
 
@@ -169,7 +171,11 @@ async function serve(context: HostContext, front: FrontDoor, opened: (() => Prom
     const obstacle = front.draining ? "stopping" : await databaseObstacle(sql);
     return obstacle ? c.json({ status: "not ready", reason: obstacle }, 503) : c.json({ status: "ready" });
   });
-  app.get("/metrics", (c) => c.text(metrics.text(), 200, { "content-type": "text/plain; version=0.0.4" }));
+  app.get("/metrics", (c) =>
+    c.text(metrics.text({ darkroom_waiting_requests: waitingRoom.size }), 200, {
+      "content-type": "text/plain; version=0.0.4",
+    }),
+  );
   app.get("/openapi.json", (c) => c.json(functions.openapi));
   app.notFound((c) => errorResponse(new AppError("not_found"), idOf(c.req.raw), c.req.path, log));
   app.onError((error, c) => errorResponse(error, idOf(c.req.raw), c.req.path, log));
@@ -186,7 +192,8 @@ async function serve(context: HostContext, front: FrontDoor, opened: (() => Prom
   realtime.attach(front.server);
   await realtime.start();
   opened.push(async () => {
-    // Sockets do not end by themselves as requests do, and would hold the drain to its limit.
+    // Neither sockets nor requests that wait end by themselves in time: they would hold the drain to its limit.
+    waitingRoom.close();
     await Promise.all([front.drain(), realtime.stop()]);
   });
 }

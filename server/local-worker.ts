@@ -21,7 +21,6 @@ export function startLocalWorker({ apiUrl, serviceRoleKey, log }: LocalWorkerOpt
     providers: [sandbox],
     log: log.child({ worker: "sandbox-local" }),
     concurrency: 2,
-    pollSeconds: 0.5,
   });
   const running = worker
     .run()

@@ -95,6 +95,17 @@ export class DarkroomClient {
     return (await this.#call("claim-next-task", body, call)) as ClaimedTask | undefined;
   }
 
+  /** Where the task is: as soon as it is no longer in progress with this run, or when the time is over. */
+  async runState(
+    run: Run,
+    waitSeconds: number,
+    signal: AbortSignal,
+  ): Promise<{ status: string; attempt: number }> {
+    const body = { task_id: run.task_id, while_status: "In Progress", wait_seconds: waitSeconds };
+    const call = { signal, abortsRequest: true };
+    return (await this.#call("get-task-status", body, call)) as { status: string; attempt: number };
+  }
+
   async updateTaskStatus(run: Run, update: StatusUpdate): Promise<void> {
     await this.#call("update-task-status", { ...this.#runFields(run), ...update });
   }

@@ -22,12 +22,15 @@ class FakeDarkroom {
   readonly puts: { path: string; bytes: number }[] = [];
   readonly #server: Server;
   readonly #tasks: ClaimedTask[];
-  readonly #answer: (call: Call) => Answer | undefined;
+  readonly #answer: (call: Call) => Promise<Answer | undefined> | Answer | undefined;
   /** How a PUT ends: its status, perhaps later. */
   receive: (path: string) => number | Promise<number> = () => 200;
   #waiting: { until: (call: Call) => boolean; resolve: () => void }[] = [];
 
-  constructor(tasks: ClaimedTask[], answer: (call: Call) => Answer | undefined = () => undefined) {
+  constructor(
+    tasks: ClaimedTask[],
+    answer: (call: Call) => Promise<Answer | undefined> | Answer | undefined = () => undefined,
+  ) {
     this.#tasks = [...tasks];
     this.#answer = answer;
     this.#server = createServer((request, response) => {
@@ -80,7 +83,7 @@ class FakeDarkroom {
       body: JSON.parse(bytes.toString()) as Record<string, unknown>,
     };
     this.calls.push(call);
-    const answer = this.#answer(call) ?? this.#usual(call);
+    const answer = (await this.#answer(call)) ?? this.#usual(call);
     queueMicrotask(() => {
       for (const waiting of this.#waiting.filter(({ until }) => until(call))) waiting.resolve();
       this.#waiting = this.#waiting.filter(({ until }) => !until(call));
@@ -394,4 +397,59 @@ test("what outlasts the grace of a stop is put back into the queue", async () =>
 
   const [requeued] = server.named("update-task-status").filter(({ body }) => body["status"] === "Queued");
   assert.equal(requeued?.body["attempt"], 3);
+});
+
+test("a claim waits at the server; one that was held is followed by the next at once, one that was not after a pause", async () => {
+  const answered: number[] = [];
+  const asked: number[] = [];
+  const server = new FakeDarkroom([], async () => {
+    asked.push(performance.now());
+    if (asked.length <= 2) await pause(450);
+    answered.push(performance.now());
+    return { status: 204 };
+  });
+  const client = new DarkroomClient({ url: await server.start(), token: "secret", workerId: "w" });
+  const worker = createWorker({
+    client,
+    providers: [provides(() => Promise.resolve(output))],
+    log,
+    pollSeconds: 0.4,
+  });
+  const running = worker.run();
+  await server.seen(() => asked.length >= 4);
+  await worker.stop();
+  await running;
+  server.stop();
+  assert.equal(server.named("claim-next-task")[0]?.body["wait_seconds"], 25);
+  const pauses = asked.slice(1, 4).map((time, number) => time - (answered[number] ?? 0));
+  assert.ok((pauses[0] ?? 0) < 250 && (pauses[1] ?? 0) < 250, `${pauses[0]} and ${pauses[1]} ms`);
+  assert.ok((pauses[2] ?? 0) > 290, `${pauses[2]} ms`);
+});
+
+test("a render is aborted as soon as its run is over, without a report; a server that cannot tell is asked once", async () => {
+  for (const [state, isOver] of [
+    [{ status: "Cancelled", attempt: 3 }, true],
+    [{ status: "In Progress", attempt: 4 }, true],
+    [{ status: "In Progress", attempt: 3 }, false],
+    [undefined, false],
+  ] as const) {
+    const server = new FakeDarkroom([task], ({ name }) => {
+      if (name !== "get-task-status") return undefined;
+      return state ? { status: 200, body: state } : { status: 403, body: { error: "insufficient_scope" } };
+    });
+    const provider = provides(async (_task, { signal }) => {
+      if (isOver) await once(signal, "abort");
+      else await server.seen(({ name }) => name === "update-task-status");
+      signal.throwIfAborted();
+      return output;
+    });
+    const isSecondClaim = ({ name }: Call) => name === "claim-next-task" && server.named(name).length > 1;
+    await working(server, provider, () => server.seen(isSecondClaim));
+    const questions = server.named("get-task-status");
+    assert.deepEqual(
+      questions.map(({ body }) => body),
+      [{ task_id: task.task_id, while_status: "In Progress", wait_seconds: 25 }],
+    );
+    assert.equal(server.named("complete_task").length, isOver ? 0 : 1);
+  }
 });

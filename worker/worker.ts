@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type ClaimedTask, type DarkroomClient, DarkroomApiError } from "./client.ts";
 import { type Provider, RenderError } from "./provider.ts";
+import { RunWatch } from "./run-watch.ts";
 
 export interface WorkerLog {
   info(fields: object, message: string): void;
@@ -15,9 +16,9 @@ export interface WorkerOptions {
   models?: readonly string[];
   /** Tasks at once. */
   concurrency?: number;
-  /** Between claims when there is nothing to do. */
+  /** Between claims when there is nothing to do and the server does not hold them. */
   pollSeconds?: number;
-  /** How long a claim may wait at the server. */
+  /** How long a claim, or a question after a run's end, may wait at the server; 0 asks neither to wait. */
   waitSeconds?: number;
   /** Between signs of life while a provider says nothing. */
   heartbeatSeconds?: number;
@@ -39,7 +40,7 @@ const longestPauseSeconds = 60;
 
 /** Claims tasks that the providers can do, renders them, reports progress, and completes them. */
 export function createWorker(options: WorkerOptions): Worker {
-  const { client, providers, log, concurrency = 1, pollSeconds = 1, waitSeconds = 0 } = options;
+  const { client, providers, log, concurrency = 1, pollSeconds = 1, waitSeconds = 25 } = options;
   const byType = new Map(
     providers.flatMap((provider) => provider.taskTypes.map((type) => [type, provider] as const)),
   );
@@ -52,10 +53,12 @@ export function createWorker(options: WorkerOptions): Worker {
     let failures = 0;
     while (!stopping.signal.aborted) {
       try {
+        const begun = performance.now();
         const task = await claim();
         failures = 0;
         if (task) await runTask(task);
-        else await idle(pollSeconds);
+        // A server that has held the claim is asked again at once: what comes up meanwhile would have to wait.
+        else if (performance.now() - begun < pollSeconds * 1000) await idle(pollSeconds);
       } catch (error) {
         if (stopping.signal.aborted) return;
         if (isRefused(error)) {
@@ -91,7 +94,8 @@ export function createWorker(options: WorkerOptions): Worker {
     const provider = byType.get(task.task_type);
     const fields = { task_id: task.task_id, task_type: task.task_type, attempt: task.attempt };
     const report = new ProgressReport(client, task, options.heartbeatSeconds ?? 15);
-    const signal = AbortSignal.any([report.over, cutting.signal]);
+    const watch = new RunWatch(client, task, waitSeconds);
+    const signal = AbortSignal.any([report.over, watch.over, cutting.signal]);
     try {
       if (!provider) throw new RenderError(`no provider for ${task.task_type}`, { isRetryable: true });
       const { file, thumbnail } = await provider.run(task, {
@@ -99,13 +103,15 @@ export function createWorker(options: WorkerOptions): Worker {
         progress: (...at) => report.progress(...at),
       });
       signal.throwIfAborted();
+      watch.end();
       await report.settle();
       const url = await client.completeTask(task, file, thumbnail);
       report.end();
       log.info({ ...fields, provider: provider.name, url }, "task completed");
     } catch (error) {
       report.end();
-      if (report.over.aborted || isRunOver(error))
+      watch.end();
+      if (report.over.aborted || watch.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
     }

@@ -1153,6 +1153,26 @@ end
 $$;
 revoke all on function public.show_balance from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/active_workers.sql
+-- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
+-- run nothing (they may serve any). An owner's own are counted for that owner alone.
+create or replace function public.active_workers(for_run_type text, for_user uuid, out busy integer, out idle integer)
+language plpgsql stable set search_path = '' as $$
+begin
+  select count(distinct worker_id) into busy from public.tasks
+   where status = 'In Progress' and run_type = for_run_type and not is_orchestrator
+     and (for_user is null and not claimed_by_owner or user_id = for_user and claimed_by_owner);
+  select count(*) into idle from public.workers as worker
+   where worker.status = 'active' and worker.last_heartbeat > now() - interval '2 minutes'
+     and worker.user_id is not distinct from for_user
+     and not exists (select from public.tasks
+                      where status = 'In Progress'
+                        and worker_id = case when for_user is null then worker.id
+                                             else substr(worker.id, length(for_user::text) + 2) end);
+end
+$$;
+revoke all on function public.active_workers from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/add_to_count.sql
 -- One task fewer in a lane's count of one state, one more in that of another. Takes any of the lane's rows that
 -- nobody is writing, and makes a new one rather than wait.
@@ -1199,6 +1219,27 @@ begin
 end
 $$;
 revoke all on function public.allows_local from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/announce_lane.sql
+-- Tells the hosts' long polls that a lane turned ready or open: a line in the write-ahead log, which needs no
+-- table and no lock, and is not there when the transaction is rolled back. A hint, no promise: waiting claims
+-- look by themselves now and then too. Task types are named with their aliases, for a worker may ask by those.
+create or replace function public.announce_lane()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  -- Asked, not caught: an exception block would be a subtransaction for each lane.
+  if exists (select from pg_catalog.pg_proc
+              where proname = 'pg_logical_emit_message' and pg_catalog.has_function_privilege(oid, 'execute')) then
+    perform pg_catalog.pg_logical_emit_message(true, 'darkroom.queue', jsonb_build_object(
+      'user_id', new.user_id, 'run_type', new.run_type, 'model', new.model, 'is_open', new.is_open,
+      'task_types', (select jsonb_agg(name) from public.task_types
+                      where new.task_type in (name, alias_of)))::text);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.announce_lane from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The name under which a type is stored; 422 for a type that there is none of.
@@ -2663,6 +2704,103 @@ end
 $$;
 revoke all on function public.queue_of_users from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/queue_position.sql
+-- Where a queued task stands, and when it may start: its place among its owner's tasks, the tasks that are likely to
+-- be served before it when users take turns, and from the workers there are and the run times seen so far the time
+-- until then, at even odds (p50) and nine times in ten (p90). What is not known is null, with the reason.
+create or replace function public.queue_position(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  bound constant integer := 1000;
+  task public.tasks;
+  tenant public.task_tenants;
+  own_ahead integer;
+  others_ahead integer;
+  ahead integer;
+  free_slots integer;
+  workers record;
+  worker_count integer;
+  runs record;
+  wait_mean double precision;
+  wait_deviation double precision;
+  reason text;
+  estimate jsonb;
+begin
+  select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  if task.status <> 'Queued' then
+    return jsonb_build_object(
+      'task_id', task.id, 'status', task.status, 'position', null, 'position_is_bound', false, 'tasks_ahead', null,
+      'estimated_start_seconds', null, 'reason', case when task.status = 'In Progress' then 'running' else 'ended' end,
+      'run_after', task.run_after, 'based_on', null);
+  end if;
+  select * into tenant from public.task_tenants where user_id = task.user_id;
+  select count(*) into free_slots from public.task_slots where user_id = task.user_id and task_id is null;
+
+  -- One's own tasks before it, in the order of claims; counted up to the bound.
+  select count(*) into own_ahead from (
+    select from public.task_lanes as lane,
+         lateral (select from public.tasks as other
+                   where other.lane_id = lane.id and other.status = 'Queued' and other.unmet_dependencies = 0
+                     and not other.is_scheduled
+                     and (other.priority > task.priority
+                          or other.priority = task.priority
+                             and (other.created_at, other.id) < (task.created_at, task.id))
+                   order by other.priority desc, other.created_at, other.id limit bound) as before
+     where lane.user_id = task.user_id and lane.is_ready and lane.run_type = task.run_type
+       and lane.in_cloud = task.in_cloud and lane.is_orchestrator = task.is_orchestrator
+     limit bound) as mine;
+  -- Each other user is served once a round, as long as they have tasks.
+  select coalesce(sum(least(queue.ready, own_ahead + 1)), 0) into others_ahead
+    from public.queue_of_users(null, array[task.run_type::text]) as queue
+   where task.in_cloud and queue.user_id <> task.user_id and queue.allowed;
+  ahead := own_ahead + others_ahead;
+
+  select * into workers from public.active_workers(
+    task.run_type, case when task.in_cloud and tenant.allows_cloud then null else task.user_id end);
+  worker_count := workers.busy + workers.idle;
+  select * into runs from public.run_time_statistics(
+    case when ahead = 0 then array[task.task_type]
+         else public.claimable_task_types(array[task.run_type::text], null) end, null);
+
+  reason := case
+    when task.unmet_dependencies > 0 then 'blocked_by_dependency'
+    when task.is_scheduled then 'scheduled'
+    when task.in_cloud and not tenant.allows_cloud and not tenant.allows_local then 'generation_is_off'
+    when not task.in_cloud and not tenant.allows_local then 'local_off'
+    when worker_count = 0 then 'no_workers'
+    when runs.samples = 0 and (ahead > 0 or workers.idle = 0) then 'no_run_times_yet' end;
+  if reason is null then
+    -- Tasks ahead pass through all workers; one's own through no more of them than slots. A busy worker is half
+    -- through its task on average.
+    wait_mean := greatest(ahead::double precision / worker_count,
+                          case when task.is_orchestrator then 0
+                               else own_ahead::double precision / least(worker_count, 5) end) * coalesce(runs.mean, 0)
+      + case when ahead >= workers.idle or (free_slots = 0 and not task.is_orchestrator)
+             then coalesce(runs.mean, 0) / 2 else 0 end;
+    wait_deviation := sqrt(ahead + 1) * coalesce(runs.deviation, 0) / worker_count;
+    estimate := jsonb_build_object(
+      'p50', round(wait_mean::numeric, 1),
+      'p90', round((wait_mean + 1.2816 * wait_deviation)::numeric, 1));
+  end if;
+  return jsonb_build_object(
+    'task_id', task.id, 'status', task.status,
+    'position', own_ahead + 1, 'position_is_bound', own_ahead >= bound,
+    'tasks_ahead', ahead, 'estimated_start_seconds', estimate,
+    'reason', coalesce(reason, case when free_slots = 0 and not task.is_orchestrator then 'at_capacity' end),
+    'run_after', task.run_after,
+    'based_on', jsonb_build_object(
+      'busy_workers', workers.busy, 'idle_workers', workers.idle, 'free_slots', free_slots,
+      'run_time_samples', runs.samples, 'run_time_p50_seconds', round(runs.p50::numeric, 1),
+      'run_time_p90_seconds', round(runs.p90::numeric, 1)));
+end
+$$;
+revoke all on function public.queue_position from public, anon, authenticated;
+grant execute on function public.queue_position to service_role;
+
 -- supabase/schemas/tasks/functions/ready_lane.sql
 -- Says that a lane has a task that may run. The caller holds the tenant's lock.
 create or replace function public.ready_lane(for_lane bigint, waiting_since timestamptz)
@@ -2989,6 +3127,116 @@ end
 $$;
 revoke all on function public.run_time_of_bucket from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/run_time_statistics.sql
+-- What finished runs of these types (and model, where it is named and known) took, in seconds.
+create or replace function public.run_time_statistics(
+  types text[], of_model text,
+  out samples integer, out mean double precision, out deviation double precision, out p50 double precision,
+  out p90 double precision
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  by_model constant boolean := of_model is not null and exists (
+    select from public.task_run_times where task_type = any (types) and model = of_model);
+begin
+  with buckets as (
+    select public.run_time_of_bucket(bucket) as seconds, sum(runs) as runs
+      from public.task_run_times
+     where task_type = any (types) and (not by_model or model = of_model)
+     group by bucket
+  ), ranked as (
+    select *, sum(runs) over (order by seconds) as up_to, sum(runs) over () as total from buckets
+  )
+  select max(total)::integer, sum(seconds * runs) / max(total),
+         sqrt(greatest(sum(seconds * seconds * runs) / max(total) - power(sum(seconds * runs) / max(total), 2), 0)),
+         min(seconds) filter (where up_to >= total * 0.5), min(seconds) filter (where up_to >= total * 0.9)
+    into samples, mean, deviation, p50, p90
+    from ranked;
+  samples := coalesce(samples, 0);
+end
+$$;
+revoke all on function public.run_time_statistics from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/scale.sql
+-- How many workers are wanted now, by run type and model: those that run something, and as many more as finish the
+-- claimable tasks within the target wait, given their observed run times. Never more than one a task, never fewer
+-- than one where a task waits; where no run has been seen, one a task. Between the bounds.
+create or replace function public.scale(
+  for_run_type text default null, for_model text default null, target_wait_seconds integer default 60,
+  min_workers integer default 0, max_workers integer default 100
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  parts jsonb;
+  total integer;
+  wanted integer;
+begin
+  with lanes as (
+    select lane.*, count.ready as ready
+      from public.task_lanes as lane, lateral public.lane_count(lane.id) as count
+     where lane.is_open and (for_run_type is null or lane.run_type = for_run_type)
+       and (for_model is null or lane.model = for_model)
+  ), shares as (
+    -- What a user can run now is shared out over their lanes: a long backlog behind five slots wants five workers.
+    select lane.*, case when lane.is_orchestrator then lane.ready else greatest(0, least(lane.ready,
+             (select count(*) from public.task_slots as slot where slot.user_id = lane.user_id and slot.task_id is null)
+             - coalesce(sum(lane.ready) over (partition by lane.user_id, lane.is_orchestrator order by lane.id
+                                              rows between unbounded preceding and 1 preceding), 0))) end as claimable
+      from lanes as lane
+  ), queued as (
+    select run_type, model, sum(claimable)::integer as claimable, sum(ready)::integer as ready,
+           min(oldest_ready_at) as oldest_ready_at, array_agg(distinct task_type) as types
+      from shares where ready > 0 group by run_type, model
+  ), running as (
+    select run_type, coalesce(model, '') as model, count(*)::integer as tasks
+      from public.tasks
+     where status = 'In Progress' and not coalesce(claimed_by_owner, false) and not is_orchestrator
+       and (for_run_type is null or run_type = for_run_type) and (for_model is null or coalesce(model, '') = for_model)
+     group by 1, 2
+  ), models as (
+    select coalesce(queued.run_type, running.run_type) as run_type, coalesce(queued.model, running.model) as model,
+           coalesce(queued.claimable, 0) as claimable, coalesce(queued.ready, 0) as ready,
+           coalesce(running.tasks, 0) as running, queued.oldest_ready_at, runs.samples, runs.mean
+      from queued full join running on running.run_type = queued.run_type and running.model = queued.model
+      left join lateral public.run_time_statistics(queued.types, queued.model) as runs on true
+  ), wants as (
+    select *, running + case
+        when claimable = 0 then 0
+        when coalesce(samples, 0) = 0 then claimable
+        else least(claimable, greatest(1, ceil(claimable * mean / target_wait_seconds))) end::integer as wanted
+      from models
+  ), by_run_type as (
+    select run_type, sum(wants.wanted)::integer as wanted, sum(running)::integer as busy, sum(claimable)::integer as claimable,
+           sum(ready)::integer as ready,
+           jsonb_agg(jsonb_build_object(
+             'model', model, 'wanted', wants.wanted, 'running', running, 'claimable', claimable, 'ready', ready,
+             'oldest_wait_seconds', round(extract(epoch from now() - oldest_ready_at)),
+             'mean_run_seconds', round(mean::numeric, 1),
+             'expected_work_seconds', round((claimable * mean)::numeric, 1),
+             'reason', case
+               when claimable = 0 then 'only what runs'
+               when coalesce(samples, 0) = 0 then 'no run times seen yet: a worker a task'
+               when ceil(claimable * mean / target_wait_seconds) >= claimable then 'a worker a task meets the target wait'
+               else 'enough to finish within the target wait' end) order by wants.wanted desc, model) as models
+      from wants group by run_type
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'run_type', by_run_type.run_type, 'wanted', by_run_type.wanted, 'busy', busy, 'claimable', claimable,
+           'ready', ready, 'models', by_run_type.models) order by by_run_type.run_type), '[]'),
+         coalesce(sum(by_run_type.wanted), 0)
+    into parts, total
+    from by_run_type;
+  wanted := greatest(min_workers, least(total, max_workers));
+  return jsonb_build_object(
+    'value', wanted, 'wanted_workers', wanted, 'unbounded', total,
+    'target_wait_seconds', target_wait_seconds, 'min_workers', min_workers, 'max_workers', max_workers,
+    'reason', case when total > max_workers then 'max_workers' when total < min_workers then 'min_workers' else 'work' end,
+    'by_run_type', parts);
+end
+$$;
+revoke all on function public.scale from public, anon, authenticated;
+grant execute on function public.scale to service_role;
+
 -- supabase/schemas/tasks/functions/settle_ended_orchestrator.sql
 -- A failed or cancelled orchestration costs what its finished children cost.
 create or replace function public.settle_ended_orchestrator(task public.tasks)
@@ -3307,6 +3555,33 @@ end
 $$;
 revoke all on function public.turn_mark from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/unclaim_task.sql
+-- Puts a task back whose worker hung up before it was told of its claim. No run failed, so none is counted;
+-- `attempt` stays, for numbers are not given out twice. False when the run is over by now.
+create or replace function public.unclaim_task(for_user uuid, for_task uuid, for_attempt integer)
+returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks;
+begin
+  select * into task from public.tasks
+   where id = for_task and attempt = for_attempt and status = 'In Progress'
+     and (for_user is null or user_id = for_user)
+   for no key update;
+  if not found then
+    return false;
+  end if;
+  -- Requeueing counts a failed run and ends the task with its last: it is shown one less, or one more to come.
+  task.attempts := greatest(task.attempts - 1, 0);
+  task.max_attempts := greatest(task.max_attempts, 2);
+  perform public.requeue_task(task, null);
+  update public.tasks set attempts = attempts - 1 where id = for_task;
+  return true;
+end
+$$;
+revoke all on function public.unclaim_task from public, anon, authenticated;
+grant execute on function public.unclaim_task to service_role;
+
 -- supabase/schemas/tasks/functions/update_task_status.sql
 -- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
@@ -3373,6 +3648,17 @@ end
 $$;
 revoke all on function public.update_task_status from public, anon, authenticated;
 grant execute on function public.update_task_status to service_role;
+
+-- supabase/schemas/workers/functions/get_worker_model.sql
+-- The model that a worker has loaded, as its claims see it; null when it is not known.
+create or replace function public.get_worker_model(for_user uuid, for_worker text)
+returns text
+language sql stable security definer set search_path = '' as $$
+  select current_model from public.workers
+   where id = public.worker_row_id(for_worker, for_user) and status in ('active', 'inactive')
+$$;
+revoke all on function public.get_worker_model from public, anon, authenticated;
+grant execute on function public.get_worker_model to service_role;
 
 -- supabase/schemas/workers/functions/register_worker.sql
 -- The worker with this name, made when it is new. Nothing for a claim without a name, and for the names
@@ -3623,6 +3909,11 @@ create trigger count_task after insert or delete or update of status, unmet_depe
   on public.tasks for each row execute function public.count_task();
 create trigger note_run_time after update of status on public.tasks
   for each row when (new.status = 'Complete' and old.status = 'In Progress') execute function public.note_run_time();
+create trigger announce_new_lane after insert on public.task_lanes
+  for each row when (new.is_ready) execute function public.announce_lane();
+create trigger announce_lane after update of is_ready, is_open on public.task_lanes
+  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open))
+  execute function public.announce_lane();
 create trigger task_types_are_kept before delete or update of name on public.task_types
   for each row execute function public.keep_row();
 create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices

@@ -11,6 +11,7 @@ import { AppError } from "../errors/app-error.ts";
 import type { ServiceLimit } from "../limits/service-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json } from "./endpoint.ts";
 import { readJsonObject } from "./read-body.ts";
@@ -22,6 +23,7 @@ export interface Environment {
   storage: Storage;
   serviceLimit: ServiceLimit;
   serviceRequestsPerMinute: number;
+  waitingRoom: WaitingRoom;
   log: Log;
   /** Holds every answer against its contract; on in development and tests, where a mismatch must be seen. */
   checkAnswers: boolean;
@@ -79,8 +81,27 @@ async function answer(
     database: { call: (name, args) => admission.call(name, args) },
     storage: environment.storage,
     log: environment.log,
+    waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,
   });
+}
+
+/** The request's place among those that wait; its signal is asked for only by those that do. */
+function waitingOf(request: Request, admission: RequestAdmission, room: WaitingRoom): Waiting {
+  return {
+    now: () => room.now(),
+    userId: () => admission.userId,
+    isAbandoned: () => request.signal.aborted,
+    async hold(wanted, times, look) {
+      const seat = { ...times, userId: admission.userId, signal: request.signal };
+      const found = await room.hold(wanted, seat, () => {
+        admission.expire();
+        return look();
+      });
+      if (found === null) admission.expire();
+      return found;
+    },
+  };
 }
 
 async function readBody(contract: Contract, request: Request): Promise<unknown> {
@@ -117,6 +138,7 @@ function issuesOf(
 class RequestAdmission {
   #request: AdmissionRequest | undefined;
   #admitted: Admission | undefined;
+  #isExpired = false;
   #limit: { limit: number; remaining: number; resetAt: number } | undefined;
   readonly #contract: Contract;
   readonly #environment: Environment;
@@ -154,6 +176,16 @@ class RequestAdmission {
       : { kind: "personal-access-token" };
   }
 
+  /** Who was let in; nobody when it is the service. */
+  get userId(): string | undefined {
+    return this.#admitted?.user_id;
+  }
+
+  /** Time has passed: the next call checks the credentials again. It is the same request, so it is not counted. */
+  expire(): void {
+    this.#isExpired = true;
+  }
+
   /** Admission by itself, for a request that ends before its first call. */
   async admit(): Promise<void> {
     if (this.#request && !this.#admitted) this.#keep(await this.#environment.database.admit(this.#request));
@@ -162,9 +194,12 @@ class RequestAdmission {
   async call<T>(name: string, args: SqlArguments): Promise<T> {
     const { database } = this.#environment;
     if (!this.#request) return await database.call<T>(name, args);
-    if (this.#admitted) return await database.call<T>(name, withUser(args, this.#admitted.user_id));
-    const { admission, result } = await database.callAdmitted<T>(this.#request, name, args);
-    this.#keep(admission);
+    const earlier = this.#admitted;
+    if (earlier && !this.#isExpired) return await database.call<T>(name, withUser(args, earlier.user_id));
+    const asked = earlier ? { ...this.#request, limitRequests: undefined } : this.#request;
+    const { admission, result } = await database.callAdmitted<T>(asked, name, args);
+    this.#isExpired = false;
+    if (!earlier) this.#keep(admission);
     return result;
   }
 

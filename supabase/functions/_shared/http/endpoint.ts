@@ -3,6 +3,7 @@ import { callingUser, type Database } from "../database/database.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { Waiting } from "../waiting/waiting-room.ts";
 
 export type CallerKind = "service" | "user" | "personal-access-token";
 
@@ -47,6 +48,7 @@ export interface EndpointContext<Body> {
   database: Pick<Database, "call">;
   storage: Storage;
   log: Log;
+  waiting: Waiting;
   /** Headers that are part of some contract, such as `Idempotency-Key`. */
   headers: Headers;
 }

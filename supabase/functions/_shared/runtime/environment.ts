@@ -4,6 +4,7 @@ import type { Environment } from "../http/bind.ts";
 import { createServiceLimit } from "../limits/service-limit.ts";
 import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
+import { WaitingRoom } from "../waiting/waiting-room.ts";
 
 /** Settings under the names that Supabase gives them. */
 export interface Settings {
@@ -55,6 +56,8 @@ export function createEnvironment({
     storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
+    // Here nobody tells news: requests that wait look by themselves.
+    waitingRoom: new WaitingRoom(),
     log,
     checkAnswers: settings.DARKROOM_CHECK_ANSWERS === "on",
   };
