@@ -10,6 +10,9 @@ import { listPatsEndpoint } from "../../supabase/functions/list-pats/endpoint.ts
 import { revokePatEndpoint } from "../../supabase/functions/revoke-pat/endpoint.ts";
 import { updateTaskStatusEndpoint } from "../../supabase/functions/update-task-status/endpoint.ts";
 import { updateWorkerModelEndpoint } from "../../supabase/functions/update-worker-model/endpoint.ts";
+import { queuePositionEndpoint } from "../../supabase/functions/queue-position/endpoint.ts";
+import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
+import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -17,11 +20,14 @@ export const endpoints: readonly Endpoint[] = [
   createTaskEndpoint,
   calculateTaskCostEndpoint,
   getTaskStatusEndpoint,
+  queuePositionEndpoint,
+  taskCountsEndpoint,
   claimNextTaskEndpoint,
   generateUploadUrlEndpoint,
   completeTaskEndpoint,
   updateTaskStatusEndpoint,
   updateWorkerModelEndpoint,
+  scaleEndpoint,
   grantCreditsEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,

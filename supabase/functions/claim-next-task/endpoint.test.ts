@@ -36,7 +36,7 @@ describeEndpoint(claimNextTaskEndpoint, {
       await queueTask(sql, owner, { dependantOn: [await queueTask(sql, owner)] });
       const { credentials } = await owner.token();
       const { body } = await call({ debug: true, run_type: "gpu" }, credentials);
-      assert.deepEqual((body["debug"] as Record<string, number>)["other_task_type"], 2);
+      assert.deepEqual((body["debug"] as Record<string, number>)["other_run_type"], 2);
     },
     "204 without a body: nothing to do, whatever the body says": async ({ call, person }) => {
       const { token } = await person();

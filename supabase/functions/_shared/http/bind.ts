@@ -13,7 +13,7 @@ import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
-import { type Caller, type Contract, type Endpoint, json } from "./endpoint.ts";
+import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
 import { readJsonObject } from "./read-body.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
@@ -39,7 +39,7 @@ export function bind(served: Endpoint, environment: Environment): (request: Requ
     const admission = new RequestAdmission(contract, environment);
     let response: Response;
     try {
-      if (request.method === "OPTIONS") response = preflight();
+      if (request.method === "OPTIONS") response = preflight(contract);
       else response = await answer(served, request, admission, environment);
       if (request.method !== "OPTIONS") await holdAgainstContract(contract, response, environment);
     } catch (error) {
@@ -64,7 +64,9 @@ async function answer(
   environment: Environment,
 ): Promise<Response> {
   const { contract } = served;
-  if (request.method !== "POST") throw new AppError("method_not_allowed", { allow: "POST, OPTIONS" });
+  if (!methodsOf(contract).includes(request.method)) {
+    throw new AppError("method_not_allowed", { allow: allowedMethods(contract) });
+  }
 
   const caller = await admission.identify(await environment.identifier.identify(request.headers));
   let body: unknown;
@@ -107,7 +109,8 @@ function waitingOf(request: Request, admission: RequestAdmission, room: WaitingR
 async function readBody(contract: Contract, request: Request): Promise<unknown> {
   let raw: Record<string, unknown> | undefined;
   try {
-    raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
+    if (request.method === "GET") raw = Object.fromEntries(new URL(request.url).searchParams);
+    else raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
   } catch (error) {
     const unreadable = error instanceof AppError && error.code === "invalid_json";
     if (!(contract.bodyOptional && unreadable)) throw error;
@@ -257,8 +260,12 @@ function rateLimited(resetAt: number): AppError {
   });
 }
 
-function preflight(): Response {
-  return new Response("ok", { headers: { "access-control-allow-methods": "POST, OPTIONS" } });
+function preflight(contract: Contract): Response {
+  return new Response("ok", { headers: { "access-control-allow-methods": allowedMethods(contract) } });
+}
+
+function allowedMethods(contract: Contract): string {
+  return [...methodsOf(contract), "OPTIONS"].join(", ");
 }
 
 /** `{error, message, request_id, …details}`; what is not ours to say stays in the log. */

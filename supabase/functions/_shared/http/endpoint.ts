@@ -25,6 +25,8 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
   /** As in the URL. */
   name: string;
   summary: string;
+  /** POST alone unless said; by GET the fields are the query's. */
+  methods?: readonly ("GET" | "POST")[];
   callers: readonly CallerKind[];
   /** What a token needs; without it tokens are refused even if listed as callers. */
   scope?: Scope;
@@ -72,6 +74,11 @@ export function json(status: number, body: unknown): Response {
 
 export function noContent(): Response {
   return new Response(null, { status: 204 });
+}
+
+/** The methods that an endpoint answers, beside OPTIONS. */
+export function methodsOf(contract: Contract): readonly string[] {
+  return contract.methods ?? ["POST"];
 }
 
 /** Answers of every endpoint, whatever it does. */
