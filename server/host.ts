@@ -88,7 +88,9 @@ export async function startHost(options: HostOptions): Promise<Host> {
     await serve(context, front, opened);
     // Gives back tasks whose workers went silent, even when nobody claims.
     opened.push(repeat(sql, "select public.sweep_expired_leases()", sweepMilliseconds, log));
+    opened.push(repeat(sql, "select public.mark_silent_workers()", sweepMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", forgetMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_logs()", forgetMilliseconds, log));
 
     front.open();
     if (options.localWorker) {

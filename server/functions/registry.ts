@@ -10,6 +10,7 @@ import { listPatsEndpoint } from "../../supabase/functions/list-pats/endpoint.ts
 import { revokePatEndpoint } from "../../supabase/functions/revoke-pat/endpoint.ts";
 import { updateTaskStatusEndpoint } from "../../supabase/functions/update-task-status/endpoint.ts";
 import { updateWorkerModelEndpoint } from "../../supabase/functions/update-worker-model/endpoint.ts";
+import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbeat/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -22,6 +23,7 @@ export const endpoints: readonly Endpoint[] = [
   completeTaskEndpoint,
   updateTaskStatusEndpoint,
   updateWorkerModelEndpoint,
+  workerHeartbeatEndpoint,
   grantCreditsEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,

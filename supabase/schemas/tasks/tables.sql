@@ -165,6 +165,10 @@ create table public.queue_settings (
   -- How long a task of another model may wait for a warm worker to leave its own.
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
-  heartbeat_lease interval not null default '60 seconds'
+  heartbeat_lease interval not null default '60 seconds',
+  -- After how long without a heartbeat a worker that nobody manages counts as inactive.
+  silent_worker_after interval not null default '5 minutes',
+  -- How long the lines of `system_logs` are kept.
+  log_retention interval not null default '7 days'
 );
 insert into public.queue_settings default values;
