@@ -83,6 +83,15 @@ test("a heartbeat keeps its own worker's tasks: not another's, not an owner's of
     assert.deepEqual(await kept(), [true, false, false]);
     await beat(sql, "same-name", {}, { owner: user.userId });
     assert.deepEqual(await kept(), [true, false, true]);
+
+    const ofName = await beat(sql, "same-name");
+    assert.deepEqual(
+      ofName.tasks.map(({ task_id, state }) => [task_id, state]),
+      [[tasks[0], "running"]],
+    );
+    await beat(sql, "same-name", { status: "crashed" });
+    const statuses = await Promise.all(tasks.map(async (taskId) => (await taskOf(sql, taskId))["status"]));
+    assert.deepEqual(statuses, ["Queued", "In Progress", "In Progress"]);
   }));
 
 test("a worker that names its runs keeps those alone: a claim whose answer it lost goes back to the queue", () =>
