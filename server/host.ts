@@ -48,7 +48,8 @@ export interface Host {
 type Handler = (request: Request, bindings?: object) => Response | Promise<Response>;
 
 const drainMilliseconds = 10_000;
-const sweepMilliseconds = 10_000;
+const tendMilliseconds = 2_000;
+const silenceMilliseconds = 10_000;
 const forgetMilliseconds = 3_600_000;
 
 /** Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails. */
@@ -86,9 +87,9 @@ export async function startHost(options: HostOptions): Promise<Host> {
       log,
     };
     await serve(context, front, opened);
-    // Gives back tasks whose workers went silent, even when nobody claims.
-    opened.push(repeat(sql, "select public.sweep_expired_leases()", sweepMilliseconds, log));
-    opened.push(repeat(sql, "select public.mark_silent_workers()", sweepMilliseconds, log));
+    // Scheduled tasks, expired leases and the like, even when nobody claims.
+    opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));
+    opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", forgetMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_logs()", forgetMilliseconds, log));
 

@@ -2,27 +2,50 @@
 -- Functions name each other, so their bodies are checked when they are called.
 set check_function_bodies = off;
 
+-- supabase/schemas/accounts/types.sql
+-- What people may write about themselves and their projects, with its limits. Domains, for a table's own checks are
+-- read anew at every write, and `users.credits` is written with every charge.
+create domain public.person_name as text check (length(value) <= 200);
+create domain public.username as text check (length(value) between 1 and 60);
+create domain public.link as text check (length(value) <= 2000);
+create domain public.user_settings as jsonb check (pg_column_size(value) <= 262144);
+create domain public.onboarding_state as jsonb check (pg_column_size(value) <= 65536);
+
 -- supabase/schemas/credits/types.sql
 create type public.ledger_entry_type as enum ('stripe', 'manual', 'spend', 'refund', 'auto_topup');
 create type public.billing_type as enum ('per_unit', 'per_second');
 create type public.hold_state as enum ('held', 'settled', 'released');
 
+-- An amount of money that cannot be below zero, in millionths of a dollar.
+create domain public.amount_microusd as bigint check (value >= 0);
+create domain public.ledger_key as text check (length(value) <= 300);
+
 -- supabase/schemas/tasks/types.sql
 create type public.task_status as enum ('Queued', 'In Progress', 'Complete', 'Failed', 'Cancelled');
+
+-- Checks of one column are domains: PostgreSQL keeps those prepared, where it reads a table's checks anew for
+-- every statement that writes a row.
+create domain public.run_type as text check (value in ('gpu', 'api'));
+create domain public.task_params as jsonb check (jsonb_typeof(value) = 'object');
+create domain public.task_priority as smallint check (value between -100 and 100);
+create domain public.task_progress as real check (value between 0 and 1);
+create domain public.attempt_limit as integer check (value between 1 and 20);
+create domain public.natural_number as integer check (value >= 0);
+create domain public.slot_number as smallint check (value between 1 and 5);
 
 -- supabase/schemas/accounts/tables.sql
 -- People and their projects. `credits` (US cents) is kept by the credits room for clients that read it here.
 create table public.users (
   id uuid primary key references auth.users (id) on delete cascade,
-  name text check (length(name) <= 200),
+  name public.person_name,
   email text,
-  username text unique check (length(username) between 1 and 60),
-  avatar_url text check (length(avatar_url) <= 2000),
+  username public.username unique,
+  avatar_url public.link,
   credits numeric(16, 4) not null default 0,
   given_credits boolean not null default false,
-  settings jsonb not null default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}'
-    check (pg_column_size(settings) <= 262144),
-  onboarding jsonb not null default '{}' check (pg_column_size(onboarding) <= 65536),
+  settings public.user_settings not null
+    default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
+  onboarding public.onboarding_state not null default '{}',
   created_at timestamptz not null default now()
 );
 
@@ -32,6 +55,8 @@ create table public.projects (
   name text not null check (length(name) between 1 and 200),
   aspect_ratio text check (aspect_ratio ~ '^\d{1,2}:\d{1,2}$|^Square$'),
   settings jsonb not null default '{}' check (pg_column_size(settings) <= 262144),
+  -- How many of its tasks may run at once; as many as its owner's may when null.
+  max_running_tasks smallint check (max_running_tasks between 1 and 1000),
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);
@@ -81,13 +106,14 @@ create table public.credits_ledger (
   user_id uuid not null references public.credit_accounts (user_id),
   task_id uuid,
   type public.ledger_entry_type not null,
-  amount_microusd bigint not null check (amount_microusd <> 0),
+  amount_microusd bigint not null,
   amount numeric(20, 4) generated always as (amount_microusd / 10000.0) stored,
-  balance_after_microusd bigint not null check (balance_after_microusd >= 0),
-  idempotency_key text unique check (length(idempotency_key) <= 300),
+  balance_after_microusd public.amount_microusd not null,
+  idempotency_key public.ledger_key unique,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default now(),
-  constraint spend_takes check ((type = 'spend') = (amount_microusd < 0 and task_id is not null))
+  constraint spend_takes check (
+    amount_microusd <> 0 and (type = 'spend') = (amount_microusd < 0 and task_id is not null))
 );
 create unique index one_spend_per_task on public.credits_ledger (task_id) where type = 'spend';
 create unique index one_welcome_bonus_per_user on public.credits_ledger (user_id)
@@ -98,15 +124,16 @@ create index credits_ledger_by_user on public.credits_ledger (user_id, sequence 
 create table public.credit_holds (
   task_id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
-  amount_microusd bigint not null check (amount_microusd >= 0),
+  amount_microusd public.amount_microusd not null,
   state public.hold_state not null default 'held',
-  charged_microusd bigint not null default 0 check (charged_microusd between 0 and amount_microusd),
+  charged_microusd public.amount_microusd not null default 0,
   -- Cost beyond what was held: our loss, never the customer's.
-  written_off_microusd bigint not null default 0 check (written_off_microusd >= 0),
+  written_off_microusd public.amount_microusd not null default 0,
   created_at timestamptz not null default now(),
   closed_at timestamptz,
-  constraint open_holds_charge_nothing check (state = 'settled' or charged_microusd = 0),
-  constraint closed_when_not_held check ((state = 'held') = (closed_at is null))
+  constraint columns_fit_state check (
+    (state = 'held') = (closed_at is null)
+    and charged_microusd <= case state when 'settled' then amount_microusd else 0 end)
 );
 create index open_holds_by_user on public.credit_holds (user_id) where state = 'held';
 
@@ -127,8 +154,9 @@ create table public.task_type_prices (
 -- supabase/schemas/tasks/tables.sql
 -- What kinds of work there are; `seed.sql` lists them.
 create table public.task_types (
-  name text primary key check (length(name) between 1 and 100),
-  run_type text not null default 'gpu' check (run_type in ('gpu', 'api')),
+  -- Never a run type's name: turn_marks speaks of both.
+  name text primary key check (length(name) between 1 and 100 and name not in ('gpu', 'api')),
+  run_type public.run_type not null default 'gpu',
   category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility')),
   tool_type text,
   content_type text check (content_type in ('image', 'video')),
@@ -139,6 +167,8 @@ create table public.task_types (
   alias_of text references public.task_types (name),
   -- The longest run that is waited for, and paid.
   max_runtime_seconds integer not null default 1200 check (max_runtime_seconds between 1 and 86400),
+  -- How many may run at once, of all users together; any number when null.
+  max_running_tasks smallint check (max_running_tasks between 1 and 10000),
   is_active boolean not null default true,
   is_visible boolean not null default false,
   supports_progress boolean not null default false
@@ -149,7 +179,9 @@ alter table public.task_type_prices
 -- A user's place in the queue. Its row is the lock under which lanes open and close.
 create table public.task_tenants (
   user_id uuid primary key references public.users (id) on delete cascade,
-  allows_cloud boolean not null default true
+  -- The user's choice: `settings.ui.generationMethods`, inCloud and onComputer.
+  allows_cloud boolean not null default true,
+  allows_local boolean not null default true
 ) with (fillfactor = 50);
 
 -- The cap on running tasks, as things that can be taken: a running task occupies one, so more cannot run,
@@ -161,69 +193,98 @@ create table public.task_slots (
   primary key (user_id, slot)
 ) with (fillfactor = 50);
 
--- One queue a user, task type, model and payer. A claim looks at open lanes only, the least recently served
--- first; `turn` numbers when that was. A lane is ready while a task of it may run, and open while the cloud
--- may take one. Both err towards true: a claim that finds nothing closes the lane.
+-- The same for what a project or a task type is limited to, where somebody set a limit. A slot beyond a limit
+-- that was lowered goes when its task ends.
+create table public.project_slots (
+  project_id uuid not null references public.projects (id) on delete cascade,
+  slot smallint not null,
+  task_id uuid,
+  primary key (project_id, slot)
+) with (fillfactor = 50);
+create table public.task_type_slots (
+  task_type text not null references public.task_types (name),
+  slot smallint not null,
+  task_id uuid,
+  primary key (task_type, slot)
+) with (fillfactor = 50);
+
+-- One queue a user, task type, model and payer, and a project where that has a limit of its own. A claim looks
+-- at open lanes only, the least recently served first; `turn` numbers when that was. A lane is ready while a task
+-- of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing closes
+-- the lane. It is overdue when its oldest task has waited longer than a warm worker's model is worth.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
   task_type text not null references public.task_types (name),
   model text not null,
-  run_type text not null check (run_type in ('gpu', 'api')),
+  run_type public.run_type not null,
   in_cloud boolean not null,
+  project_id uuid references public.projects (id) on delete cascade,
   is_orchestrator boolean not null,
   is_ready boolean not null default false,
   is_open boolean not null default false,
+  is_overdue boolean not null default false,
   turn bigint not null,
   oldest_ready_at timestamptz not null default now(),
-  unique (user_id, task_type, model, in_cloud),
-  constraint open_lanes_are_ready check (is_ready or not is_open),
-  constraint open_lanes_are_paid check (in_cloud or not is_open)
+  unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
+  constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
-create index open_lanes_by_turn on public.task_lanes (task_type, turn) where is_open;
-create index open_lanes_by_model on public.task_lanes (task_type, model, turn) where is_open;
-create index open_lanes_by_age on public.task_lanes (task_type, model, oldest_ready_at) where is_open;
-create index ready_lanes_by_user on public.task_lanes (user_id, turn) where is_ready;
+create index open_lanes_by_run_type on public.task_lanes (run_type, turn) where is_open;
+create index open_lanes_by_run_type_and_model on public.task_lanes (run_type, model, turn) where is_open;
+create index open_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open;
+create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
+create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
+create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
 create sequence public.task_turns;
 
--- Which models each type was ever asked for: what a claim walks to find the oldest waiting task of another model.
-create table public.task_models (
-  task_type text not null references public.task_types (name),
-  model text not null,
-  primary key (task_type, model)
+-- Below these turns no open lane of a kind is left; a kind is a run type or a task type, alone (null model) or
+-- with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
+-- begin behind them. Rows are only added, so that the newest is found by one probe; the queue's upkeep removes
+-- old ones.
+create table public.turn_marks (
+  kind text not null,
+  model text,
+  turn bigint not null,
+  created_at timestamptz not null default now()
 );
+create unique index turn_marks_by_turn on public.turn_marks (kind, model, turn) nulls not distinct;
 
 create table public.tasks (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
   user_id uuid not null,
-  task_type text not null references public.task_types (name),
-  params jsonb not null check (jsonb_typeof(params) = 'object'),
+  -- Neither this nor the price nor the lane is a foreign key: each would lock one row that all new tasks share.
+  -- Types and prices are never deleted (triggers say so), and lanes only with their user.
+  task_type text not null,
+  params public.task_params not null,
   status public.task_status not null default 'Queued',
 
   -- The queue: filled at creation, never dug out of params later.
-  lane_id bigint not null references public.task_lanes (id),
-  run_type text not null check (run_type in ('gpu', 'api')),
+  lane_id bigint not null,
+  run_type public.run_type not null,
   model text,
   is_orchestrator boolean not null default false,
   orchestrator_task_id uuid references public.tasks (id) on delete set null,
   dependant_on uuid[],
-  unmet_dependencies integer not null default 0 check (unmet_dependencies >= 0),
-  priority smallint not null default 0 check (priority between -100 and 100),
+  unmet_dependencies public.natural_number not null default 0,
+  priority public.task_priority not null default 0,
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
   is_scheduled boolean not null default false,
   request_hash bytea not null,
 
   -- The run. `attempt` counts claims and fences late calls; `attempts` counts runs that failed.
-  attempt integer not null default 0 check (attempt >= 0),
-  attempts integer not null default 0 check (attempts >= 0),
-  max_attempts integer not null default 3 check (max_attempts between 1 and 20),
+  attempt public.natural_number not null default 0,
+  attempts public.natural_number not null default 0,
+  max_attempts public.attempt_limit not null default 3,
   worker_id text,
   claimed_by_owner boolean,
-  slot smallint,
+  slot public.slot_number,
+  project_slot smallint,
+  task_type_slot smallint,
   lease_expires_at timestamptz,
-  progress real check (progress between 0 and 1),
+  progress public.task_progress,
   progress_message text,
   progress_shown_at timestamptz,
   generation_started_at timestamptz,
@@ -238,25 +299,33 @@ create table public.tasks (
 
   -- Money: the price it was quoted, what it may cost, what it did cost.
   in_cloud boolean not null,
-  price_id bigint not null references public.task_type_prices (id),
-  upper_bound_microusd bigint not null check (upper_bound_microusd >= 0),
+  price_id bigint not null,
+  upper_bound_microusd public.amount_microusd not null,
   -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
-  children_bound_microusd bigint not null default 0 check (children_bound_microusd >= 0),
-  cost_microusd bigint check (cost_microusd >= 0),
+  children_bound_microusd public.amount_microusd not null default 0,
+  cost_microusd public.amount_microusd,
 
   copied_from_share text,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
 
-  foreign key (user_id, slot) references public.task_slots (user_id, slot),
-  constraint running_means_leased check (
-    (status = 'In Progress') = (lease_expires_at is not null)
-    and (status = 'In Progress' or slot is null)
-    and (status <> 'In Progress' or is_orchestrator = (slot is null))),
-  constraint scheduled_tasks_wait check (not is_scheduled or (status = 'Queued' and run_after is not null)),
-  constraint complete_tasks_have_an_end check (status <> 'Complete' or generation_processed_at is not null)
+  foreign key (project_id, project_slot) references public.project_slots (project_id, slot)
+    deferrable initially deferred,
+  foreign key (task_type, task_type_slot) references public.task_type_slots (task_type, slot)
+    deferrable initially deferred,
+  -- One check, for it is read at every write. Running means leased and, but for an orchestrator, in a slot; only
+  -- what is queued is scheduled; what is complete has an end.
+  constraint columns_fit_status check (case status
+    when 'In Progress' then lease_expires_at is not null and not is_scheduled and is_orchestrator = (slot is null)
+    else lease_expires_at is null and num_nonnulls(slot, project_slot, task_type_slot) = 0
+         and (status = 'Queued' and (not is_scheduled or run_after is not null)
+              or not is_scheduled and (status <> 'Complete' or generation_processed_at is not null)) end)
 );
 create unique index one_running_task_per_slot on public.tasks (user_id, slot) where slot is not null;
+create unique index one_running_task_per_project_slot on public.tasks (project_id, project_slot)
+  where project_slot is not null;
+create unique index one_running_task_per_task_type_slot on public.tasks (task_type, task_type_slot)
+  where task_type_slot is not null;
 create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, created_at, id)
   where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
@@ -296,7 +365,9 @@ create table public.queue_settings (
   -- After how long without a heartbeat a worker that nobody manages counts as inactive.
   silent_worker_after interval not null default '5 minutes',
   -- How long the lines of `system_logs` are kept.
-  log_retention interval not null default '7 days'
+  log_retention interval not null default '7 days',
+  -- When the queue was last tended; claims do it where nobody else does.
+  tended_at timestamptz not null default '-infinity'
 );
 insert into public.queue_settings default values;
 
@@ -394,7 +465,9 @@ create index generation_variants_by_project on public.generation_variants (proje
 
 alter table public.generations
   add constraint generations_primary_variant_id_fkey
-  foreign key (primary_variant_id) references public.generation_variants (id) on delete set null;
+  foreign key (primary_variant_id) references public.generation_variants (id) on delete set null
+  -- A generation is written once, with its variant's id, and the variant after it.
+  deferrable initially deferred;
 
 -- supabase/schemas/media/tables.sql
 -- The buckets. They are data, but the code names them and their policies and the limits below are part of
@@ -754,10 +827,15 @@ revoke all on function public.close_hold from public, anon, authenticated;
 -- The price row in force; null for a type without one.
 create or replace function public.current_price(for_task_type text)
 returns public.task_type_prices
-language sql stable set search_path = '' as $$
-  select price.* from public.task_type_prices as price
-   where price.task_type = for_task_type and price.valid_from <= now()
-   order by price.version desc limit 1
+language plpgsql stable set search_path = '' as $$
+declare
+  price public.task_type_prices;
+begin
+  select * into price from public.task_type_prices
+   where task_type = for_task_type and valid_from <= now()
+   order by version desc limit 1;
+  return price;
+end
 $$;
 revoke all on function public.current_price from public, anon, authenticated;
 
@@ -893,34 +971,37 @@ revoke all on function public.open_hold from public, anon, authenticated;
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
 create or replace function public.planned_children(for_task_type text, params jsonb)
 returns table (child_type text, child_count integer)
-language sql immutable set search_path = '' as $$
-  with plan as (
-    select coalesce(params -> 'orchestrator_details', params) as details
-  ), sizes as (
-    select least(greatest(case when details ->> 'num_new_segments_to_generate' ~ '^\d{1,4}$'
-                               then (details ->> 'num_new_segments_to_generate')::integer else 1 end, 1), 500) as segments,
-           least(greatest(
-             case when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list') else 0 end,
-             case when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') else 0 end,
-             2), 500) as clips,
-           least(greatest(
-             case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
-             1), 500) as portions,
-           jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
-      from plan
-  )
-  select planned.child_type, planned.child_count
-    from sizes, lateral (values
-      ('travel_orchestrator', 'travel_segment', segments),
-      ('travel_orchestrator', 'travel_stitch', 1),
-      ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
-      ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
-      ('join_clips_orchestrator', 'join_clips_segment', clips),
-      ('join_clips_orchestrator', 'join_final_stitch', 1),
-      ('edit_video_orchestrator', 'join_clips_segment', portions),
-      ('edit_video_orchestrator', 'join_final_stitch', 1)
-    ) as planned (orchestrator_type, child_type, child_count)
-   where planned.orchestrator_type = for_task_type and planned.child_count > 0
+language plpgsql immutable set search_path = '' as $$
+begin
+  return query
+    with plan as (
+      select coalesce(params -> 'orchestrator_details', params) as details
+    ), sizes as (
+      select least(greatest(case when details ->> 'num_new_segments_to_generate' ~ '^\d{1,4}$'
+                                 then (details ->> 'num_new_segments_to_generate')::integer else 1 end, 1), 500) as segments,
+             least(greatest(
+               case when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list') else 0 end,
+               case when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') else 0 end,
+               2), 500) as clips,
+             least(greatest(
+               case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
+               1), 500) as portions,
+             jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
+        from plan
+    )
+    select planned.child_type, planned.child_count
+      from sizes, lateral (values
+        ('travel_orchestrator', 'travel_segment', segments),
+        ('travel_orchestrator', 'travel_stitch', 1),
+        ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
+        ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
+        ('join_clips_orchestrator', 'join_clips_segment', clips),
+        ('join_clips_orchestrator', 'join_final_stitch', 1),
+        ('edit_video_orchestrator', 'join_clips_segment', portions),
+        ('edit_video_orchestrator', 'join_final_stitch', 1)
+      ) as planned (orchestrator_type, child_type, child_count)
+     where planned.orchestrator_type = for_task_type and planned.child_count > 0;
+end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
 
@@ -928,9 +1009,12 @@ revoke all on function public.planned_children from public, anon, authenticated;
 -- The product of the price's factors that these params name.
 create or replace function public.price_multiplier(price public.task_type_prices, params jsonb)
 returns numeric
-language sql stable set search_path = '' as $$
-  select coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
-       * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1)
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
+           * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1));
+end
 $$;
 revoke all on function public.price_multiplier from public, anon, authenticated;
 
@@ -940,12 +1024,15 @@ revoke all on function public.price_multiplier from public, anon, authenticated;
 create or replace function public.price_of_work(
   price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
-language sql stable set search_path = '' as $$
-  select round(price.price_microusd * public.price_multiplier(price, params)
-    * case price.billing_type
-        when 'per_unit' then 1
-        else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-      end)::bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select round(price.price_microusd * public.price_multiplier(price, params)
+        * case price.billing_type
+            when 'per_unit' then 1
+            else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
+          end)::bigint);
+end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
 
@@ -1075,10 +1162,24 @@ revoke all on function public.show_balance from public, anon, authenticated;
 -- A user's tasks go to the cloud unless they chose otherwise.
 create or replace function public.allows_cloud(settings jsonb)
 returns boolean
-language sql immutable set search_path = '' as $$
-  select coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true)
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true));
+end
 $$;
 revoke all on function public.allows_cloud from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/allows_local.sql
+-- A user's own workers run their tasks unless they chose otherwise.
+create or replace function public.allows_local(settings jsonb)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(settings -> 'ui' -> 'generationMethods' -> 'onComputer' <> 'false', true);
+end
+$$;
+revoke all on function public.allows_local from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The name under which a type is stored; 422 for a type that there is none of.
@@ -1101,13 +1202,16 @@ revoke all on function public.canonical_task_type from public, anon, authenticat
 -- What a receipt needs to be recomputed.
 create or replace function public.charge_metadata(task public.tasks)
 returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
-    'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
-    'multiplier', public.price_multiplier(price, task.params),
-    'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
-    from public.task_type_prices as price where price.id = task.price_id
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
+        'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
+        'multiplier', public.price_multiplier(price, task.params),
+        'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
+        from public.task_type_prices as price where price.id = task.price_id);
+end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
 
@@ -1129,47 +1233,71 @@ $$;
 revoke all on function public.check_output_path from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_from_lane.sql
--- Takes a free slot of the lane's user and the lane's first task, skipping what others have locked.
--- Null when there is no such pair; then the lane is closed if nothing is left in it.
+-- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
+-- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
 create or replace function public.claim_from_lane(
-  for_lane bigint, for_worker text, by_owner boolean, worker_heartbeats boolean
+  lane public.task_lanes, for_worker text, by_owner boolean, worker_heartbeats boolean, settings public.queue_settings
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  lane public.task_lanes;
   free_slot smallint;
+  free_project_slot smallint;
+  free_type_slot smallint;
+  kind public.task_types;
   task public.tasks;
 begin
-  select * into lane from public.task_lanes where id = for_lane;
   if not lane.is_orchestrator then
     select slot into free_slot from public.task_slots
-     where user_id = lane.user_id and task_id is null
-     order by slot limit 1 for update skip locked;
+     where user_id = lane.user_id and task_id is null order by slot limit 1 for update skip locked;
     if not found then
-      perform public.close_lane_if_idle(for_lane);
+      perform public.close_lane_if_idle(lane.id);
+      return null;
+    end if;
+    if lane.project_id is not null then
+      select slot into free_project_slot from public.project_slots
+       where project_id = lane.project_id and task_id is null order by slot limit 1 for update skip locked;
+      if not found then
+        perform public.close_lane_if_idle(lane.id);
+        return null;
+      end if;
+    end if;
+  end if;
+  select * into kind from public.task_types where name = lane.task_type;
+  if kind.max_running_tasks is not null then
+    select slot into free_type_slot from public.task_type_slots
+     where task_type = lane.task_type and task_id is null order by slot limit 1 for update skip locked;
+    if not found then
       return null;
     end if;
   end if;
 
-  select * into task from public.tasks
-   where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-   order by priority desc, created_at, id limit 1 for update skip locked;
+  update public.tasks
+     set status = 'In Progress', attempt = attempt + 1,
+         worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
+         slot = free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
+         generation_started_at = now(), updated_at = now(),
+         progress = null, progress_message = null, error_message = null,
+         lease_expires_at = now() + case when worker_heartbeats then settings.heartbeat_lease
+                                         else make_interval(secs => kind.max_runtime_seconds) end
+   where id = (select id from public.tasks
+                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                order by priority desc, created_at, id limit 1 for no key update skip locked)
+  returning * into task;
   if not found then
-    perform public.close_lane_if_idle(for_lane);
+    perform public.close_lane_if_idle(lane.id);
     return null;
   end if;
-
-  update public.tasks
-     set status = 'In Progress', attempt = attempt + 1, worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
-         slot = free_slot, generation_started_at = now(), updated_at = now(),
-         progress = null, progress_message = null, error_message = null,
-         lease_expires_at = now() + public.lease_duration(task_type, worker_heartbeats)
-   where id = task.id
-  returning * into task;
   if free_slot is not null then
     update public.task_slots set task_id = task.id where user_id = lane.user_id and slot = free_slot;
+    if free_project_slot is not null then
+      update public.project_slots set task_id = task.id
+       where project_id = lane.project_id and slot = free_project_slot;
+    end if;
   end if;
-  perform public.pass_turn(lane.user_id, for_lane);
+  if free_type_slot is not null then
+    update public.task_type_slots set task_id = task.id where task_type = lane.task_type and slot = free_type_slot;
+  end if;
+  perform public.pass_turn(lane, settings.affinity_max_wait);
 
   return jsonb_build_object(
     'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
@@ -1179,60 +1307,224 @@ $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_next_task.sql
--- Moves one task to a worker and answers it; null when there is none.
--- Guarantees: a task goes to one worker and no user has more running tasks than slots, for task and slot are
--- locked as they are chosen; whatever another claim has locked is skipped, so no claim waits for another.
--- Order: the worker's loaded model first, until a task of another has waited `affinity_max_wait`; then the
+-- Moves tasks to a worker, one or up to `max_tasks`; null when there is none.
+-- Guarantees: a task goes to one worker, and no user, project or task type has more running tasks than slots,
+-- for task and slots are locked as they are chosen; whatever another claim has locked is skipped, so no claim
+-- waits for another.
+-- Order: a warm worker's loaded model first, unless a task has waited longer than `affinity_max_wait`; then the
 -- user served longest ago; within a user by priority, then age.
 -- `for_user` limits it to that owner's tasks (a token), which then need no cover.
 create or replace function public.claim_next_task(
   for_user uuid default null, for_worker text default null, for_run_type text default null,
   only_task_types text[] default null, only_models text[] default null, same_model_only boolean default false,
-  debug boolean default false
+  max_tasks integer default null, debug boolean default false
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  worker constant public.workers := public.register_worker(for_worker, for_user);
-  warm_model constant text := case when worker.status in ('active', 'inactive') then worker.current_model end;
+  row_id constant text := coalesce(for_user || ':', '') || for_worker;
+  settings public.queue_settings;
+  worker public.workers;
+  warm_model text;
+  run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
+  -- Null when all types of these run types will do.
   types text[];
-  lane record;
-  tried bigint[] := '{}';
   claimed jsonb;
+  claims jsonb := '[]';
 begin
-  select array_agg(name) into types from public.task_types
-   where alias_of is null and (for_run_type is null or run_type = for_run_type)
-     and (only_task_types is null or name = any (only_task_types)
-          or exists (select from public.task_types as alias
-                      where alias.alias_of = task_types.name and alias.name = any (only_task_types)));
+  select * into settings from public.queue_settings;
+  if settings.tended_at < now() - interval '5 seconds' then
+    perform public.tend_queue(16);
+  end if;
+  if row_id is not null then
+    select * into worker from public.workers where id = row_id;
+    if not found then
+      worker := public.register_worker(for_worker, for_user);
+    end if;
+    if worker.status in ('active', 'inactive') then
+      warm_model := worker.current_model;
+    end if;
+  end if;
+  -- A type at its limit is left out here, so its lanes are not even looked at.
+  if only_task_types is not null or exists (
+       select from public.task_types as kind
+        where kind.max_running_tasks is not null
+          and not exists (select from public.task_type_slots as free
+                           where free.task_type = kind.name and free.task_id is null)) then
+    types := public.claimable_task_types(run_types, only_task_types);
+  end if;
 
-  for page in 1 .. 8 loop
-    for lane in
-      select * from public.lanes_to_try(
-        for_user, types, only_models, warm_model, same_model_only, tried, 16)
-    loop
-      claimed := public.claim_from_lane(lane.lane_id, for_worker, for_user is not null,
-                                        coalesce(worker.heartbeats, false));
-      if claimed is not null then
-        return claimed;
-      end if;
-      tried := tried || lane.lane_id;
-    end loop;
-    exit when not found;
+  while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
+    claimed := public.claim_one_task(for_user, for_worker, coalesce(worker.heartbeats, false), warm_model, run_types,
+                                     types, only_models, same_model_only and warm_model is not null, settings);
+    if claimed is null and claims = '[]' and public.release_overdue_work() then
+      continue;
+    end if;
+    exit when claimed is null;
+    claims := claims || claimed;
   end loop;
 
-  if exists (select from public.tasks where status = 'In Progress' and lease_expires_at < now())
-     and public.sweep_expired_leases(16) > 0 then
-    return public.claim_next_task(for_user, for_worker, for_run_type, only_task_types, only_models,
-                                  same_model_only, debug);
+  if claims <> '[]' then
+    return case when max_tasks > 1 then jsonb_build_object('tasks', claims) else claims -> 0 end;
   end if;
   if debug then
-    return jsonb_build_object('debug', public.explain_empty_claim(for_user, types));
+    return jsonb_build_object('debug', public.explain_empty_claim(
+      for_user, run_types, types, only_models, case when same_model_only then warm_model end));
   end if;
   return null;
 end
 $$;
 revoke all on function public.claim_next_task from public, anon, authenticated;
 grant execute on function public.claim_next_task to service_role;
+
+-- supabase/schemas/tasks/functions/claim_of_user.sql
+-- The turn of a user has come: takes the best task that they have for this claim, by priority, then age, over all
+-- their lanes that it may look at. An owner's worker prefers its loaded model.
+create or replace function public.claim_of_user(
+  served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
+  for_worker text, worker_heartbeats boolean, settings public.queue_settings
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  lane public.task_lanes;
+  claimed jsonb;
+begin
+  for lane in
+    select mine.*
+      from public.task_lanes as mine
+      left join lateral (
+        select priority, created_at, id from public.tasks
+         where lane_id = mine.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+         order by priority desc, created_at, id limit 1) as head on true
+     where mine.user_id = served_user
+       and case when stage = 'owner' then mine.is_ready else mine.is_open end
+       and (mine.is_overdue or stage not like 'overdue%')
+       and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
+       and (models is null or mine.model = any (models))
+     order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
+              head.priority desc nulls last, head.created_at, head.id
+  loop
+    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
+    if claimed is not null then
+      -- Now and then is enough.
+      if stage <> 'owner' and lane.turn % 16 = 0 then
+        perform public.move_turn_marks(stage, lane);
+      end if;
+      return claimed;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_of_user from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/claim_one_task.sql
+-- One task of a claim: see claim_next_task. Tries lanes in the order of the claim's stages, until a lane's user
+-- has a task and the slots for it. A lane that another claim is taking from is left to the end, so that claims at
+-- the same moment serve different users; then it is tried too, for its user may have more slots.
+create or replace function public.claim_one_task(
+  for_user uuid, for_worker text, worker_heartbeats boolean, warm_model text, run_types text[], types text[],
+  only_models text[], same_model_only boolean, settings public.queue_settings
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  stage text;
+  -- By run type there are fewer places to look than by task type.
+  kind constant text := case when types is null then 'run type' else 'task type' end;
+  kinds constant text[] := coalesce(types, run_types);
+  -- Null when the worker's model is none of those that it asks for.
+  preferred constant text := case when only_models is null or warm_model = any (only_models) then warm_model end;
+  last_stage constant text := case when only_models is null then kind else kind || ' and model' end;
+  stages text[] := array[last_stage];
+  models text[];
+  lane public.task_lanes;
+  tried bigint[];
+  failed_users uuid[];
+  busy_users uuid[];
+  busy_user uuid;
+  claimed jsonb;
+begin
+  if same_model_only and preferred is null then
+    return null;
+  end if;
+  if for_user is not null then
+    if not (select allows_local from public.task_tenants where user_id = for_user) then
+      return null;
+    end if;
+    models := case when same_model_only then array[preferred] else only_models end;
+    return public.claim_of_user(for_user, 'owner', run_types, types, models, warm_model, for_worker,
+                                worker_heartbeats, settings);
+  end if;
+  if same_model_only then
+    stages := array['warm'];
+  elsif preferred is not null then
+    stages := array['warm', last_stage];
+    if exists (select from public.task_lanes where is_open and is_overdue) then
+      stages := array_prepend('overdue', stages);
+    end if;
+  end if;
+
+  foreach stage in array stages loop
+    models := only_models;
+    if stage = 'warm' then
+      stage := kind || ' and model';
+      models := array[preferred];
+    elsif stage = 'overdue' and models is not null then
+      stage := 'overdue and model';
+    end if;
+    tried := '{}';
+    failed_users := '{}';
+    busy_users := '{}';
+    for page in 1 .. 64 loop
+      for lane in select * from public.lanes_to_try(
+        stage, case when stage like 'overdue%' then coalesce(types, public.claimable_task_types(run_types, null))
+                    else kinds end, models, tried, case page when 1 then 4 else 64 end) loop
+        tried := tried || lane.id;
+        continue when lane.user_id = any (failed_users) or lane.user_id = any (busy_users);
+        perform from public.task_lanes where id = lane.id for no key update skip locked;
+        if not found then
+          busy_users := busy_users || lane.user_id;
+          continue;
+        end if;
+        claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
+                                        worker_heartbeats, settings);
+        if claimed is not null then
+          return claimed;
+        end if;
+        failed_users := failed_users || lane.user_id;
+      end loop;
+      exit when not found;
+    end loop;
+    foreach busy_user in array busy_users loop
+      claimed := public.claim_of_user(busy_user, stage, run_types, types, models, warm_model, for_worker,
+                                      worker_heartbeats, settings);
+      if claimed is not null then
+        return claimed;
+      end if;
+    end loop;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_one_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/claimable_task_types.sql
+-- The task types of these run types (or of those, the named ones; another spelling counts) that are not at their limit.
+create or replace function public.claimable_task_types(run_types text[], only_task_types text[])
+returns text[]
+language plpgsql stable set search_path = '' as $$
+begin
+  return array(
+    select kind.name from public.task_types as kind
+     where kind.alias_of is null and kind.run_type = any (run_types)
+       and (only_task_types is null or kind.name = any (only_task_types)
+            or exists (select from public.task_types as alias
+                        where alias.alias_of = kind.name and alias.name = any (only_task_types)))
+       and (kind.max_running_tasks is null
+            or exists (select from public.task_type_slots as free
+                        where free.task_type = kind.name and free.task_id is null)));
+end
+$$;
+revoke all on function public.claimable_task_types from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/close_lane_if_idle.sql
 -- A claim found nothing here: closes the lane if that is true for good, and waits for nobody to find out.
@@ -1243,7 +1535,7 @@ language plpgsql set search_path = '' as $$
 declare
   lane public.task_lanes;
   has_task boolean;
-  has_slot boolean;
+  stays_open boolean;
 begin
   select * into lane from public.task_lanes where id = for_lane;
   perform from public.task_tenants where user_id = lane.user_id for no key update skip locked;
@@ -1255,12 +1547,14 @@ begin
     return;
   end if;
   -- A new statement, so a new snapshot: it sees what was committed before the locks were free.
+  select * into lane from public.task_lanes where id = for_lane;
   has_task := exists (select from public.tasks
-                       where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled);
-  has_slot := lane.is_orchestrator
-    or exists (select from public.task_slots where user_id = lane.user_id and task_id is null);
-  update public.task_lanes set is_ready = has_task, is_open = is_open and has_task and has_slot
-   where id = for_lane and (is_ready <> has_task or is_open <> (is_open and has_task and has_slot));
+                       where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0
+                         and not is_scheduled);
+  stays_open := lane.is_open and has_task and public.lane_may_open(lane);
+  if lane.is_ready <> has_task or lane.is_open <> stays_open then
+    update public.task_lanes set is_ready = has_task, is_open = stays_open where id = for_lane;
+  end if;
 end
 $$;
 revoke all on function public.close_lane_if_idle from public, anon, authenticated;
@@ -1275,7 +1569,7 @@ create or replace function public.complete_task(
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   made record;
@@ -1302,17 +1596,20 @@ grant execute on function public.complete_task to service_role;
 -- its finished children cost; else the price it was quoted, by the database's clock.
 create or replace function public.cost_of_run(task public.tasks, has_output boolean)
 returns bigint
-language sql stable set search_path = '' as $$
-  select case
-    when task.is_orchestrator then
-      (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
-        where child.orchestrator_task_id = task.id and child.status = 'Complete')
-    when task.claimed_by_owner or not task.in_cloud or not has_output then 0
-    else public.price_of_work(
-      price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
-      (select max_runtime_seconds from public.task_types where name = task.task_type))
-    end
-    from public.task_type_prices as price where price.id = task.price_id
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case
+        when task.is_orchestrator then
+          (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
+            where child.orchestrator_task_id = task.id and child.status = 'Complete')
+        when task.claimed_by_owner or not task.in_cloud or not has_output then 0
+        else public.price_of_work(
+          price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
+          (select max_runtime_seconds from public.task_types where name = task.task_type))
+        end
+        from public.task_type_prices as price where price.id = task.price_id);
+end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
 
@@ -1349,7 +1646,7 @@ returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
-  project constant public.projects := public.project_of_request(for_user, request);
+  project public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
   type_row public.task_types;
@@ -1361,6 +1658,7 @@ declare
   quote record;
   goes_to_cloud boolean;
   known public.tasks;
+  start_after constant timestamptz := (request ->> 'run_after')::timestamptz;
   lane bigint;
 begin
   select * into type_row from public.task_types
@@ -1396,21 +1694,26 @@ begin
   end if;
 
   perform public.lock_tenant(project.user_id);
+  -- Read again: under the tenant's lock a limit neither comes nor goes.
+  select * into project from public.projects where id = project.id;
   select * into quote from public.quote_task(type_row.name, new_params);
   goes_to_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
     else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
-  lane := public.find_lane(project.user_id, type_row.name, coalesce(public.model_of_params(new_params), ''),
+  lane := public.find_lane(project, type_row.name, coalesce(public.model_of_params(new_params), ''),
                            goes_to_cloud, type_row.category = 'orchestration');
 
   insert into public.tasks (
     id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-    orchestrator_task_id, dependant_on, unmet_dependencies, priority, max_attempts, request_hash,
+    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+    is_scheduled, max_attempts, request_hash,
     in_cloud, price_id, upper_bound_microusd)
   values (
     new_id, project.id, project.user_id, type_row.name, new_params, lane, type_row.run_type,
     public.model_of_params(new_params), type_row.category = 'orchestration',
     orchestrator.id, dependencies, unmet,
-    coalesce((request ->> 'priority')::smallint, 0), coalesce((request ->> 'max_attempts')::integer, 3), hash,
+    coalesce((request ->> 'priority')::smallint, 0), start_after,
+    coalesce(start_after > now(), false),
+    coalesce((request ->> 'max_attempts')::integer, 3), hash,
     goes_to_cloud, (quote.price).id, quote.upper_bound_microusd)
   on conflict (id) do nothing;
   if not found then
@@ -1429,7 +1732,7 @@ begin
       perform public.cover_child(orchestrator.id, quote.upper_bound_microusd);
     end if;
   end if;
-  if unmet = 0 then
+  if unmet = 0 and not coalesce(start_after > now(), false) then
     perform public.ready_lane(lane, now());
   end if;
 
@@ -1445,13 +1748,13 @@ revoke all on function public.create_one_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_task.sql
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
--- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?}.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?}.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
   for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   hash constant bytea := sha256(convert_to(requests::text, 'UTF8'));
   project public.projects;
@@ -1521,53 +1824,53 @@ revoke all on function public.end_project_tasks from public, anon, authenticated
 -- Fails or cancels a task, and with it whoever cannot go on: its orchestrator, the orchestrator's other
 -- children, and all who depend on any of them. Rows that have ended stay as they are.
 -- Charges nothing but an orchestrator's finished children; every other hold is released.
+-- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
+-- locked, so that a child which is created at the same moment is found.
 create or replace function public.end_task(for_task uuid, new_status public.task_status, error text)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   relatives uuid[] := array[for_task];
   dependants uuid[] := '{}';
-  ended uuid[];
+  ended public.tasks[];
+  ended_ids uuid[];
   orchestrators uuid[] := '{}';
   task public.tasks;
 begin
   loop
-    ended := '{}';
-    for task in
-      select * from public.tasks
-       where id = any (relatives || dependants) and status in ('Queued', 'In Progress')
-       order by id for no key update
-    loop
-      update public.tasks
-         set status = case when task.id = any (relatives) then new_status else 'Failed' end,
-             error_message = case
-               when task.id = for_task then error
-               when task.id = any (relatives)
-               then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
-               else 'dependency_failed' end,
-             slot = null, lease_expires_at = null, updated_at = now()
-       where id = task.id;
-      if task.slot is not null then
-        perform public.free_slot(task.user_id, task.slot);
-      end if;
+    ended := array(
+      select candidate from public.tasks as candidate
+       where candidate.id = any (relatives || dependants) and candidate.status in ('Queued', 'In Progress')
+       order by candidate.id for no key update);
+    exit when cardinality(ended) = 0;
+    ended_ids := array(select id from unnest(ended));
+    update public.tasks
+       set status = case when id = any (relatives) then new_status else 'Failed' end,
+           error_message = case
+             when id = for_task then error
+             when id = any (relatives) then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
+             else 'dependency_failed' end,
+           slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
+           updated_at = now()
+     where id = any (ended_ids);
+    perform public.free_slots(ended);
+    foreach task in array ended loop
       if task.is_orchestrator then
         orchestrators := orchestrators || task.id;
       elsif task.orchestrator_task_id is null then
         perform public.close_hold(task.id, 0);
       end if;
-      ended := ended || task.id;
     end loop;
-    exit when cardinality(ended) = 0;
-    select coalesce(array_agg(related.id), '{}') into relatives
-      from (select id from public.tasks where orchestrator_task_id = any (ended)
-            union
-            select orchestrator_task_id from public.tasks where id = any (ended)) as related;
-    select coalesce(array_agg(distinct waiting.task_id), '{}') into dependants
-      from public.task_dependencies as waiting where waiting.dependency_id = any (ended);
+    relatives := array(
+      select id from public.tasks where orchestrator_task_id = any (ended_ids)
+      union
+      select orchestrator_task_id from unnest(ended) where orchestrator_task_id is not null);
+    dependants := array(
+      select distinct task_id from public.task_dependencies where dependency_id = any (ended_ids));
   end loop;
 
   -- Last, when no child can finish any more.
-  for task in select * from public.tasks where id = any (orchestrators) loop
+  for task in select * from public.tasks where id = any (orchestrators) order by id loop
     perform public.settle_ended_orchestrator(task);
   end loop;
 end
@@ -1575,29 +1878,55 @@ $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/explain_empty_claim.sql
--- Why a claim got nothing, in numbers of queued tasks. Reads the queue: for people who debug, not for polling.
-create or replace function public.explain_empty_claim(for_user uuid, types text[])
-returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'queued', count(*),
-    'other_task_type', count(*) filter (where not matches),
-    'blocked_by_dependency', count(*) filter (where matches and blocked),
-    'not_in_cloud', count(*) filter (where matches and not blocked and not cloud),
-    'at_capacity', count(*) filter (where matches and not blocked and cloud and full_up),
-    'claimable', count(*) filter (where matches and not blocked and cloud and not full_up))
-    from (
-      select coalesce(task.task_type = any (types), false) as matches,
-             task.unmet_dependencies > 0 as blocked,
-             for_user is not null or (task.in_cloud and tenant.allows_cloud) as cloud,
-             not task.is_orchestrator and not exists (
-               select from public.task_slots as slot
-                where slot.user_id = task.user_id and slot.task_id is null) as full_up
-        from public.tasks as task
-        join public.task_tenants as tenant on tenant.user_id = task.user_id
-       where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
-       limit 10000
-    ) as queued
+-- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
+-- the queue, up to 10,000 tasks of it: for people who debug, not for polling.
+create or replace function public.explain_empty_claim(
+  for_user uuid, run_types text[], types text[], only_models text[], only_model text
+) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'queued', count(*),
+        'other_run_type', count(*) filter (where reason = 'other_run_type'),
+        'other_task_type', count(*) filter (where reason = 'other_task_type'),
+        'other_model', count(*) filter (where reason = 'other_model'),
+        'blocked_by_dependency', count(*) filter (where reason = 'blocked_by_dependency'),
+        'scheduled', count(*) filter (where reason = 'scheduled'),
+        'local_off', count(*) filter (where reason = 'local_off'),
+        'cloud_off', count(*) filter (where reason = 'cloud_off'),
+        'no_credits', count(*) filter (where reason = 'no_credits'),
+        'at_capacity', count(*) filter (where reason = 'at_capacity'),
+        'at_project_limit', count(*) filter (where reason = 'at_project_limit'),
+        'at_task_type_limit', count(*) filter (where reason = 'at_task_type_limit'),
+        'claimable', count(*) filter (where reason = 'claimable'))
+      from (
+        select case
+            when task.run_type <> all (run_types) then 'other_run_type'
+            when kind.max_running_tasks is not null and not exists (
+              select from public.task_type_slots as slot
+               where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
+            when task.task_type <> all (types) then 'other_task_type'
+            when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
+            when task.unmet_dependencies > 0 then 'blocked_by_dependency'
+            when task.is_scheduled then 'scheduled'
+            when for_user is not null and not tenant.allows_local then 'local_off'
+            when for_user is null and not tenant.allows_cloud then 'cloud_off'
+            when for_user is null and not task.in_cloud then 'no_credits'
+            when not task.is_orchestrator and not exists (
+              select from public.task_slots as slot
+               where slot.user_id = task.user_id and slot.task_id is null) then 'at_capacity'
+            when not task.is_orchestrator and lane.project_id is not null and not exists (
+              select from public.project_slots as slot
+               where slot.project_id = task.project_id and slot.task_id is null) then 'at_project_limit'
+            else 'claimable' end as reason
+          from public.tasks as task
+          join public.task_lanes as lane on lane.id = task.lane_id
+          join public.task_types as kind on kind.name = task.task_type
+          join public.task_tenants as tenant on tenant.user_id = task.user_id
+         where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
+         limit 10000) as queued);
+end
 $$;
 revoke all on function public.explain_empty_claim from public, anon, authenticated;
 
@@ -1605,11 +1934,13 @@ revoke all on function public.explain_empty_claim from public, anon, authenticat
 -- A call about a running task by its worker keeps the task with it.
 create or replace function public.extend_lease(task public.tasks)
 returns void
-language sql set search_path = '' as $$
+language plpgsql set search_path = '' as $$
+begin
   update public.tasks
      set lease_expires_at = now() + public.lease_duration(task.task_type, coalesce(
            (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false))
-   where id = task.id and status = 'In Progress'
+   where id = task.id and status = 'In Progress';
+end
 $$;
 revoke all on function public.extend_lease from public, anon, authenticated;
 
@@ -1635,28 +1966,31 @@ revoke all on function public.fail_orphaned_dependant from public, anon, authent
 -- supabase/schemas/tasks/functions/find_lane.sql
 -- The lane for such tasks of a user, made when it is the first of its kind. Names of models come from clients:
 -- beyond a user's first 300 lanes, tasks share the lane of no model, so nobody fills the queue with lanes.
+-- The caller holds the tenant's lock.
 create or replace function public.find_lane(
-  for_user uuid, for_task_type text, for_model text, lane_in_cloud boolean, lane_is_orchestrator boolean
+  for_project public.projects, for_task_type text, for_model text, lane_in_cloud boolean, lane_is_orchestrator boolean
 ) returns bigint
 language plpgsql set search_path = '' as $$
 declare
+  -- A project shares its owner's lanes until it has a limit, which its tasks alone wait for.
+  limited_project constant uuid := case when for_project.max_running_tasks is not null then for_project.id end;
   lane_id bigint;
 begin
   select id into lane_id from public.task_lanes
-   where user_id = for_user and task_type = for_task_type and model = for_model and in_cloud = lane_in_cloud;
-  if not found and for_model <> ''
-     and (select count(*) from public.task_lanes where user_id = for_user) >= 300 then
-    return public.find_lane(for_user, for_task_type, '', lane_in_cloud, lane_is_orchestrator);
+   where user_id = for_project.user_id and task_type = for_task_type and model = for_model
+     and in_cloud = lane_in_cloud and project_id is not distinct from limited_project;
+  if found then
+    return lane_id;
   end if;
-  if lane_id is null then
-    insert into public.task_models (task_type, model) values (for_task_type, for_model) on conflict do nothing;
-    insert into public.task_lanes (user_id, task_type, model, run_type, in_cloud, is_orchestrator, turn)
-    select for_user, for_task_type, for_model, run_type, lane_in_cloud, lane_is_orchestrator,
-           nextval('public.task_turns')
-      from public.task_types where name = for_task_type
-    on conflict (user_id, task_type, model, in_cloud) do update set turn = task_lanes.turn
-    returning id into lane_id;
+  if for_model <> ''
+     and (select count(*) from public.task_lanes where user_id = for_project.user_id) >= 300 then
+    return public.find_lane(for_project, for_task_type, '', lane_in_cloud, lane_is_orchestrator);
   end if;
+  insert into public.task_lanes
+    (user_id, task_type, model, run_type, in_cloud, project_id, is_orchestrator, turn)
+  select for_project.user_id, name, for_model, run_type, lane_in_cloud, limited_project, lane_is_orchestrator, 0
+    from public.task_types where name = for_task_type
+  returning id into lane_id;
   return lane_id;
 end
 $$;
@@ -1674,7 +2008,8 @@ begin
   update public.tasks
      set status = 'Complete', output_location = new_output, thumbnail_url = new_thumbnail,
          generation_processed_at = clock_timestamp(), updated_at = now(),
-         progress = 1, progress_message = null, slot = null, lease_expires_at = null,
+         progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
+         lease_expires_at = null,
          generation_created = new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
@@ -1689,9 +2024,7 @@ begin
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
   end if;
-  if task.slot is not null then
-    perform public.free_slot(task.user_id, task.slot);
-  end if;
+  perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
@@ -1701,21 +2034,23 @@ end
 $$;
 revoke all on function public.finish_task from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/follow_cloud_choice.sql
--- Opens or closes a user's lanes for the cloud when they change their mind.
-create or replace function public.follow_cloud_choice()
+-- supabase/schemas/tasks/functions/follow_generation_methods.sql
+-- A user changed their mind about where their tasks run: opens or closes their lanes for the cloud.
+create or replace function public.follow_generation_methods()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  update public.task_tenants set allows_cloud = public.allows_cloud(new.settings)
-   where user_id = new.id and allows_cloud <> public.allows_cloud(new.settings);
+  update public.task_tenants
+     set allows_cloud = public.allows_cloud(new.settings), allows_local = public.allows_local(new.settings)
+   where user_id = new.id
+     and (allows_cloud, allows_local) <> (public.allows_cloud(new.settings), public.allows_local(new.settings));
   if found then
     perform public.open_lanes(new.id);
   end if;
   return null;
 end
 $$;
-revoke all on function public.follow_cloud_choice from public, anon, authenticated;
+revoke all on function public.follow_generation_methods from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
 -- Forgets idempotency keys after 30 days and rate limits that nobody has touched for a day.
@@ -1728,18 +2063,62 @@ $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
 grant execute on function public.forget_old_requests to service_role;
 
--- supabase/schemas/tasks/functions/free_slot.sql
--- Gives a running task's slot back and opens what waited for it. The caller has ended the task's run.
-create or replace function public.free_slot(for_user uuid, for_slot smallint)
+-- supabase/schemas/tasks/functions/free_slots.sql
+-- Gives back what running tasks of one user occupied and opens what waited for it. The caller has ended their runs.
+create or replace function public.free_slots(ended public.tasks[])
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  owner_id constant uuid := ended[1].user_id;
+  slots constant smallint[] := array(select slot from unnest(ended) where slot is not null);
+begin
+  foreach task in array ended loop
+    if task.task_type_slot is not null then
+      perform public.free_task_type_slot(task);
+    end if;
+  end loop;
+  if cardinality(slots) = 0 then
+    return;
+  end if;
+  perform public.lock_tenant(owner_id);
+  update public.task_slots set task_id = null where user_id = owner_id and slot = any (slots);
+  foreach task in array ended loop
+    if task.project_slot is not null then
+      -- Beyond a limit that was lowered, the slot goes.
+      delete from public.project_slots
+       where project_id = task.project_id and slot = task.project_slot
+         and (select count(*) from public.project_slots where project_id = task.project_id)
+             > (select max_running_tasks from public.projects where id = task.project_id);
+      update public.project_slots set task_id = null
+       where project_id = task.project_id and slot = task.project_slot;
+    end if;
+  end loop;
+  perform public.open_lanes(owner_id);
+end
+$$;
+revoke all on function public.free_slots from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/free_task_type_slot.sql
+-- Gives back a limited type's slot; beyond a limit that was lowered, the slot goes.
+create or replace function public.free_task_type_slot(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
 begin
-  perform public.lock_tenant(for_user);
-  update public.task_slots set task_id = null where user_id = for_user and slot = for_slot;
-  perform public.open_lanes(for_user);
+  if (select count(*) from public.task_type_slots where task_type = task.task_type)
+     > (select max_running_tasks from public.task_types where name = task.task_type) then
+    -- One after the other, and counted again: of two that end at once, each would see the other's slot.
+    perform from public.task_types where name = task.task_type for no key update;
+    delete from public.task_type_slots
+     where task_type = task.task_type and slot = task.task_type_slot
+       and (select count(*) from public.task_type_slots where task_type = task.task_type)
+           > (select max_running_tasks from public.task_types where name = task.task_type);
+  end if;
+  update public.task_type_slots set task_id = null
+   where task_type = task.task_type and slot = task.task_type_slot;
 end
 $$;
-revoke all on function public.free_slot from public, anon, authenticated;
+revoke all on function public.free_task_type_slot from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/get_task_status.sql
 create or replace function public.get_task_status(for_user uuid, for_task uuid)
@@ -1766,68 +2145,95 @@ $$;
 revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
 
--- supabase/schemas/tasks/functions/lanes_to_try.sql
--- The next lanes for a claim, best first, without those tried. Per task type and model one index probe,
--- however many lanes and tasks there are.
-create or replace function public.lanes_to_try(
-  for_user uuid, types text[], only_models text[], warm_model text, same_model_only boolean,
-  tried bigint[], page_size integer
-) returns table (lane_id bigint)
+-- supabase/schemas/tasks/functions/keep_row.sql
+-- Refuses to delete what tasks speak of without a foreign key.
+create or replace function public.keep_row()
+returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  if for_user is not null then
-    -- An owner's worker: that user's ready lanes, a handful.
-    return query
-      select lane.id from public.task_lanes as lane
-       where lane.user_id = for_user and lane.is_ready and lane.task_type = any (types)
-         and (only_models is null or lane.model = any (only_models))
-         and (not same_model_only or warm_model is null or lane.model = warm_model)
-         and lane.id <> all (tried)
-       order by (lane.model = warm_model) desc nulls last, lane.turn limit page_size;
-    return;
-  end if;
+  raise exception 'rows of % are kept: tasks refer to them', tg_table_name using errcode = 'foreign_key_violation';
+end
+$$;
+revoke all on function public.keep_row from public, anon, authenticated;
 
-  if warm_model is not null and not same_model_only then
+-- supabase/schemas/tasks/functions/lane_may_open.sql
+-- Whether the cloud may take a task of this lane, if there is one: the user wants it, and has a free slot, and so
+-- has the project where it is limited. The caller holds the tenant's lock, or looks again under it.
+create or replace function public.lane_may_open(lane public.task_lanes)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return lane.in_cloud
+    and (select allows_cloud from public.task_tenants where user_id = lane.user_id)
+    and (lane.is_orchestrator
+         or exists (select from public.task_slots where user_id = lane.user_id and task_id is null)
+            and (lane.project_id is null
+                 or exists (select from public.project_slots
+                             where project_id = lane.project_id and task_id is null)));
+end
+$$;
+revoke all on function public.lane_may_open from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/lanes_to_try.sql
+-- The next lanes for a claim's stage, best first, without those tried: one index probe a kind (and model), however
+-- many lanes and tasks there are. Kinds are run types, or task types where the claim names some.
+create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[], page_size integer)
+returns setof public.task_lanes
+language plpgsql set search_path = '' as $$
+begin
+  if stage = 'run type' then
     return query
-      select oldest.id
-        from public.task_models as other,
-             lateral (select lane.id, lane.oldest_ready_at from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = other.task_type and lane.model = other.model
-                         and lane.id <> all (tried)
-                       order by lane.oldest_ready_at limit 2) as oldest
-       where other.task_type = any (types) and other.model <> warm_model
-         and (only_models is null or other.model = any (only_models))
-         and oldest.oldest_ready_at < now() - (select affinity_max_wait from public.queue_settings)
-       order by oldest.oldest_ready_at limit page_size;
-  end if;
-  if warm_model is not null and (only_models is null or warm_model = any (only_models)) then
-    return query
-      select next_lane.id
-        from unnest(types) as task_type,
-             lateral (select lane.id, lane.turn from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = task_type.task_type and lane.model = warm_model
-                         and lane.id <> all (tried)
+      select next_lane.*
+        from unnest(kinds) as kind (name),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.run_type = kind.name
+                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
-  end if;
-  if warm_model is not null and same_model_only then
-    return;
-  end if;
-  if only_models is null then
+  elsif stage = 'run type and model' then
     return query
-      select next_lane.id
-        from unnest(types) as task_type,
-             lateral (select lane.id, lane.turn from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = task_type.task_type and lane.id <> all (tried)
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif stage = 'task type' then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.task_type = kind.name
+                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif stage = 'task type and model' then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif models is null then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
   else
     return query
-      select next_lane.id
-        from unnest(types) as task_type, unnest(only_models) as wanted,
-             lateral (select lane.id, lane.turn from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = task_type.task_type and lane.model = wanted.wanted
-                         and lane.id <> all (tried)
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                         and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
   end if;
@@ -1839,11 +2245,14 @@ revoke all on function public.lanes_to_try from public, anon, authenticated;
 -- Short for a worker whose silence means something; else as long as such a task may run.
 create or replace function public.lease_duration(for_task_type text, worker_heartbeats boolean)
 returns interval
-language sql stable set search_path = '' as $$
-  select case when worker_heartbeats
-    then (select heartbeat_lease from public.queue_settings)
-    else make_interval(secs => (select max_runtime_seconds from public.task_types where name = for_task_type))
-  end
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case when worker_heartbeats
+        then (select heartbeat_lease from public.queue_settings)
+        else make_interval(secs => (select max_runtime_seconds from public.task_types where name = for_task_type))
+      end);
+end
 $$;
 revoke all on function public.lease_duration from public, anon, authenticated;
 
@@ -1853,11 +2262,7 @@ create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  if old.slot is not null then
-    perform public.lock_tenant(old.user_id);
-    update public.task_slots set task_id = null where user_id = old.user_id and slot = old.slot;
-    perform public.open_lanes(old.user_id);
-  end if;
+  perform public.free_slots(array[old::public.tasks]);
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
   return old;
@@ -1870,8 +2275,10 @@ revoke all on function public.leave_queue from public, anon, authenticated;
 -- a lane on what it no longer knows.
 create or replace function public.lock_tenant(for_user uuid)
 returns void
-language sql set search_path = '' as $$
-  select from public.task_tenants where user_id = for_user for no key update
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.task_tenants where user_id = for_user for no key update;
+end
 $$;
 revoke all on function public.lock_tenant from public, anon, authenticated;
 
@@ -1879,32 +2286,77 @@ revoke all on function public.lock_tenant from public, anon, authenticated;
 -- The model that a worker needs for these params: what decides which warm worker it suits.
 create or replace function public.model_of_params(params jsonb)
 returns text
-language sql immutable set search_path = '' as $$
-  select left(nullif(trim(coalesce(
-    case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
-    case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
-         then params -> 'orchestrator_details' ->> 'model_name' end,
-    case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200)
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select left(nullif(trim(coalesce(
+        case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
+        case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
+             then params -> 'orchestrator_details' ->> 'model_name' end,
+        case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200));
+end
 $$;
 revoke all on function public.model_of_params from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/move_turn_marks.sql
+-- Notes how far the turns of a served lane's kinds have come, now and then: see turn_marks.
+create or replace function public.move_turn_marks(stage text, lane public.task_lanes)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  apart constant integer := 256;
+  of_kind constant text := case when stage like 'run type%' then lane.run_type else lane.task_type end;
+  of_model constant text := case when stage like '%model' then lane.model end;
+  passed constant bigint := public.turn_mark(of_kind, of_model);
+  first_turn bigint;
+begin
+  if lane.turn <= passed + apart then
+    return;
+  end if;
+  -- The first open lane, which need not be the one that was served.
+  if stage = 'run type' then
+    select turn into first_turn from public.task_lanes
+     where is_open and run_type = of_kind and turn >= passed order by turn limit 1;
+  elsif stage = 'run type and model' then
+    select turn into first_turn from public.task_lanes
+     where is_open and run_type = of_kind and model = of_model and turn >= passed order by turn limit 1;
+  elsif of_model is null then
+    select turn into first_turn from public.task_lanes
+     where is_open and task_type = of_kind and turn >= passed order by turn limit 1;
+  else
+    select turn into first_turn from public.task_lanes
+     where is_open and task_type = of_kind and model = of_model and turn >= passed order by turn limit 1;
+  end if;
+  if first_turn > passed + apart
+     and first_turn > coalesce((select max(turn) from public.turn_marks
+                                 where kind = of_kind and model is not distinct from of_model), 0) + apart then
+    insert into public.turn_marks (kind, model, turn) values (of_kind, of_model, first_turn) on conflict do nothing;
+  end if;
+end
+$$;
+revoke all on function public.move_turn_marks from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/open_lanes.sql
 -- Brings `is_open` of a user's ready lanes in line with the user's choice and free slots.
 -- The caller holds the tenant's lock.
 create or replace function public.open_lanes(for_user uuid)
 returns void
-language sql set search_path = '' as $$
-  with wanted as (
-    select lane.id,
-           lane.in_cloud and tenant.allows_cloud
-           and (lane.is_orchestrator
-                or exists (select from public.task_slots where user_id = for_user and task_id is null)) as open
-      from public.task_lanes as lane
-      join public.task_tenants as tenant on tenant.user_id = lane.user_id
-     where lane.user_id = for_user and lane.is_ready
-  )
-  update public.task_lanes as lane set is_open = wanted.open
-    from wanted where lane.id = wanted.id and lane.is_open <> wanted.open
+language plpgsql set search_path = '' as $$
+begin
+  update public.task_lanes as lane
+     set is_open = not lane.is_open, turn = public.turn_floor(lane)
+    from public.task_tenants as tenant,
+         lateral (select exists (select from public.task_slots
+                                  where user_id = for_user and task_id is null) as has_slot) as own
+   where lane.user_id = for_user and lane.is_ready and tenant.user_id = for_user
+     and lane.is_open <> (
+       lane.in_cloud and tenant.allows_cloud
+       and (lane.is_orchestrator
+            or own.has_slot
+               and (lane.project_id is null
+                    or exists (select from public.project_slots
+                                where project_id = lane.project_id and task_id is null))));
+end
 $$;
 revoke all on function public.open_lanes from public, anon, authenticated;
 
@@ -1913,45 +2365,75 @@ revoke all on function public.open_lanes from public, anon, authenticated;
 -- uuid. Readable ids, which browsers put there, are not one.
 create or replace function public.orchestrator_of_params(params jsonb)
 returns uuid
-language sql stable set search_path = '' as $$
-  select task.id
-    from unnest(array[
-           params ->> 'orchestrator_task_id_ref',
-           params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
-           params -> 'orchestrator_details' ->> 'orchestrator_task_id',
-           params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
-           params ->> 'orchestrator_task_id',
-           params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-           params -> 'orchestration_contract' ->> 'orchestrator_task_id'
-         ]) with ordinality as place (reference, position)
-    join public.tasks as task
-      on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
-   where task.is_orchestrator
-   order by place.position limit 1
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select task.id
+        from unnest(array[
+               params ->> 'orchestrator_task_id_ref',
+               params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
+               params -> 'orchestrator_details' ->> 'orchestrator_task_id',
+               params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
+               params ->> 'orchestrator_task_id',
+               params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
+               params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+             ]) with ordinality as place (reference, position)
+        join public.tasks as task
+          on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
+       where task.is_orchestrator
+       order by place.position limit 1);
+end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/pass_turn.sql
--- Puts a user who was served behind all others, in every open lane, and notes how long the served lane's next
--- task has waited. A lane that another claim is updating is left to that claim.
-create or replace function public.pass_turn(for_user uuid, served_lane bigint)
+-- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
+-- task has waited. Lanes from which nothing more can be claimed are closed, so that claims do not visit them: the
+-- served one when it is empty, all when the user has no slot left. A lane that another claim is updating is left
+-- to that claim.
+create or replace function public.pass_turn(served public.task_lanes, affinity_max_wait interval)
 returns void
-language sql set search_path = '' as $$
-  with turn as (select nextval('public.task_turns') as number),
-  lanes as (
-    select id from public.task_lanes
-     where user_id = for_user and is_ready order by id for no key update skip locked
-  ),
-  next_task as (
-    select created_at from public.tasks
-     where lane_id = served_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-     order by priority desc, created_at, id limit 1
-  )
+language plpgsql set search_path = '' as $$
+declare
+  next_turn constant bigint := nextval('public.task_turns');
+  next_since timestamptz;
+  has_slot boolean;
+  has_project_slot boolean;
+  may_close boolean := false;
+begin
+  loop
+    next_since := (
+      select greatest(created_at, run_after) from public.tasks
+       where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, id limit 1);
+    has_slot := served.is_orchestrator
+      or exists (select from public.task_slots where user_id = served.user_id and task_id is null);
+    has_project_slot := served.project_id is null or served.is_orchestrator
+      or exists (select from public.project_slots where project_id = served.project_id and task_id is null);
+    exit when may_close or (next_since is not null and has_slot and has_project_slot);
+    -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
+    -- again, for what was committed before we had it.
+    perform from public.task_tenants where user_id = served.user_id for no key update skip locked;
+    exit when not found;
+    may_close := true;
+  end loop;
+
   update public.task_lanes as lane
-     set turn = turn.number,
-         oldest_ready_at = case when lane.id = served_lane
-           then coalesce((select created_at from next_task), lane.oldest_ready_at) else lane.oldest_ready_at end
-    from turn, lanes where lane.id = lanes.id
+     set turn = next_turn,
+         is_ready = not (may_close and lane.id = served.id and next_since is null),
+         is_open = lane.is_open and not (may_close and (
+           lane.id = served.id and next_since is null
+           or not lane.is_orchestrator and not has_slot
+           or lane.project_id is not distinct from served.project_id and not lane.is_orchestrator
+              and not has_project_slot)),
+         oldest_ready_at = case when lane.id = served.id then coalesce(next_since, lane.oldest_ready_at)
+                                else lane.oldest_ready_at end,
+         is_overdue = case when lane.id = served.id then coalesce(next_since < now() - affinity_max_wait, false)
+                           else lane.is_overdue end
+    from (select id from public.task_lanes where user_id = served.user_id and is_ready
+           order by id for no key update skip locked) as mine
+   where lane.id = mine.id;
+end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
 
@@ -1962,7 +2444,7 @@ revoke all on function public.pass_turn from public, anon, authenticated;
 create or replace function public.prepare_output(
   for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task constant public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
 begin
@@ -2006,16 +2488,26 @@ revoke all on function public.project_of_request from public, anon, authenticate
 -- Says that a lane has a task that may run. The caller holds the tenant's lock.
 create or replace function public.ready_lane(for_lane bigint, waiting_since timestamptz)
 returns void
-language sql set search_path = '' as $$
-  update public.task_lanes as lane
-     set is_ready = true,
-         oldest_ready_at = case when lane.is_ready then least(lane.oldest_ready_at, waiting_since) else waiting_since end,
-         is_open = lane.in_cloud and tenant.allows_cloud
-           and (lane.is_orchestrator
-                or exists (select from public.task_slots where user_id = lane.user_id and task_id is null))
-    from public.task_tenants as tenant
-   where lane.id = for_lane and tenant.user_id = lane.user_id
-     and (not lane.is_ready or not lane.is_open or waiting_since < lane.oldest_ready_at)
+language plpgsql set search_path = '' as $$
+declare
+  lane public.task_lanes;
+  may_open boolean;
+begin
+  select * into lane from public.task_lanes where id = for_lane;
+  if lane.is_open and waiting_since >= lane.oldest_ready_at then
+    return;
+  end if;
+  may_open := public.lane_may_open(lane);
+  if lane.is_ready and lane.is_open = may_open and waiting_since >= lane.oldest_ready_at then
+    return;
+  end if;
+  update public.task_lanes
+     set is_ready = true, is_open = may_open,
+         oldest_ready_at = case when is_ready then least(oldest_ready_at, waiting_since) else waiting_since end,
+         is_overdue = case when is_ready then is_overdue else false end,
+         turn = public.turn_floor(lane)
+   where id = for_lane;
+end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
 
@@ -2024,8 +2516,8 @@ revoke all on function public.ready_lane from public, anon, authenticated;
 create or replace function public.register_tenant(for_user uuid)
 returns void
 language sql set search_path = '' as $$
-  insert into public.task_tenants (user_id, allows_cloud)
-  select id, public.allows_cloud(settings) from public.users where id = for_user
+  insert into public.task_tenants (user_id, allows_cloud, allows_local)
+  select id, public.allows_cloud(settings), public.allows_local(settings) from public.users where id = for_user
   on conflict (user_id) do nothing;
   insert into public.task_slots (user_id, slot)
   select for_user, slot from generate_series(1, 5) as slot
@@ -2048,7 +2540,7 @@ begin
      order by task.id for no key update
   loop
     update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
-    if dependant.unmet_dependencies = 1 then
+    if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
       perform public.lock_tenant(dependant.user_id);
       perform public.ready_lane(dependant.lane_id, now());
     end if;
@@ -2056,6 +2548,52 @@ begin
 end
 $$;
 revoke all on function public.release_dependants from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/release_overdue_work.sql
+-- Brings back what is due and nobody has tended to yet: scheduled tasks, and runs whose lease is over. For a claim
+-- that found nothing. Answers whether there was any, so that it is worth another look.
+create or replace function public.release_overdue_work()
+returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  released integer := 0;
+begin
+  if exists (select from public.tasks where is_scheduled and run_after <= now()) then
+    released := public.release_scheduled_tasks(64);
+  end if;
+  if exists (select from public.tasks where status = 'In Progress' and lease_expires_at < now()) then
+    released := released + public.sweep_expired_leases(16);
+  end if;
+  return released > 0;
+end
+$$;
+revoke all on function public.release_overdue_work from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/release_scheduled_tasks.sql
+-- Lets tasks go whose time has come; answers how many. Safe to run anywhere at once: a task that another run has
+-- locked is skipped.
+create or replace function public.release_scheduled_tasks(at_most integer default 1000)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  released integer := 0;
+begin
+  for task in
+    select * from public.tasks where is_scheduled and run_after <= now()
+     order by run_after limit at_most for no key update skip locked
+  loop
+    update public.tasks set is_scheduled = false where id = task.id;
+    if task.unmet_dependencies = 0 then
+      perform public.lock_tenant(task.user_id);
+      perform public.ready_lane(task.lane_id, task.run_after);
+    end if;
+    released := released + 1;
+  end loop;
+  return released;
+end
+$$;
+revoke all on function public.release_scheduled_tasks from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/repeated_task.sql
 -- The answer to a create whose task id exists: the first answer for the same request, else 409.
@@ -2127,20 +2665,93 @@ begin
     return 'Failed';
   end if;
   update public.tasks
-     set status = 'Queued', worker_id = null, claimed_by_owner = null, slot = null, lease_expires_at = null,
+     set status = 'Queued', worker_id = null, claimed_by_owner = null, lease_expires_at = null,
+         slot = null, project_slot = null, task_type_slot = null,
          generation_started_at = null, progress = null, progress_message = null,
          error_message = error, updated_at = now()
    where id = task.id;
   perform public.lock_tenant(task.user_id);
-  if task.slot is not null then
-    update public.task_slots set task_id = null where user_id = task.user_id and slot = task.slot;
-  end if;
-  perform public.ready_lane(task.lane_id, task.created_at);
-  perform public.open_lanes(task.user_id);
+  perform public.free_slots(array[task]);
+  perform public.ready_lane(task.lane_id, greatest(task.created_at, task.run_after));
   return 'Queued';
 end
 $$;
 revoke all on function public.requeue_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/resize_project_slots.sql
+-- A project's limit was set, changed or lifted: as many slots, its running tasks in them, and its queued tasks in
+-- lanes of their own, so that those who wait for the limit hold up nobody. What runs beyond a lowered limit keeps
+-- its slot until it ends.
+create or replace function public.resize_project_slots()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks;
+  lane bigint;
+  lanes bigint[] := '{}';
+  taken smallint := 0;
+begin
+  perform public.lock_tenant(new.user_id);
+  update public.tasks set project_slot = null where project_id = new.id and project_slot is not null;
+  delete from public.project_slots where project_id = new.id;
+  if new.max_running_tasks is not null then
+    for task in
+      select * from public.tasks
+       where project_id = new.id and status = 'In Progress' and not is_orchestrator order by id
+    loop
+      taken := taken + 1;
+      insert into public.project_slots (project_id, slot, task_id) values (new.id, taken, task.id);
+      update public.tasks set project_slot = taken where id = task.id;
+    end loop;
+    insert into public.project_slots (project_id, slot)
+    select new.id, slot from generate_series(taken + 1, new.max_running_tasks) as slot;
+  end if;
+  for task in select * from public.tasks where project_id = new.id and status = 'Queued' order by id loop
+    lane := public.find_lane(new, task.task_type, coalesce(task.model, ''), task.in_cloud, task.is_orchestrator);
+    update public.tasks set lane_id = lane where id = task.id and status = 'Queued' and lane_id <> lane;
+    if found and task.unmet_dependencies = 0 and not task.is_scheduled then
+      lanes := lanes || lane;
+    end if;
+  end loop;
+  perform public.ready_lane(moved.id, now()) from (select distinct unnest(lanes) as id) as moved;
+  update public.task_lanes as lane set is_ready = false, is_open = false
+   where lane.user_id = new.user_id and lane.is_ready
+     and not exists (select from public.tasks
+                      where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled);
+  perform public.open_lanes(new.user_id);
+  return null;
+end
+$$;
+revoke all on function public.resize_project_slots from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/resize_task_type_slots.sql
+-- A task type's limit was set, changed or lifted: as many slots, and the running tasks in them. What runs beyond a
+-- lowered limit keeps its slot until it ends.
+create or replace function public.resize_task_type_slots()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks;
+  taken smallint := 0;
+begin
+  -- In the order in which a run's end takes them; claims wait for neither.
+  perform from public.tasks where task_type = new.name and status = 'In Progress' order by id for no key update;
+  perform from public.task_type_slots where task_type = new.name order by slot for update;
+  update public.tasks set task_type_slot = null where task_type = new.name and task_type_slot is not null;
+  delete from public.task_type_slots where task_type = new.name;
+  if new.max_running_tasks is not null then
+    for task in select * from public.tasks where task_type = new.name and status = 'In Progress' order by id loop
+      taken := taken + 1;
+      insert into public.task_type_slots (task_type, slot, task_id) values (new.name, taken, task.id);
+      update public.tasks set task_type_slot = taken where id = task.id;
+    end loop;
+    insert into public.task_type_slots (task_type, slot)
+    select new.name, slot from generate_series(taken + 1, new.max_running_tasks) as slot;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.resize_task_type_slots from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/retry_task.sql
 -- Queues a failed task again, with a new hold and all its attempts. Refused when the orchestration it
@@ -2203,14 +2814,17 @@ revoke all on function public.settle_ended_orchestrator from public, anon, authe
 -- What a 409 about a task tells.
 create or replace function public.status_details(task public.tasks)
 returns jsonb
-language sql immutable set search_path = '' as $$
-  select jsonb_build_object(
-    'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
-    'allowed_transitions', to_jsonb(case task.status
-      when 'Queued' then array['Failed', 'Cancelled']
-      when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
-      when 'Failed' then array['Queued']
-      else array[]::text[] end))
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
+        'allowed_transitions', to_jsonb(case task.status
+          when 'Queued' then array['Failed', 'Cancelled']
+          when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
+          when 'Failed' then array['Queued']
+          else array[]::text[] end)));
+end
 $$;
 revoke all on function public.status_details from public, anon, authenticated;
 
@@ -2218,12 +2832,15 @@ revoke all on function public.status_details from public, anon, authenticated;
 -- What completing a task answers, the first time and every time after.
 create or replace function public.stored_completion(task public.tasks, warnings jsonb default '[]')
 returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
-    'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
-    'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings)
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
+        'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
+        'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
+        'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings));
+end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
 
@@ -2232,7 +2849,7 @@ revoke all on function public.stored_completion from public, anon, authenticated
 -- Safe to run anywhere at once: a task that another sweep has locked is skipped. Answers how many.
 create or replace function public.sweep_expired_leases(at_most integer default 200)
 returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
   rescued integer := 0;
@@ -2285,6 +2902,87 @@ end
 $$;
 revoke all on function public.task_of_worker from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/tend_queue.sql
+-- What the queue needs now and then, wherever it is run from and however often: scheduled tasks whose time has
+-- come, runs whose lease is over, lanes that have become overdue, and the marks of turns.
+create or replace function public.tend_queue(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  settings public.queue_settings;
+  mark record;
+begin
+  perform public.release_scheduled_tasks(at_most);
+  perform public.sweep_expired_leases(at_most);
+
+  -- One at a time for the rest; whoever comes second has nothing to add.
+  select * into settings from public.queue_settings for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  update public.queue_settings set tended_at = now();
+  update public.task_lanes set is_overdue = true
+   where id in (select id from public.task_lanes
+                 where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
+                 order by oldest_ready_at limit 10000 for no key update skip locked);
+  for mark in
+    select kind, model, max(turn) as newest from public.turn_marks group by kind, model
+  loop
+    delete from public.turn_marks
+     where kind = mark.kind and model is not distinct from mark.model
+       and (turn < mark.newest and created_at < now() - interval '1 minute' or created_at < now() - interval '1 day');
+    -- A lane that opened while the mark was moved may be behind it.
+    update public.task_lanes set turn = mark.newest
+     where id in (select id from public.task_lanes
+                   where is_open and mark.kind in (run_type, task_type) and (mark.model is null or model = mark.model)
+                     and turn < mark.newest
+                   for no key update skip locked);
+  end loop;
+end
+$$;
+revoke all on function public.tend_queue from public, anon, authenticated;
+grant execute on function public.tend_queue to service_role;
+
+-- supabase/schemas/tasks/functions/turn_floor.sql
+-- The turn at which a lane enters the rotation: not below what claims still look at, and not before its user's last
+-- turn, so that nobody gets ahead by opening lane after lane.
+create or replace function public.turn_floor(lane public.task_lanes)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return greatest(
+    (select turn from public.turn_marks where kind = lane.run_type and model is null order by turn desc limit 1),
+    (select turn from public.turn_marks where kind = lane.run_type and model = lane.model order by turn desc limit 1),
+    (select turn from public.turn_marks where kind = lane.task_type and model is null order by turn desc limit 1),
+    (select turn from public.turn_marks where kind = lane.task_type and model = lane.model order by turn desc limit 1),
+    (select max(turn) from public.task_lanes where user_id = lane.user_id));
+end
+$$;
+revoke all on function public.turn_floor from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/turn_mark.sql
+-- Where claims of a kind begin: see turn_marks. A mark counts after a second, so that a lane which opened while it
+-- was made, at the mark before it, is not passed over.
+create or replace function public.turn_mark(of_kind text, of_model text)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  mark bigint;
+begin
+  if of_model is null then
+    select turn into mark from public.turn_marks
+     where kind = of_kind and model is null and created_at < now() - interval '1 second'
+     order by turn desc limit 1;
+  else
+    select turn into mark from public.turn_marks
+     where kind = of_kind and model = of_model and created_at < now() - interval '1 second'
+     order by turn desc limit 1;
+  end if;
+  return coalesce(mark, 0);
+end
+$$;
+revoke all on function public.turn_mark from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/update_task_status.sql
 -- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
@@ -2293,7 +2991,7 @@ create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}'
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
 begin
@@ -2738,8 +3436,11 @@ grant execute on function public.worker_heartbeat to service_role;
 -- The id of a worker's row: as it calls itself in the cloud, behind its owner's id elsewhere.
 create or replace function public.worker_row_id(for_worker text, for_owner uuid)
 returns text
-language sql immutable set search_path = '' as $$
-  select coalesce(for_owner || ':', '') || for_worker
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select coalesce(for_owner || ':', '') || for_worker);
+end
 $$;
 revoke all on function public.worker_row_id from public, anon, authenticated;
 
@@ -2868,17 +3569,17 @@ begin
     return;
   end if;
 
+  variant_id := gen_random_uuid();
   insert into public.generations
-    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on)
+    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, primary_variant_id)
   values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'image'),
           left(coalesce(task.params ->> 'generation_name', task.params -> 'orchestrator_details' ->> 'generation_name'), 300),
-          output_location, output_thumbnail, output_params, base.id)
+          output_location, output_thumbnail, output_params, base.id, variant_id)
   returning id into generation_id;
   insert into public.generation_variants
-    (generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
-  values (generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true, 'original')
-  returning id into variant_id;
-  update public.generations set primary_variant_id = variant_id where id = generation_id;
+    (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
+  values (variant_id, generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true,
+          'original');
 end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;
@@ -2996,16 +3697,28 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
-create trigger users_choose_cloud after update of settings on public.users
+create trigger task_types_are_kept before delete or update of name on public.task_types
+  for each row execute function public.keep_row();
+create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
+  for each row execute function public.keep_row();
+create trigger projects_begin_limited after insert on public.projects
+  for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
+create trigger projects_limit_tasks after update of max_running_tasks on public.projects
+  for each row when (old.max_running_tasks is distinct from new.max_running_tasks)
+  execute function public.resize_project_slots();
+create trigger task_types_limit_tasks after update of max_running_tasks on public.task_types
+  for each row when (old.max_running_tasks is distinct from new.max_running_tasks)
+  execute function public.resize_task_type_slots();
+create trigger users_choose_generation_methods after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
-  execute function public.follow_cloud_choice();
+  execute function public.follow_generation_methods();
 
 -- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
 do $$
 begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
-    perform cron.schedule('darkroom-sweep-expired-leases', '15 seconds', 'select public.sweep_expired_leases()');
+    perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
   end if;
 end
@@ -3061,8 +3774,8 @@ create policy users_update_own on public.users for update to authenticated
   using (id = (select auth.uid())) with check (id = (select auth.uid()));
 
 grant select, delete on public.projects to authenticated;
-grant insert (id, user_id, name, aspect_ratio, settings) on public.projects to authenticated;
-grant update (name, aspect_ratio, settings) on public.projects to authenticated;
+grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks) on public.projects to authenticated;
+grant update (name, aspect_ratio, settings, max_running_tasks) on public.projects to authenticated;
 create policy projects_own on public.projects for all to authenticated
   using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
@@ -3105,18 +3818,22 @@ alter table public.task_types enable row level security;
 alter table public.task_tenants enable row level security;
 alter table public.task_slots enable row level security;
 alter table public.task_lanes enable row level security;
-alter table public.task_models enable row level security;
+alter table public.project_slots enable row level security;
+alter table public.task_type_slots enable row level security;
+alter table public.turn_marks enable row level security;
 alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
 
-revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes, public.task_models,
-  public.tasks, public.task_dependencies, public.task_requests, public.queue_settings
+revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
+  public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
+  public.task_requests, public.queue_settings
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
+grant update (max_running_tasks) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions alone: a written row would be one without cover, lane or lease.

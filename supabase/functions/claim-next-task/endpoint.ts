@@ -9,7 +9,18 @@ const body = z.object({
   task_types: z.array(text(100)).min(1).max(100).nullish().describe("only these"),
   models: z.array(text(200)).min(1).max(100).nullish().describe("only tasks for these models"),
   same_model_only: z.boolean().nullish().describe("only tasks for the model that the worker has loaded"),
+  max_tasks: z.int().min(1).max(50).nullish().describe("up to so many at once; 1 unless said"),
   debug: z.boolean().nullish().describe("explain an empty claim, in numbers of queued tasks"),
+});
+
+const claimed = z.object({
+  task_id: uuid,
+  params,
+  task_type: z.string(),
+  project_id: uuid,
+  attempt: z.int().describe("names this run in later calls"),
+  attempts: z.int().describe("earlier runs that failed"),
+  lease_expires_at: timestamp,
 });
 
 /** 200 the task · 204 nothing to do · 401 unknown caller · 403 a user's session, or no scope */
@@ -25,15 +36,8 @@ export const claimNextTaskEndpoint = endpoint({
     200: {
       description: "The task, now in progress with this worker; with `debug`, why there is none.",
       schema: z.union([
-        z.object({
-          task_id: uuid,
-          params,
-          task_type: z.string(),
-          project_id: uuid,
-          attempt: z.int().describe("names this run in later calls"),
-          attempts: z.int().describe("earlier runs that failed"),
-          lease_expires_at: timestamp,
-        }),
+        claimed,
+        z.object({ tasks: z.array(claimed).describe("the answer where `max_tasks` is more than 1") }),
         z.object({ debug: z.record(z.string(), z.int()) }),
       ]),
     },
@@ -41,14 +45,15 @@ export const claimNextTaskEndpoint = endpoint({
   },
   errors: ["insufficient_scope"],
   async run({ body, caller, database }) {
-    const claimed = await claimNextTask(database, caller, {
+    const answer = await claimNextTask(database, caller, {
       workerId: body.worker_id ?? undefined,
       runType: body.run_type ?? undefined,
       taskTypes: body.task_types ?? undefined,
       models: body.models ?? undefined,
       sameModelOnly: body.same_model_only ?? false,
+      maxTasks: body.max_tasks ?? undefined,
       debug: body.debug ?? false,
     });
-    return claimed ? json(200, claimed) : noContent();
+    return answer ? json(200, answer) : noContent();
   },
 });

@@ -7,6 +7,8 @@ export interface ClaimOptions {
   taskTypes: string[] | undefined;
   models: string[] | undefined;
   sameModelOnly: boolean;
+  /** More than one: `tasks` instead of one task. */
+  maxTasks: number | undefined;
   debug: boolean;
 }
 
@@ -20,12 +22,12 @@ export interface ClaimedTask {
   lease_expires_at: string;
 }
 
-/** Gives a worker the next task: a token only its owner's, the service anybody's. Nothing: null. */
+/** Gives a worker the next task or tasks: a token only its owner's, the service anybody's. Nothing: null. */
 export async function claimNextTask(
   database: Pick<Database, "call">,
   caller: Caller,
-  { workerId, runType, taskTypes, models, sameModelOnly, debug }: ClaimOptions,
-): Promise<ClaimedTask | { debug: Record<string, number> } | null> {
+  { workerId, runType, taskTypes, models, sameModelOnly, maxTasks, debug }: ClaimOptions,
+): Promise<ClaimedTask | { tasks: ClaimedTask[] } | { debug: Record<string, number> } | null> {
   return await database.call("claim_next_task", {
     for_user: forUser(caller),
     for_worker: workerId,
@@ -33,6 +35,7 @@ export async function claimNextTask(
     only_task_types: taskTypes,
     only_models: models,
     same_model_only: sameModelOnly,
+    max_tasks: maxTasks,
     debug,
   });
 }
