@@ -50,6 +50,7 @@ type Handler = (request: Request, bindings?: object) => Response | Promise<Respo
 
 const drainMilliseconds = 10_000;
 const tendMilliseconds = 2_000;
+const silenceMilliseconds = 10_000;
 const hourMilliseconds = 3_600_000;
 
 /** Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails. */
@@ -91,6 +92,8 @@ export async function startHost(options: HostOptions): Promise<Host> {
     opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.tidy_counts()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_logs()", hourMilliseconds, log));
 
     front.open();
     if (options.localWorker) {

@@ -13,6 +13,7 @@ import { updateWorkerModelEndpoint } from "../../supabase/functions/update-worke
 import { queuePositionEndpoint } from "../../supabase/functions/queue-position/endpoint.ts";
 import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
 import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
+import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbeat/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -28,6 +29,7 @@ export const endpoints: readonly Endpoint[] = [
   updateTaskStatusEndpoint,
   updateWorkerModelEndpoint,
   scaleEndpoint,
+  workerHeartbeatEndpoint,
   grantCreditsEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,

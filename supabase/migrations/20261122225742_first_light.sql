@@ -388,6 +388,10 @@ create table public.queue_settings (
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
   heartbeat_lease interval not null default '60 seconds',
+  -- After how long without a heartbeat a worker that nobody manages counts as inactive.
+  silent_worker_after interval not null default '5 minutes',
+  -- How long the lines of `system_logs` are kept.
+  log_retention interval not null default '7 days',
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );
@@ -402,15 +406,42 @@ create table public.workers (
   instance_type text not null default 'external',
   status text not null default 'active'
     check (status in ('inactive', 'spawning', 'active', 'error', 'crashed', 'terminating', 'terminated')),
+  -- What it last said of itself. Where that is not its status, the status is an operator's word.
+  own_status text,
   current_model text check (length(current_model) <= 200),
-  last_heartbeat timestamptz,
+  -- Whole seconds, here and below: autoscalers read them by parsers that take 0, 3 or 6 digits of a fraction, and
+  -- JSON drops zeros at its end.
+  last_heartbeat timestamptz(0),
   -- Has shown that it heartbeats, so its silence means something: it gets short leases.
   heartbeats boolean not null default false,
   metadata jsonb not null default '{}',
-  created_at timestamptz not null default now(),
+  created_at timestamptz(0) not null default now(),
   constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
 create index workers_by_user on public.workers (user_id) where user_id is not null;
+-- Who may fall silent. On none of what a heartbeat changes, so that a heartbeat touches no index.
+create index live_workers on public.workers (id) where status in ('active', 'spawning');
+
+-- What workers and autoscalers log, kept for `queue_settings.log_retention`. Written a hundred lines at a time, so
+-- it has the indexes it needs and no more; nothing points at it and it points at no task, which it may outlive.
+create table public.system_logs (
+  id bigint generated always as identity primary key,
+  timestamp timestamptz not null default now(),
+  received_at timestamptz not null default now(),
+  source_type text not null default 'unknown' check (length(source_type) between 1 and 50),
+  source_id text check (length(source_id) <= 240),
+  log_level text not null default 'INFO' check (log_level in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')),
+  message text not null check (length(message) <= 4000),
+  task_id uuid,
+  -- As in `workers.id`.
+  worker_id text check (length(worker_id) <= 240),
+  -- The owner of a worker that came with a personal access token.
+  user_id uuid references public.users (id) on delete cascade,
+  cycle_number integer,
+  metadata jsonb not null default '{}' check (octet_length(metadata::text) <= 8192)
+);
+create index system_logs_by_worker on public.system_logs (worker_id) where worker_id is not null;
+create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;
 
 -- supabase/schemas/generations/tables.sql
 -- What finished tasks made. A generation shows its primary variant's file.
@@ -1400,10 +1431,13 @@ begin
     if not found then
       worker := public.register_worker(for_worker, for_user);
     end if;
-    if worker.status in ('active', 'inactive') then
-      warm_model := worker.current_model;
-    end if;
+    warm_model := worker.current_model;
   end if;
+  -- A machine that an operator takes out of service gets no more work.
+  if worker.status in ('error', 'terminating', 'terminated') then
+    return case when debug then jsonb_build_object('debug', jsonb_build_object('worker_is_' || worker.status, 1)) end;
+  end if;
+
   -- A type at its limit is left out here, so its lanes are not even looked at.
   if only_task_types is not null or exists (
        select from public.task_types as kind
@@ -2942,8 +2976,14 @@ returns void
 language plpgsql set search_path = '' as $$
 begin
   if names_attempt then
+    -- Whoever finds the row locked leaves the note to the one who holds it: a worker's row is locked before its
+    -- tasks, so nobody may wait for one while holding the other.
     update public.workers set heartbeats = true, last_heartbeat = now()
-     where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end) and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds');
+     where id = (
+       select id from public.workers
+        where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)
+          and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds')
+          for no key update skip locked);
   end if;
   update public.tasks
      set progress = coalesce((changes ->> 'progress')::real, task.progress),
@@ -3649,6 +3689,101 @@ $$;
 revoke all on function public.update_task_status from public, anon, authenticated;
 grant execute on function public.update_task_status to service_role;
 
+-- supabase/schemas/workers/functions/extend_worker_leases.sql
+-- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no
+-- others, for it may have lost the answer of a claim; or, when it names none at all (null), all of them.
+-- A machine that lives is no proof of a run: without being named, a task is kept no longer than such a task may
+-- run. An orchestrator is; it waits for others.
+-- Rows that somebody has locked are skipped: whoever reports on a task extends its lease as well.
+create or replace function public.extend_worker_leases(for_worker text, for_owner uuid, named jsonb)
+returns void
+language sql set search_path = '' as $$
+  with kept as (
+    select task.id from public.tasks as task
+     where task.status = 'In Progress' and task.worker_id = for_worker
+       and task.claimed_by_owner = (for_owner is not null) and (for_owner is null or task.user_id = for_owner)
+       and case when named is null
+         then task.is_orchestrator or now() < task.generation_started_at + (
+           select make_interval(secs => max_runtime_seconds) from public.task_types where name = task.task_type)
+         else exists (select from jsonb_to_recordset(named) as run (task_id uuid, attempt integer)
+                       where run.task_id = task.id and (run.attempt is null or run.attempt = task.attempt)) end
+     order by task.id for no key update skip locked
+  )
+  update public.tasks as task
+     set lease_expires_at = now() + (select heartbeat_lease from public.queue_settings)
+    from kept where task.id = kept.id and task.status = 'In Progress'
+$$;
+revoke all on function public.extend_worker_leases from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/forget_old_logs.sql
+-- Forgets log lines after their time. Lines are received in the order of their ids, so it reads those that go and
+-- one more. Answers how many.
+create or replace function public.forget_old_logs()
+returns bigint
+language sql security definer set search_path = '' as $$
+  with kept as (
+    select id from public.system_logs
+     where received_at >= now() - (select log_retention from public.queue_settings) order by id limit 1
+  ), forgotten as (
+    delete from public.system_logs
+     where id in (select id from public.system_logs
+                   where id < coalesce((select id from kept), 9223372036854775807)
+                     for update skip locked)
+    returning 1
+  )
+  select count(*) from forgotten
+$$;
+revoke all on function public.forget_old_logs from public, anon, authenticated;
+grant execute on function public.forget_old_logs to service_role;
+
+-- supabase/schemas/workers/functions/func_insert_logs_batch.sql
+-- Lines of log as autoscalers and API workers send them, over REST; `errors` counts those that were dropped.
+create or replace function public.func_insert_logs_batch(logs json)
+returns jsonb
+language sql security definer set search_path = '' as $$
+  select jsonb_build_object('success', true, 'inserted', written.inserted, 'errors', written.dropped)
+    from public.write_logs(logs::text, 1000, null, null) as written
+$$;
+revoke all on function public.func_insert_logs_batch from public, anon, authenticated;
+grant execute on function public.func_insert_logs_batch to service_role;
+
+-- supabase/schemas/workers/functions/func_update_worker_heartbeat.sql
+-- A heartbeat without logs, under the name that autoscalers know.
+create or replace function public.func_update_worker_heartbeat(
+  worker_id_param text, vram_total_mb_param numeric default null, vram_used_mb_param numeric default null
+) returns jsonb
+language sql security definer set search_path = '' as $$
+  select public.func_worker_heartbeat_with_logs(worker_id_param, vram_total_mb_param, vram_used_mb_param)
+$$;
+revoke all on function public.func_update_worker_heartbeat from public, anon, authenticated;
+grant execute on function public.func_update_worker_heartbeat to service_role;
+
+-- supabase/schemas/workers/functions/func_worker_heartbeat_with_logs.sql
+-- The heartbeat as the shipped GPU worker sends it, over REST; its first one comes before its first claim. What it
+-- cannot have meant is left out, for a heartbeat that fails costs the worker its tasks.
+create or replace function public.func_worker_heartbeat_with_logs(
+  worker_id_param text, vram_total_mb_param numeric default null, vram_used_mb_param numeric default null,
+  logs_param json default null, status_param text default 'active'
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  worker constant text := trim(coalesce(worker_id_param, ''));
+  said constant text := lower(trim(coalesce(status_param, '')));
+begin
+  if length(worker) not between 1 and 200 then
+    perform public.refuse('invalid_request', 400, jsonb_build_object('field', 'worker_id_param'));
+  end if;
+  return public.worker_heartbeat(null, worker, jsonb_build_object(
+    'status', case when said in ('inactive', 'spawning', 'active', 'error', 'crashed', 'terminating', 'terminated')
+                   then said else 'active' end,
+    'vram_total_mb', case when vram_total_mb_param between 0 and 1e9 then round(vram_total_mb_param) end,
+    'vram_used_mb', case when vram_used_mb_param between 0 and 1e9 then round(vram_used_mb_param) end),
+    logs_param::text);
+end
+$$;
+revoke all on function public.func_worker_heartbeat_with_logs from public, anon, authenticated;
+grant execute on function public.func_worker_heartbeat_with_logs to service_role;
+
 -- supabase/schemas/workers/functions/get_worker_model.sql
 -- The model that a worker has loaded, as its claims see it; null when it is not known.
 create or replace function public.get_worker_model(for_user uuid, for_worker text)
@@ -3659,6 +3794,83 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke all on function public.get_worker_model from public, anon, authenticated;
 grant execute on function public.get_worker_model to service_role;
+
+-- supabase/schemas/workers/functions/is_run_of_worker.sql
+-- Whether a task is in progress with this worker: an owner's (`for_owner`), or the cloud's.
+create or replace function public.is_run_of_worker(task public.tasks, for_worker text, for_owner uuid)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select task.status = 'In Progress' and task.worker_id = for_worker
+     and task.claimed_by_owner = (for_owner is not null) and (for_owner is null or task.user_id = for_owner)
+$$;
+revoke all on function public.is_run_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/mark_silent_workers.sql
+-- Workers that have stopped to heartbeat are inactive; their tasks are the business of leases. Answers how many.
+-- Only those that nobody manages: an autoscaler looks among active workers for machines that fell silent, to
+-- end them, and would forget to pay attention to one that is called inactive.
+-- Safe to run anywhere at once: a row that another has locked is skipped.
+create or replace function public.mark_silent_workers()
+returns integer
+language sql security definer set search_path = '' as $$
+  with silent as (
+    select id from public.workers
+     where status in ('active', 'spawning') and heartbeats and instance_type = 'external'
+       and last_heartbeat < now() - (select silent_worker_after from public.queue_settings)
+     order by id for no key update skip locked
+  ), marked as (
+    update public.workers as worker set status = 'inactive'
+      from silent where worker.id = silent.id
+    returning 1
+  )
+  select count(*)::integer from marked
+$$;
+revoke all on function public.mark_silent_workers from public, anon, authenticated;
+grant execute on function public.mark_silent_workers to service_role;
+
+-- supabase/schemas/workers/functions/operator_decided.sql
+-- Whether a worker's status is an operator's word (an autoscaler's, over REST) that heartbeats must not change.
+create or replace function public.operator_decided(worker public.workers)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select worker.status in ('error', 'terminating', 'terminated')
+     and worker.status is distinct from worker.own_status
+     -- The shipped worker reports its own fatal error like an operator would.
+     and not (worker.status = 'error' and worker.metadata @> '{"self_terminated": true}')
+$$;
+revoke all on function public.operator_decided from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/readable_log_lines.sql
+-- Lines of log, a JSON array as text, as PostgreSQL can hold them: NUL characters are left out, a line with
+-- anything else that it cannot hold is null. Null when it is no array at all.
+create or replace function public.readable_log_lines(lines text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  -- The one character that is common in what programs print.
+  without_nul constant text := regexp_replace(lines, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g');
+  line json;
+  entries jsonb := '[]';
+begin
+  begin
+    entries := without_nul::jsonb;
+    return case when jsonb_typeof(entries) = 'array' then entries end;
+  exception when data_exception or program_limit_exceeded then
+    entries := '[]';
+  end;
+  for line in select * from json_array_elements(without_nul::json) limit 1000 loop
+    begin
+      entries := entries || jsonb_build_array(line::jsonb);
+    exception when data_exception or program_limit_exceeded then
+      entries := entries || '[null]';
+    end;
+  end loop;
+  return entries;
+exception when data_exception or program_limit_exceeded then
+  return null;
+end
+$$;
+revoke all on function public.readable_log_lines from public, anon, authenticated;
 
 -- supabase/schemas/workers/functions/register_worker.sql
 -- The worker with this name, made when it is new. Nothing for a claim without a name, and for the names
@@ -3681,6 +3893,122 @@ end
 $$;
 revoke all on function public.register_worker from public, anon, authenticated;
 
+-- supabase/schemas/workers/functions/rescue_tasks_of_ended_worker.sql
+-- A worker that has ended has no running tasks, whoever said that it has: itself, or an autoscaler over REST.
+create or replace function public.rescue_tasks_of_ended_worker()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.rescue_worker_tasks(
+    case when new.user_id is null then new.id else substr(new.id, length(new.user_id || ':') + 1) end,
+    new.user_id, 'worker_' || new.status);
+  return null;
+end
+$$;
+revoke all on function public.rescue_tasks_of_ended_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/rescue_worker_tasks.sql
+-- Gives the running tasks of a worker that has ended back to the queue, or fails them after the last attempt.
+-- Answers how many. Whatever somebody has locked is left to them: it is being ended, reported on or rescued just
+-- now. What it leaves behind is rescued when the lease expires.
+create or replace function public.rescue_worker_tasks(for_worker text, for_owner uuid, reason text)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  candidate uuid;
+  task public.tasks;
+  rescued integer := 0;
+begin
+  for candidate in
+    select running.id from public.tasks as running
+     where running.status = 'In Progress' and running.worker_id = for_worker
+       and public.is_run_of_worker(running, for_worker, for_owner)
+     order by running.id
+  loop
+    begin
+      -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
+      select * into task from public.tasks as running
+       where running.id = candidate and public.is_run_of_worker(running, for_worker, for_owner)
+         for no key update skip locked;
+      if found then
+        perform public.requeue_task(task, reason);
+        rescued := rescued + 1;
+      end if;
+    exception when deadlock_detected then
+      -- Two ends of one orchestration met; the other goes on, and the lease sees to this task.
+      continue;
+    end;
+  end loop;
+  return rescued;
+end
+$$;
+revoke all on function public.rescue_worker_tasks from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/runs_of_worker.sql
+-- What became of the runs that a worker names, in its order: `running` with it · `cancelled` · `ended` (complete
+-- or failed) · `stale`, given back to the queue or to another · `unknown`, which is another user's task as well as
+-- none. When it names none at all (null): what runs with it.
+create or replace function public.runs_of_worker(for_worker text, for_owner uuid, named jsonb)
+returns jsonb
+language sql stable set search_path = '' as $$
+  with run as (
+    select (entry.run ->> 'task_id')::uuid as task_id, (entry.run ->> 'attempt')::integer as attempt, entry.position
+      from jsonb_array_elements(named) with ordinality as entry (run, position)
+    union all
+    select running.id, null, row_number() over (order by running.generation_started_at, running.id)
+      from (select * from public.tasks as task
+             where named is null and task.status = 'In Progress' and task.worker_id = for_worker
+               and public.is_run_of_worker(task, for_worker, for_owner)
+             order by task.generation_started_at, task.id limit 50) as running
+  ), found as (
+    select run.task_id, run.position, task.attempt, task.lease_expires_at,
+           case
+             when task.id is null then 'unknown'
+             when task.status = 'Cancelled' then 'cancelled'
+             when run.attempt is not null and run.attempt <> task.attempt then 'stale'
+             when public.is_run_of_worker(task, for_worker, for_owner) then 'running'
+             when task.status in ('Complete', 'Failed') then 'ended'
+             else 'stale' end as state
+      from run
+      left join public.tasks as task
+        on task.id = run.task_id and (for_owner is null or task.user_id = for_owner)
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'task_id', task_id, 'state', state, 'attempt', attempt,
+           'lease_expires_at', case when state = 'running' then lease_expires_at end) order by position), '[]')
+    from found
+$$;
+revoke all on function public.runs_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/status_after_heartbeat.sql
+-- A worker's status once it has said one of itself. Its own word counts, and it may take that back: a worker that
+-- crashed or was shut down comes back with its first heartbeat. What an operator said stays, whatever late
+-- heartbeats say; only the end of a worker that is terminating is believed.
+create or replace function public.status_after_heartbeat(worker public.workers, said text)
+returns text
+language sql immutable set search_path = '' as $$
+  select case
+    when not public.operator_decided(worker) then said
+    when worker.status = 'terminating' and said in ('crashed', 'terminated') then 'terminated'
+    else worker.status
+  end
+$$;
+revoke all on function public.status_after_heartbeat from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/timestamp_or_null.sql
+-- A time as a log line writes it; null when it is none.
+create or replace function public.timestamp_or_null(given_text text)
+returns timestamptz
+language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+begin
+  return case when given_text ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d' then left(given_text, 40)::timestamptz end;
+exception when datetime_field_overflow or invalid_datetime_format or invalid_text_representation
+            or invalid_parameter_value or invalid_time_zone_displacement_value then
+  return null;
+end
+$$;
+revoke all on function public.timestamp_or_null from public, anon, authenticated;
+
 -- supabase/schemas/workers/functions/update_worker_model.sql
 -- Notes the model that a cloud worker has loaded; claims prefer tasks for it. Null forgets it.
 create or replace function public.update_worker_model(
@@ -3696,8 +4024,8 @@ begin
   values (for_worker, new_instance_type, loaded_model, now())
   on conflict (id) do update
     set current_model = excluded.current_model, last_heartbeat = now(),
-        -- A worker that was shut down on purpose is not brought back by its last message.
-        status = case when known.status in ('terminating', 'terminated') then known.status else 'active' end
+        status = public.status_after_heartbeat(known, 'active'),
+        own_status = case when public.operator_decided(known) then known.own_status else 'active' end
   returning * into worker;
   return jsonb_build_object(
     'success', true, 'worker_id', worker.id, 'current_model', worker.current_model,
@@ -3707,6 +4035,52 @@ end
 $$;
 revoke all on function public.update_worker_model from public, anon, authenticated;
 grant execute on function public.update_worker_model to service_role;
+
+-- supabase/schemas/workers/functions/worker_heartbeat.sql
+-- A worker's sign of life, and all it has to tell: status, loaded model, video memory, logs. Registers an unknown
+-- worker, notes that its silence will mean something, and keeps its running tasks with it, or gives them back when
+-- it says that it has ended. `report` holds the optional fields of the request as they came, `log_lines` its logs.
+-- `for_user` is the owner of a worker that came with a token.
+create or replace function public.worker_heartbeat(
+  for_user uuid, for_worker text, report jsonb default '{}', log_lines text default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  worker public.workers := public.register_worker(for_worker, for_user);
+  said constant text := coalesce(report ->> 'status', 'active');
+  logs record;
+begin
+  -- The worker's row before its tasks, here and in the trigger that the new status may set off.
+  update public.workers as known
+     set status = public.status_after_heartbeat(known, said),
+         own_status = case when public.operator_decided(known) then known.own_status else said end,
+         heartbeats = true, last_heartbeat = now(),
+         current_model = case when report ? 'current_model' then nullif(report ->> 'current_model', '')
+                              else known.current_model end,
+         metadata = (case when said = 'active' then known.metadata - 'self_terminated' else known.metadata end)
+           || jsonb_strip_nulls(jsonb_build_object(
+                'vram_total_mb', report -> 'vram_total_mb', 'vram_used_mb', report -> 'vram_used_mb'))
+           -- In a place of its own: beside it stand the notes of autoscalers.
+           || case when report ? 'metadata' then jsonb_build_object('reported', report -> 'metadata') else '{}' end
+   where id = worker.id
+  returning * into worker;
+  if said in ('crashed', 'terminated', 'error') then
+    -- Also where an operator's status stayed, so that no trigger fired for this one.
+    perform public.rescue_worker_tasks(for_worker, for_user, 'worker_' || said);
+  else
+    perform public.extend_worker_leases(for_worker, for_user, report -> 'tasks');
+  end if;
+  select * into logs from public.write_logs(log_lines, 100, public.worker_row_id(for_worker, for_user), for_user);
+  return jsonb_build_object(
+    'success', true, 'worker_id', for_worker, 'status', coalesce(worker.status, said),
+    'current_model', worker.current_model, 'last_heartbeat', coalesce(worker.last_heartbeat, now()),
+    'lease_seconds', (select extract(epoch from heartbeat_lease) from public.queue_settings),
+    'tasks', public.runs_of_worker(for_worker, for_user, report -> 'tasks'),
+    'logs_inserted', logs.inserted, 'logs_dropped', logs.dropped);
+end
+$$;
+revoke all on function public.worker_heartbeat from public, anon, authenticated;
+grant execute on function public.worker_heartbeat to service_role;
 
 -- supabase/schemas/workers/functions/worker_row_id.sql
 -- The id of a worker's row: as it calls itself in the cloud, behind its owner's id elsewhere.
@@ -3719,6 +4093,74 @@ begin
 end
 $$;
 revoke all on function public.worker_row_id from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/write_logs.sql
+-- Writes lines of log, `[{timestamp, level, message, …}]` as text, and never fails for what they hold: odd values
+-- are brought into shape, long ones cut, what is no line or beyond `at_most` is dropped and counted.
+-- With `of_worker` all of them are that worker's; without, they say themselves whose they are.
+-- A worker of somebody's own (`of_owner`) writes about 2,000 lines an hour with all its owner's others, and names
+-- its owner's tasks only.
+create or replace function public.write_logs(
+  lines text, at_most integer, of_worker text, of_owner uuid, out inserted integer, out dropped integer
+)
+language plpgsql set search_path = '' as $$
+declare
+  entries constant jsonb := public.readable_log_lines(lines);
+begin
+  inserted := 0;
+  dropped := 0;
+  if lines is null or lines in ('null', '[]') then
+    return;
+  end if;
+  if entries is null then
+    dropped := 1;
+    return;
+  end if;
+  if of_owner is not null then
+    at_most := least(at_most, 2000 - (
+      select count(*) from (select from public.system_logs
+                             where user_id = of_owner and received_at > now() - interval '1 hour'
+                             limit 2000) as recent));
+  end if;
+
+  insert into public.system_logs (
+    timestamp, source_type, source_id, log_level, message, task_id, worker_id, user_id, cycle_number, metadata)
+  select case when said.at between now() - interval '30 days' and now() + interval '1 hour' then said.at else now() end,
+         case when of_worker is not null then 'worker'
+              else left(coalesce(nullif(entry.line ->> 'source_type', ''), 'unknown'), 50) end,
+         coalesce(of_worker, left(entry.line ->> 'source_id', 240)),
+         case
+           when said.level in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL') then said.level
+           when said.level in ('TRACE', 'VERBOSE') then 'DEBUG'
+           when said.level = 'WARN' then 'WARNING'
+           when said.level in ('FATAL', 'EXCEPTION') then 'CRITICAL'
+           else 'INFO' end,
+         left(entry.line ->> 'message', 4000),
+         case when of_owner is null or exists (
+           select from public.tasks where id = said.task_id and user_id = of_owner) then said.task_id end,
+         coalesce(of_worker, left(entry.line ->> 'worker_id', 240)),
+         of_owner,
+         case when jsonb_typeof(entry.line -> 'cycle_number') = 'number'
+               and (entry.line ->> 'cycle_number')::numeric between 0 and 2147483647
+           then trunc((entry.line ->> 'cycle_number')::numeric)::integer end,
+         case
+           when jsonb_typeof(entry.line -> 'metadata') is distinct from 'object' then '{}'
+           when octet_length((entry.line -> 'metadata')::text) > 8192 then '{"truncated": true}'
+           else entry.line -> 'metadata' end
+    from jsonb_array_elements(entries) with ordinality as entry (line, position),
+         lateral (select
+           public.timestamp_or_null(entry.line ->> 'timestamp') as at,
+           upper(left(coalesce(entry.line ->> 'level', entry.line ->> 'log_level', ''), 20)) as level,
+           case when entry.line ->> 'task_id' ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
+             then (entry.line ->> 'task_id')::uuid end as task_id) as said
+   where entry.position <= at_most and jsonb_typeof(entry.line) = 'object'
+     and coalesce(entry.line ->> 'message', '') <> ''
+   order by entry.position;
+  get diagnostics inserted = row_count;
+  dropped := jsonb_array_length(entries) - inserted;
+end
+$$;
+revoke all on function public.write_logs from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/create_output.sql
 -- Makes what a finished task's output becomes: a variant of the generation it is based on, or a generation
@@ -3942,6 +4384,23 @@ begin
 end
 $$;
 
+-- supabase/schemas/workers/triggers.sql
+-- Whenever a statement says that a worker has ended, also when its row said so before: it may have claimed since.
+create trigger workers_end after insert or update of status on public.workers
+  for each row when (new.status in ('crashed', 'terminated', 'error'))
+  execute function public.rescue_tasks_of_ended_worker();
+
+-- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-mark-silent-workers', '* * * * *', 'select public.mark_silent_workers()');
+    perform cron.schedule('darkroom-forget-old-logs', '23 * * * *', 'select public.forget_old_logs()');
+  end if;
+end
+$$;
+
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
   for each row execute function public.broadcast_task_update();
@@ -4054,6 +4513,11 @@ grant select, insert, update, delete on public.workers to service_role;
 grant select on public.workers to authenticated;
 create policy workers_select_own on public.workers for select to authenticated
   using (user_id = (select auth.uid()));
+
+-- What machines say is for operators; an owner's own lines too, for they stand beside everybody's.
+alter table public.system_logs enable row level security;
+revoke all on public.system_logs from anon, authenticated, service_role;
+grant select, insert, delete on public.system_logs to service_role;
 
 -- supabase/schemas/generations/policies.sql
 alter table public.generations enable row level security;

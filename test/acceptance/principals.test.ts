@@ -175,6 +175,15 @@ const table: Record<string, Row> = {
     service: "200",
     body: () => Promise.resolve({ worker_id: "cloud-1", current_model: null }),
   },
+  "worker-heartbeat": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "200",
+    othersToken: "200",
+    service: "200",
+    body: async (world) => ({ worker_id: "worker-1", tasks: [{ task_id: await inTheCloud(world) }] }),
+  },
   "grant-credits": {
     ...strangers,
     owner: "403 forbidden",

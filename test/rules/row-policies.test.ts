@@ -89,6 +89,8 @@ const matrix: Record<string, Rule> = {
   workers:                { anon: nothing, owner: reads, stranger: seesNone, service: all, row: ofUser,
                             update: "current_model = 'changed'",
                             insert: ({ userId }) => `(id, user_id) values ('${userId}:another', '${userId}')` },
+  system_logs:            { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "rows", "denied", "rows"], row: ofUser,
+                            insert: ({ userId }) => `(message, user_id) values ('another', '${userId}')` },
   personal_access_tokens: { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   rate_limits:            { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ userId }) => `key like '%${userId}'` },
 };
@@ -396,5 +398,6 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select create_task(${userId}, ${sql.json([request])}, false, 'a key')`;
   await sql`select generate_pat(${userId}, ${randomBytes(32)}, 'abcd', 'worker', ${["tasks:run"]})`;
   await sql`select admit(${userId}, null, '', 'create-task', 100, 60)`;
+  await sql`select worker_heartbeat(${userId}, ${worker}, '{}', '[{"message": "loaded"}]')`;
   return { ...user, taskId };
 }

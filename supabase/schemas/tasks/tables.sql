@@ -234,6 +234,10 @@ create table public.queue_settings (
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
   heartbeat_lease interval not null default '60 seconds',
+  -- After how long without a heartbeat a worker that nobody manages counts as inactive.
+  silent_worker_after interval not null default '5 minutes',
+  -- How long the lines of `system_logs` are kept.
+  log_retention interval not null default '7 days',
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );
