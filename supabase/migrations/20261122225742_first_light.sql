@@ -1433,8 +1433,8 @@ begin
     end if;
     warm_model := worker.current_model;
   end if;
-  -- A machine that an operator takes out of service gets no more work.
-  if worker.status in ('error', 'terminating', 'terminated') then
+  -- A machine that an operator takes out of service gets no more work. One that said so of itself and asks is back.
+  if worker.status in ('error', 'terminating', 'terminated') and public.operator_decided(worker) then
     return case when debug then jsonb_build_object('debug', jsonb_build_object('worker_is_' || worker.status, 1)) end;
   end if;
 
