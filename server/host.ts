@@ -8,6 +8,7 @@ import { type Logger, pino } from "pino";
 import postgres, { type Sql } from "postgres";
 import { AppError } from "../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts";
+import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
 import { createAuth } from "./auth/auth.ts";
 import type { HostContext, HostKeys } from "./context.ts";
 import { createFunctions } from "./functions/functions.ts";
@@ -16,9 +17,10 @@ import { startLocalWorker } from "./local-worker.ts";
 import { Metrics } from "./metrics.ts";
 import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
-import { createRealtime } from "./realtime/realtime.ts";
+import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
 import { createStorage } from "./storage/storage.ts";
+import { startDispatcher } from "./webhooks/dispatcher.ts";
 
 export interface HostOptions {
   /** 0 takes any free port. */
@@ -33,6 +35,10 @@ export interface HostOptions {
   localWorker?: boolean;
   /** Holds every answer of the functions against its contract. */
   checkAnswers?: boolean;
+  /** Whether this host delivers webhooks; it does unless told not to. */
+  webhooks?: boolean;
+  /** Lets webhooks go to http and private addresses, for development. */
+  webhooksAllowPrivate?: boolean;
   log?: Logger;
 }
 
@@ -85,10 +91,21 @@ export async function startHost(options: HostOptions): Promise<Host> {
       checkAnswers: options.checkAnswers ?? false,
       log,
     };
-    await serve(context, front, opened);
+    const webhooks = createWebhookSender({ allowPrivate: options.webhooksAllowPrivate ?? false });
+    const realtime = await serve(context, webhooks, front, opened);
     // Gives back tasks whose workers went silent, even when nobody claims.
     opened.push(repeat(sql, "select public.sweep_expired_leases()", sweepMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", forgetMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_webhooks()", forgetMilliseconds, log));
+    if (options.webhooks ?? true) {
+      const dispatcher = startDispatcher({ databaseUrl, sender: webhooks, log });
+      // A live event of a task is a hint that there may be a message.
+      const endHints = realtime.onMessage("task-updates:", () => dispatcher.wake());
+      opened.push(async () => {
+        endHints();
+        await dispatcher.stop();
+      });
+    }
 
     front.open();
     if (options.localWorker) {
@@ -147,12 +164,17 @@ interface Part {
 }
 
 /** Mounts every part behind the front door. */
-async function serve(context: HostContext, front: FrontDoor, opened: (() => Promise<void>)[]): Promise<void> {
+async function serve(
+  context: HostContext,
+  webhooks: WebhookSender,
+  front: FrontDoor,
+  opened: (() => Promise<void>)[],
+): Promise<Realtime> {
   const { sql, log } = context;
   const auth = createAuth(context);
   const rest = createRest(context);
   const storage = createStorage(context);
-  const functions = createFunctions(context, storage);
+  const functions = createFunctions(context, storage, webhooks);
   const realtime = createRealtime(context);
   const metrics = new Metrics();
   const app = new Hono<{ Bindings: HttpBindings }>();
@@ -188,6 +210,7 @@ async function serve(context: HostContext, front: FrontDoor, opened: (() => Prom
     // Sockets do not end by themselves as requests do, and would hold the drain to its limit.
     await Promise.all([front.drain(), realtime.stop()]);
   });
+  return realtime;
 }
 
 /** Why requests would fail: no database, or one that lacks migrations this code needs. */

@@ -7,6 +7,7 @@ import { openApi } from "../../supabase/functions/_shared/http/openapi.ts";
 import { createServiceLimit } from "../../supabase/functions/_shared/limits/service-limit.ts";
 import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
 import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
+import type { WebhookSender } from "../../supabase/functions/_shared/webhooks/sender.ts";
 import type { HostContext } from "../context.ts";
 import { hostIdentifier } from "../identifier.ts";
 import { endpoints } from "./registry.ts";
@@ -23,8 +24,12 @@ export interface Functions {
 }
 
 /** Serves every endpoint under its name, in either spelling (`-` and `_`). */
-export function createFunctions(context: HostContext, storage: StorageService): Functions {
-  const environment = hostEnvironment(context, storage);
+export function createFunctions(
+  context: HostContext,
+  storage: StorageService,
+  webhooks: WebhookSender,
+): Functions {
+  const environment = hostEnvironment(context, storage, webhooks);
   const handlers = new Map(
     endpoints.map((served) => [spelling(served.contract.name), bind(served, environment)]),
   );
@@ -47,7 +52,11 @@ function spelling(name: string): string {
   return name.replaceAll("_", "-");
 }
 
-function hostEnvironment(context: HostContext, storage: StorageService): Environment {
+function hostEnvironment(
+  context: HostContext,
+  storage: StorageService,
+  webhooks: WebhookSender,
+): Environment {
   const { apiUrl, databaseUrl, keys, log } = context;
   const mounted = new Hono().route("/storage/v1", storage.app);
   return {
@@ -59,6 +68,7 @@ function hostEnvironment(context: HostContext, storage: StorageService): Environ
       // Storage runs in this process: a call needs no socket.
       fetch: async (input, init) => await mounted.fetch(new Request(input, init)),
     }),
+    webhooks,
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     log,

@@ -11,7 +11,7 @@ import { hostIdentifier } from "../identifier.ts";
 import { createAccess } from "./access.ts";
 import { createBroadcastApi } from "./broadcast-api.ts";
 import { ClientSocket, limits, type SocketSurroundings } from "./channels.ts";
-import { MessageStream } from "./message-stream.ts";
+import { type MessageListener, MessageStream } from "./message-stream.ts";
 import { isProtocolVersion } from "./phoenix-frames.ts";
 import { Topics } from "./topics.ts";
 
@@ -31,6 +31,8 @@ export interface Realtime {
   attach(server: Server): void;
   start(): Promise<void>;
   stop(): Promise<void>;
+  /** Calls back for every message to a topic that begins so, once it is committed; returns how to end that. */
+  onMessage(topicPrefix: string, listener: MessageListener): () => void;
 }
 
 const socketPath = "/realtime/v1/websocket";
@@ -75,6 +77,7 @@ export function createRealtime(context: HostContext, options: RealtimeOptions = 
   return {
     app,
     attach: (server) => sockets.attach(server),
+    onMessage: (topicPrefix, listener) => stream.on(topicPrefix, listener),
     async start() {
       await stream.start();
       watch = setInterval(() => sockets.closeSilent(silenceMilliseconds), silenceMilliseconds / 6);

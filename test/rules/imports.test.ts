@@ -14,8 +14,8 @@ import { filesBelow, type Import, importsOf, textOf } from "./sources.ts";
 const allowed: Record<string, readonly string[]> = {
   entry: ["its endpoint", "http", "runtime"],
   endpoint: ["http", "errors", "room"],
-  runtime: ["http", "auth", "database", "limits", "media", "observability"],
-  http: ["auth", "errors", "database", "type limits", "type media", "type observability"],
+  runtime: ["http", "auth", "database", "limits", "media", "observability", "webhooks"],
+  http: ["auth", "errors", "database", "type limits", "type media", "type observability", "type webhooks"],
   auth: ["errors", "tokens/token-format.ts"],
   database: ["errors"],
   limits: [],

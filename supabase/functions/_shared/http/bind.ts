@@ -11,6 +11,7 @@ import { AppError } from "../errors/app-error.ts";
 import type { ServiceLimit } from "../limits/service-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { WebhookSender } from "../webhooks/sender.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json } from "./endpoint.ts";
 import { readJsonObject } from "./read-body.ts";
@@ -20,6 +21,7 @@ export interface Environment {
   database: Database;
   identifier: Identifier;
   storage: Storage;
+  webhooks: WebhookSender;
   serviceLimit: ServiceLimit;
   serviceRequestsPerMinute: number;
   log: Log;
@@ -78,6 +80,7 @@ async function answer(
     caller,
     database: { call: (name, args) => admission.call(name, args) },
     storage: environment.storage,
+    webhooks: environment.webhooks,
     log: environment.log,
     headers: request.headers,
   });

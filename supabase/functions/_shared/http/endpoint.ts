@@ -3,6 +3,7 @@ import { callingUser, type Database } from "../database/database.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { WebhookSender } from "../webhooks/sender.ts";
 
 export type CallerKind = "service" | "user" | "personal-access-token";
 
@@ -46,6 +47,7 @@ export interface EndpointContext<Body> {
   caller: Caller;
   database: Pick<Database, "call">;
   storage: Storage;
+  webhooks: WebhookSender;
   log: Log;
   /** Headers that are part of some contract, such as `Idempotency-Key`. */
   headers: Headers;
