@@ -40,7 +40,7 @@ begin
     next_delay := greatest(
       public.webhook_retry_delay(delivery.failures + 1),
       -- A receiver may ask for more time, not for all of it.
-      case when delivery.failures < 7 then make_interval(secs => least(retry_after_seconds, 28800)) end);
+      case when delivery.failures < 7 then make_interval(secs => least(coalesce(retry_after_seconds, 0), 28800)) end);
   end if;
   update public.webhook_deliveries
      set state = case when next_delay is null then 'failed' else 'pending' end,

@@ -6,14 +6,14 @@ returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   event constant text := 'task.' || replace(lower(new.status::text), ' ', '_');
-  seq bigint;
+  next_seq bigint;
   body text;
 begin
   if not exists (select from public.webhook_endpoints as endpoint
                   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
     return null;
   end if;
-  seq := nextval('public.webhook_sequence');
+  next_seq := nextval('public.webhook_sequence');
   body := public.webhook_payload(event, json_build_object(
     'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type,
     'orchestrator_task_id', new.orchestrator_task_id,
@@ -27,9 +27,9 @@ begin
     'created_at', public.webhook_time(new.created_at),
     'generation_started_at', public.webhook_time(new.generation_started_at),
     'generation_processed_at', public.webhook_time(new.generation_processed_at),
-    'seq', seq));
+    'seq', next_seq));
   insert into public.webhook_deliveries (endpoint_id, seq, type, task_id, payload)
-  select endpoint.id, write_webhook_outbox.seq, event, new.id, body
+  select endpoint.id, next_seq, event, new.id, body
     from public.webhook_endpoints as endpoint
    where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)
      for key share;
