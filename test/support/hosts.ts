@@ -150,7 +150,7 @@ async function startDeno(
   }
 }
 
-async function denoBinary(): Promise<string> {
+export async function denoBinary(): Promise<string> {
   const folder = projectPath("node_modules/@deno");
   const [platform] = await readdir(folder);
   if (!platform) throw new Error("Deno is not installed; run npm install.");
