@@ -1,8 +1,11 @@
-import { randomBytes } from "node:crypto";
+import assert from "node:assert/strict";
+import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Sql } from "postgres";
+import type { EndpointUnderTest } from "./endpoint-suite.ts";
+import type { PersonUnderTest } from "./environment.ts";
 import type { TestUser } from "./factories.ts";
 
 export interface Received {
@@ -104,4 +107,29 @@ export async function sendTests(sql: Sql, { id }: TestWebhook, count = 1): Promi
     ids.push(row?.made.delivery_id ?? "");
   }
   return ids;
+}
+
+/** A new person with a webhook, for the tests of endpoints. */
+export async function personWithWebhook(
+  under: EndpointUnderTest,
+): Promise<{ person: PersonUnderTest; webhook: TestWebhook; body: { webhook_id: string } }> {
+  const person = await under.person();
+  const webhook = await createWebhook(under.sql, person);
+  return { person, webhook, body: { webhook_id: webhook.id } };
+}
+
+/** Refuses what the caller may not know of: unknown and foreign alike, byte for byte. */
+export async function refusesStrangers(
+  under: EndpointUnderTest,
+  code: string,
+  body: (webhookId: string) => Record<string, unknown>,
+): Promise<void> {
+  const [{ webhook }, other] = [await personWithWebhook(under), await under.person()];
+  const answers = [webhook.id, randomUUID()].map(async (id) => {
+    const { status, text } = await under.refused(code, body(id), other.session);
+    return { status, text: text.replace(/"request_id":"[^"]*"/, "") };
+  });
+  const [foreign, missing] = await Promise.all(answers);
+  assert.deepEqual(foreign, missing);
+  await under.refused(code, body(randomUUID()), under.service);
 }
