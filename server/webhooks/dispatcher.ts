@@ -20,8 +20,9 @@ export interface Dispatcher {
 }
 
 const atOnce = 64;
-/** Hints come in bursts: one look serves all of a moment. */
-const coalesceMilliseconds = 20;
+/** Hints come in bursts, most of them of tasks without webhooks: one look serves all of a moment, a longer one when
+ * the last look found nothing. */
+const coalesceMilliseconds = { busy: 20, idle: 100 };
 const drainMilliseconds = 5_000;
 
 /** Sends what is due, from this host; any number of hosts may do so on one database. */
@@ -63,9 +64,11 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     let isReading = true;
     while (!isStopping) {
       wasHinted = false;
+      let claimed: ClaimedDelivery[] = [];
       try {
         const room = atOnce - underWay.size;
-        for (const delivery of room > 0 ? await claimDeliveries(database, room) : []) {
+        if (room > 0) claimed = await claimDeliveries(database, room);
+        for (const delivery of claimed) {
           // An endpoint that has one less under way may have one more; so look again.
           const sending = sendOne(delivery).finally(() => {
             underWay.delete(sending);
@@ -78,8 +81,9 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
         if (isReading) log.warn({ err: error }, "webhooks cannot be read from the database");
         isReading = false;
       }
-      if (!isStopping && !wasHinted) await sleep(pollMilliseconds);
-      if (!isStopping && isReading) await pause(coalesceMilliseconds);
+      if (!isStopping && !(wasHinted && isReading)) await sleep(pollMilliseconds);
+      if (!isStopping)
+        await pause(claimed.length > 0 ? coalesceMilliseconds.busy : coalesceMilliseconds.idle);
     }
   }
 
