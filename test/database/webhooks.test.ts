@@ -38,6 +38,15 @@ async function record(
   return row?.state ?? null;
 }
 
+/** Until a statement waits for a lock: then both of a race are where they should be. */
+async function someoneWaits(sql: Sql): Promise<void> {
+  for (;;) {
+    const waiting = await sql`
+      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    if (waiting.length > 0) return;
+  }
+}
+
 async function one<Row extends object>(sql: Sql, text: string, values: string[] = []): Promise<Row> {
   const [row] = await sql.unsafe<Row[]>(text, values);
   assert.ok(row);
@@ -138,29 +147,58 @@ test("an endpoint that is deleted at the same time never makes a task's change f
   withDatabase(async ({ sql, session }) => {
     const user = await createUser(sql);
     const [first, second] = [await session(), await session()];
-    for (const remove of [
-      "select delete_webhook(null, $1)",
-      "update webhook_endpoints set enabled = false, disabled_at = now(), disabled_reason = 'owner' where id = $1",
-    ]) {
-      const { id } = await createWebhook(sql, user);
-      await first.query("begin");
-      await first.query(remove, [id]);
-      const queueing = queueTask(second, user);
-      await first.query("commit");
-      assert.ok(await queueing);
-    }
+    const deleted = await createWebhook(sql, user);
+    await first.query("begin");
+    await first.query("select delete_webhook(null, $1)", [deleted.id]);
+    const queueing = queueTask(second, user);
+    await someoneWaits(sql);
+    await first.query("commit");
+    assert.ok(await queueing);
+    assert.deepEqual(await outbox(sql), []);
     // The other way round, the deletion waits for the task.
     const { id } = await createWebhook(sql, user);
     await first.query("begin");
     await queueTask(first, user);
     const deleting = second.query("select delete_webhook(null, $1)", [id]);
+    await someoneWaits(sql);
     await first.query("commit");
     await deleting;
-    const { count } = await one<{ count: number }>(
-      sql,
-      "select count(*)::int as count from webhook_deliveries join webhook_endpoints on webhook_endpoints.id = endpoint_id where enabled",
-    );
-    assert.equal(count, 0);
+    assert.deepEqual(await outbox(sql), []);
+  }));
+
+test("what is written for an endpoint while it is disabled is dead-lettered, not sent", () =>
+  withDatabase(async ({ sql, session }) => {
+    const user = await createUser(sql);
+    const webhook = await createWebhook(sql, user);
+    const [first, second] = [await session(), await session()];
+    await first.query("begin");
+    await first.query(`select update_webhook(null, $1, '{"enabled": false}')`, [webhook.id]);
+    await queueTask(second, user);
+    await first.query("commit");
+    assert.deepEqual(await claimed(sql), []);
+    const rows = await sql`select state from webhook_deliveries`;
+    assert.deepEqual([...rows], [{ state: "failed" }]);
+  }));
+
+test("whatever a task holds, its change is written, and the message stays small", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    await createWebhook(sql, user, { events: ["task.cancelled"] });
+    // Each of these characters becomes six in JSON.
+    for (const [length, left] of [
+      [4000, 4000],
+      [60_000, undefined],
+    ] as const) {
+      const taskId = await queueTask(sql, user);
+      await sql`
+        update tasks set status = 'Cancelled', output_location = repeat(E'\\x01', ${length}),
+               thumbnail_url = repeat(E'\\x01', ${length}), error_message = repeat(E'\\x01', 60000)
+         where id = ${taskId}`;
+      const { data } = (await outbox(sql)).at(-1) ?? { data: {} };
+      assert.equal(data["task_id"], taskId);
+      assert.equal((data["output_location"] as string | null)?.length, left);
+      assert.equal((data["error_message"] as string).length, 2000);
+    }
   }));
 
 test("a project with webhooks and open tasks can be deleted", () =>
@@ -226,6 +264,17 @@ test("a slow endpoint with a long queue holds up no other, and one that fails is
       await record(sql, delivery, { error: "timeout" });
     }
     assert.equal((await claimed(sql)).length, 1);
+  }));
+
+test("what is not due yet waits beside what is", () =>
+  withDatabase(async ({ sql }) => {
+    const webhook = await createWebhook(sql, await createUser(sql));
+    const [later, now] = await sendTests(sql, webhook, 2);
+    await sql`update webhook_deliveries set next_attempt_at = now() + interval '1 hour' where id = ${later as string}`;
+    assert.deepEqual(
+      (await claimed(sql)).map(({ delivery_id }) => delivery_id),
+      [now],
+    );
   }));
 
 test("a dead sender's delivery is given to another after its minute, and its late word changes nothing", () =>

@@ -66,10 +66,7 @@ function checkedUrl(text: string, allowPrivate: boolean): URL {
   // Ports below 1024 belong to other services than HTTP.
   if (url.port !== "" && Number(url.port) < 1024)
     throw new TargetRefused("the port must be 443 or above 1023");
-  // Also in decimal, octal or hexadecimal: parsing has made addresses of them.
-  if (url.hostname.startsWith("[") || ipaddr.isValid(url.hostname)) {
-    throw new TargetRefused("the host must be a name");
-  }
+  // Also an address in decimal, octal or hexadecimal is none: parsing has made a plain one of it.
   if (!/^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)+[a-z0-9-]*[a-z][a-z0-9-]*$/.test(url.hostname)) {
     throw new TargetRefused("the host must be a name with a domain");
   }
