@@ -92,20 +92,16 @@ export async function startHost(options: HostOptions): Promise<Host> {
       log,
     };
     const webhooks = createWebhookSender({ allowPrivate: options.webhooksAllowPrivate ?? false });
+    const dispatcher =
+      (options.webhooks ?? true) ? startDispatcher({ databaseUrl, sender: webhooks, log }) : undefined;
+    opened.push(async () => await dispatcher?.stop());
     const realtime = await serve(context, webhooks, front, opened);
+    // A live event of a task is a hint that there may be a message.
+    realtime.onMessage("task-updates:", () => dispatcher?.wake());
     // Gives back tasks whose workers went silent, even when nobody claims.
     opened.push(repeat(sql, "select public.sweep_expired_leases()", sweepMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", forgetMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_webhooks()", forgetMilliseconds, log));
-    if (options.webhooks ?? true) {
-      const dispatcher = startDispatcher({ databaseUrl, sender: webhooks, log });
-      // A live event of a task is a hint that there may be a message.
-      const endHints = realtime.onMessage("task-updates:", () => dispatcher.wake());
-      opened.push(async () => {
-        endHints();
-        await dispatcher.stop();
-      });
-    }
 
     front.open();
     if (options.localWorker) {

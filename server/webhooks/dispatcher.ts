@@ -31,7 +31,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   // Its own few connections: deliveries and requests must not wait for each other.
   const database = connect({ url: databaseUrl, connections: 2 });
   const underWay = new Set<Promise<void>>();
-  let isStopping = false;
+  const stopping = new AbortController();
   let wasHinted = false;
   let endSleep: (() => void) | undefined;
 
@@ -62,7 +62,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
 
   async function run(): Promise<void> {
     let isReading = true;
-    while (!isStopping) {
+    while (!stopping.signal.aborted) {
       wasHinted = false;
       let claimed: ClaimedDelivery[] = [];
       try {
@@ -81,8 +81,8 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
         if (isReading) log.warn({ err: error }, "webhooks cannot be read from the database");
         isReading = false;
       }
-      if (!isStopping && !(wasHinted && isReading)) await sleep(pollMilliseconds);
-      if (!isStopping)
+      if (!stopping.signal.aborted && !(wasHinted && isReading)) await sleep(pollMilliseconds);
+      if (!stopping.signal.aborted)
         await pause(claimed.length > 0 ? coalesceMilliseconds.busy : coalesceMilliseconds.idle);
     }
   }
@@ -91,7 +91,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   return {
     wake,
     async stop() {
-      isStopping = true;
+      stopping.abort();
       endSleep?.();
       await running;
       await Promise.race([Promise.all(underWay), pause(drainMilliseconds, undefined, { ref: false })]);

@@ -194,7 +194,9 @@ test("whatever a task holds, its change is written, and the message stays small"
         update tasks set status = 'Cancelled', output_location = repeat(E'\\x01', ${length}),
                thumbnail_url = repeat(E'\\x01', ${length}), error_message = repeat(E'\\x01', 60000)
          where id = ${taskId}`;
-      const { data } = (await outbox(sql)).at(-1) ?? { data: {} };
+      const message = (await outbox(sql)).at(-1);
+      assert.ok(message);
+      const { data } = message;
       assert.equal(data["task_id"], taskId);
       assert.equal((data["output_location"] as string | null)?.length, left);
       assert.equal((data["error_message"] as string).length, 2000);
