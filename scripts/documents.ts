@@ -115,6 +115,7 @@ function sectionOf(contract: Contract, { requestBody, responses }: Operation): s
     kind === "personal-access-token" ? "worker of a user" : kind,
   );
   const facts = [
+    ...(contract.methods ? [`- **Methods:** ${contract.methods.join(", ")}; by GET the fields are a query`] : []),
     `- **Callers:** ${callers.join(", ")}`,
     ...(contract.scope ? [`- **Scope of a token:** \`${contract.scope}\``] : []),
     `- **Limit:** ${contract.requestsPerMinute} a minute${contract.limitsRefusedOnly ? "; only refused calls count" : ""}`,

@@ -12,6 +12,7 @@ import { createWebhookSender, type WebhookSender } from "../supabase/functions/_
 import { createAuth } from "./auth/auth.ts";
 import type { HostContext, HostKeys } from "./context.ts";
 import { createFunctions } from "./functions/functions.ts";
+import { openWaitingRoom } from "./functions/news.ts";
 import { deriveKeys, type GivenKeys, secretInDatabase, secretInFolder } from "./keys.ts";
 import { startLocalWorker } from "./local-worker.ts";
 import { Metrics } from "./metrics.ts";
@@ -54,8 +55,9 @@ export interface Host {
 type Handler = (request: Request, bindings?: object) => Response | Promise<Response>;
 
 const drainMilliseconds = 10_000;
-const sweepMilliseconds = 10_000;
-const forgetMilliseconds = 3_600_000;
+const tendMilliseconds = 2_000;
+const silenceMilliseconds = 10_000;
+const hourMilliseconds = 3_600_000;
 
 /** Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails. */
 export async function startHost(options: HostOptions): Promise<Host> {
@@ -97,11 +99,14 @@ export async function startHost(options: HostOptions): Promise<Host> {
     opened.push(async () => await dispatcher?.stop());
     const realtime = await serve(context, webhooks, front, opened);
     // A live event of a task is a hint that there may be a message.
-    realtime.onMessage("task-updates:", () => dispatcher?.wake());
-    // Gives back tasks whose workers went silent, even when nobody claims.
-    opened.push(repeat(sql, "select public.sweep_expired_leases()", sweepMilliseconds, log));
-    opened.push(repeat(sql, "select public.forget_old_requests()", forgetMilliseconds, log));
-    opened.push(repeat(sql, "select public.forget_old_webhooks()", forgetMilliseconds, log));
+    realtime.stream.on("task-updates:", () => dispatcher?.wake());
+    // Scheduled tasks, expired leases and the like, even when nobody claims.
+    opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_requests()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.tidy_counts()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_logs()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_webhooks()", hourMilliseconds, log));
 
     front.open();
     if (options.localWorker) {
@@ -170,8 +175,9 @@ async function serve(
   const auth = createAuth(context);
   const rest = createRest(context);
   const storage = createStorage(context);
-  const functions = createFunctions(context, storage, webhooks);
   const realtime = createRealtime(context);
+  const waitingRoom = openWaitingRoom(realtime.stream, log);
+  const functions = createFunctions(context, storage, waitingRoom, webhooks);
   const metrics = new Metrics();
   const app = new Hono<{ Bindings: HttpBindings }>();
 
@@ -186,7 +192,11 @@ async function serve(
     const obstacle = front.draining ? "stopping" : await databaseObstacle(sql);
     return obstacle ? c.json({ status: "not ready", reason: obstacle }, 503) : c.json({ status: "ready" });
   });
-  app.get("/metrics", (c) => c.text(metrics.text(), 200, { "content-type": "text/plain; version=0.0.4" }));
+  app.get("/metrics", (c) =>
+    c.text(metrics.text({ darkroom_waiting_requests: waitingRoom.size }), 200, {
+      "content-type": "text/plain; version=0.0.4",
+    }),
+  );
   app.get("/openapi.json", (c) => c.json(functions.openapi));
   app.notFound((c) => errorResponse(new AppError("not_found"), idOf(c.req.raw), c.req.path, log));
   app.onError((error, c) => errorResponse(error, idOf(c.req.raw), c.req.path, log));
@@ -203,7 +213,8 @@ async function serve(
   realtime.attach(front.server);
   await realtime.start();
   opened.push(async () => {
-    // Sockets do not end by themselves as requests do, and would hold the drain to its limit.
+    // Neither sockets nor requests that wait end by themselves in time: they would hold the drain to its limit.
+    waitingRoom.close();
     await Promise.all([front.drain(), realtime.stop()]);
   });
   return realtime;

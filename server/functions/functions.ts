@@ -7,6 +7,7 @@ import { openApi } from "../../supabase/functions/_shared/http/openapi.ts";
 import { createServiceLimit } from "../../supabase/functions/_shared/limits/service-limit.ts";
 import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
 import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
+import type { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
 import type { WebhookSender } from "../../supabase/functions/_shared/webhooks/sender.ts";
 import type { HostContext } from "../context.ts";
 import { hostIdentifier } from "../identifier.ts";
@@ -27,9 +28,10 @@ export interface Functions {
 export function createFunctions(
   context: HostContext,
   storage: StorageService,
+  waitingRoom: WaitingRoom,
   webhooks: WebhookSender,
 ): Functions {
-  const environment = hostEnvironment(context, storage, webhooks);
+  const environment = hostEnvironment(context, storage, waitingRoom, webhooks);
   const handlers = new Map(
     endpoints.map((served) => [spelling(served.contract.name), bind(served, environment)]),
   );
@@ -55,6 +57,7 @@ function spelling(name: string): string {
 function hostEnvironment(
   context: HostContext,
   storage: StorageService,
+  waitingRoom: WaitingRoom,
   webhooks: WebhookSender,
 ): Environment {
   const { apiUrl, databaseUrl, keys, log } = context;
@@ -71,6 +74,7 @@ function hostEnvironment(
     webhooks,
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
+    waitingRoom,
     log,
     checkAnswers: context.checkAnswers,
   };

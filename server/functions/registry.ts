@@ -19,6 +19,10 @@ import { listWebhookDeliveriesEndpoint } from "../../supabase/functions/list-web
 import { redeliverWebhookEndpoint } from "../../supabase/functions/redeliver-webhook/endpoint.ts";
 import { testWebhookEndpoint } from "../../supabase/functions/test-webhook/endpoint.ts";
 import { deliverWebhooksEndpoint } from "../../supabase/functions/deliver-webhooks/endpoint.ts";
+import { queuePositionEndpoint } from "../../supabase/functions/queue-position/endpoint.ts";
+import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
+import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
+import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbeat/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -26,11 +30,15 @@ export const endpoints: readonly Endpoint[] = [
   createTaskEndpoint,
   calculateTaskCostEndpoint,
   getTaskStatusEndpoint,
+  queuePositionEndpoint,
+  taskCountsEndpoint,
   claimNextTaskEndpoint,
   generateUploadUrlEndpoint,
   completeTaskEndpoint,
   updateTaskStatusEndpoint,
   updateWorkerModelEndpoint,
+  scaleEndpoint,
+  workerHeartbeatEndpoint,
   grantCreditsEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,

@@ -27,16 +27,18 @@ $$;
 
 create or replace function realtime.send(payload jsonb, event text, topic text, private boolean default true)
 returns void
-language sql as $$
-  select set_config('realtime.topic', topic, true);
-  with message as (select gen_random_uuid() as id)
+language plpgsql as $$
+declare
+  message_id constant uuid := gen_random_uuid();
+begin
+  perform set_config('realtime.topic', topic, true);
+  -- As Supabase: listeners can tell a message that reaches them twice by the id in its payload.
+  if jsonb_typeof(payload) = 'object' and not payload ? 'id' then
+    payload := payload || jsonb_build_object('id', message_id);
+  end if;
   insert into realtime.messages (id, payload, event, topic, private, extension)
-  select message.id,
-         -- As Supabase: listeners can tell a message that reaches them twice by the id in its payload.
-         case when jsonb_typeof(payload) = 'object' and not payload ? 'id'
-              then payload || jsonb_build_object('id', message.id) else payload end,
-         event, topic, private, 'broadcast'
-    from message
+  values (message_id, send.payload, send.event, send.topic, send.private, 'broadcast');
+end
 $$;
 
 create or replace function realtime.broadcast_changes(

@@ -11,7 +11,7 @@ import { hostIdentifier } from "../identifier.ts";
 import { createAccess } from "./access.ts";
 import { createBroadcastApi } from "./broadcast-api.ts";
 import { ClientSocket, limits, type SocketSurroundings } from "./channels.ts";
-import { type MessageListener, MessageStream } from "./message-stream.ts";
+import { MessageStream } from "./message-stream.ts";
 import { isProtocolVersion } from "./phoenix-frames.ts";
 import { Topics } from "./topics.ts";
 
@@ -25,14 +25,14 @@ export interface RealtimeOptions {
 }
 
 export interface Realtime {
+  /** What the socket's subscribers are told by; others of this process may listen too. */
+  stream: Pick<MessageStream, "on" | "onLogMessage" | "isLive">;
   /** Routes relative to `/realtime/v1`. */
   app: Hono;
   /** Takes over upgrades to WebSocket. */
   attach(server: Server): void;
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** Calls back for every message to a topic that begins so, once it is committed; returns how to end that. */
-  onMessage(topicPrefix: string, listener: MessageListener): () => void;
 }
 
 const socketPath = "/realtime/v1/websocket";
@@ -76,8 +76,8 @@ export function createRealtime(context: HostContext, options: RealtimeOptions = 
 
   return {
     app,
+    stream,
     attach: (server) => sockets.attach(server),
-    onMessage: (topicPrefix, listener) => stream.on(topicPrefix, listener),
     async start() {
       await stream.start();
       watch = setInterval(() => sockets.closeSilent(silenceMilliseconds), silenceMilliseconds / 6);

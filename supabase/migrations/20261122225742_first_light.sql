@@ -2,27 +2,50 @@
 -- Functions name each other, so their bodies are checked when they are called.
 set check_function_bodies = off;
 
+-- supabase/schemas/accounts/types.sql
+-- What people may write about themselves and their projects, with its limits. Domains, for a table's own checks are
+-- read anew at every write, and `users.credits` is written with every charge.
+create domain public.person_name as text check (length(value) <= 200);
+create domain public.username as text check (length(value) between 1 and 60);
+create domain public.link as text check (length(value) <= 2000);
+create domain public.user_settings as jsonb check (pg_column_size(value) <= 262144);
+create domain public.onboarding_state as jsonb check (pg_column_size(value) <= 65536);
+
 -- supabase/schemas/credits/types.sql
 create type public.ledger_entry_type as enum ('stripe', 'manual', 'spend', 'refund', 'auto_topup');
 create type public.billing_type as enum ('per_unit', 'per_second');
 create type public.hold_state as enum ('held', 'settled', 'released');
 
+-- An amount of money that cannot be below zero, in millionths of a dollar.
+create domain public.amount_microusd as bigint check (value >= 0);
+create domain public.ledger_key as text check (length(value) <= 300);
+
 -- supabase/schemas/tasks/types.sql
 create type public.task_status as enum ('Queued', 'In Progress', 'Complete', 'Failed', 'Cancelled');
+
+-- Checks of one column are domains: PostgreSQL keeps those prepared, where it reads a table's checks anew for
+-- every statement that writes a row.
+create domain public.run_type as text check (value in ('gpu', 'api'));
+create domain public.task_params as jsonb check (jsonb_typeof(value) = 'object');
+create domain public.task_priority as smallint check (value between -100 and 100);
+create domain public.task_progress as real check (value between 0 and 1);
+create domain public.attempt_limit as integer check (value between 1 and 20);
+create domain public.natural_number as integer check (value >= 0);
+create domain public.slot_number as smallint check (value between 1 and 5);
 
 -- supabase/schemas/accounts/tables.sql
 -- People and their projects. `credits` (US cents) is kept by the credits room for clients that read it here.
 create table public.users (
   id uuid primary key references auth.users (id) on delete cascade,
-  name text check (length(name) <= 200),
+  name public.person_name,
   email text,
-  username text unique check (length(username) between 1 and 60),
-  avatar_url text check (length(avatar_url) <= 2000),
+  username public.username unique,
+  avatar_url public.link,
   credits numeric(16, 4) not null default 0,
   given_credits boolean not null default false,
-  settings jsonb not null default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}'
-    check (pg_column_size(settings) <= 262144),
-  onboarding jsonb not null default '{}' check (pg_column_size(onboarding) <= 65536),
+  settings public.user_settings not null
+    default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
+  onboarding public.onboarding_state not null default '{}',
   created_at timestamptz not null default now()
 );
 
@@ -32,6 +55,8 @@ create table public.projects (
   name text not null check (length(name) between 1 and 200),
   aspect_ratio text check (aspect_ratio ~ '^\d{1,2}:\d{1,2}$|^Square$'),
   settings jsonb not null default '{}' check (pg_column_size(settings) <= 262144),
+  -- How many of its tasks may run at once; as many as its owner's may when null.
+  max_running_tasks smallint check (max_running_tasks between 1 and 1000),
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);
@@ -81,13 +106,14 @@ create table public.credits_ledger (
   user_id uuid not null references public.credit_accounts (user_id),
   task_id uuid,
   type public.ledger_entry_type not null,
-  amount_microusd bigint not null check (amount_microusd <> 0),
+  amount_microusd bigint not null,
   amount numeric(20, 4) generated always as (amount_microusd / 10000.0) stored,
-  balance_after_microusd bigint not null check (balance_after_microusd >= 0),
-  idempotency_key text unique check (length(idempotency_key) <= 300),
+  balance_after_microusd public.amount_microusd not null,
+  idempotency_key public.ledger_key unique,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default now(),
-  constraint spend_takes check ((type = 'spend') = (amount_microusd < 0 and task_id is not null))
+  constraint spend_takes check (
+    amount_microusd <> 0 and (type = 'spend') = (amount_microusd < 0 and task_id is not null))
 );
 create unique index one_spend_per_task on public.credits_ledger (task_id) where type = 'spend';
 create unique index one_welcome_bonus_per_user on public.credits_ledger (user_id)
@@ -98,15 +124,16 @@ create index credits_ledger_by_user on public.credits_ledger (user_id, sequence 
 create table public.credit_holds (
   task_id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
-  amount_microusd bigint not null check (amount_microusd >= 0),
+  amount_microusd public.amount_microusd not null,
   state public.hold_state not null default 'held',
-  charged_microusd bigint not null default 0 check (charged_microusd between 0 and amount_microusd),
+  charged_microusd public.amount_microusd not null default 0,
   -- Cost beyond what was held: our loss, never the customer's.
-  written_off_microusd bigint not null default 0 check (written_off_microusd >= 0),
+  written_off_microusd public.amount_microusd not null default 0,
   created_at timestamptz not null default now(),
   closed_at timestamptz,
-  constraint open_holds_charge_nothing check (state = 'settled' or charged_microusd = 0),
-  constraint closed_when_not_held check ((state = 'held') = (closed_at is null))
+  constraint columns_fit_state check (
+    (state = 'held') = (closed_at is null)
+    and charged_microusd <= case state when 'settled' then amount_microusd else 0 end)
 );
 create index open_holds_by_user on public.credit_holds (user_id) where state = 'held';
 
@@ -127,8 +154,9 @@ create table public.task_type_prices (
 -- supabase/schemas/tasks/tables.sql
 -- What kinds of work there are; `seed.sql` lists them.
 create table public.task_types (
-  name text primary key check (length(name) between 1 and 100),
-  run_type text not null default 'gpu' check (run_type in ('gpu', 'api')),
+  -- Never a run type's name: turn_marks speaks of both.
+  name text primary key check (length(name) between 1 and 100 and name not in ('gpu', 'api')),
+  run_type public.run_type not null default 'gpu',
   category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility')),
   tool_type text,
   content_type text check (content_type in ('image', 'video')),
@@ -139,6 +167,8 @@ create table public.task_types (
   alias_of text references public.task_types (name),
   -- The longest run that is waited for, and paid.
   max_runtime_seconds integer not null default 1200 check (max_runtime_seconds between 1 and 86400),
+  -- How many may run at once, of all users together; any number when null.
+  max_running_tasks smallint check (max_running_tasks between 1 and 10000),
   is_active boolean not null default true,
   is_visible boolean not null default false,
   supports_progress boolean not null default false
@@ -149,7 +179,9 @@ alter table public.task_type_prices
 -- A user's place in the queue. Its row is the lock under which lanes open and close.
 create table public.task_tenants (
   user_id uuid primary key references public.users (id) on delete cascade,
-  allows_cloud boolean not null default true
+  -- The user's choice: `settings.ui.generationMethods`, inCloud and onComputer.
+  allows_cloud boolean not null default true,
+  allows_local boolean not null default true
 ) with (fillfactor = 50);
 
 -- The cap on running tasks, as things that can be taken: a running task occupies one, so more cannot run,
@@ -161,69 +193,99 @@ create table public.task_slots (
   primary key (user_id, slot)
 ) with (fillfactor = 50);
 
--- One queue a user, task type, model and payer. A claim looks at open lanes only, the least recently served
--- first; `turn` numbers when that was. A lane is ready while a task of it may run, and open while the cloud
--- may take one. Both err towards true: a claim that finds nothing closes the lane.
+-- The same for what a project or a task type is limited to, where somebody set a limit. A slot beyond a limit
+-- that was lowered goes when its task ends.
+create table public.project_slots (
+  project_id uuid not null references public.projects (id) on delete cascade,
+  slot smallint not null,
+  task_id uuid,
+  primary key (project_id, slot)
+) with (fillfactor = 50);
+create table public.task_type_slots (
+  task_type text not null references public.task_types (name),
+  slot smallint not null,
+  task_id uuid,
+  primary key (task_type, slot)
+) with (fillfactor = 50);
+
+-- One queue a user, task type, model and payer, and a project where that has a limit of its own. A claim looks
+-- at open lanes only, the least recently served first; `turn` numbers when that was. A lane is ready while a task
+-- of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing closes
+-- the lane. It is overdue when its oldest task has waited longer than a warm worker's model is worth.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
   task_type text not null references public.task_types (name),
   model text not null,
-  run_type text not null check (run_type in ('gpu', 'api')),
+  run_type public.run_type not null,
   in_cloud boolean not null,
+  project_id uuid references public.projects (id) on delete cascade,
   is_orchestrator boolean not null,
   is_ready boolean not null default false,
   is_open boolean not null default false,
+  is_overdue boolean not null default false,
   turn bigint not null,
   oldest_ready_at timestamptz not null default now(),
-  unique (user_id, task_type, model, in_cloud),
-  constraint open_lanes_are_ready check (is_ready or not is_open),
-  constraint open_lanes_are_paid check (in_cloud or not is_open)
+  unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
+  constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
-create index open_lanes_by_turn on public.task_lanes (task_type, turn) where is_open;
-create index open_lanes_by_model on public.task_lanes (task_type, model, turn) where is_open;
-create index open_lanes_by_age on public.task_lanes (task_type, model, oldest_ready_at) where is_open;
-create index ready_lanes_by_user on public.task_lanes (user_id, turn) where is_ready;
+create index open_lanes_by_run_type on public.task_lanes (run_type, turn) where is_open;
+create index open_lanes_by_run_type_and_model on public.task_lanes (run_type, model, turn) where is_open;
+create index open_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open;
+create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
+create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
+create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
+create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
 create sequence public.task_turns;
 
--- Which models each type was ever asked for: what a claim walks to find the oldest waiting task of another model.
-create table public.task_models (
-  task_type text not null references public.task_types (name),
-  model text not null,
-  primary key (task_type, model)
+-- Below these turns no open lane of a kind is left; a kind is a run type or a task type, alone (null model) or
+-- with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
+-- begin behind them. Rows are only added, so that the newest is found by one probe; the queue's upkeep removes
+-- old ones.
+create table public.turn_marks (
+  kind text not null,
+  model text,
+  turn bigint not null,
+  created_at timestamptz not null default now()
 );
+create unique index turn_marks_by_turn on public.turn_marks (kind, model, turn) nulls not distinct;
 
 create table public.tasks (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
   user_id uuid not null,
-  task_type text not null references public.task_types (name),
-  params jsonb not null check (jsonb_typeof(params) = 'object'),
+  -- Neither this nor the price nor the lane is a foreign key: each would lock one row that all new tasks share.
+  -- Types and prices are never deleted (triggers say so), and lanes only with their user.
+  task_type text not null,
+  params public.task_params not null,
   status public.task_status not null default 'Queued',
 
   -- The queue: filled at creation, never dug out of params later.
-  lane_id bigint not null references public.task_lanes (id),
-  run_type text not null check (run_type in ('gpu', 'api')),
+  lane_id bigint not null,
+  run_type public.run_type not null,
   model text,
   is_orchestrator boolean not null default false,
   orchestrator_task_id uuid references public.tasks (id) on delete set null,
   dependant_on uuid[],
-  unmet_dependencies integer not null default 0 check (unmet_dependencies >= 0),
-  priority smallint not null default 0 check (priority between -100 and 100),
+  unmet_dependencies public.natural_number not null default 0,
+  priority public.task_priority not null default 0,
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
   is_scheduled boolean not null default false,
   request_hash bytea not null,
 
   -- The run. `attempt` counts claims and fences late calls; `attempts` counts runs that failed.
-  attempt integer not null default 0 check (attempt >= 0),
-  attempts integer not null default 0 check (attempts >= 0),
-  max_attempts integer not null default 3 check (max_attempts between 1 and 20),
+  attempt public.natural_number not null default 0,
+  attempts public.natural_number not null default 0,
+  max_attempts public.attempt_limit not null default 3,
   worker_id text,
   claimed_by_owner boolean,
-  slot smallint,
+  slot public.slot_number,
+  project_slot smallint,
+  task_type_slot smallint,
   lease_expires_at timestamptz,
-  progress real check (progress between 0 and 1),
+  progress public.task_progress,
   progress_message text,
   progress_shown_at timestamptz,
   generation_started_at timestamptz,
@@ -238,25 +300,33 @@ create table public.tasks (
 
   -- Money: the price it was quoted, what it may cost, what it did cost.
   in_cloud boolean not null,
-  price_id bigint not null references public.task_type_prices (id),
-  upper_bound_microusd bigint not null check (upper_bound_microusd >= 0),
+  price_id bigint not null,
+  upper_bound_microusd public.amount_microusd not null,
   -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
-  children_bound_microusd bigint not null default 0 check (children_bound_microusd >= 0),
-  cost_microusd bigint check (cost_microusd >= 0),
+  children_bound_microusd public.amount_microusd not null default 0,
+  cost_microusd public.amount_microusd,
 
   copied_from_share text,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
 
-  foreign key (user_id, slot) references public.task_slots (user_id, slot),
-  constraint running_means_leased check (
-    (status = 'In Progress') = (lease_expires_at is not null)
-    and (status = 'In Progress' or slot is null)
-    and (status <> 'In Progress' or is_orchestrator = (slot is null))),
-  constraint scheduled_tasks_wait check (not is_scheduled or (status = 'Queued' and run_after is not null)),
-  constraint complete_tasks_have_an_end check (status <> 'Complete' or generation_processed_at is not null)
+  foreign key (project_id, project_slot) references public.project_slots (project_id, slot)
+    deferrable initially deferred,
+  foreign key (task_type, task_type_slot) references public.task_type_slots (task_type, slot)
+    deferrable initially deferred,
+  -- One check, for it is read at every write. Running means leased and, but for an orchestrator, in a slot; only
+  -- what is queued is scheduled; what is complete has an end.
+  constraint columns_fit_status check (case status
+    when 'In Progress' then lease_expires_at is not null and not is_scheduled and is_orchestrator = (slot is null)
+    else lease_expires_at is null and num_nonnulls(slot, project_slot, task_type_slot) = 0
+         and (status = 'Queued' and (not is_scheduled or run_after is not null)
+              or not is_scheduled and (status <> 'Complete' or generation_processed_at is not null)) end)
 );
 create unique index one_running_task_per_slot on public.tasks (user_id, slot) where slot is not null;
+create unique index one_running_task_per_project_slot on public.tasks (project_id, project_slot)
+  where project_slot is not null;
+create unique index one_running_task_per_task_type_slot on public.tasks (task_type, task_type_slot)
+  where task_type_slot is not null;
 create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, created_at, id)
   where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
@@ -265,6 +335,31 @@ create index running_tasks_by_worker on public.tasks (worker_id) where status = 
 create index tasks_by_project on public.tasks (project_id, created_at desc);
 create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at)
   where orchestrator_task_id is not null;
+
+-- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
+-- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
+-- be below zero.
+create table public.task_counts (
+  id bigint generated always as identity primary key,
+  lane_id bigint not null,
+  -- May run now; waits for other tasks; waits for its time; runs.
+  ready integer not null default 0,
+  blocked integer not null default 0,
+  scheduled integer not null default 0,
+  running integer not null default 0
+) with (fillfactor = 50);
+create index task_counts_by_lane on public.task_counts (lane_id);
+create index waiting_task_counts on public.task_counts (lane_id) where blocked <> 0 or scheduled <> 0;
+
+-- How long finished runs took: how many ended in each bucket, four to a doubling of seconds; see run_time_bucket.
+-- Rows without a model are those of models beyond a type's first 200.
+create table public.task_run_times (
+  task_type text not null,
+  model text not null,
+  bucket smallint not null check (bucket between 0 and 80),
+  runs integer not null,
+  primary key (task_type, model, bucket)
+) with (fillfactor = 50);
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
 create table public.task_dependencies (
@@ -292,7 +387,13 @@ create table public.queue_settings (
   -- How long a task of another model may wait for a warm worker to leave its own.
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
-  heartbeat_lease interval not null default '60 seconds'
+  heartbeat_lease interval not null default '60 seconds',
+  -- After how long without a heartbeat a worker that nobody manages counts as inactive.
+  silent_worker_after interval not null default '5 minutes',
+  -- How long the lines of `system_logs` are kept.
+  log_retention interval not null default '7 days',
+  -- When the queue was last tended; claims do it where nobody else does.
+  tended_at timestamptz not null default '-infinity'
 );
 insert into public.queue_settings default values;
 
@@ -305,15 +406,42 @@ create table public.workers (
   instance_type text not null default 'external',
   status text not null default 'active'
     check (status in ('inactive', 'spawning', 'active', 'error', 'crashed', 'terminating', 'terminated')),
+  -- What it last said of itself. Where that is not its status, the status is an operator's word.
+  own_status text,
   current_model text check (length(current_model) <= 200),
-  last_heartbeat timestamptz,
+  -- Whole seconds, here and below: autoscalers read them by parsers that take 0, 3 or 6 digits of a fraction, and
+  -- JSON drops zeros at its end.
+  last_heartbeat timestamptz(0),
   -- Has shown that it heartbeats, so its silence means something: it gets short leases.
   heartbeats boolean not null default false,
   metadata jsonb not null default '{}',
-  created_at timestamptz not null default now(),
+  created_at timestamptz(0) not null default now(),
   constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
 create index workers_by_user on public.workers (user_id) where user_id is not null;
+-- Who may fall silent. On none of what a heartbeat changes, so that a heartbeat touches no index.
+create index live_workers on public.workers (id) where status in ('active', 'spawning');
+
+-- What workers and autoscalers log, kept for `queue_settings.log_retention`. Written a hundred lines at a time, so
+-- it has the indexes it needs and no more; nothing points at it and it points at no task, which it may outlive.
+create table public.system_logs (
+  id bigint generated always as identity primary key,
+  timestamp timestamptz not null default now(),
+  received_at timestamptz not null default now(),
+  source_type text not null default 'unknown' check (length(source_type) between 1 and 50),
+  source_id text check (length(source_id) <= 240),
+  log_level text not null default 'INFO' check (log_level in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')),
+  message text not null check (length(message) <= 4000),
+  task_id uuid,
+  -- As in `workers.id`.
+  worker_id text check (length(worker_id) <= 240),
+  -- The owner of a worker that came with a personal access token.
+  user_id uuid references public.users (id) on delete cascade,
+  cycle_number integer,
+  metadata jsonb not null default '{}' check (octet_length(metadata::text) <= 8192)
+);
+create index system_logs_by_worker on public.system_logs (worker_id) where worker_id is not null;
+create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;
 
 -- supabase/schemas/generations/tables.sql
 -- What finished tasks made. A generation shows its primary variant's file.
@@ -363,7 +491,9 @@ create index generation_variants_by_project on public.generation_variants (proje
 
 alter table public.generations
   add constraint generations_primary_variant_id_fkey
-  foreign key (primary_variant_id) references public.generation_variants (id) on delete set null;
+  foreign key (primary_variant_id) references public.generation_variants (id) on delete set null
+  -- A generation is written once, with its variant's id, and the variant after it.
+  deferrable initially deferred;
 
 -- supabase/schemas/media/tables.sql
 -- The buckets. They are data, but the code names them and their policies and the limits below are part of
@@ -807,10 +937,15 @@ revoke all on function public.close_hold from public, anon, authenticated;
 -- The price row in force; null for a type without one.
 create or replace function public.current_price(for_task_type text)
 returns public.task_type_prices
-language sql stable set search_path = '' as $$
-  select price.* from public.task_type_prices as price
-   where price.task_type = for_task_type and price.valid_from <= now()
-   order by price.version desc limit 1
+language plpgsql stable set search_path = '' as $$
+declare
+  price public.task_type_prices;
+begin
+  select * into price from public.task_type_prices
+   where task_type = for_task_type and valid_from <= now()
+   order by version desc limit 1;
+  return price;
+end
 $$;
 revoke all on function public.current_price from public, anon, authenticated;
 
@@ -946,34 +1081,37 @@ revoke all on function public.open_hold from public, anon, authenticated;
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
 create or replace function public.planned_children(for_task_type text, params jsonb)
 returns table (child_type text, child_count integer)
-language sql immutable set search_path = '' as $$
-  with plan as (
-    select coalesce(params -> 'orchestrator_details', params) as details
-  ), sizes as (
-    select least(greatest(case when details ->> 'num_new_segments_to_generate' ~ '^\d{1,4}$'
-                               then (details ->> 'num_new_segments_to_generate')::integer else 1 end, 1), 500) as segments,
-           least(greatest(
-             case when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list') else 0 end,
-             case when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') else 0 end,
-             2), 500) as clips,
-           least(greatest(
-             case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
-             1), 500) as portions,
-           jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
-      from plan
-  )
-  select planned.child_type, planned.child_count
-    from sizes, lateral (values
-      ('travel_orchestrator', 'travel_segment', segments),
-      ('travel_orchestrator', 'travel_stitch', 1),
-      ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
-      ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
-      ('join_clips_orchestrator', 'join_clips_segment', clips),
-      ('join_clips_orchestrator', 'join_final_stitch', 1),
-      ('edit_video_orchestrator', 'join_clips_segment', portions),
-      ('edit_video_orchestrator', 'join_final_stitch', 1)
-    ) as planned (orchestrator_type, child_type, child_count)
-   where planned.orchestrator_type = for_task_type and planned.child_count > 0
+language plpgsql immutable set search_path = '' as $$
+begin
+  return query
+    with plan as (
+      select coalesce(params -> 'orchestrator_details', params) as details
+    ), sizes as (
+      select least(greatest(case when details ->> 'num_new_segments_to_generate' ~ '^\d{1,4}$'
+                                 then (details ->> 'num_new_segments_to_generate')::integer else 1 end, 1), 500) as segments,
+             least(greatest(
+               case when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list') else 0 end,
+               case when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') else 0 end,
+               2), 500) as clips,
+             least(greatest(
+               case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
+               1), 500) as portions,
+             jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
+        from plan
+    )
+    select planned.child_type, planned.child_count
+      from sizes, lateral (values
+        ('travel_orchestrator', 'travel_segment', segments),
+        ('travel_orchestrator', 'travel_stitch', 1),
+        ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
+        ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
+        ('join_clips_orchestrator', 'join_clips_segment', clips),
+        ('join_clips_orchestrator', 'join_final_stitch', 1),
+        ('edit_video_orchestrator', 'join_clips_segment', portions),
+        ('edit_video_orchestrator', 'join_final_stitch', 1)
+      ) as planned (orchestrator_type, child_type, child_count)
+     where planned.orchestrator_type = for_task_type and planned.child_count > 0;
+end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
 
@@ -981,9 +1119,12 @@ revoke all on function public.planned_children from public, anon, authenticated;
 -- The product of the price's factors that these params name.
 create or replace function public.price_multiplier(price public.task_type_prices, params jsonb)
 returns numeric
-language sql stable set search_path = '' as $$
-  select coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
-       * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1)
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
+           * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1));
+end
 $$;
 revoke all on function public.price_multiplier from public, anon, authenticated;
 
@@ -993,12 +1134,15 @@ revoke all on function public.price_multiplier from public, anon, authenticated;
 create or replace function public.price_of_work(
   price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
-language sql stable set search_path = '' as $$
-  select round(price.price_microusd * public.price_multiplier(price, params)
-    * case price.billing_type
-        when 'per_unit' then 1
-        else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-      end)::bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select round(price.price_microusd * public.price_multiplier(price, params)
+        * case price.billing_type
+            when 'per_unit' then 1
+            else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
+          end)::bigint);
+end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
 
@@ -1124,14 +1268,93 @@ end
 $$;
 revoke all on function public.show_balance from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/active_workers.sql
+-- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
+-- run nothing (they may serve any). An owner's own are counted for that owner alone.
+create or replace function public.active_workers(for_run_type text, for_user uuid, out busy integer, out idle integer)
+language plpgsql stable set search_path = '' as $$
+begin
+  select count(distinct worker_id) into busy from public.tasks
+   where status = 'In Progress' and run_type = for_run_type and not is_orchestrator
+     and (for_user is null and not claimed_by_owner or user_id = for_user and claimed_by_owner);
+  select count(*) into idle from public.workers as worker
+   where worker.status = 'active' and worker.last_heartbeat > now() - interval '2 minutes'
+     and worker.user_id is not distinct from for_user
+     and not exists (select from public.tasks
+                      where status = 'In Progress'
+                        and worker_id = case when for_user is null then worker.id
+                                             else substr(worker.id, length(for_user::text) + 2) end);
+end
+$$;
+revoke all on function public.active_workers from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/add_to_count.sql
+-- One task fewer in a lane's count of one state, one more in that of another. Takes any of the lane's rows that
+-- nobody is writing, and makes a new one rather than wait.
+create or replace function public.add_to_count(for_lane bigint, was text, is_now text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  ready_change constant integer := (is_now is not distinct from 'ready')::integer - (was is not distinct from 'ready')::integer;
+  blocked_change constant integer := (is_now is not distinct from 'blocked')::integer - (was is not distinct from 'blocked')::integer;
+  scheduled_change constant integer := (is_now is not distinct from 'scheduled')::integer - (was is not distinct from 'scheduled')::integer;
+  running_change constant integer := (is_now is not distinct from 'running')::integer - (was is not distinct from 'running')::integer;
+begin
+  update public.task_counts
+     set ready = ready + ready_change, blocked = blocked + blocked_change,
+         scheduled = scheduled + scheduled_change, running = running + running_change
+   where id = (select id from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
+  if not found then
+    insert into public.task_counts (lane_id, ready, blocked, scheduled, running)
+    values (for_lane, ready_change, blocked_change, scheduled_change, running_change);
+  end if;
+end
+$$;
+revoke all on function public.add_to_count from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/allows_cloud.sql
 -- A user's tasks go to the cloud unless they chose otherwise.
 create or replace function public.allows_cloud(settings jsonb)
 returns boolean
-language sql immutable set search_path = '' as $$
-  select coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true)
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true));
+end
 $$;
 revoke all on function public.allows_cloud from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/allows_local.sql
+-- A user's own workers run their tasks unless they chose otherwise.
+create or replace function public.allows_local(settings jsonb)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(settings -> 'ui' -> 'generationMethods' -> 'onComputer' <> 'false', true);
+end
+$$;
+revoke all on function public.allows_local from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/announce_lane.sql
+-- Tells the hosts' long polls that a lane turned ready or open: a line in the write-ahead log, which needs no
+-- table and no lock, and is not there when the transaction is rolled back. A hint, no promise: waiting claims
+-- look by themselves now and then too. Task types are named with their aliases, for a worker may ask by those.
+create or replace function public.announce_lane()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  -- Asked, not caught: an exception block would be a subtransaction for each lane.
+  if exists (select from pg_catalog.pg_proc
+              where proname = 'pg_logical_emit_message' and pg_catalog.has_function_privilege(oid, 'execute')) then
+    perform pg_catalog.pg_logical_emit_message(true, 'darkroom.queue', jsonb_build_object(
+      'user_id', new.user_id, 'run_type', new.run_type, 'model', new.model, 'is_open', new.is_open,
+      'task_types', (select jsonb_agg(name) from public.task_types
+                      where new.task_type in (name, alias_of)))::text);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.announce_lane from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The name under which a type is stored; 422 for a type that there is none of.
@@ -1154,13 +1377,16 @@ revoke all on function public.canonical_task_type from public, anon, authenticat
 -- What a receipt needs to be recomputed.
 create or replace function public.charge_metadata(task public.tasks)
 returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
-    'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
-    'multiplier', public.price_multiplier(price, task.params),
-    'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
-    from public.task_type_prices as price where price.id = task.price_id
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
+        'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
+        'multiplier', public.price_multiplier(price, task.params),
+        'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
+        from public.task_type_prices as price where price.id = task.price_id);
+end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
 
@@ -1182,47 +1408,71 @@ $$;
 revoke all on function public.check_output_path from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_from_lane.sql
--- Takes a free slot of the lane's user and the lane's first task, skipping what others have locked.
--- Null when there is no such pair; then the lane is closed if nothing is left in it.
+-- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
+-- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
 create or replace function public.claim_from_lane(
-  for_lane bigint, for_worker text, by_owner boolean, worker_heartbeats boolean
+  lane public.task_lanes, for_worker text, by_owner boolean, worker_heartbeats boolean, settings public.queue_settings
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  lane public.task_lanes;
   free_slot smallint;
+  free_project_slot smallint;
+  free_type_slot smallint;
+  kind public.task_types;
   task public.tasks;
 begin
-  select * into lane from public.task_lanes where id = for_lane;
   if not lane.is_orchestrator then
     select slot into free_slot from public.task_slots
-     where user_id = lane.user_id and task_id is null
-     order by slot limit 1 for update skip locked;
+     where user_id = lane.user_id and task_id is null order by slot limit 1 for update skip locked;
     if not found then
-      perform public.close_lane_if_idle(for_lane);
+      perform public.close_lane_if_idle(lane.id);
+      return null;
+    end if;
+    if lane.project_id is not null then
+      select slot into free_project_slot from public.project_slots
+       where project_id = lane.project_id and task_id is null order by slot limit 1 for update skip locked;
+      if not found then
+        perform public.close_lane_if_idle(lane.id);
+        return null;
+      end if;
+    end if;
+  end if;
+  select * into kind from public.task_types where name = lane.task_type;
+  if kind.max_running_tasks is not null then
+    select slot into free_type_slot from public.task_type_slots
+     where task_type = lane.task_type and task_id is null order by slot limit 1 for update skip locked;
+    if not found then
       return null;
     end if;
   end if;
 
-  select * into task from public.tasks
-   where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-   order by priority desc, created_at, id limit 1 for update skip locked;
+  update public.tasks
+     set status = 'In Progress', attempt = attempt + 1,
+         worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
+         slot = free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
+         generation_started_at = now(), updated_at = now(),
+         progress = null, progress_message = null, error_message = null,
+         lease_expires_at = now() + case when worker_heartbeats then settings.heartbeat_lease
+                                         else make_interval(secs => kind.max_runtime_seconds) end
+   where id = (select id from public.tasks
+                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                order by priority desc, created_at, id limit 1 for no key update skip locked)
+  returning * into task;
   if not found then
-    perform public.close_lane_if_idle(for_lane);
+    perform public.close_lane_if_idle(lane.id);
     return null;
   end if;
-
-  update public.tasks
-     set status = 'In Progress', attempt = attempt + 1, worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
-         slot = free_slot, generation_started_at = now(), updated_at = now(),
-         progress = null, progress_message = null, error_message = null,
-         lease_expires_at = now() + public.lease_duration(task_type, worker_heartbeats)
-   where id = task.id
-  returning * into task;
   if free_slot is not null then
     update public.task_slots set task_id = task.id where user_id = lane.user_id and slot = free_slot;
+    if free_project_slot is not null then
+      update public.project_slots set task_id = task.id
+       where project_id = lane.project_id and slot = free_project_slot;
+    end if;
   end if;
-  perform public.pass_turn(lane.user_id, for_lane);
+  if free_type_slot is not null then
+    update public.task_type_slots set task_id = task.id where task_type = lane.task_type and slot = free_type_slot;
+  end if;
+  perform public.pass_turn(lane, settings.affinity_max_wait);
 
   return jsonb_build_object(
     'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
@@ -1232,60 +1482,227 @@ $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_next_task.sql
--- Moves one task to a worker and answers it; null when there is none.
--- Guarantees: a task goes to one worker and no user has more running tasks than slots, for task and slot are
--- locked as they are chosen; whatever another claim has locked is skipped, so no claim waits for another.
--- Order: the worker's loaded model first, until a task of another has waited `affinity_max_wait`; then the
+-- Moves tasks to a worker, one or up to `max_tasks`; null when there is none.
+-- Guarantees: a task goes to one worker, and no user, project or task type has more running tasks than slots,
+-- for task and slots are locked as they are chosen; whatever another claim has locked is skipped, so no claim
+-- waits for another.
+-- Order: a warm worker's loaded model first, unless a task has waited longer than `affinity_max_wait`; then the
 -- user served longest ago; within a user by priority, then age.
 -- `for_user` limits it to that owner's tasks (a token), which then need no cover.
 create or replace function public.claim_next_task(
   for_user uuid default null, for_worker text default null, for_run_type text default null,
   only_task_types text[] default null, only_models text[] default null, same_model_only boolean default false,
-  debug boolean default false
+  max_tasks integer default null, debug boolean default false
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  worker constant public.workers := public.register_worker(for_worker, for_user);
-  warm_model constant text := case when worker.status in ('active', 'inactive') then worker.current_model end;
+  row_id constant text := coalesce(for_user || ':', '') || for_worker;
+  settings public.queue_settings;
+  worker public.workers;
+  warm_model text;
+  run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
+  -- Null when all types of these run types will do.
   types text[];
-  lane record;
-  tried bigint[] := '{}';
   claimed jsonb;
+  claims jsonb := '[]';
 begin
-  select array_agg(name) into types from public.task_types
-   where alias_of is null and (for_run_type is null or run_type = for_run_type)
-     and (only_task_types is null or name = any (only_task_types)
-          or exists (select from public.task_types as alias
-                      where alias.alias_of = task_types.name and alias.name = any (only_task_types)));
+  select * into settings from public.queue_settings;
+  if settings.tended_at < now() - interval '5 seconds' then
+    perform public.tend_queue(16);
+  end if;
+  if row_id is not null then
+    select * into worker from public.workers where id = row_id;
+    if not found then
+      worker := public.register_worker(for_worker, for_user);
+    end if;
+    warm_model := worker.current_model;
+  end if;
+  -- A machine that an operator takes out of service gets no more work.
+  if worker.status in ('error', 'terminating', 'terminated') then
+    return case when debug then jsonb_build_object('debug', jsonb_build_object('worker_is_' || worker.status, 1)) end;
+  end if;
 
-  for page in 1 .. 8 loop
-    for lane in
-      select * from public.lanes_to_try(
-        for_user, types, only_models, warm_model, same_model_only, tried, 16)
-    loop
-      claimed := public.claim_from_lane(lane.lane_id, for_worker, for_user is not null,
-                                        coalesce(worker.heartbeats, false));
-      if claimed is not null then
-        return claimed;
-      end if;
-      tried := tried || lane.lane_id;
-    end loop;
-    exit when not found;
+  -- A type at its limit is left out here, so its lanes are not even looked at.
+  if only_task_types is not null or exists (
+       select from public.task_types as kind
+        where kind.max_running_tasks is not null
+          and not exists (select from public.task_type_slots as free
+                           where free.task_type = kind.name and free.task_id is null)) then
+    types := public.claimable_task_types(run_types, only_task_types);
+  end if;
+
+  while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
+    claimed := public.claim_one_task(for_user, for_worker, coalesce(worker.heartbeats, false), warm_model, run_types,
+                                     types, only_models, same_model_only and warm_model is not null, settings);
+    if claimed is null and claims = '[]' and public.release_overdue_work() then
+      continue;
+    end if;
+    exit when claimed is null;
+    claims := claims || claimed;
   end loop;
 
-  if exists (select from public.tasks where status = 'In Progress' and lease_expires_at < now())
-     and public.sweep_expired_leases(16) > 0 then
-    return public.claim_next_task(for_user, for_worker, for_run_type, only_task_types, only_models,
-                                  same_model_only, debug);
+  if claims <> '[]' then
+    return case when max_tasks > 1 then jsonb_build_object('tasks', claims) else claims -> 0 end;
   end if;
   if debug then
-    return jsonb_build_object('debug', public.explain_empty_claim(for_user, types));
+    return jsonb_build_object('debug', public.explain_empty_claim(
+      for_user, run_types, types, only_models, case when same_model_only then warm_model end));
   end if;
   return null;
 end
 $$;
 revoke all on function public.claim_next_task from public, anon, authenticated;
 grant execute on function public.claim_next_task to service_role;
+
+-- supabase/schemas/tasks/functions/claim_of_user.sql
+-- The turn of a user has come: takes the best task that they have for this claim, by priority, then age, over all
+-- their lanes that it may look at. An owner's worker prefers its loaded model.
+create or replace function public.claim_of_user(
+  served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
+  for_worker text, worker_heartbeats boolean, settings public.queue_settings
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  lane public.task_lanes;
+  claimed jsonb;
+begin
+  for lane in
+    select mine.*
+      from public.task_lanes as mine
+      left join lateral (
+        select priority, created_at, id from public.tasks
+         where lane_id = mine.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+         order by priority desc, created_at, id limit 1) as head on true
+     where mine.user_id = served_user
+       and case when stage = 'owner' then mine.is_ready else mine.is_open end
+       and (mine.is_overdue or stage not like 'overdue%')
+       and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
+       and (models is null or mine.model = any (models))
+     order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
+              head.priority desc nulls last, head.created_at, head.id
+  loop
+    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
+    if claimed is not null then
+      -- Now and then is enough.
+      if stage <> 'owner' and lane.turn % 16 = 0 then
+        perform public.move_turn_marks(stage, lane);
+      end if;
+      return claimed;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_of_user from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/claim_one_task.sql
+-- One task of a claim: see claim_next_task. Tries lanes in the order of the claim's stages, until a lane's user
+-- has a task and the slots for it. A lane that another claim is taking from is left to the end, so that claims at
+-- the same moment serve different users; then it is tried too, for its user may have more slots.
+create or replace function public.claim_one_task(
+  for_user uuid, for_worker text, worker_heartbeats boolean, warm_model text, run_types text[], types text[],
+  only_models text[], same_model_only boolean, settings public.queue_settings
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  stage text;
+  -- By run type there are fewer places to look than by task type.
+  kind constant text := case when types is null then 'run type' else 'task type' end;
+  kinds constant text[] := coalesce(types, run_types);
+  -- Null when the worker's model is none of those that it asks for.
+  preferred constant text := case when only_models is null or warm_model = any (only_models) then warm_model end;
+  last_stage constant text := case when only_models is null then kind else kind || ' and model' end;
+  stages text[] := array[last_stage];
+  models text[];
+  lane public.task_lanes;
+  tried bigint[];
+  failed_users uuid[];
+  busy_users uuid[];
+  busy_user uuid;
+  claimed jsonb;
+begin
+  if same_model_only and preferred is null then
+    return null;
+  end if;
+  if for_user is not null then
+    if not (select allows_local from public.task_tenants where user_id = for_user) then
+      return null;
+    end if;
+    models := case when same_model_only then array[preferred] else only_models end;
+    return public.claim_of_user(for_user, 'owner', run_types, types, models, warm_model, for_worker,
+                                worker_heartbeats, settings);
+  end if;
+  if same_model_only then
+    stages := array['warm'];
+  elsif preferred is not null then
+    stages := array['warm', last_stage];
+    if exists (select from public.task_lanes where is_open and is_overdue) then
+      stages := array_prepend('overdue', stages);
+    end if;
+  end if;
+
+  foreach stage in array stages loop
+    models := only_models;
+    if stage = 'warm' then
+      stage := kind || ' and model';
+      models := array[preferred];
+    elsif stage = 'overdue' and models is not null then
+      stage := 'overdue and model';
+    end if;
+    tried := '{}';
+    failed_users := '{}';
+    busy_users := '{}';
+    for page in 1 .. 64 loop
+      for lane in select * from public.lanes_to_try(
+        stage, case when stage like 'overdue%' then coalesce(types, public.claimable_task_types(run_types, null))
+                    else kinds end, models, tried, case page when 1 then 4 else 64 end) loop
+        tried := tried || lane.id;
+        continue when lane.user_id = any (failed_users) or lane.user_id = any (busy_users);
+        perform from public.task_lanes where id = lane.id for no key update skip locked;
+        if not found then
+          busy_users := busy_users || lane.user_id;
+          continue;
+        end if;
+        claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
+                                        worker_heartbeats, settings);
+        if claimed is not null then
+          return claimed;
+        end if;
+        failed_users := failed_users || lane.user_id;
+      end loop;
+      exit when not found;
+    end loop;
+    foreach busy_user in array busy_users loop
+      claimed := public.claim_of_user(busy_user, stage, run_types, types, models, warm_model, for_worker,
+                                      worker_heartbeats, settings);
+      if claimed is not null then
+        return claimed;
+      end if;
+    end loop;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_one_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/claimable_task_types.sql
+-- The task types of these run types (or of those, the named ones; another spelling counts) that are not at their limit.
+create or replace function public.claimable_task_types(run_types text[], only_task_types text[])
+returns text[]
+language plpgsql stable set search_path = '' as $$
+begin
+  return array(
+    select kind.name from public.task_types as kind
+     where kind.alias_of is null and kind.run_type = any (run_types)
+       and (only_task_types is null or kind.name = any (only_task_types)
+            or exists (select from public.task_types as alias
+                        where alias.alias_of = kind.name and alias.name = any (only_task_types)))
+       and (kind.max_running_tasks is null
+            or exists (select from public.task_type_slots as free
+                        where free.task_type = kind.name and free.task_id is null)));
+end
+$$;
+revoke all on function public.claimable_task_types from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/close_lane_if_idle.sql
 -- A claim found nothing here: closes the lane if that is true for good, and waits for nobody to find out.
@@ -1296,7 +1713,7 @@ language plpgsql set search_path = '' as $$
 declare
   lane public.task_lanes;
   has_task boolean;
-  has_slot boolean;
+  stays_open boolean;
 begin
   select * into lane from public.task_lanes where id = for_lane;
   perform from public.task_tenants where user_id = lane.user_id for no key update skip locked;
@@ -1308,12 +1725,14 @@ begin
     return;
   end if;
   -- A new statement, so a new snapshot: it sees what was committed before the locks were free.
+  select * into lane from public.task_lanes where id = for_lane;
   has_task := exists (select from public.tasks
-                       where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled);
-  has_slot := lane.is_orchestrator
-    or exists (select from public.task_slots where user_id = lane.user_id and task_id is null);
-  update public.task_lanes set is_ready = has_task, is_open = is_open and has_task and has_slot
-   where id = for_lane and (is_ready <> has_task or is_open <> (is_open and has_task and has_slot));
+                       where lane_id = for_lane and status = 'Queued' and unmet_dependencies = 0
+                         and not is_scheduled);
+  stays_open := lane.is_open and has_task and public.lane_may_open(lane);
+  if lane.is_ready <> has_task or lane.is_open <> stays_open then
+    update public.task_lanes set is_ready = has_task, is_open = stays_open where id = for_lane;
+  end if;
 end
 $$;
 revoke all on function public.close_lane_if_idle from public, anon, authenticated;
@@ -1328,7 +1747,7 @@ create or replace function public.complete_task(
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   made record;
@@ -1355,19 +1774,59 @@ grant execute on function public.complete_task to service_role;
 -- its finished children cost; else the price it was quoted, by the database's clock.
 create or replace function public.cost_of_run(task public.tasks, has_output boolean)
 returns bigint
-language sql stable set search_path = '' as $$
-  select case
-    when task.is_orchestrator then
-      (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
-        where child.orchestrator_task_id = task.id and child.status = 'Complete')
-    when task.claimed_by_owner or not task.in_cloud or not has_output then 0
-    else public.price_of_work(
-      price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
-      (select max_runtime_seconds from public.task_types where name = task.task_type))
-    end
-    from public.task_type_prices as price where price.id = task.price_id
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case
+        when task.is_orchestrator then
+          (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
+            where child.orchestrator_task_id = task.id and child.status = 'Complete')
+        when task.claimed_by_owner or not task.in_cloud or not has_output then 0
+        else public.price_of_work(
+          price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
+          (select max_runtime_seconds from public.task_types where name = task.task_type))
+        end
+        from public.task_type_prices as price where price.id = task.price_id);
+end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_of_state.sql
+-- The column of task_counts that a task belongs to; null when it has ended.
+create or replace function public.count_of_state(
+  status public.task_status, unmet_dependencies integer, is_scheduled boolean
+) returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case
+    when status = 'In Progress' then 'running'
+    when status <> 'Queued' then null
+    when unmet_dependencies > 0 then 'blocked'
+    when is_scheduled then 'scheduled'
+    else 'ready' end;
+end
+$$;
+revoke all on function public.count_of_state from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_task.sql
+-- Moves a task from the count of its old state to that of its new one.
+create or replace function public.count_task()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  was text := case when tg_op <> 'INSERT' then public.count_of_state(old.status, old.unmet_dependencies, old.is_scheduled) end;
+  is_now text := case when tg_op <> 'DELETE' then public.count_of_state(new.status, new.unmet_dependencies, new.is_scheduled) end;
+begin
+  if tg_op = 'UPDATE' and old.lane_id <> new.lane_id then
+    perform public.add_to_count(old.lane_id, was, null);
+    perform public.add_to_count(new.lane_id, null, is_now);
+  elsif was is distinct from is_now then
+    perform public.add_to_count(case when tg_op = 'DELETE' then old.lane_id else new.lane_id end, was, is_now);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.count_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cover_child.sql
 -- A child is paid from the hold of its (outermost) orchestrator; when the children outgrow what was
@@ -1402,7 +1861,7 @@ returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
-  project constant public.projects := public.project_of_request(for_user, request);
+  project public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
   type_row public.task_types;
@@ -1414,6 +1873,7 @@ declare
   quote record;
   goes_to_cloud boolean;
   known public.tasks;
+  start_after constant timestamptz := (request ->> 'run_after')::timestamptz;
   lane bigint;
 begin
   select * into type_row from public.task_types
@@ -1449,21 +1909,26 @@ begin
   end if;
 
   perform public.lock_tenant(project.user_id);
+  -- Read again: under the tenant's lock a limit neither comes nor goes.
+  select * into project from public.projects where id = project.id;
   select * into quote from public.quote_task(type_row.name, new_params);
   goes_to_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
     else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
-  lane := public.find_lane(project.user_id, type_row.name, coalesce(public.model_of_params(new_params), ''),
+  lane := public.find_lane(project, type_row.name, coalesce(public.model_of_params(new_params), ''),
                            goes_to_cloud, type_row.category = 'orchestration');
 
   insert into public.tasks (
     id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-    orchestrator_task_id, dependant_on, unmet_dependencies, priority, max_attempts, request_hash,
+    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+    is_scheduled, max_attempts, request_hash,
     in_cloud, price_id, upper_bound_microusd)
   values (
     new_id, project.id, project.user_id, type_row.name, new_params, lane, type_row.run_type,
     public.model_of_params(new_params), type_row.category = 'orchestration',
     orchestrator.id, dependencies, unmet,
-    coalesce((request ->> 'priority')::smallint, 0), coalesce((request ->> 'max_attempts')::integer, 3), hash,
+    coalesce((request ->> 'priority')::smallint, 0), start_after,
+    coalesce(start_after > now(), false),
+    coalesce((request ->> 'max_attempts')::integer, 3), hash,
     goes_to_cloud, (quote.price).id, quote.upper_bound_microusd)
   on conflict (id) do nothing;
   if not found then
@@ -1482,7 +1947,7 @@ begin
       perform public.cover_child(orchestrator.id, quote.upper_bound_microusd);
     end if;
   end if;
-  if unmet = 0 then
+  if unmet = 0 and not coalesce(start_after > now(), false) then
     perform public.ready_lane(lane, now());
   end if;
 
@@ -1498,13 +1963,13 @@ revoke all on function public.create_one_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_task.sql
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
--- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?}.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?}.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
   for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   hash constant bytea := sha256(convert_to(requests::text, 'UTF8'));
   project public.projects;
@@ -1574,53 +2039,53 @@ revoke all on function public.end_project_tasks from public, anon, authenticated
 -- Fails or cancels a task, and with it whoever cannot go on: its orchestrator, the orchestrator's other
 -- children, and all who depend on any of them. Rows that have ended stay as they are.
 -- Charges nothing but an orchestrator's finished children; every other hold is released.
+-- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
+-- locked, so that a child which is created at the same moment is found.
 create or replace function public.end_task(for_task uuid, new_status public.task_status, error text)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   relatives uuid[] := array[for_task];
   dependants uuid[] := '{}';
-  ended uuid[];
+  ended public.tasks[];
+  ended_ids uuid[];
   orchestrators uuid[] := '{}';
   task public.tasks;
 begin
   loop
-    ended := '{}';
-    for task in
-      select * from public.tasks
-       where id = any (relatives || dependants) and status in ('Queued', 'In Progress')
-       order by id for no key update
-    loop
-      update public.tasks
-         set status = case when task.id = any (relatives) then new_status else 'Failed' end,
-             error_message = case
-               when task.id = for_task then error
-               when task.id = any (relatives)
-               then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
-               else 'dependency_failed' end,
-             slot = null, lease_expires_at = null, updated_at = now()
-       where id = task.id;
-      if task.slot is not null then
-        perform public.free_slot(task.user_id, task.slot);
-      end if;
+    ended := array(
+      select candidate from public.tasks as candidate
+       where candidate.id = any (relatives || dependants) and candidate.status in ('Queued', 'In Progress')
+       order by candidate.id for no key update);
+    exit when cardinality(ended) = 0;
+    ended_ids := array(select id from unnest(ended));
+    update public.tasks
+       set status = case when id = any (relatives) then new_status else 'Failed' end,
+           error_message = case
+             when id = for_task then error
+             when id = any (relatives) then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
+             else 'dependency_failed' end,
+           slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
+           updated_at = now()
+     where id = any (ended_ids);
+    perform public.free_slots(ended);
+    foreach task in array ended loop
       if task.is_orchestrator then
         orchestrators := orchestrators || task.id;
       elsif task.orchestrator_task_id is null then
         perform public.close_hold(task.id, 0);
       end if;
-      ended := ended || task.id;
     end loop;
-    exit when cardinality(ended) = 0;
-    select coalesce(array_agg(related.id), '{}') into relatives
-      from (select id from public.tasks where orchestrator_task_id = any (ended)
-            union
-            select orchestrator_task_id from public.tasks where id = any (ended)) as related;
-    select coalesce(array_agg(distinct waiting.task_id), '{}') into dependants
-      from public.task_dependencies as waiting where waiting.dependency_id = any (ended);
+    relatives := array(
+      select id from public.tasks where orchestrator_task_id = any (ended_ids)
+      union
+      select orchestrator_task_id from unnest(ended) where orchestrator_task_id is not null);
+    dependants := array(
+      select distinct task_id from public.task_dependencies where dependency_id = any (ended_ids));
   end loop;
 
   -- Last, when no child can finish any more.
-  for task in select * from public.tasks where id = any (orchestrators) loop
+  for task in select * from public.tasks where id = any (orchestrators) order by id loop
     perform public.settle_ended_orchestrator(task);
   end loop;
 end
@@ -1628,29 +2093,55 @@ $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/explain_empty_claim.sql
--- Why a claim got nothing, in numbers of queued tasks. Reads the queue: for people who debug, not for polling.
-create or replace function public.explain_empty_claim(for_user uuid, types text[])
-returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'queued', count(*),
-    'other_task_type', count(*) filter (where not matches),
-    'blocked_by_dependency', count(*) filter (where matches and blocked),
-    'not_in_cloud', count(*) filter (where matches and not blocked and not cloud),
-    'at_capacity', count(*) filter (where matches and not blocked and cloud and full_up),
-    'claimable', count(*) filter (where matches and not blocked and cloud and not full_up))
-    from (
-      select coalesce(task.task_type = any (types), false) as matches,
-             task.unmet_dependencies > 0 as blocked,
-             for_user is not null or (task.in_cloud and tenant.allows_cloud) as cloud,
-             not task.is_orchestrator and not exists (
-               select from public.task_slots as slot
-                where slot.user_id = task.user_id and slot.task_id is null) as full_up
-        from public.tasks as task
-        join public.task_tenants as tenant on tenant.user_id = task.user_id
-       where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
-       limit 10000
-    ) as queued
+-- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
+-- the queue, up to 10,000 tasks of it: for people who debug, not for polling.
+create or replace function public.explain_empty_claim(
+  for_user uuid, run_types text[], types text[], only_models text[], only_model text
+) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'queued', count(*),
+        'other_run_type', count(*) filter (where reason = 'other_run_type'),
+        'other_task_type', count(*) filter (where reason = 'other_task_type'),
+        'other_model', count(*) filter (where reason = 'other_model'),
+        'blocked_by_dependency', count(*) filter (where reason = 'blocked_by_dependency'),
+        'scheduled', count(*) filter (where reason = 'scheduled'),
+        'local_off', count(*) filter (where reason = 'local_off'),
+        'cloud_off', count(*) filter (where reason = 'cloud_off'),
+        'no_credits', count(*) filter (where reason = 'no_credits'),
+        'at_capacity', count(*) filter (where reason = 'at_capacity'),
+        'at_project_limit', count(*) filter (where reason = 'at_project_limit'),
+        'at_task_type_limit', count(*) filter (where reason = 'at_task_type_limit'),
+        'claimable', count(*) filter (where reason = 'claimable'))
+      from (
+        select case
+            when task.run_type <> all (run_types) then 'other_run_type'
+            when kind.max_running_tasks is not null and not exists (
+              select from public.task_type_slots as slot
+               where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
+            when task.task_type <> all (types) then 'other_task_type'
+            when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
+            when task.unmet_dependencies > 0 then 'blocked_by_dependency'
+            when task.is_scheduled then 'scheduled'
+            when for_user is not null and not tenant.allows_local then 'local_off'
+            when for_user is null and not tenant.allows_cloud then 'cloud_off'
+            when for_user is null and not task.in_cloud then 'no_credits'
+            when not task.is_orchestrator and not exists (
+              select from public.task_slots as slot
+               where slot.user_id = task.user_id and slot.task_id is null) then 'at_capacity'
+            when not task.is_orchestrator and lane.project_id is not null and not exists (
+              select from public.project_slots as slot
+               where slot.project_id = task.project_id and slot.task_id is null) then 'at_project_limit'
+            else 'claimable' end as reason
+          from public.tasks as task
+          join public.task_lanes as lane on lane.id = task.lane_id
+          join public.task_types as kind on kind.name = task.task_type
+          join public.task_tenants as tenant on tenant.user_id = task.user_id
+         where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
+         limit 10000) as queued);
+end
 $$;
 revoke all on function public.explain_empty_claim from public, anon, authenticated;
 
@@ -1658,11 +2149,13 @@ revoke all on function public.explain_empty_claim from public, anon, authenticat
 -- A call about a running task by its worker keeps the task with it.
 create or replace function public.extend_lease(task public.tasks)
 returns void
-language sql set search_path = '' as $$
+language plpgsql set search_path = '' as $$
+begin
   update public.tasks
      set lease_expires_at = now() + public.lease_duration(task.task_type, coalesce(
            (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false))
-   where id = task.id and status = 'In Progress'
+   where id = task.id and status = 'In Progress';
+end
 $$;
 revoke all on function public.extend_lease from public, anon, authenticated;
 
@@ -1688,28 +2181,31 @@ revoke all on function public.fail_orphaned_dependant from public, anon, authent
 -- supabase/schemas/tasks/functions/find_lane.sql
 -- The lane for such tasks of a user, made when it is the first of its kind. Names of models come from clients:
 -- beyond a user's first 300 lanes, tasks share the lane of no model, so nobody fills the queue with lanes.
+-- The caller holds the tenant's lock.
 create or replace function public.find_lane(
-  for_user uuid, for_task_type text, for_model text, lane_in_cloud boolean, lane_is_orchestrator boolean
+  for_project public.projects, for_task_type text, for_model text, lane_in_cloud boolean, lane_is_orchestrator boolean
 ) returns bigint
 language plpgsql set search_path = '' as $$
 declare
+  -- A project shares its owner's lanes until it has a limit, which its tasks alone wait for.
+  limited_project constant uuid := case when for_project.max_running_tasks is not null then for_project.id end;
   lane_id bigint;
 begin
   select id into lane_id from public.task_lanes
-   where user_id = for_user and task_type = for_task_type and model = for_model and in_cloud = lane_in_cloud;
-  if not found and for_model <> ''
-     and (select count(*) from public.task_lanes where user_id = for_user) >= 300 then
-    return public.find_lane(for_user, for_task_type, '', lane_in_cloud, lane_is_orchestrator);
+   where user_id = for_project.user_id and task_type = for_task_type and model = for_model
+     and in_cloud = lane_in_cloud and project_id is not distinct from limited_project;
+  if found then
+    return lane_id;
   end if;
-  if lane_id is null then
-    insert into public.task_models (task_type, model) values (for_task_type, for_model) on conflict do nothing;
-    insert into public.task_lanes (user_id, task_type, model, run_type, in_cloud, is_orchestrator, turn)
-    select for_user, for_task_type, for_model, run_type, lane_in_cloud, lane_is_orchestrator,
-           nextval('public.task_turns')
-      from public.task_types where name = for_task_type
-    on conflict (user_id, task_type, model, in_cloud) do update set turn = task_lanes.turn
-    returning id into lane_id;
+  if for_model <> ''
+     and (select count(*) from public.task_lanes where user_id = for_project.user_id) >= 300 then
+    return public.find_lane(for_project, for_task_type, '', lane_in_cloud, lane_is_orchestrator);
   end if;
+  insert into public.task_lanes
+    (user_id, task_type, model, run_type, in_cloud, project_id, is_orchestrator, turn)
+  select for_project.user_id, name, for_model, run_type, lane_in_cloud, limited_project, lane_is_orchestrator, 0
+    from public.task_types where name = for_task_type
+  returning id into lane_id;
   return lane_id;
 end
 $$;
@@ -1727,7 +2223,8 @@ begin
   update public.tasks
      set status = 'Complete', output_location = new_output, thumbnail_url = new_thumbnail,
          generation_processed_at = clock_timestamp(), updated_at = now(),
-         progress = 1, progress_message = null, slot = null, lease_expires_at = null,
+         progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
+         lease_expires_at = null,
          generation_created = new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
@@ -1742,9 +2239,7 @@ begin
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
   end if;
-  if task.slot is not null then
-    perform public.free_slot(task.user_id, task.slot);
-  end if;
+  perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
@@ -1754,21 +2249,23 @@ end
 $$;
 revoke all on function public.finish_task from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/follow_cloud_choice.sql
--- Opens or closes a user's lanes for the cloud when they change their mind.
-create or replace function public.follow_cloud_choice()
+-- supabase/schemas/tasks/functions/follow_generation_methods.sql
+-- A user changed their mind about where their tasks run: opens or closes their lanes for the cloud.
+create or replace function public.follow_generation_methods()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  update public.task_tenants set allows_cloud = public.allows_cloud(new.settings)
-   where user_id = new.id and allows_cloud <> public.allows_cloud(new.settings);
+  update public.task_tenants
+     set allows_cloud = public.allows_cloud(new.settings), allows_local = public.allows_local(new.settings)
+   where user_id = new.id
+     and (allows_cloud, allows_local) <> (public.allows_cloud(new.settings), public.allows_local(new.settings));
   if found then
     perform public.open_lanes(new.id);
   end if;
   return null;
 end
 $$;
-revoke all on function public.follow_cloud_choice from public, anon, authenticated;
+revoke all on function public.follow_generation_methods from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
 -- Forgets idempotency keys after 30 days and rate limits that nobody has touched for a day.
@@ -1781,18 +2278,62 @@ $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
 grant execute on function public.forget_old_requests to service_role;
 
--- supabase/schemas/tasks/functions/free_slot.sql
--- Gives a running task's slot back and opens what waited for it. The caller has ended the task's run.
-create or replace function public.free_slot(for_user uuid, for_slot smallint)
+-- supabase/schemas/tasks/functions/free_slots.sql
+-- Gives back what running tasks of one user occupied and opens what waited for it. The caller has ended their runs.
+create or replace function public.free_slots(ended public.tasks[])
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  owner_id constant uuid := ended[1].user_id;
+  slots constant smallint[] := array(select slot from unnest(ended) where slot is not null);
+begin
+  foreach task in array ended loop
+    if task.task_type_slot is not null then
+      perform public.free_task_type_slot(task);
+    end if;
+  end loop;
+  if cardinality(slots) = 0 then
+    return;
+  end if;
+  perform public.lock_tenant(owner_id);
+  update public.task_slots set task_id = null where user_id = owner_id and slot = any (slots);
+  foreach task in array ended loop
+    if task.project_slot is not null then
+      -- Beyond a limit that was lowered, the slot goes.
+      delete from public.project_slots
+       where project_id = task.project_id and slot = task.project_slot
+         and (select count(*) from public.project_slots where project_id = task.project_id)
+             > (select max_running_tasks from public.projects where id = task.project_id);
+      update public.project_slots set task_id = null
+       where project_id = task.project_id and slot = task.project_slot;
+    end if;
+  end loop;
+  perform public.open_lanes(owner_id);
+end
+$$;
+revoke all on function public.free_slots from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/free_task_type_slot.sql
+-- Gives back a limited type's slot; beyond a limit that was lowered, the slot goes.
+create or replace function public.free_task_type_slot(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
 begin
-  perform public.lock_tenant(for_user);
-  update public.task_slots set task_id = null where user_id = for_user and slot = for_slot;
-  perform public.open_lanes(for_user);
+  if (select count(*) from public.task_type_slots where task_type = task.task_type)
+     > (select max_running_tasks from public.task_types where name = task.task_type) then
+    -- One after the other, and counted again: of two that end at once, each would see the other's slot.
+    perform from public.task_types where name = task.task_type for no key update;
+    delete from public.task_type_slots
+     where task_type = task.task_type and slot = task.task_type_slot
+       and (select count(*) from public.task_type_slots where task_type = task.task_type)
+           > (select max_running_tasks from public.task_types where name = task.task_type);
+  end if;
+  update public.task_type_slots set task_id = null
+   where task_type = task.task_type and slot = task.task_type_slot;
 end
 $$;
-revoke all on function public.free_slot from public, anon, authenticated;
+revoke all on function public.free_task_type_slot from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/get_task_status.sql
 create or replace function public.get_task_status(for_user uuid, for_task uuid)
@@ -1819,68 +2360,110 @@ $$;
 revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
 
--- supabase/schemas/tasks/functions/lanes_to_try.sql
--- The next lanes for a claim, best first, without those tried. Per task type and model one index probe,
--- however many lanes and tasks there are.
-create or replace function public.lanes_to_try(
-  for_user uuid, types text[], only_models text[], warm_model text, same_model_only boolean,
-  tried bigint[], page_size integer
-) returns table (lane_id bigint)
+-- supabase/schemas/tasks/functions/keep_row.sql
+-- Refuses to delete what tasks speak of without a foreign key.
+create or replace function public.keep_row()
+returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  if for_user is not null then
-    -- An owner's worker: that user's ready lanes, a handful.
-    return query
-      select lane.id from public.task_lanes as lane
-       where lane.user_id = for_user and lane.is_ready and lane.task_type = any (types)
-         and (only_models is null or lane.model = any (only_models))
-         and (not same_model_only or warm_model is null or lane.model = warm_model)
-         and lane.id <> all (tried)
-       order by (lane.model = warm_model) desc nulls last, lane.turn limit page_size;
-    return;
-  end if;
+  raise exception 'rows of % are kept: tasks refer to them', tg_table_name using errcode = 'foreign_key_violation';
+end
+$$;
+revoke all on function public.keep_row from public, anon, authenticated;
 
-  if warm_model is not null and not same_model_only then
+-- supabase/schemas/tasks/functions/lane_count.sql
+-- How many tasks of a lane are ready, blocked, scheduled and running.
+create or replace function public.lane_count(
+  for_lane bigint, out ready integer, out blocked integer, out scheduled integer, out running integer
+)
+language plpgsql stable set search_path = '' as $$
+begin
+  select coalesce(sum(count.ready), 0), coalesce(sum(count.blocked), 0), coalesce(sum(count.scheduled), 0),
+         coalesce(sum(count.running), 0)
+    into ready, blocked, scheduled, running
+    from public.task_counts as count where count.lane_id = for_lane;
+end
+$$;
+revoke all on function public.lane_count from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/lane_may_open.sql
+-- Whether the cloud may take a task of this lane, if there is one: the user wants it, and has a free slot, and so
+-- has the project where it is limited. The caller holds the tenant's lock, or looks again under it.
+create or replace function public.lane_may_open(lane public.task_lanes)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return lane.in_cloud
+    and (select allows_cloud from public.task_tenants where user_id = lane.user_id)
+    and (lane.is_orchestrator
+         or exists (select from public.task_slots where user_id = lane.user_id and task_id is null)
+            and (lane.project_id is null
+                 or exists (select from public.project_slots
+                             where project_id = lane.project_id and task_id is null)));
+end
+$$;
+revoke all on function public.lane_may_open from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/lanes_to_try.sql
+-- The next lanes for a claim's stage, best first, without those tried: one index probe a kind (and model), however
+-- many lanes and tasks there are. Kinds are run types, or task types where the claim names some.
+create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[], page_size integer)
+returns setof public.task_lanes
+language plpgsql set search_path = '' as $$
+begin
+  if stage = 'run type' then
     return query
-      select oldest.id
-        from public.task_models as other,
-             lateral (select lane.id, lane.oldest_ready_at from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = other.task_type and lane.model = other.model
-                         and lane.id <> all (tried)
-                       order by lane.oldest_ready_at limit 2) as oldest
-       where other.task_type = any (types) and other.model <> warm_model
-         and (only_models is null or other.model = any (only_models))
-         and oldest.oldest_ready_at < now() - (select affinity_max_wait from public.queue_settings)
-       order by oldest.oldest_ready_at limit page_size;
-  end if;
-  if warm_model is not null and (only_models is null or warm_model = any (only_models)) then
-    return query
-      select next_lane.id
-        from unnest(types) as task_type,
-             lateral (select lane.id, lane.turn from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = task_type.task_type and lane.model = warm_model
-                         and lane.id <> all (tried)
+      select next_lane.*
+        from unnest(kinds) as kind (name),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.run_type = kind.name
+                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
-  end if;
-  if warm_model is not null and same_model_only then
-    return;
-  end if;
-  if only_models is null then
+  elsif stage = 'run type and model' then
     return query
-      select next_lane.id
-        from unnest(types) as task_type,
-             lateral (select lane.id, lane.turn from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = task_type.task_type and lane.id <> all (tried)
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif stage = 'task type' then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.task_type = kind.name
+                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif stage = 'task type and model' then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif models is null then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
   else
     return query
-      select next_lane.id
-        from unnest(types) as task_type, unnest(only_models) as wanted,
-             lateral (select lane.id, lane.turn from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = task_type.task_type and lane.model = wanted.wanted
-                         and lane.id <> all (tried)
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                         and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
   end if;
@@ -1892,11 +2475,14 @@ revoke all on function public.lanes_to_try from public, anon, authenticated;
 -- Short for a worker whose silence means something; else as long as such a task may run.
 create or replace function public.lease_duration(for_task_type text, worker_heartbeats boolean)
 returns interval
-language sql stable set search_path = '' as $$
-  select case when worker_heartbeats
-    then (select heartbeat_lease from public.queue_settings)
-    else make_interval(secs => (select max_runtime_seconds from public.task_types where name = for_task_type))
-  end
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case when worker_heartbeats
+        then (select heartbeat_lease from public.queue_settings)
+        else make_interval(secs => (select max_runtime_seconds from public.task_types where name = for_task_type))
+      end);
+end
 $$;
 revoke all on function public.lease_duration from public, anon, authenticated;
 
@@ -1906,11 +2492,7 @@ create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  if old.slot is not null then
-    perform public.lock_tenant(old.user_id);
-    update public.task_slots set task_id = null where user_id = old.user_id and slot = old.slot;
-    perform public.open_lanes(old.user_id);
-  end if;
+  perform public.free_slots(array[old::public.tasks]);
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
   return old;
@@ -1923,8 +2505,10 @@ revoke all on function public.leave_queue from public, anon, authenticated;
 -- a lane on what it no longer knows.
 create or replace function public.lock_tenant(for_user uuid)
 returns void
-language sql set search_path = '' as $$
-  select from public.task_tenants where user_id = for_user for no key update
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.task_tenants where user_id = for_user for no key update;
+end
 $$;
 revoke all on function public.lock_tenant from public, anon, authenticated;
 
@@ -1932,32 +2516,110 @@ revoke all on function public.lock_tenant from public, anon, authenticated;
 -- The model that a worker needs for these params: what decides which warm worker it suits.
 create or replace function public.model_of_params(params jsonb)
 returns text
-language sql immutable set search_path = '' as $$
-  select left(nullif(trim(coalesce(
-    case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
-    case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
-         then params -> 'orchestrator_details' ->> 'model_name' end,
-    case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200)
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select left(nullif(trim(coalesce(
+        case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
+        case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
+             then params -> 'orchestrator_details' ->> 'model_name' end,
+        case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200));
+end
 $$;
 revoke all on function public.model_of_params from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/move_turn_marks.sql
+-- Notes how far the turns of a served lane's kinds have come, now and then: see turn_marks.
+create or replace function public.move_turn_marks(stage text, lane public.task_lanes)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  apart constant integer := 256;
+  of_kind constant text := case when stage like 'run type%' then lane.run_type else lane.task_type end;
+  of_model constant text := case when stage like '%model' then lane.model end;
+  passed constant bigint := public.turn_mark(of_kind, of_model);
+  first_turn bigint;
+begin
+  if lane.turn <= passed + apart then
+    return;
+  end if;
+  -- The first open lane, which need not be the one that was served.
+  if stage = 'run type' then
+    select turn into first_turn from public.task_lanes
+     where is_open and run_type = of_kind and turn >= passed order by turn limit 1;
+  elsif stage = 'run type and model' then
+    select turn into first_turn from public.task_lanes
+     where is_open and run_type = of_kind and model = of_model and turn >= passed order by turn limit 1;
+  elsif of_model is null then
+    select turn into first_turn from public.task_lanes
+     where is_open and task_type = of_kind and turn >= passed order by turn limit 1;
+  else
+    select turn into first_turn from public.task_lanes
+     where is_open and task_type = of_kind and model = of_model and turn >= passed order by turn limit 1;
+  end if;
+  if first_turn > passed + apart
+     and first_turn > coalesce((select max(turn) from public.turn_marks
+                                 where kind = of_kind and model is not distinct from of_model), 0) + apart then
+    insert into public.turn_marks (kind, model, turn) values (of_kind, of_model, first_turn) on conflict do nothing;
+  end if;
+end
+$$;
+revoke all on function public.move_turn_marks from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/note_run_time.sql
+-- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
+create or replace function public.note_run_time()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  for_bucket smallint;
+  for_model text := coalesce(new.model, '');
+begin
+  if new.is_orchestrator or new.generation_started_at is null then
+    return null;
+  end if;
+  for_bucket := public.run_time_bucket(extract(epoch from new.generation_processed_at - new.generation_started_at));
+  update public.task_run_times set runs = runs + 1
+   where ctid = (select ctid from public.task_run_times
+                  where task_type = new.task_type and model = for_model and bucket = for_bucket
+                  for no key update skip locked);
+  if found or exists (select from public.task_run_times
+                       where task_type = new.task_type and model = for_model and bucket = for_bucket) then
+    return null;
+  end if;
+  if for_model <> '' and not exists (
+       select from public.task_run_times where task_type = new.task_type and model = for_model)
+     and (select count(distinct model) from public.task_run_times where task_type = new.task_type) >= 200 then
+    for_model := '';
+  end if;
+  insert into public.task_run_times (task_type, model, bucket, runs) values (new.task_type, for_model, for_bucket, 1)
+  on conflict (task_type, model, bucket) do nothing;
+  return null;
+end
+$$;
+revoke all on function public.note_run_time from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/open_lanes.sql
 -- Brings `is_open` of a user's ready lanes in line with the user's choice and free slots.
 -- The caller holds the tenant's lock.
 create or replace function public.open_lanes(for_user uuid)
 returns void
-language sql set search_path = '' as $$
-  with wanted as (
-    select lane.id,
-           lane.in_cloud and tenant.allows_cloud
-           and (lane.is_orchestrator
-                or exists (select from public.task_slots where user_id = for_user and task_id is null)) as open
-      from public.task_lanes as lane
-      join public.task_tenants as tenant on tenant.user_id = lane.user_id
-     where lane.user_id = for_user and lane.is_ready
-  )
-  update public.task_lanes as lane set is_open = wanted.open
-    from wanted where lane.id = wanted.id and lane.is_open <> wanted.open
+language plpgsql set search_path = '' as $$
+begin
+  update public.task_lanes as lane
+     set is_open = not lane.is_open, turn = public.turn_floor(lane)
+    from public.task_tenants as tenant,
+         lateral (select exists (select from public.task_slots
+                                  where user_id = for_user and task_id is null) as has_slot) as own
+   where lane.user_id = for_user and lane.is_ready and tenant.user_id = for_user
+     and lane.is_open <> (
+       lane.in_cloud and tenant.allows_cloud
+       and (lane.is_orchestrator
+            or own.has_slot
+               and (lane.project_id is null
+                    or exists (select from public.project_slots
+                                where project_id = lane.project_id and task_id is null))));
+end
 $$;
 revoke all on function public.open_lanes from public, anon, authenticated;
 
@@ -1966,45 +2628,75 @@ revoke all on function public.open_lanes from public, anon, authenticated;
 -- uuid. Readable ids, which browsers put there, are not one.
 create or replace function public.orchestrator_of_params(params jsonb)
 returns uuid
-language sql stable set search_path = '' as $$
-  select task.id
-    from unnest(array[
-           params ->> 'orchestrator_task_id_ref',
-           params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
-           params -> 'orchestrator_details' ->> 'orchestrator_task_id',
-           params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
-           params ->> 'orchestrator_task_id',
-           params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-           params -> 'orchestration_contract' ->> 'orchestrator_task_id'
-         ]) with ordinality as place (reference, position)
-    join public.tasks as task
-      on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
-   where task.is_orchestrator
-   order by place.position limit 1
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select task.id
+        from unnest(array[
+               params ->> 'orchestrator_task_id_ref',
+               params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
+               params -> 'orchestrator_details' ->> 'orchestrator_task_id',
+               params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
+               params ->> 'orchestrator_task_id',
+               params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
+               params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+             ]) with ordinality as place (reference, position)
+        join public.tasks as task
+          on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
+       where task.is_orchestrator
+       order by place.position limit 1);
+end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/pass_turn.sql
--- Puts a user who was served behind all others, in every open lane, and notes how long the served lane's next
--- task has waited. A lane that another claim is updating is left to that claim.
-create or replace function public.pass_turn(for_user uuid, served_lane bigint)
+-- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
+-- task has waited. Lanes from which nothing more can be claimed are closed, so that claims do not visit them: the
+-- served one when it is empty, all when the user has no slot left. A lane that another claim is updating is left
+-- to that claim.
+create or replace function public.pass_turn(served public.task_lanes, affinity_max_wait interval)
 returns void
-language sql set search_path = '' as $$
-  with turn as (select nextval('public.task_turns') as number),
-  lanes as (
-    select id from public.task_lanes
-     where user_id = for_user and is_ready order by id for no key update skip locked
-  ),
-  next_task as (
-    select created_at from public.tasks
-     where lane_id = served_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-     order by priority desc, created_at, id limit 1
-  )
+language plpgsql set search_path = '' as $$
+declare
+  next_turn constant bigint := nextval('public.task_turns');
+  next_since timestamptz;
+  has_slot boolean;
+  has_project_slot boolean;
+  may_close boolean := false;
+begin
+  loop
+    next_since := (
+      select greatest(created_at, run_after) from public.tasks
+       where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, id limit 1);
+    has_slot := served.is_orchestrator
+      or exists (select from public.task_slots where user_id = served.user_id and task_id is null);
+    has_project_slot := served.project_id is null or served.is_orchestrator
+      or exists (select from public.project_slots where project_id = served.project_id and task_id is null);
+    exit when may_close or (next_since is not null and has_slot and has_project_slot);
+    -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
+    -- again, for what was committed before we had it.
+    perform from public.task_tenants where user_id = served.user_id for no key update skip locked;
+    exit when not found;
+    may_close := true;
+  end loop;
+
   update public.task_lanes as lane
-     set turn = turn.number,
-         oldest_ready_at = case when lane.id = served_lane
-           then coalesce((select created_at from next_task), lane.oldest_ready_at) else lane.oldest_ready_at end
-    from turn, lanes where lane.id = lanes.id
+     set turn = next_turn,
+         is_ready = not (may_close and lane.id = served.id and next_since is null),
+         is_open = lane.is_open and not (may_close and (
+           lane.id = served.id and next_since is null
+           or not lane.is_orchestrator and not has_slot
+           or lane.project_id is not distinct from served.project_id and not lane.is_orchestrator
+              and not has_project_slot)),
+         oldest_ready_at = case when lane.id = served.id then coalesce(next_since, lane.oldest_ready_at)
+                                else lane.oldest_ready_at end,
+         is_overdue = case when lane.id = served.id then coalesce(next_since < now() - affinity_max_wait, false)
+                           else lane.is_overdue end
+    from (select id from public.task_lanes where user_id = served.user_id and is_ready
+           order by id for no key update skip locked) as mine
+   where lane.id = mine.id;
+end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
 
@@ -2015,7 +2707,7 @@ revoke all on function public.pass_turn from public, anon, authenticated;
 create or replace function public.prepare_output(
   for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task constant public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
 begin
@@ -2055,20 +2747,202 @@ end
 $$;
 revoke all on function public.project_of_request from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/queue_of_users.sql
+-- The users with work in these run types, with what a claim could take of it now. For everybody (null) those of the
+-- cloud: lanes that are open, or ready and closed; a token's owner alone, with all their lanes.
+-- `claimable` is what could run at once: the ready tasks, but no more than free slots of the user (and of the project,
+-- where it is limited); orchestrators need none. Types at their limit count as at capacity.
+create or replace function public.queue_of_users(for_user uuid, run_types text[])
+returns table (
+  user_id uuid, allowed boolean, free_slots integer, ready integer, ready_orchestrators integer, blocked integer,
+  scheduled integer, running integer, running_orchestrators integer, claimable integer
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  types constant text[] := public.claimable_task_types(run_types, null);
+begin
+  return query
+    with lanes as (
+      select lane.* from public.task_lanes as lane
+       where for_user is null and lane.is_open and lane.run_type = any (run_types)
+      union all
+      select lane.* from public.task_lanes as lane
+       where for_user is null and lane.is_ready and not lane.is_open and lane.run_type = any (run_types)
+         and lane.in_cloud
+      union all
+      select lane.* from public.task_lanes as lane
+       where for_user is null and not lane.is_ready and lane.run_type = any (run_types) and lane.in_cloud
+         and lane.id in (select waiting.lane_id from public.task_counts as waiting
+                          where waiting.blocked <> 0 or waiting.scheduled <> 0
+                         union
+                         select task.lane_id from public.tasks as task where task.status = 'In Progress')
+      union all
+      select lane.* from public.task_lanes as lane
+       where lane.user_id = for_user and lane.run_type = any (run_types)
+    ), counted as (
+      select lane.user_id, lane.project_id, lane.is_orchestrator, lane.task_type = any (types) as has_type_slot,
+             count.ready, count.blocked, count.scheduled, count.running
+        from lanes as lane, lateral public.lane_count(lane.id) as count
+    ), by_project as (
+      select counted.user_id,
+             sum(counted.ready) filter (where not is_orchestrator)::integer as ready,
+             sum(counted.ready) filter (where is_orchestrator)::integer as ready_orchestrators,
+             sum(counted.ready) filter (where is_orchestrator and has_type_slot)::integer as claimable_orchestrators,
+             sum(counted.blocked)::integer as blocked, sum(counted.scheduled)::integer as scheduled,
+             sum(counted.running) filter (where not is_orchestrator)::integer as running,
+             sum(counted.running) filter (where is_orchestrator)::integer as running_orchestrators,
+             least(sum(counted.ready) filter (where not is_orchestrator and has_type_slot),
+                   case when counted.project_id is not null then (
+                     select count(*) from public.project_slots as slot
+                      where slot.project_id = counted.project_id and slot.task_id is null) end)::integer as claimable
+        from counted group by counted.user_id, counted.project_id
+    ), by_user as (
+      select by_project.user_id, coalesce(sum(by_project.ready), 0)::integer as ready,
+             coalesce(sum(by_project.ready_orchestrators), 0)::integer as ready_orchestrators,
+             coalesce(sum(by_project.claimable_orchestrators), 0)::integer as claimable_orchestrators,
+             coalesce(sum(by_project.blocked), 0)::integer as blocked,
+             coalesce(sum(by_project.scheduled), 0)::integer as scheduled,
+             coalesce(sum(by_project.running), 0)::integer as running,
+             coalesce(sum(by_project.running_orchestrators), 0)::integer as running_orchestrators,
+             coalesce(sum(by_project.claimable), 0)::integer as claimable
+        from by_project group by by_project.user_id
+    )
+    select by_user.user_id, place.allowed, place.free_slots, by_user.ready, by_user.ready_orchestrators,
+           by_user.blocked, by_user.scheduled, by_user.running, by_user.running_orchestrators,
+           case when place.allowed
+             then least(by_user.claimable, place.free_slots) + by_user.claimable_orchestrators else 0 end
+      from by_user,
+           lateral (select case when for_user is null then tenant.allows_cloud else tenant.allows_local end as allowed,
+                           (select count(*)::integer from public.task_slots as slot
+                             where slot.user_id = by_user.user_id and slot.task_id is null) as free_slots
+                      from public.task_tenants as tenant where tenant.user_id = by_user.user_id) as place
+     where by_user.ready + by_user.ready_orchestrators + by_user.blocked + by_user.scheduled + by_user.running
+           + by_user.running_orchestrators > 0;
+end
+$$;
+revoke all on function public.queue_of_users from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/queue_position.sql
+-- Where a queued task stands, and when it may start: its place among its owner's tasks, the tasks that are likely to
+-- be served before it when users take turns, and from the workers there are and the run times seen so far the time
+-- until then, at even odds (p50) and nine times in ten (p90). What is not known is null, with the reason.
+create or replace function public.queue_position(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  bound constant integer := 1000;
+  task public.tasks;
+  tenant public.task_tenants;
+  own_ahead integer;
+  others_ahead integer;
+  ahead integer;
+  free_slots integer;
+  workers record;
+  worker_count integer;
+  runs record;
+  wait_mean double precision;
+  wait_deviation double precision;
+  reason text;
+  estimate jsonb;
+begin
+  select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  if task.status <> 'Queued' then
+    return jsonb_build_object(
+      'task_id', task.id, 'status', task.status, 'position', null, 'position_is_bound', false, 'tasks_ahead', null,
+      'estimated_start_seconds', null, 'reason', case when task.status = 'In Progress' then 'running' else 'ended' end,
+      'run_after', task.run_after, 'based_on', null);
+  end if;
+  select * into tenant from public.task_tenants where user_id = task.user_id;
+  select count(*) into free_slots from public.task_slots where user_id = task.user_id and task_id is null;
+
+  -- One's own tasks before it, in the order of claims; counted up to the bound.
+  select count(*) into own_ahead from (
+    select from public.task_lanes as lane,
+         lateral (select from public.tasks as other
+                   where other.lane_id = lane.id and other.status = 'Queued' and other.unmet_dependencies = 0
+                     and not other.is_scheduled
+                     and (other.priority > task.priority
+                          or other.priority = task.priority
+                             and (other.created_at, other.id) < (task.created_at, task.id))
+                   order by other.priority desc, other.created_at, other.id limit bound) as before
+     where lane.user_id = task.user_id and lane.is_ready and lane.run_type = task.run_type
+       and lane.in_cloud = task.in_cloud and lane.is_orchestrator = task.is_orchestrator
+     limit bound) as mine;
+  -- Each other user is served once a round, as long as they have tasks.
+  select coalesce(sum(least(queue.ready, own_ahead + 1)), 0) into others_ahead
+    from public.queue_of_users(null, array[task.run_type::text]) as queue
+   where task.in_cloud and queue.user_id <> task.user_id and queue.allowed;
+  ahead := own_ahead + others_ahead;
+
+  select * into workers from public.active_workers(
+    task.run_type, case when task.in_cloud and tenant.allows_cloud then null else task.user_id end);
+  worker_count := workers.busy + workers.idle;
+  select * into runs from public.run_time_statistics(
+    case when ahead = 0 then array[task.task_type]
+         else public.claimable_task_types(array[task.run_type::text], null) end, null);
+
+  reason := case
+    when task.unmet_dependencies > 0 then 'blocked_by_dependency'
+    when task.is_scheduled then 'scheduled'
+    when task.in_cloud and not tenant.allows_cloud and not tenant.allows_local then 'generation_is_off'
+    when not task.in_cloud and not tenant.allows_local then 'local_off'
+    when worker_count = 0 then 'no_workers'
+    when runs.samples = 0 and (ahead > 0 or workers.idle = 0) then 'no_run_times_yet' end;
+  if reason is null then
+    -- Tasks ahead pass through all workers; one's own through no more of them than slots. A busy worker is half
+    -- through its task on average.
+    wait_mean := greatest(ahead::double precision / worker_count,
+                          case when task.is_orchestrator then 0
+                               else own_ahead::double precision / least(worker_count, 5) end) * coalesce(runs.mean, 0)
+      + case when ahead >= workers.idle or (free_slots = 0 and not task.is_orchestrator)
+             then coalesce(runs.mean, 0) / 2 else 0 end;
+    wait_deviation := sqrt(ahead + 1) * coalesce(runs.deviation, 0) / worker_count;
+    estimate := jsonb_build_object(
+      'p50', round(wait_mean::numeric, 1),
+      'p90', round((wait_mean + 1.2816 * wait_deviation)::numeric, 1));
+  end if;
+  return jsonb_build_object(
+    'task_id', task.id, 'status', task.status,
+    'position', own_ahead + 1, 'position_is_bound', own_ahead >= bound,
+    'tasks_ahead', ahead, 'estimated_start_seconds', estimate,
+    'reason', coalesce(reason, case when free_slots = 0 and not task.is_orchestrator then 'at_capacity' end),
+    'run_after', task.run_after,
+    'based_on', jsonb_build_object(
+      'busy_workers', workers.busy, 'idle_workers', workers.idle, 'free_slots', free_slots,
+      'run_time_samples', runs.samples, 'run_time_p50_seconds', round(runs.p50::numeric, 1),
+      'run_time_p90_seconds', round(runs.p90::numeric, 1)));
+end
+$$;
+revoke all on function public.queue_position from public, anon, authenticated;
+grant execute on function public.queue_position to service_role;
+
 -- supabase/schemas/tasks/functions/ready_lane.sql
 -- Says that a lane has a task that may run. The caller holds the tenant's lock.
 create or replace function public.ready_lane(for_lane bigint, waiting_since timestamptz)
 returns void
-language sql set search_path = '' as $$
-  update public.task_lanes as lane
-     set is_ready = true,
-         oldest_ready_at = case when lane.is_ready then least(lane.oldest_ready_at, waiting_since) else waiting_since end,
-         is_open = lane.in_cloud and tenant.allows_cloud
-           and (lane.is_orchestrator
-                or exists (select from public.task_slots where user_id = lane.user_id and task_id is null))
-    from public.task_tenants as tenant
-   where lane.id = for_lane and tenant.user_id = lane.user_id
-     and (not lane.is_ready or not lane.is_open or waiting_since < lane.oldest_ready_at)
+language plpgsql set search_path = '' as $$
+declare
+  lane public.task_lanes;
+  may_open boolean;
+begin
+  select * into lane from public.task_lanes where id = for_lane;
+  if lane.is_open and waiting_since >= lane.oldest_ready_at then
+    return;
+  end if;
+  may_open := public.lane_may_open(lane);
+  if lane.is_ready and lane.is_open = may_open and waiting_since >= lane.oldest_ready_at then
+    return;
+  end if;
+  update public.task_lanes
+     set is_ready = true, is_open = may_open,
+         oldest_ready_at = case when is_ready then least(oldest_ready_at, waiting_since) else waiting_since end,
+         is_overdue = case when is_ready then is_overdue else false end,
+         turn = public.turn_floor(lane)
+   where id = for_lane;
+end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
 
@@ -2077,8 +2951,8 @@ revoke all on function public.ready_lane from public, anon, authenticated;
 create or replace function public.register_tenant(for_user uuid)
 returns void
 language sql set search_path = '' as $$
-  insert into public.task_tenants (user_id, allows_cloud)
-  select id, public.allows_cloud(settings) from public.users where id = for_user
+  insert into public.task_tenants (user_id, allows_cloud, allows_local)
+  select id, public.allows_cloud(settings), public.allows_local(settings) from public.users where id = for_user
   on conflict (user_id) do nothing;
   insert into public.task_slots (user_id, slot)
   select for_user, slot from generate_series(1, 5) as slot
@@ -2101,7 +2975,7 @@ begin
      order by task.id for no key update
   loop
     update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
-    if dependant.unmet_dependencies = 1 then
+    if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
       perform public.lock_tenant(dependant.user_id);
       perform public.ready_lane(dependant.lane_id, now());
     end if;
@@ -2109,6 +2983,52 @@ begin
 end
 $$;
 revoke all on function public.release_dependants from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/release_overdue_work.sql
+-- Brings back what is due and nobody has tended to yet: scheduled tasks, and runs whose lease is over. For a claim
+-- that found nothing. Answers whether there was any, so that it is worth another look.
+create or replace function public.release_overdue_work()
+returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  released integer := 0;
+begin
+  if exists (select from public.tasks where is_scheduled and run_after <= now()) then
+    released := public.release_scheduled_tasks(64);
+  end if;
+  if exists (select from public.tasks where status = 'In Progress' and lease_expires_at < now()) then
+    released := released + public.sweep_expired_leases(16);
+  end if;
+  return released > 0;
+end
+$$;
+revoke all on function public.release_overdue_work from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/release_scheduled_tasks.sql
+-- Lets tasks go whose time has come; answers how many. Safe to run anywhere at once: a task that another run has
+-- locked is skipped.
+create or replace function public.release_scheduled_tasks(at_most integer default 1000)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  released integer := 0;
+begin
+  for task in
+    select * from public.tasks where is_scheduled and run_after <= now()
+     order by run_after limit at_most for no key update skip locked
+  loop
+    update public.tasks set is_scheduled = false where id = task.id;
+    if task.unmet_dependencies = 0 then
+      perform public.lock_tenant(task.user_id);
+      perform public.ready_lane(task.lane_id, task.run_after);
+    end if;
+    released := released + 1;
+  end loop;
+  return released;
+end
+$$;
+revoke all on function public.release_scheduled_tasks from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/repeated_task.sql
 -- The answer to a create whose task id exists: the first answer for the same request, else 409.
@@ -2140,8 +3060,14 @@ returns void
 language plpgsql set search_path = '' as $$
 begin
   if names_attempt then
+    -- Whoever finds the row locked leaves the note to the one who holds it: a worker's row is locked before its
+    -- tasks, so nobody may wait for one while holding the other.
     update public.workers set heartbeats = true, last_heartbeat = now()
-     where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end) and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds');
+     where id = (
+       select id from public.workers
+        where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)
+          and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds')
+          for no key update skip locked);
   end if;
   update public.tasks
      set progress = coalesce((changes ->> 'progress')::real, task.progress),
@@ -2174,20 +3100,93 @@ begin
     return 'Failed';
   end if;
   update public.tasks
-     set status = 'Queued', worker_id = null, claimed_by_owner = null, slot = null, lease_expires_at = null,
+     set status = 'Queued', worker_id = null, claimed_by_owner = null, lease_expires_at = null,
+         slot = null, project_slot = null, task_type_slot = null,
          generation_started_at = null, progress = null, progress_message = null,
          error_message = error, updated_at = now()
    where id = task.id;
   perform public.lock_tenant(task.user_id);
-  if task.slot is not null then
-    update public.task_slots set task_id = null where user_id = task.user_id and slot = task.slot;
-  end if;
-  perform public.ready_lane(task.lane_id, task.created_at);
-  perform public.open_lanes(task.user_id);
+  perform public.free_slots(array[task]);
+  perform public.ready_lane(task.lane_id, greatest(task.created_at, task.run_after));
   return 'Queued';
 end
 $$;
 revoke all on function public.requeue_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/resize_project_slots.sql
+-- A project's limit was set, changed or lifted: as many slots, its running tasks in them, and its queued tasks in
+-- lanes of their own, so that those who wait for the limit hold up nobody. What runs beyond a lowered limit keeps
+-- its slot until it ends.
+create or replace function public.resize_project_slots()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks;
+  lane bigint;
+  lanes bigint[] := '{}';
+  taken smallint := 0;
+begin
+  perform public.lock_tenant(new.user_id);
+  update public.tasks set project_slot = null where project_id = new.id and project_slot is not null;
+  delete from public.project_slots where project_id = new.id;
+  if new.max_running_tasks is not null then
+    for task in
+      select * from public.tasks
+       where project_id = new.id and status = 'In Progress' and not is_orchestrator order by id
+    loop
+      taken := taken + 1;
+      insert into public.project_slots (project_id, slot, task_id) values (new.id, taken, task.id);
+      update public.tasks set project_slot = taken where id = task.id;
+    end loop;
+    insert into public.project_slots (project_id, slot)
+    select new.id, slot from generate_series(taken + 1, new.max_running_tasks) as slot;
+  end if;
+  for task in select * from public.tasks where project_id = new.id and status = 'Queued' order by id loop
+    lane := public.find_lane(new, task.task_type, coalesce(task.model, ''), task.in_cloud, task.is_orchestrator);
+    update public.tasks set lane_id = lane where id = task.id and status = 'Queued' and lane_id <> lane;
+    if found and task.unmet_dependencies = 0 and not task.is_scheduled then
+      lanes := lanes || lane;
+    end if;
+  end loop;
+  perform public.ready_lane(moved.id, now()) from (select distinct unnest(lanes) as id) as moved;
+  update public.task_lanes as lane set is_ready = false, is_open = false
+   where lane.user_id = new.user_id and lane.is_ready
+     and not exists (select from public.tasks
+                      where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled);
+  perform public.open_lanes(new.user_id);
+  return null;
+end
+$$;
+revoke all on function public.resize_project_slots from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/resize_task_type_slots.sql
+-- A task type's limit was set, changed or lifted: as many slots, and the running tasks in them. What runs beyond a
+-- lowered limit keeps its slot until it ends.
+create or replace function public.resize_task_type_slots()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks;
+  taken smallint := 0;
+begin
+  -- In the order in which a run's end takes them; claims wait for neither.
+  perform from public.tasks where task_type = new.name and status = 'In Progress' order by id for no key update;
+  perform from public.task_type_slots where task_type = new.name order by slot for update;
+  update public.tasks set task_type_slot = null where task_type = new.name and task_type_slot is not null;
+  delete from public.task_type_slots where task_type = new.name;
+  if new.max_running_tasks is not null then
+    for task in select * from public.tasks where task_type = new.name and status = 'In Progress' order by id loop
+      taken := taken + 1;
+      insert into public.task_type_slots (task_type, slot, task_id) values (new.name, taken, task.id);
+      update public.tasks set task_type_slot = taken where id = task.id;
+    end loop;
+    insert into public.task_type_slots (task_type, slot)
+    select new.name, slot from generate_series(taken + 1, new.max_running_tasks) as slot;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.resize_task_type_slots from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/retry_task.sql
 -- Queues a failed task again, with a new hold and all its attempts. Refused when the orchestration it
@@ -2230,6 +3229,138 @@ end
 $$;
 revoke all on function public.retry_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/run_time_bucket.sql
+-- The bucket of task_run_times for a run of so many seconds: four to a doubling, from a tenth of a second on.
+create or replace function public.run_time_bucket(seconds numeric)
+returns smallint
+language plpgsql immutable set search_path = '' as $$
+begin
+  return least(greatest(floor(4 * log(2, greatest(seconds, 0.1) * 10)), 0), 80)::smallint;
+end
+$$;
+revoke all on function public.run_time_bucket from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_time_of_bucket.sql
+-- The seconds in the middle of a bucket of task_run_times.
+create or replace function public.run_time_of_bucket(bucket integer)
+returns double precision
+language plpgsql immutable set search_path = '' as $$
+begin
+  return 0.1 * power(2::double precision, (bucket + 0.5) / 4);
+end
+$$;
+revoke all on function public.run_time_of_bucket from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_time_statistics.sql
+-- What finished runs of these types (and model, where it is named and known) took, in seconds.
+create or replace function public.run_time_statistics(
+  types text[], of_model text,
+  out samples integer, out mean double precision, out deviation double precision, out p50 double precision,
+  out p90 double precision
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  by_model constant boolean := of_model is not null and exists (
+    select from public.task_run_times where task_type = any (types) and model = of_model);
+begin
+  with buckets as (
+    select public.run_time_of_bucket(bucket) as seconds, sum(runs) as runs
+      from public.task_run_times
+     where task_type = any (types) and (not by_model or model = of_model)
+     group by bucket
+  ), ranked as (
+    select *, sum(runs) over (order by seconds) as up_to, sum(runs) over () as total from buckets
+  )
+  select max(total)::integer, sum(seconds * runs) / max(total),
+         sqrt(greatest(sum(seconds * seconds * runs) / max(total) - power(sum(seconds * runs) / max(total), 2), 0)),
+         min(seconds) filter (where up_to >= total * 0.5), min(seconds) filter (where up_to >= total * 0.9)
+    into samples, mean, deviation, p50, p90
+    from ranked;
+  samples := coalesce(samples, 0);
+end
+$$;
+revoke all on function public.run_time_statistics from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/scale.sql
+-- How many workers are wanted now, by run type and model: those that run something, and as many more as finish the
+-- claimable tasks within the target wait, given their observed run times. Never more than one a task, never fewer
+-- than one where a task waits; where no run has been seen, one a task. Between the bounds.
+create or replace function public.scale(
+  for_run_type text default null, for_model text default null, target_wait_seconds integer default 60,
+  min_workers integer default 0, max_workers integer default 100
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  parts jsonb;
+  total integer;
+  wanted integer;
+begin
+  with lanes as (
+    select lane.*, count.ready as ready
+      from public.task_lanes as lane, lateral public.lane_count(lane.id) as count
+     where lane.is_open and (for_run_type is null or lane.run_type = for_run_type)
+       and (for_model is null or lane.model = for_model)
+  ), shares as (
+    -- What a user can run now is shared out over their lanes: a long backlog behind five slots wants five workers.
+    select lane.*, case when lane.is_orchestrator then lane.ready else greatest(0, least(lane.ready,
+             (select count(*) from public.task_slots as slot where slot.user_id = lane.user_id and slot.task_id is null)
+             - coalesce(sum(lane.ready) over (partition by lane.user_id, lane.is_orchestrator order by lane.id
+                                              rows between unbounded preceding and 1 preceding), 0))) end as claimable
+      from lanes as lane
+  ), queued as (
+    select run_type, model, sum(claimable)::integer as claimable, sum(ready)::integer as ready,
+           min(oldest_ready_at) as oldest_ready_at, array_agg(distinct task_type) as types
+      from shares where ready > 0 group by run_type, model
+  ), running as (
+    select run_type, coalesce(model, '') as model, count(*)::integer as tasks
+      from public.tasks
+     where status = 'In Progress' and not coalesce(claimed_by_owner, false) and not is_orchestrator
+       and (for_run_type is null or run_type = for_run_type) and (for_model is null or coalesce(model, '') = for_model)
+     group by 1, 2
+  ), models as (
+    select coalesce(queued.run_type, running.run_type) as run_type, coalesce(queued.model, running.model) as model,
+           coalesce(queued.claimable, 0) as claimable, coalesce(queued.ready, 0) as ready,
+           coalesce(running.tasks, 0) as running, queued.oldest_ready_at, runs.samples, runs.mean
+      from queued full join running on running.run_type = queued.run_type and running.model = queued.model
+      left join lateral public.run_time_statistics(queued.types, queued.model) as runs on true
+  ), wants as (
+    select *, running + case
+        when claimable = 0 then 0
+        when coalesce(samples, 0) = 0 then claimable
+        else least(claimable, greatest(1, ceil(claimable * mean / target_wait_seconds))) end::integer as wanted
+      from models
+  ), by_run_type as (
+    select run_type, sum(wants.wanted)::integer as wanted, sum(running)::integer as busy, sum(claimable)::integer as claimable,
+           sum(ready)::integer as ready,
+           jsonb_agg(jsonb_build_object(
+             'model', model, 'wanted', wants.wanted, 'running', running, 'claimable', claimable, 'ready', ready,
+             'oldest_wait_seconds', round(extract(epoch from now() - oldest_ready_at)),
+             'mean_run_seconds', round(mean::numeric, 1),
+             'expected_work_seconds', round((claimable * mean)::numeric, 1),
+             'reason', case
+               when claimable = 0 then 'only what runs'
+               when coalesce(samples, 0) = 0 then 'no run times seen yet: a worker a task'
+               when ceil(claimable * mean / target_wait_seconds) >= claimable then 'a worker a task meets the target wait'
+               else 'enough to finish within the target wait' end) order by wants.wanted desc, model) as models
+      from wants group by run_type
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'run_type', by_run_type.run_type, 'wanted', by_run_type.wanted, 'busy', busy, 'claimable', claimable,
+           'ready', ready, 'models', by_run_type.models) order by by_run_type.run_type), '[]'),
+         coalesce(sum(by_run_type.wanted), 0)
+    into parts, total
+    from by_run_type;
+  wanted := greatest(min_workers, least(total, max_workers));
+  return jsonb_build_object(
+    'value', wanted, 'wanted_workers', wanted, 'unbounded', total,
+    'target_wait_seconds', target_wait_seconds, 'min_workers', min_workers, 'max_workers', max_workers,
+    'reason', case when total > max_workers then 'max_workers' when total < min_workers then 'min_workers' else 'work' end,
+    'by_run_type', parts);
+end
+$$;
+revoke all on function public.scale from public, anon, authenticated;
+grant execute on function public.scale to service_role;
+
 -- supabase/schemas/tasks/functions/settle_ended_orchestrator.sql
 -- A failed or cancelled orchestration costs what its finished children cost.
 create or replace function public.settle_ended_orchestrator(task public.tasks)
@@ -2250,14 +3381,17 @@ revoke all on function public.settle_ended_orchestrator from public, anon, authe
 -- What a 409 about a task tells.
 create or replace function public.status_details(task public.tasks)
 returns jsonb
-language sql immutable set search_path = '' as $$
-  select jsonb_build_object(
-    'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
-    'allowed_transitions', to_jsonb(case task.status
-      when 'Queued' then array['Failed', 'Cancelled']
-      when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
-      when 'Failed' then array['Queued']
-      else array[]::text[] end))
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
+        'allowed_transitions', to_jsonb(case task.status
+          when 'Queued' then array['Failed', 'Cancelled']
+          when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
+          when 'Failed' then array['Queued']
+          else array[]::text[] end)));
+end
 $$;
 revoke all on function public.status_details from public, anon, authenticated;
 
@@ -2265,12 +3399,15 @@ revoke all on function public.status_details from public, anon, authenticated;
 -- What completing a task answers, the first time and every time after.
 create or replace function public.stored_completion(task public.tasks, warnings jsonb default '[]')
 returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
-    'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
-    'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings)
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
+        'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
+        'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
+        'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings));
+end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
 
@@ -2279,7 +3416,7 @@ revoke all on function public.stored_completion from public, anon, authenticated
 -- Safe to run anywhere at once: a task that another sweep has locked is skipped. Answers how many.
 create or replace function public.sweep_expired_leases(at_most integer default 200)
 returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
   rescued integer := 0;
@@ -2299,6 +3436,99 @@ end
 $$;
 revoke all on function public.sweep_expired_leases from public, anon, authenticated;
 grant execute on function public.sweep_expired_leases to service_role;
+
+-- supabase/schemas/tasks/functions/task_counts_for.sql
+-- What waits and what runs, for workers that decide whether to claim and for autoscalers: see the endpoint.
+-- Numbers from the lanes' counts; the lists are the first tasks that a claim would meet, and what runs.
+create or replace function public.task_counts_for(for_user uuid, for_run_type text default null)
+returns jsonb
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
+  list_size constant integer := 100;
+  totals jsonb;
+  users jsonb;
+  queued jsonb;
+  active jsonb;
+  person record;
+begin
+  select jsonb_build_object(
+           'queued_only', coalesce(sum(claimable), 0),
+           'active_only', coalesce(sum(running + running_orchestrators), 0),
+           'queued_plus_active', coalesce(sum(claimable + running + running_orchestrators), 0),
+           'eligible_queued', coalesce(sum(ready + ready_orchestrators) filter (where allowed), 0),
+           'blocked_by_capacity',
+             coalesce(sum(ready + ready_orchestrators - claimable) filter (where allowed), 0),
+           'blocked_by_deps', coalesce(sum(blocked), 0),
+           'blocked_by_schedule', coalesce(sum(scheduled), 0),
+           'blocked_by_settings', coalesce(sum(ready + ready_orchestrators) filter (where not allowed), 0),
+           'potentially_claimable', coalesce(sum(ready + ready_orchestrators) filter (where allowed), 0)),
+         coalesce(jsonb_agg(jsonb_build_object(
+             'user_id', queue.user_id, 'credits', account.balance_microusd / 10000.0,
+             'queued_tasks', ready + ready_orchestrators + blocked + scheduled,
+             'in_progress_tasks', running, 'allows_cloud', tenant.allows_cloud, 'at_limit', free_slots = 0)
+           order by ready desc, queue.user_id) filter (where queue.rank <= 1000), '[]')
+    into totals, users
+    from (select *, row_number() over (order by in_use.ready desc, in_use.user_id) as rank
+            from public.queue_of_users(for_user, run_types) as in_use) as queue
+    join public.task_tenants as tenant on tenant.user_id = queue.user_id
+    join public.credit_accounts as account on account.user_id = queue.user_id;
+
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'task_id', task.id, 'task_type', task.task_type, 'user_id', task.user_id, 'created_at', task.created_at)
+           order by task.created_at, task.id), '[]')
+    into queued
+    from (select next_task.*
+            from (select id from public.task_lanes
+                   where for_user is null and is_open and run_type = any (run_types) limit list_size) as lane,
+                 lateral (select * from public.tasks
+                           where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                           order by priority desc, created_at, id limit list_size) as next_task
+          union all
+          select next_task.*
+            from public.task_lanes as lane,
+                 lateral (select * from public.tasks
+                           where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                           order by priority desc, created_at, id limit list_size) as next_task
+           where lane.user_id = for_user and lane.is_ready and lane.run_type = any (run_types)
+          limit list_size) as task;
+
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'task_id', task.id, 'task_type', task.task_type, 'worker_id', task.worker_id, 'user_id', task.user_id,
+           'started_at', task.generation_started_at) order by task.generation_started_at, task.id), '[]')
+    into active
+    from (select * from public.tasks
+           where status = 'In Progress' and run_type = any (run_types) and (for_user is null or user_id = for_user)
+           limit list_size) as task;
+
+  totals := jsonb_build_object(
+    'mode', 'count', 'timestamp', clock_timestamp(), 'run_type_filter', for_run_type, 'totals', totals,
+    -- As older autoscalers and API workers read them.
+    'queued_plus_active', totals -> 'queued_plus_active', 'available_tasks', totals -> 'queued_only',
+    'queued_tasks', queued, 'active_tasks', active);
+  if for_user is null then
+    return totals || jsonb_build_object('users', users);
+  end if;
+  select account.balance_microusd / 10000.0 as credits, tenant.allows_local, tenant.allows_cloud, user_row.settings,
+         (select count(*) from public.task_slots as slot where slot.user_id = for_user and slot.task_id is not null) as running
+    into person
+    from public.users as user_row
+    join public.task_tenants as tenant on tenant.user_id = user_row.id
+    join public.credit_accounts as account on account.user_id = user_row.id
+   where user_row.id = for_user;
+  return totals || jsonb_build_object(
+    'user_id', for_user,
+    'user_info', jsonb_build_object(
+      'credits', person.credits, 'allows_local', person.allows_local, 'allows_cloud', person.allows_cloud,
+      'settings', jsonb_build_object('ui', jsonb_build_object(
+        'generationMethods', person.settings -> 'ui' -> 'generationMethods'))),
+    'debug_summary', jsonb_build_object(
+      'at_capacity', person.running >= 5, 'capacity_used_pct', person.running * 20,
+      'can_claim_more', person.running < 5 and person.allows_local));
+end
+$$;
+revoke all on function public.task_counts_for from public, anon, authenticated;
+grant execute on function public.task_counts_for to service_role;
 
 -- supabase/schemas/tasks/functions/task_of_worker.sql
 -- The task, locked, if this caller may report on its run; else the refusal that says why not.
@@ -2332,6 +3562,150 @@ end
 $$;
 revoke all on function public.task_of_worker from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/tend_queue.sql
+-- What the queue needs now and then, wherever it is run from and however often: scheduled tasks whose time has
+-- come, runs whose lease is over, lanes that have become overdue, and the marks of turns.
+create or replace function public.tend_queue(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  settings public.queue_settings;
+  mark record;
+begin
+  perform public.release_scheduled_tasks(at_most);
+  perform public.sweep_expired_leases(at_most);
+
+  -- One at a time for the rest; whoever comes second has nothing to add.
+  select * into settings from public.queue_settings for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  update public.queue_settings set tended_at = now();
+  update public.task_lanes set is_overdue = true
+   where id in (select id from public.task_lanes
+                 where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
+                 order by oldest_ready_at limit 10000 for no key update skip locked);
+  for mark in
+    select kind, model, max(turn) as newest from public.turn_marks group by kind, model
+  loop
+    delete from public.turn_marks
+     where kind = mark.kind and model is not distinct from mark.model
+       and (turn < mark.newest and created_at < now() - interval '1 minute' or created_at < now() - interval '1 day');
+    -- A lane that opened while the mark was moved may be behind it.
+    update public.task_lanes set turn = mark.newest
+     where id in (select id from public.task_lanes
+                   where is_open and mark.kind in (run_type, task_type) and (mark.model is null or model = mark.model)
+                     and turn < mark.newest
+                   for no key update skip locked);
+  end loop;
+end
+$$;
+revoke all on function public.tend_queue from public, anon, authenticated;
+grant execute on function public.tend_queue to service_role;
+
+-- supabase/schemas/tasks/functions/tidy_counts.sql
+-- Merges the rows of a lane's count, and halves the weight of old run times so that estimates follow what is now.
+create or replace function public.tidy_counts()
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  lane bigint;
+begin
+  for lane in
+    select lane_id from public.task_counts group by lane_id having count(*) > 1 order by lane_id limit 10000
+  loop
+    -- Rows that are being written stay for another time.
+    with mine as (
+      select * from public.task_counts where lane_id = lane for update skip locked
+    ), gone as (
+      delete from public.task_counts
+       where id in (select id from mine) and id <> (select min(id) from mine)
+      returning ready, blocked, scheduled, running
+    ), total as (
+      select sum(ready) as ready, sum(blocked) as blocked, sum(scheduled) as scheduled, sum(running) as running from gone
+    )
+    update public.task_counts as kept
+       set ready = kept.ready + total.ready, blocked = kept.blocked + total.blocked,
+           scheduled = kept.scheduled + total.scheduled, running = kept.running + total.running
+      from total
+     where kept.id = (select min(id) from mine) and total.ready is not null;
+  end loop;
+  update public.task_run_times set runs = runs / 2
+   where (task_type, model) in (
+     select task_type, model from public.task_run_times group by task_type, model having sum(runs) > 400);
+  delete from public.task_run_times where runs = 0;
+end
+$$;
+revoke all on function public.tidy_counts from public, anon, authenticated;
+grant execute on function public.tidy_counts to service_role;
+
+-- supabase/schemas/tasks/functions/turn_floor.sql
+-- The turn at which a lane enters the rotation: not below what claims still look at, and not before its user's last
+-- turn, so that nobody gets ahead by opening lane after lane.
+create or replace function public.turn_floor(lane public.task_lanes)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return greatest(
+    (select turn from public.turn_marks where kind = lane.run_type and model is null order by turn desc limit 1),
+    (select turn from public.turn_marks where kind = lane.run_type and model = lane.model order by turn desc limit 1),
+    (select turn from public.turn_marks where kind = lane.task_type and model is null order by turn desc limit 1),
+    (select turn from public.turn_marks where kind = lane.task_type and model = lane.model order by turn desc limit 1),
+    (select max(turn) from public.task_lanes where user_id = lane.user_id));
+end
+$$;
+revoke all on function public.turn_floor from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/turn_mark.sql
+-- Where claims of a kind begin: see turn_marks. A mark counts after a second, so that a lane which opened while it
+-- was made, at the mark before it, is not passed over.
+create or replace function public.turn_mark(of_kind text, of_model text)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  mark bigint;
+begin
+  if of_model is null then
+    select turn into mark from public.turn_marks
+     where kind = of_kind and model is null and created_at < now() - interval '1 second'
+     order by turn desc limit 1;
+  else
+    select turn into mark from public.turn_marks
+     where kind = of_kind and model = of_model and created_at < now() - interval '1 second'
+     order by turn desc limit 1;
+  end if;
+  return coalesce(mark, 0);
+end
+$$;
+revoke all on function public.turn_mark from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/unclaim_task.sql
+-- Puts a task back whose worker hung up before it was told of its claim. No run failed, so none is counted;
+-- `attempt` stays, for numbers are not given out twice. False when the run is over by now.
+create or replace function public.unclaim_task(for_user uuid, for_task uuid, for_attempt integer)
+returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks;
+begin
+  select * into task from public.tasks
+   where id = for_task and attempt = for_attempt and status = 'In Progress'
+     and (for_user is null or user_id = for_user)
+   for no key update;
+  if not found then
+    return false;
+  end if;
+  -- Requeueing counts a failed run and ends the task with its last: it is shown one less, or one more to come.
+  task.attempts := greatest(task.attempts - 1, 0);
+  task.max_attempts := greatest(task.max_attempts, 2);
+  perform public.requeue_task(task, null);
+  update public.tasks set attempts = attempts - 1 where id = for_task;
+  return true;
+end
+$$;
+revoke all on function public.unclaim_task from public, anon, authenticated;
+grant execute on function public.unclaim_task to service_role;
+
 -- supabase/schemas/tasks/functions/update_task_status.sql
 -- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
@@ -2340,7 +3714,7 @@ create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}'
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
 begin
@@ -2399,6 +3773,189 @@ $$;
 revoke all on function public.update_task_status from public, anon, authenticated;
 grant execute on function public.update_task_status to service_role;
 
+-- supabase/schemas/workers/functions/extend_worker_leases.sql
+-- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no
+-- others, for it may have lost the answer of a claim; or, when it names none at all (null), all of them.
+-- A machine that lives is no proof of a run: without being named, a task is kept no longer than such a task may
+-- run. An orchestrator is; it waits for others.
+-- Rows that somebody has locked are skipped: whoever reports on a task extends its lease as well.
+create or replace function public.extend_worker_leases(for_worker text, for_owner uuid, named jsonb)
+returns void
+language sql set search_path = '' as $$
+  with kept as (
+    select task.id from public.tasks as task
+     where task.status = 'In Progress' and task.worker_id = for_worker
+       and task.claimed_by_owner = (for_owner is not null) and (for_owner is null or task.user_id = for_owner)
+       and case when named is null
+         then task.is_orchestrator or now() < task.generation_started_at + (
+           select make_interval(secs => max_runtime_seconds) from public.task_types where name = task.task_type)
+         else exists (select from jsonb_to_recordset(named) as run (task_id uuid, attempt integer)
+                       where run.task_id = task.id and (run.attempt is null or run.attempt = task.attempt)) end
+     order by task.id for no key update skip locked
+  )
+  update public.tasks as task
+     set lease_expires_at = now() + (select heartbeat_lease from public.queue_settings)
+    from kept where task.id = kept.id and task.status = 'In Progress'
+$$;
+revoke all on function public.extend_worker_leases from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/forget_old_logs.sql
+-- Forgets log lines after their time. Lines are received in the order of their ids, so it reads those that go and
+-- one more. Answers how many.
+create or replace function public.forget_old_logs()
+returns bigint
+language sql security definer set search_path = '' as $$
+  with kept as (
+    select id from public.system_logs
+     where received_at >= now() - (select log_retention from public.queue_settings) order by id limit 1
+  ), forgotten as (
+    delete from public.system_logs
+     where id in (select id from public.system_logs
+                   where id < coalesce((select id from kept), 9223372036854775807)
+                     for update skip locked)
+    returning 1
+  )
+  select count(*) from forgotten
+$$;
+revoke all on function public.forget_old_logs from public, anon, authenticated;
+grant execute on function public.forget_old_logs to service_role;
+
+-- supabase/schemas/workers/functions/func_insert_logs_batch.sql
+-- Lines of log as autoscalers and API workers send them, over REST; `errors` counts those that were dropped.
+create or replace function public.func_insert_logs_batch(logs json)
+returns jsonb
+language sql security definer set search_path = '' as $$
+  select jsonb_build_object('success', true, 'inserted', written.inserted, 'errors', written.dropped)
+    from public.write_logs(logs::text, 1000, null, null) as written
+$$;
+revoke all on function public.func_insert_logs_batch from public, anon, authenticated;
+grant execute on function public.func_insert_logs_batch to service_role;
+
+-- supabase/schemas/workers/functions/func_update_worker_heartbeat.sql
+-- A heartbeat without logs, under the name that autoscalers know.
+create or replace function public.func_update_worker_heartbeat(
+  worker_id_param text, vram_total_mb_param numeric default null, vram_used_mb_param numeric default null
+) returns jsonb
+language sql security definer set search_path = '' as $$
+  select public.func_worker_heartbeat_with_logs(worker_id_param, vram_total_mb_param, vram_used_mb_param)
+$$;
+revoke all on function public.func_update_worker_heartbeat from public, anon, authenticated;
+grant execute on function public.func_update_worker_heartbeat to service_role;
+
+-- supabase/schemas/workers/functions/func_worker_heartbeat_with_logs.sql
+-- The heartbeat as the shipped GPU worker sends it, over REST; its first one comes before its first claim. What it
+-- cannot have meant is left out, for a heartbeat that fails costs the worker its tasks.
+create or replace function public.func_worker_heartbeat_with_logs(
+  worker_id_param text, vram_total_mb_param numeric default null, vram_used_mb_param numeric default null,
+  logs_param json default null, status_param text default 'active'
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  worker constant text := trim(coalesce(worker_id_param, ''));
+  said constant text := lower(trim(coalesce(status_param, '')));
+begin
+  if length(worker) not between 1 and 200 then
+    perform public.refuse('invalid_request', 400, jsonb_build_object('field', 'worker_id_param'));
+  end if;
+  return public.worker_heartbeat(null, worker, jsonb_build_object(
+    'status', case when said in ('inactive', 'spawning', 'active', 'error', 'crashed', 'terminating', 'terminated')
+                   then said else 'active' end,
+    'vram_total_mb', case when vram_total_mb_param between 0 and 1e9 then round(vram_total_mb_param) end,
+    'vram_used_mb', case when vram_used_mb_param between 0 and 1e9 then round(vram_used_mb_param) end),
+    logs_param::text);
+end
+$$;
+revoke all on function public.func_worker_heartbeat_with_logs from public, anon, authenticated;
+grant execute on function public.func_worker_heartbeat_with_logs to service_role;
+
+-- supabase/schemas/workers/functions/get_worker_model.sql
+-- The model that a worker has loaded, as its claims see it; null when it is not known.
+create or replace function public.get_worker_model(for_user uuid, for_worker text)
+returns text
+language sql stable security definer set search_path = '' as $$
+  select current_model from public.workers
+   where id = public.worker_row_id(for_worker, for_user) and status in ('active', 'inactive')
+$$;
+revoke all on function public.get_worker_model from public, anon, authenticated;
+grant execute on function public.get_worker_model to service_role;
+
+-- supabase/schemas/workers/functions/is_run_of_worker.sql
+-- Whether a task is in progress with this worker: an owner's (`for_owner`), or the cloud's.
+create or replace function public.is_run_of_worker(task public.tasks, for_worker text, for_owner uuid)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select task.status = 'In Progress' and task.worker_id = for_worker
+     and task.claimed_by_owner = (for_owner is not null) and (for_owner is null or task.user_id = for_owner)
+$$;
+revoke all on function public.is_run_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/mark_silent_workers.sql
+-- Workers that have stopped to heartbeat are inactive; their tasks are the business of leases. Answers how many.
+-- Only those that nobody manages: an autoscaler looks among active workers for machines that fell silent, to
+-- end them, and would forget to pay attention to one that is called inactive.
+-- Safe to run anywhere at once: a row that another has locked is skipped.
+create or replace function public.mark_silent_workers()
+returns integer
+language sql security definer set search_path = '' as $$
+  with silent as (
+    select id from public.workers
+     where status in ('active', 'spawning') and heartbeats and instance_type = 'external'
+       and last_heartbeat < now() - (select silent_worker_after from public.queue_settings)
+     order by id for no key update skip locked
+  ), marked as (
+    update public.workers as worker set status = 'inactive'
+      from silent where worker.id = silent.id
+    returning 1
+  )
+  select count(*)::integer from marked
+$$;
+revoke all on function public.mark_silent_workers from public, anon, authenticated;
+grant execute on function public.mark_silent_workers to service_role;
+
+-- supabase/schemas/workers/functions/operator_decided.sql
+-- Whether a worker's status is an operator's word (an autoscaler's, over REST) that heartbeats must not change.
+create or replace function public.operator_decided(worker public.workers)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select worker.status in ('error', 'terminating', 'terminated')
+     and worker.status is distinct from worker.own_status
+     -- The shipped worker reports its own fatal error like an operator would.
+     and not (worker.status = 'error' and worker.metadata @> '{"self_terminated": true}')
+$$;
+revoke all on function public.operator_decided from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/readable_log_lines.sql
+-- Lines of log, a JSON array as text, as PostgreSQL can hold them: NUL characters are left out, a line with
+-- anything else that it cannot hold is null. Null when it is no array at all.
+create or replace function public.readable_log_lines(lines text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  -- The one character that is common in what programs print.
+  without_nul constant text := regexp_replace(lines, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g');
+  line json;
+  entries jsonb := '[]';
+begin
+  begin
+    entries := without_nul::jsonb;
+    return case when jsonb_typeof(entries) = 'array' then entries end;
+  exception when data_exception or program_limit_exceeded then
+    entries := '[]';
+  end;
+  for line in select * from json_array_elements(without_nul::json) limit 1000 loop
+    begin
+      entries := entries || jsonb_build_array(line::jsonb);
+    exception when data_exception or program_limit_exceeded then
+      entries := entries || '[null]';
+    end;
+  end loop;
+  return entries;
+exception when data_exception or program_limit_exceeded then
+  return null;
+end
+$$;
+revoke all on function public.readable_log_lines from public, anon, authenticated;
+
 -- supabase/schemas/workers/functions/register_worker.sql
 -- The worker with this name, made when it is new. Nothing for a claim without a name, and for the names
 -- beyond an owner's first 200: such a worker works all the same, but its model is not remembered.
@@ -2420,6 +3977,122 @@ end
 $$;
 revoke all on function public.register_worker from public, anon, authenticated;
 
+-- supabase/schemas/workers/functions/rescue_tasks_of_ended_worker.sql
+-- A worker that has ended has no running tasks, whoever said that it has: itself, or an autoscaler over REST.
+create or replace function public.rescue_tasks_of_ended_worker()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.rescue_worker_tasks(
+    case when new.user_id is null then new.id else substr(new.id, length(new.user_id || ':') + 1) end,
+    new.user_id, 'worker_' || new.status);
+  return null;
+end
+$$;
+revoke all on function public.rescue_tasks_of_ended_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/rescue_worker_tasks.sql
+-- Gives the running tasks of a worker that has ended back to the queue, or fails them after the last attempt.
+-- Answers how many. Whatever somebody has locked is left to them: it is being ended, reported on or rescued just
+-- now. What it leaves behind is rescued when the lease expires.
+create or replace function public.rescue_worker_tasks(for_worker text, for_owner uuid, reason text)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  candidate uuid;
+  task public.tasks;
+  rescued integer := 0;
+begin
+  for candidate in
+    select running.id from public.tasks as running
+     where running.status = 'In Progress' and running.worker_id = for_worker
+       and public.is_run_of_worker(running, for_worker, for_owner)
+     order by running.id
+  loop
+    begin
+      -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
+      select * into task from public.tasks as running
+       where running.id = candidate and public.is_run_of_worker(running, for_worker, for_owner)
+         for no key update skip locked;
+      if found then
+        perform public.requeue_task(task, reason);
+        rescued := rescued + 1;
+      end if;
+    exception when deadlock_detected then
+      -- Two ends of one orchestration met; the other goes on, and the lease sees to this task.
+      continue;
+    end;
+  end loop;
+  return rescued;
+end
+$$;
+revoke all on function public.rescue_worker_tasks from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/runs_of_worker.sql
+-- What became of the runs that a worker names, in its order: `running` with it · `cancelled` · `ended` (complete
+-- or failed) · `stale`, given back to the queue or to another · `unknown`, which is another user's task as well as
+-- none. When it names none at all (null): what runs with it.
+create or replace function public.runs_of_worker(for_worker text, for_owner uuid, named jsonb)
+returns jsonb
+language sql stable set search_path = '' as $$
+  with run as (
+    select (entry.run ->> 'task_id')::uuid as task_id, (entry.run ->> 'attempt')::integer as attempt, entry.position
+      from jsonb_array_elements(named) with ordinality as entry (run, position)
+    union all
+    select running.id, null, row_number() over (order by running.generation_started_at, running.id)
+      from (select * from public.tasks as task
+             where named is null and task.status = 'In Progress' and task.worker_id = for_worker
+               and public.is_run_of_worker(task, for_worker, for_owner)
+             order by task.generation_started_at, task.id limit 50) as running
+  ), found as (
+    select run.task_id, run.position, task.attempt, task.lease_expires_at,
+           case
+             when task.id is null then 'unknown'
+             when task.status = 'Cancelled' then 'cancelled'
+             when run.attempt is not null and run.attempt <> task.attempt then 'stale'
+             when public.is_run_of_worker(task, for_worker, for_owner) then 'running'
+             when task.status in ('Complete', 'Failed') then 'ended'
+             else 'stale' end as state
+      from run
+      left join public.tasks as task
+        on task.id = run.task_id and (for_owner is null or task.user_id = for_owner)
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'task_id', task_id, 'state', state, 'attempt', attempt,
+           'lease_expires_at', case when state = 'running' then lease_expires_at end) order by position), '[]')
+    from found
+$$;
+revoke all on function public.runs_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/status_after_heartbeat.sql
+-- A worker's status once it has said one of itself. Its own word counts, and it may take that back: a worker that
+-- crashed or was shut down comes back with its first heartbeat. What an operator said stays, whatever late
+-- heartbeats say; only the end of a worker that is terminating is believed.
+create or replace function public.status_after_heartbeat(worker public.workers, said text)
+returns text
+language sql immutable set search_path = '' as $$
+  select case
+    when not public.operator_decided(worker) then said
+    when worker.status = 'terminating' and said in ('crashed', 'terminated') then 'terminated'
+    else worker.status
+  end
+$$;
+revoke all on function public.status_after_heartbeat from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/timestamp_or_null.sql
+-- A time as a log line writes it; null when it is none.
+create or replace function public.timestamp_or_null(given_text text)
+returns timestamptz
+language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+begin
+  return case when given_text ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d' then left(given_text, 40)::timestamptz end;
+exception when datetime_field_overflow or invalid_datetime_format or invalid_text_representation
+            or invalid_parameter_value or invalid_time_zone_displacement_value then
+  return null;
+end
+$$;
+revoke all on function public.timestamp_or_null from public, anon, authenticated;
+
 -- supabase/schemas/workers/functions/update_worker_model.sql
 -- Notes the model that a cloud worker has loaded; claims prefer tasks for it. Null forgets it.
 create or replace function public.update_worker_model(
@@ -2435,8 +4108,8 @@ begin
   values (for_worker, new_instance_type, loaded_model, now())
   on conflict (id) do update
     set current_model = excluded.current_model, last_heartbeat = now(),
-        -- A worker that was shut down on purpose is not brought back by its last message.
-        status = case when known.status in ('terminating', 'terminated') then known.status else 'active' end
+        status = public.status_after_heartbeat(known, 'active'),
+        own_status = case when public.operator_decided(known) then known.own_status else 'active' end
   returning * into worker;
   return jsonb_build_object(
     'success', true, 'worker_id', worker.id, 'current_model', worker.current_model,
@@ -2447,14 +4120,131 @@ $$;
 revoke all on function public.update_worker_model from public, anon, authenticated;
 grant execute on function public.update_worker_model to service_role;
 
+-- supabase/schemas/workers/functions/worker_heartbeat.sql
+-- A worker's sign of life, and all it has to tell: status, loaded model, video memory, logs. Registers an unknown
+-- worker, notes that its silence will mean something, and keeps its running tasks with it, or gives them back when
+-- it says that it has ended. `report` holds the optional fields of the request as they came, `log_lines` its logs.
+-- `for_user` is the owner of a worker that came with a token.
+create or replace function public.worker_heartbeat(
+  for_user uuid, for_worker text, report jsonb default '{}', log_lines text default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  worker public.workers := public.register_worker(for_worker, for_user);
+  said constant text := coalesce(report ->> 'status', 'active');
+  logs record;
+begin
+  -- The worker's row before its tasks, here and in the trigger that the new status may set off.
+  update public.workers as known
+     set status = public.status_after_heartbeat(known, said),
+         own_status = case when public.operator_decided(known) then known.own_status else said end,
+         heartbeats = true, last_heartbeat = now(),
+         current_model = case when report ? 'current_model' then nullif(report ->> 'current_model', '')
+                              else known.current_model end,
+         metadata = (case when said = 'active' then known.metadata - 'self_terminated' else known.metadata end)
+           || jsonb_strip_nulls(jsonb_build_object(
+                'vram_total_mb', report -> 'vram_total_mb', 'vram_used_mb', report -> 'vram_used_mb'))
+           -- In a place of its own: beside it stand the notes of autoscalers.
+           || case when report ? 'metadata' then jsonb_build_object('reported', report -> 'metadata') else '{}' end
+   where id = worker.id
+  returning * into worker;
+  if said in ('crashed', 'terminated', 'error') then
+    -- Also where an operator's status stayed, so that no trigger fired for this one.
+    perform public.rescue_worker_tasks(for_worker, for_user, 'worker_' || said);
+  else
+    perform public.extend_worker_leases(for_worker, for_user, report -> 'tasks');
+  end if;
+  select * into logs from public.write_logs(log_lines, 100, public.worker_row_id(for_worker, for_user), for_user);
+  return jsonb_build_object(
+    'success', true, 'worker_id', for_worker, 'status', coalesce(worker.status, said),
+    'current_model', worker.current_model, 'last_heartbeat', coalesce(worker.last_heartbeat, now()),
+    'lease_seconds', (select extract(epoch from heartbeat_lease) from public.queue_settings),
+    'tasks', public.runs_of_worker(for_worker, for_user, report -> 'tasks'),
+    'logs_inserted', logs.inserted, 'logs_dropped', logs.dropped);
+end
+$$;
+revoke all on function public.worker_heartbeat from public, anon, authenticated;
+grant execute on function public.worker_heartbeat to service_role;
+
 -- supabase/schemas/workers/functions/worker_row_id.sql
 -- The id of a worker's row: as it calls itself in the cloud, behind its owner's id elsewhere.
 create or replace function public.worker_row_id(for_worker text, for_owner uuid)
 returns text
-language sql immutable set search_path = '' as $$
-  select coalesce(for_owner || ':', '') || for_worker
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select coalesce(for_owner || ':', '') || for_worker);
+end
 $$;
 revoke all on function public.worker_row_id from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/write_logs.sql
+-- Writes lines of log, `[{timestamp, level, message, …}]` as text, and never fails for what they hold: odd values
+-- are brought into shape, long ones cut, what is no line or beyond `at_most` is dropped and counted.
+-- With `of_worker` all of them are that worker's; without, they say themselves whose they are.
+-- A worker of somebody's own (`of_owner`) writes about 2,000 lines an hour with all its owner's others, and names
+-- its owner's tasks only.
+create or replace function public.write_logs(
+  lines text, at_most integer, of_worker text, of_owner uuid, out inserted integer, out dropped integer
+)
+language plpgsql set search_path = '' as $$
+declare
+  entries constant jsonb := public.readable_log_lines(lines);
+begin
+  inserted := 0;
+  dropped := 0;
+  if lines is null or lines in ('null', '[]') then
+    return;
+  end if;
+  if entries is null then
+    dropped := 1;
+    return;
+  end if;
+  if of_owner is not null then
+    at_most := least(at_most, 2000 - (
+      select count(*) from (select from public.system_logs
+                             where user_id = of_owner and received_at > now() - interval '1 hour'
+                             limit 2000) as recent));
+  end if;
+
+  insert into public.system_logs (
+    timestamp, source_type, source_id, log_level, message, task_id, worker_id, user_id, cycle_number, metadata)
+  select case when said.at between now() - interval '30 days' and now() + interval '1 hour' then said.at else now() end,
+         case when of_worker is not null then 'worker'
+              else left(coalesce(nullif(entry.line ->> 'source_type', ''), 'unknown'), 50) end,
+         coalesce(of_worker, left(entry.line ->> 'source_id', 240)),
+         case
+           when said.level in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL') then said.level
+           when said.level in ('TRACE', 'VERBOSE') then 'DEBUG'
+           when said.level = 'WARN' then 'WARNING'
+           when said.level in ('FATAL', 'EXCEPTION') then 'CRITICAL'
+           else 'INFO' end,
+         left(entry.line ->> 'message', 4000),
+         case when of_owner is null or exists (
+           select from public.tasks where id = said.task_id and user_id = of_owner) then said.task_id end,
+         coalesce(of_worker, left(entry.line ->> 'worker_id', 240)),
+         of_owner,
+         case when jsonb_typeof(entry.line -> 'cycle_number') = 'number'
+               and (entry.line ->> 'cycle_number')::numeric between 0 and 2147483647
+           then trunc((entry.line ->> 'cycle_number')::numeric)::integer end,
+         case
+           when jsonb_typeof(entry.line -> 'metadata') is distinct from 'object' then '{}'
+           when octet_length((entry.line -> 'metadata')::text) > 8192 then '{"truncated": true}'
+           else entry.line -> 'metadata' end
+    from jsonb_array_elements(entries) with ordinality as entry (line, position),
+         lateral (select
+           public.timestamp_or_null(entry.line ->> 'timestamp') as at,
+           upper(left(coalesce(entry.line ->> 'level', entry.line ->> 'log_level', ''), 20)) as level,
+           case when entry.line ->> 'task_id' ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
+             then (entry.line ->> 'task_id')::uuid end as task_id) as said
+   where entry.position <= at_most and jsonb_typeof(entry.line) = 'object'
+     and coalesce(entry.line ->> 'message', '') <> ''
+   order by entry.position;
+  get diagnostics inserted = row_count;
+  dropped := jsonb_array_length(entries) - inserted;
+end
+$$;
+revoke all on function public.write_logs from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/create_output.sql
 -- Makes what a finished task's output becomes: a variant of the generation it is based on, or a generation
@@ -2513,17 +4303,17 @@ begin
     return;
   end if;
 
+  variant_id := gen_random_uuid();
   insert into public.generations
-    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on)
+    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, primary_variant_id)
   values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'image'),
           left(coalesce(task.params ->> 'generation_name', task.params -> 'orchestrator_details' ->> 'generation_name'), 300),
-          output_location, output_thumbnail, output_params, base.id)
+          output_location, output_thumbnail, output_params, base.id, variant_id)
   returning id into generation_id;
   insert into public.generation_variants
-    (generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
-  values (generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true, 'original')
-  returning id into variant_id;
-  update public.generations set primary_variant_id = variant_id where id = generation_id;
+    (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
+  values (variant_id, generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true,
+          'original');
 end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;
@@ -3181,17 +4971,56 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
-create trigger users_choose_cloud after update of settings on public.users
+create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
+  on public.tasks for each row execute function public.count_task();
+create trigger note_run_time after update of status on public.tasks
+  for each row when (new.status = 'Complete' and old.status = 'In Progress') execute function public.note_run_time();
+create trigger announce_new_lane after insert on public.task_lanes
+  for each row when (new.is_ready) execute function public.announce_lane();
+create trigger announce_lane after update of is_ready, is_open on public.task_lanes
+  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open))
+  execute function public.announce_lane();
+create trigger task_types_are_kept before delete or update of name on public.task_types
+  for each row execute function public.keep_row();
+create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
+  for each row execute function public.keep_row();
+create trigger projects_begin_limited after insert on public.projects
+  for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
+create trigger projects_limit_tasks after update of max_running_tasks on public.projects
+  for each row when (old.max_running_tasks is distinct from new.max_running_tasks)
+  execute function public.resize_project_slots();
+create trigger task_types_limit_tasks after update of max_running_tasks on public.task_types
+  for each row when (old.max_running_tasks is distinct from new.max_running_tasks)
+  execute function public.resize_task_type_slots();
+create trigger users_choose_generation_methods after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
-  execute function public.follow_cloud_choice();
+  execute function public.follow_generation_methods();
 
 -- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
 do $$
 begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
-    perform cron.schedule('darkroom-sweep-expired-leases', '15 seconds', 'select public.sweep_expired_leases()');
+    perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
+    perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
+  end if;
+end
+$$;
+
+-- supabase/schemas/workers/triggers.sql
+-- Whenever a statement says that a worker has ended, also when its row said so before: it may have claimed since.
+create trigger workers_end after insert or update of status on public.workers
+  for each row when (new.status in ('crashed', 'terminated', 'error'))
+  execute function public.rescue_tasks_of_ended_worker();
+
+-- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-mark-silent-workers', '* * * * *', 'select public.mark_silent_workers()');
+    perform cron.schedule('darkroom-forget-old-logs', '23 * * * *', 'select public.forget_old_logs()');
   end if;
 end
 $$;
@@ -3250,8 +5079,8 @@ create policy users_update_own on public.users for update to authenticated
   using (id = (select auth.uid())) with check (id = (select auth.uid()));
 
 grant select, delete on public.projects to authenticated;
-grant insert (id, user_id, name, aspect_ratio, settings) on public.projects to authenticated;
-grant update (name, aspect_ratio, settings) on public.projects to authenticated;
+grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks) on public.projects to authenticated;
+grant update (name, aspect_ratio, settings, max_running_tasks) on public.projects to authenticated;
 create policy projects_own on public.projects for all to authenticated
   using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
@@ -3294,18 +5123,24 @@ alter table public.task_types enable row level security;
 alter table public.task_tenants enable row level security;
 alter table public.task_slots enable row level security;
 alter table public.task_lanes enable row level security;
-alter table public.task_models enable row level security;
+alter table public.project_slots enable row level security;
+alter table public.task_type_slots enable row level security;
+alter table public.turn_marks enable row level security;
 alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
+alter table public.task_counts enable row level security;
+alter table public.task_run_times enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
 
-revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes, public.task_models,
-  public.tasks, public.task_dependencies, public.task_requests, public.queue_settings
+revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
+  public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
+  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
+grant update (max_running_tasks) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions alone: a written row would be one without cover, lane or lease.
@@ -3323,6 +5158,11 @@ grant select, insert, update, delete on public.workers to service_role;
 grant select on public.workers to authenticated;
 create policy workers_select_own on public.workers for select to authenticated
   using (user_id = (select auth.uid()));
+
+-- What machines say is for operators; an owner's own lines too, for they stand beside everybody's.
+alter table public.system_logs enable row level security;
+revoke all on public.system_logs from anon, authenticated, service_role;
+grant select, insert, delete on public.system_logs to service_role;
 
 -- supabase/schemas/generations/policies.sql
 alter table public.generations enable row level security;

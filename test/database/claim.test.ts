@@ -180,6 +180,7 @@ test("a warm worker stays with its model until another model's task has waited t
     assert.equal(warm?.params["model"], "z_image");
 
     await database.sql`update task_lanes set oldest_ready_at = now() - interval '6 minutes' where model = 'flux'`;
+    await database.sql`select tend_queue()`;
     assert.equal((await claim(database.sql, "warm"))?.task_id, waiting);
     assert.equal((await claim(database.sql, "warm"))?.params["model"], "z_image");
   }));

@@ -60,10 +60,13 @@ const matrix: Record<string, Rule> = {
   // Tasks change by functions alone
   tasks:             { anon: nothing, owner: reads, stranger: seesNone, service: ["rows", "denied", "denied", "rows"],
                        row: ({ taskId }) => `id = '${taskId}'` },
-  task_types:        { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
+  task_types:        { anon: reads, owner: reads, stranger: reads, service: ["rows", "denied", "rows", "denied"], row: anyRow,
+                       update: "max_running_tasks = null" },
   task_dependencies: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
-  task_models:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  project_slots:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofProject },
+  task_type_slots:   { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  turn_marks:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_slots:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_tenants:      { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -96,14 +99,16 @@ const matrix: Record<string, Rule> = {
   workers:                { anon: nothing, owner: reads, stranger: seesNone, service: all, row: ofUser,
                             update: "current_model = 'changed'",
                             insert: ({ userId }) => `(id, user_id) values ('${userId}:another', '${userId}')` },
+  system_logs:            { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "rows", "denied", "rows"], row: ofUser,
+                            insert: ({ userId }) => `(message, user_id) values ('another', '${userId}')` },
   personal_access_tokens: { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   rate_limits:            { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ userId }) => `key like '%${userId}'` },
 };
 
 /** Columns that a browser may write. Whatever else it names is refused, whoever's the row is. */
 const writable: Record<string, string[]> = {
-  "insert projects": ["aspect_ratio", "id", "name", "settings", "user_id"],
-  "update projects": ["aspect_ratio", "name", "settings"],
+  "insert projects": ["aspect_ratio", "id", "max_running_tasks", "name", "settings", "user_id"],
+  "update projects": ["aspect_ratio", "max_running_tasks", "name", "settings"],
   "update users": ["avatar_url", "name", "onboarding", "settings", "username"],
   "update generations": ["name", "starred"],
   "update generation_variants": ["name", "viewed_at"],
@@ -389,6 +394,9 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   const { userId } = user;
   const worker = `worker-of-${userId}`;
   const webhook = await createWebhook(sql, user);
+  await sql`update projects set max_running_tasks = 5 where id = ${user.projectId}`;
+  await sql`update task_types set max_running_tasks = 100 where name = 'z_image_turbo'`;
+  await sql`insert into turn_marks (kind, turn) values ('gpu', 1) on conflict do nothing`;
   const finished = await queueTask(sql, user);
   const claimed = await claim(sql, worker, userId);
   assert.equal(claimed?.task_id, finished);
@@ -407,5 +415,6 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`
     insert into webhook_attempts (delivery_id, attempt, status_code, duration_ms)
     select id, 1, 500, 12 from webhook_deliveries where endpoint_id = ${webhook.id} limit 1`;
+  await sql`select worker_heartbeat(${userId}, ${worker}, '{}', '[{"message": "loaded"}]')`;
   return { ...user, taskId, webhookId: webhook.id };
 }

@@ -26,6 +26,8 @@ export interface DatabaseUnderTest extends TestDatabase {
   /** Pool as the owner, whom no policy holds back. */
   sql: Sql;
   session(): Promise<Session>;
+  /** Resolves when a connection to this database waits for a lock: what a test began second has met the first. */
+  lockIsWaitedFor(): Promise<void>;
   /** A connection as a role with the claims of a token: `sessionAs("authenticated", { sub: userId })`. */
   sessionAs(role: Role, claims?: Record<string, unknown>): Promise<Session>;
 }
@@ -50,6 +52,15 @@ export async function withDatabase<Result>(
       ...database,
       sql,
       session,
+      async lockIsWaitedFor() {
+        for (let look = 0; look < 2000; look++) {
+          const waiting = await sql`
+            select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+          if (waiting.length > 0) return;
+          await pause(5);
+        }
+        throw new Error("nobody waits for a lock");
+      },
       async sessionAs(role, claims = {}) {
         const opened = await session();
         await opened.query(

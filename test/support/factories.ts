@@ -44,6 +44,7 @@ export interface TaskOptions {
   taskId?: string;
   dependantOn?: string[];
   priority?: number;
+  runAfter?: Date;
 }
 
 /** A queued task, made as `create-task` makes it. @returns its id */
@@ -56,6 +57,7 @@ export async function queueTask(
     taskId,
     dependantOn,
     priority,
+    runAfter,
   }: TaskOptions = {},
 ): Promise<string> {
   const request = {
@@ -65,6 +67,7 @@ export async function queueTask(
     ...(taskId && { task_id: taskId }),
     ...(dependantOn && { dependant_on: dependantOn }),
     ...(priority && { priority }),
+    ...(runAfter && { run_after: runAfter.toISOString() }),
   };
   const [row] = await run<{ created: { task_id: string } }>(
     connection,

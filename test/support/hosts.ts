@@ -20,6 +20,7 @@ export interface HostUnderTest {
   keys: HostKeys;
   /** The database as its owner, to see what calls did. */
   sql: Sql;
+  databaseUrl: string;
   /** Everything that was logged so far. */
   logged(): string;
   /** Something that a test opened, to be closed before the host stops. */
@@ -42,6 +43,17 @@ export async function startNodeHost(): Promise<HostUnderTest> {
     await opened.close();
     throw error;
   }
+}
+
+/** One more standalone host on the same database, as a second machine would be. */
+export async function startSecondHost(first: HostUnderTest): Promise<HostUnderTest> {
+  const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
+  first.atEnd(() => rm(folder, { recursive: true, force: true }));
+  const { databaseUrl } = first;
+  const options = { port: 0, hostname: "127.0.0.1", databaseUrl, dataDirectory: folder, checkAnswers: true };
+  const host = await startHost(options);
+  first.atEnd(() => host.stop());
+  return { ...first, name: "Node", apiUrl: host.apiUrl, keys: host.keys };
 }
 
 /**
@@ -68,10 +80,7 @@ export async function startDenoHost(): Promise<HostUnderTest> {
   }
 }
 
-async function startNode(
-  opened: Opened,
-  apiUrl?: string,
-): Promise<HostUnderTest & { port: number; databaseUrl: string }> {
+async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest & { port: number }> {
   const database = await createTestDatabase();
   opened.push(() => dropTestDatabase(database));
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { endpoint, json, noContent } from "../_shared/http/endpoint.ts";
-import { params, text, timestamp, uuid, workerId } from "../_shared/http/fields.ts";
+import { params, text, timestamp, uuid, waitSeconds, workerId } from "../_shared/http/fields.ts";
 import { claimNextTask } from "../_shared/tasks/claim-next-task.ts";
 
 const body = z.object({
@@ -9,7 +9,19 @@ const body = z.object({
   task_types: z.array(text(100)).min(1).max(100).nullish().describe("only these"),
   models: z.array(text(200)).min(1).max(100).nullish().describe("only tasks for these models"),
   same_model_only: z.boolean().nullish().describe("only tasks for the model that the worker has loaded"),
+  max_tasks: z.int().min(1).max(50).nullish().describe("up to so many at once; 1 unless said"),
+  wait_seconds: waitSeconds.describe("how long to wait for a task when there is none"),
   debug: z.boolean().nullish().describe("explain an empty claim, in numbers of queued tasks"),
+});
+
+const claimed = z.object({
+  task_id: uuid,
+  params,
+  task_type: z.string(),
+  project_id: uuid,
+  attempt: z.int().describe("names this run in later calls"),
+  attempts: z.int().describe("earlier runs that failed"),
+  lease_expires_at: timestamp,
 });
 
 /** 200 the task · 204 nothing to do · 401 unknown caller · 403 a user's session, or no scope */
@@ -25,30 +37,26 @@ export const claimNextTaskEndpoint = endpoint({
     200: {
       description: "The task, now in progress with this worker; with `debug`, why there is none.",
       schema: z.union([
-        z.object({
-          task_id: uuid,
-          params,
-          task_type: z.string(),
-          project_id: uuid,
-          attempt: z.int().describe("names this run in later calls"),
-          attempts: z.int().describe("earlier runs that failed"),
-          lease_expires_at: timestamp,
-        }),
+        claimed,
+        z.object({ tasks: z.array(claimed).describe("the answer where `max_tasks` is more than 1") }),
         z.object({ debug: z.record(z.string(), z.int()) }),
       ]),
     },
-    204: { description: "There is nothing to do." },
+    204: { description: "There is nothing to do; with `wait_seconds`, nothing came up meanwhile." },
   },
   errors: ["insufficient_scope"],
-  async run({ body, caller, database }) {
-    const claimed = await claimNextTask(database, caller, {
+  async run({ body, caller, database, waiting, log }) {
+    const options = {
       workerId: body.worker_id ?? undefined,
       runType: body.run_type ?? undefined,
       taskTypes: body.task_types ?? undefined,
       models: body.models ?? undefined,
       sameModelOnly: body.same_model_only ?? false,
+      maxTasks: body.max_tasks ?? undefined,
+      waitSeconds: body.wait_seconds ?? 0,
       debug: body.debug ?? false,
-    });
-    return claimed ? json(200, claimed) : noContent();
+    };
+    const answer = await claimNextTask({ database, waiting, log }, caller, options);
+    return answer ? json(200, answer) : noContent();
   },
 });

@@ -24,6 +24,10 @@ const fields = {
     "tasks of the same project that must be complete before this one may run",
   ),
   priority: z.int().min(-100).max(100).nullish().describe("within one's own tasks; 0 unless said"),
+  run_after: z.iso
+    .datetime({ offset: true })
+    .nullish()
+    .describe("not before this time, at most a year ahead; it is paid for from the start"),
   max_attempts: z.int().min(1).max(20).nullish().describe("runs before the task fails; 3 unless said"),
 };
 
@@ -44,6 +48,12 @@ const body = z
     idempotency_key: text(200).min(1).nullish().describe("or the header Idempotency-Key"),
   })
   .superRefine((request, context) => {
+    const latest = Date.now() + 366 * 86_400_000;
+    for (const [index, task] of (request.tasks ?? [request]).entries()) {
+      if (!task.run_after || Date.parse(task.run_after) <= latest) continue;
+      const path = request.tasks ? ["tasks", index, "run_after"] : ["run_after"];
+      context.addIssue({ code: "custom", path, message: "is more than a year ahead" });
+    }
     if (request.tasks) return;
     for (const field of ["task_type", "params"] as const) {
       if (request[field] !== undefined) continue;
@@ -111,7 +121,16 @@ export const createTaskEndpoint = endpoint({
 
 /** The task without what was left out or sent as nothing, and without fields of the batch. */
 function newTask(task: z.output<z.ZodObject<typeof fields>>): NewTask {
-  const { task_id, task_type, params: sent, project_id, dependant_on, priority, max_attempts } = task;
+  const {
+    task_id,
+    task_type,
+    params: sent,
+    project_id,
+    dependant_on,
+    priority,
+    run_after,
+    max_attempts,
+  } = task;
   return {
     task_type,
     params: sent,
@@ -119,6 +138,7 @@ function newTask(task: z.output<z.ZodObject<typeof fields>>): NewTask {
     ...(project_id && { project_id }),
     ...(dependant_on && { dependant_on }),
     ...(priority && { priority }),
+    ...(run_after && { run_after }),
     ...(max_attempts && { max_attempts }),
   };
 }

@@ -1,15 +1,15 @@
 -- People and their projects. `credits` (US cents) is kept by the credits room for clients that read it here.
 create table public.users (
   id uuid primary key references auth.users (id) on delete cascade,
-  name text check (length(name) <= 200),
+  name public.person_name,
   email text,
-  username text unique check (length(username) between 1 and 60),
-  avatar_url text check (length(avatar_url) <= 2000),
+  username public.username unique,
+  avatar_url public.link,
   credits numeric(16, 4) not null default 0,
   given_credits boolean not null default false,
-  settings jsonb not null default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}'
-    check (pg_column_size(settings) <= 262144),
-  onboarding jsonb not null default '{}' check (pg_column_size(onboarding) <= 65536),
+  settings public.user_settings not null
+    default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
+  onboarding public.onboarding_state not null default '{}',
   created_at timestamptz not null default now()
 );
 
@@ -19,6 +19,8 @@ create table public.projects (
   name text not null check (length(name) between 1 and 200),
   aspect_ratio text check (aspect_ratio ~ '^\d{1,2}:\d{1,2}$|^Square$'),
   settings jsonb not null default '{}' check (pg_column_size(settings) <= 262144),
+  -- How many of its tasks may run at once; as many as its owner's may when null.
+  max_running_tasks smallint check (max_running_tasks between 1 and 1000),
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);

@@ -15,13 +15,14 @@ create table public.credits_ledger (
   user_id uuid not null references public.credit_accounts (user_id),
   task_id uuid,
   type public.ledger_entry_type not null,
-  amount_microusd bigint not null check (amount_microusd <> 0),
+  amount_microusd bigint not null,
   amount numeric(20, 4) generated always as (amount_microusd / 10000.0) stored,
-  balance_after_microusd bigint not null check (balance_after_microusd >= 0),
-  idempotency_key text unique check (length(idempotency_key) <= 300),
+  balance_after_microusd public.amount_microusd not null,
+  idempotency_key public.ledger_key unique,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default now(),
-  constraint spend_takes check ((type = 'spend') = (amount_microusd < 0 and task_id is not null))
+  constraint spend_takes check (
+    amount_microusd <> 0 and (type = 'spend') = (amount_microusd < 0 and task_id is not null))
 );
 create unique index one_spend_per_task on public.credits_ledger (task_id) where type = 'spend';
 create unique index one_welcome_bonus_per_user on public.credits_ledger (user_id)
@@ -32,15 +33,16 @@ create index credits_ledger_by_user on public.credits_ledger (user_id, sequence 
 create table public.credit_holds (
   task_id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
-  amount_microusd bigint not null check (amount_microusd >= 0),
+  amount_microusd public.amount_microusd not null,
   state public.hold_state not null default 'held',
-  charged_microusd bigint not null default 0 check (charged_microusd between 0 and amount_microusd),
+  charged_microusd public.amount_microusd not null default 0,
   -- Cost beyond what was held: our loss, never the customer's.
-  written_off_microusd bigint not null default 0 check (written_off_microusd >= 0),
+  written_off_microusd public.amount_microusd not null default 0,
   created_at timestamptz not null default now(),
   closed_at timestamptz,
-  constraint open_holds_charge_nothing check (state = 'settled' or charged_microusd = 0),
-  constraint closed_when_not_held check ((state = 'held') = (closed_at is null))
+  constraint columns_fit_state check (
+    (state = 'held') = (closed_at is null)
+    and charged_microusd <= case state when 'settled' then amount_microusd else 0 end)
 );
 create index open_holds_by_user on public.credit_holds (user_id) where state = 'held';
 

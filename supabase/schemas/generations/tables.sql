@@ -45,4 +45,6 @@ create index generation_variants_by_project on public.generation_variants (proje
 
 alter table public.generations
   add constraint generations_primary_variant_id_fkey
-  foreign key (primary_variant_id) references public.generation_variants (id) on delete set null;
+  foreign key (primary_variant_id) references public.generation_variants (id) on delete set null
+  -- A generation is written once, with its variant's id, and the variant after it.
+  deferrable initially deferred;

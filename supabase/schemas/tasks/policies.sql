@@ -2,18 +2,24 @@ alter table public.task_types enable row level security;
 alter table public.task_tenants enable row level security;
 alter table public.task_slots enable row level security;
 alter table public.task_lanes enable row level security;
-alter table public.task_models enable row level security;
+alter table public.project_slots enable row level security;
+alter table public.task_type_slots enable row level security;
+alter table public.turn_marks enable row level security;
 alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
+alter table public.task_counts enable row level security;
+alter table public.task_run_times enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
 
-revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes, public.task_models,
-  public.tasks, public.task_dependencies, public.task_requests, public.queue_settings
+revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
+  public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
+  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
+grant update (max_running_tasks) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions alone: a written row would be one without cover, lane or lease.

@@ -1,7 +1,8 @@
 -- What kinds of work there are; `seed.sql` lists them.
 create table public.task_types (
-  name text primary key check (length(name) between 1 and 100),
-  run_type text not null default 'gpu' check (run_type in ('gpu', 'api')),
+  -- Never a run type's name: turn_marks speaks of both.
+  name text primary key check (length(name) between 1 and 100 and name not in ('gpu', 'api')),
+  run_type public.run_type not null default 'gpu',
   category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility')),
   tool_type text,
   content_type text check (content_type in ('image', 'video')),
@@ -12,6 +13,8 @@ create table public.task_types (
   alias_of text references public.task_types (name),
   -- The longest run that is waited for, and paid.
   max_runtime_seconds integer not null default 1200 check (max_runtime_seconds between 1 and 86400),
+  -- How many may run at once, of all users together; any number when null.
+  max_running_tasks smallint check (max_running_tasks between 1 and 10000),
   is_active boolean not null default true,
   is_visible boolean not null default false,
   supports_progress boolean not null default false
@@ -22,7 +25,9 @@ alter table public.task_type_prices
 -- A user's place in the queue. Its row is the lock under which lanes open and close.
 create table public.task_tenants (
   user_id uuid primary key references public.users (id) on delete cascade,
-  allows_cloud boolean not null default true
+  -- The user's choice: `settings.ui.generationMethods`, inCloud and onComputer.
+  allows_cloud boolean not null default true,
+  allows_local boolean not null default true
 ) with (fillfactor = 50);
 
 -- The cap on running tasks, as things that can be taken: a running task occupies one, so more cannot run,
@@ -34,69 +39,99 @@ create table public.task_slots (
   primary key (user_id, slot)
 ) with (fillfactor = 50);
 
--- One queue a user, task type, model and payer. A claim looks at open lanes only, the least recently served
--- first; `turn` numbers when that was. A lane is ready while a task of it may run, and open while the cloud
--- may take one. Both err towards true: a claim that finds nothing closes the lane.
+-- The same for what a project or a task type is limited to, where somebody set a limit. A slot beyond a limit
+-- that was lowered goes when its task ends.
+create table public.project_slots (
+  project_id uuid not null references public.projects (id) on delete cascade,
+  slot smallint not null,
+  task_id uuid,
+  primary key (project_id, slot)
+) with (fillfactor = 50);
+create table public.task_type_slots (
+  task_type text not null references public.task_types (name),
+  slot smallint not null,
+  task_id uuid,
+  primary key (task_type, slot)
+) with (fillfactor = 50);
+
+-- One queue a user, task type, model and payer, and a project where that has a limit of its own. A claim looks
+-- at open lanes only, the least recently served first; `turn` numbers when that was. A lane is ready while a task
+-- of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing closes
+-- the lane. It is overdue when its oldest task has waited longer than a warm worker's model is worth.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
   task_type text not null references public.task_types (name),
   model text not null,
-  run_type text not null check (run_type in ('gpu', 'api')),
+  run_type public.run_type not null,
   in_cloud boolean not null,
+  project_id uuid references public.projects (id) on delete cascade,
   is_orchestrator boolean not null,
   is_ready boolean not null default false,
   is_open boolean not null default false,
+  is_overdue boolean not null default false,
   turn bigint not null,
   oldest_ready_at timestamptz not null default now(),
-  unique (user_id, task_type, model, in_cloud),
-  constraint open_lanes_are_ready check (is_ready or not is_open),
-  constraint open_lanes_are_paid check (in_cloud or not is_open)
+  unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
+  constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
-create index open_lanes_by_turn on public.task_lanes (task_type, turn) where is_open;
-create index open_lanes_by_model on public.task_lanes (task_type, model, turn) where is_open;
-create index open_lanes_by_age on public.task_lanes (task_type, model, oldest_ready_at) where is_open;
-create index ready_lanes_by_user on public.task_lanes (user_id, turn) where is_ready;
+create index open_lanes_by_run_type on public.task_lanes (run_type, turn) where is_open;
+create index open_lanes_by_run_type_and_model on public.task_lanes (run_type, model, turn) where is_open;
+create index open_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open;
+create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
+create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
+create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
+create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
 create sequence public.task_turns;
 
--- Which models each type was ever asked for: what a claim walks to find the oldest waiting task of another model.
-create table public.task_models (
-  task_type text not null references public.task_types (name),
-  model text not null,
-  primary key (task_type, model)
+-- Below these turns no open lane of a kind is left; a kind is a run type or a task type, alone (null model) or
+-- with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
+-- begin behind them. Rows are only added, so that the newest is found by one probe; the queue's upkeep removes
+-- old ones.
+create table public.turn_marks (
+  kind text not null,
+  model text,
+  turn bigint not null,
+  created_at timestamptz not null default now()
 );
+create unique index turn_marks_by_turn on public.turn_marks (kind, model, turn) nulls not distinct;
 
 create table public.tasks (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
   user_id uuid not null,
-  task_type text not null references public.task_types (name),
-  params jsonb not null check (jsonb_typeof(params) = 'object'),
+  -- Neither this nor the price nor the lane is a foreign key: each would lock one row that all new tasks share.
+  -- Types and prices are never deleted (triggers say so), and lanes only with their user.
+  task_type text not null,
+  params public.task_params not null,
   status public.task_status not null default 'Queued',
 
   -- The queue: filled at creation, never dug out of params later.
-  lane_id bigint not null references public.task_lanes (id),
-  run_type text not null check (run_type in ('gpu', 'api')),
+  lane_id bigint not null,
+  run_type public.run_type not null,
   model text,
   is_orchestrator boolean not null default false,
   orchestrator_task_id uuid references public.tasks (id) on delete set null,
   dependant_on uuid[],
-  unmet_dependencies integer not null default 0 check (unmet_dependencies >= 0),
-  priority smallint not null default 0 check (priority between -100 and 100),
+  unmet_dependencies public.natural_number not null default 0,
+  priority public.task_priority not null default 0,
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
   is_scheduled boolean not null default false,
   request_hash bytea not null,
 
   -- The run. `attempt` counts claims and fences late calls; `attempts` counts runs that failed.
-  attempt integer not null default 0 check (attempt >= 0),
-  attempts integer not null default 0 check (attempts >= 0),
-  max_attempts integer not null default 3 check (max_attempts between 1 and 20),
+  attempt public.natural_number not null default 0,
+  attempts public.natural_number not null default 0,
+  max_attempts public.attempt_limit not null default 3,
   worker_id text,
   claimed_by_owner boolean,
-  slot smallint,
+  slot public.slot_number,
+  project_slot smallint,
+  task_type_slot smallint,
   lease_expires_at timestamptz,
-  progress real check (progress between 0 and 1),
+  progress public.task_progress,
   progress_message text,
   progress_shown_at timestamptz,
   generation_started_at timestamptz,
@@ -111,25 +146,33 @@ create table public.tasks (
 
   -- Money: the price it was quoted, what it may cost, what it did cost.
   in_cloud boolean not null,
-  price_id bigint not null references public.task_type_prices (id),
-  upper_bound_microusd bigint not null check (upper_bound_microusd >= 0),
+  price_id bigint not null,
+  upper_bound_microusd public.amount_microusd not null,
   -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
-  children_bound_microusd bigint not null default 0 check (children_bound_microusd >= 0),
-  cost_microusd bigint check (cost_microusd >= 0),
+  children_bound_microusd public.amount_microusd not null default 0,
+  cost_microusd public.amount_microusd,
 
   copied_from_share text,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
 
-  foreign key (user_id, slot) references public.task_slots (user_id, slot),
-  constraint running_means_leased check (
-    (status = 'In Progress') = (lease_expires_at is not null)
-    and (status = 'In Progress' or slot is null)
-    and (status <> 'In Progress' or is_orchestrator = (slot is null))),
-  constraint scheduled_tasks_wait check (not is_scheduled or (status = 'Queued' and run_after is not null)),
-  constraint complete_tasks_have_an_end check (status <> 'Complete' or generation_processed_at is not null)
+  foreign key (project_id, project_slot) references public.project_slots (project_id, slot)
+    deferrable initially deferred,
+  foreign key (task_type, task_type_slot) references public.task_type_slots (task_type, slot)
+    deferrable initially deferred,
+  -- One check, for it is read at every write. Running means leased and, but for an orchestrator, in a slot; only
+  -- what is queued is scheduled; what is complete has an end.
+  constraint columns_fit_status check (case status
+    when 'In Progress' then lease_expires_at is not null and not is_scheduled and is_orchestrator = (slot is null)
+    else lease_expires_at is null and num_nonnulls(slot, project_slot, task_type_slot) = 0
+         and (status = 'Queued' and (not is_scheduled or run_after is not null)
+              or not is_scheduled and (status <> 'Complete' or generation_processed_at is not null)) end)
 );
 create unique index one_running_task_per_slot on public.tasks (user_id, slot) where slot is not null;
+create unique index one_running_task_per_project_slot on public.tasks (project_id, project_slot)
+  where project_slot is not null;
+create unique index one_running_task_per_task_type_slot on public.tasks (task_type, task_type_slot)
+  where task_type_slot is not null;
 create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, created_at, id)
   where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
@@ -138,6 +181,31 @@ create index running_tasks_by_worker on public.tasks (worker_id) where status = 
 create index tasks_by_project on public.tasks (project_id, created_at desc);
 create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at)
   where orchestrator_task_id is not null;
+
+-- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
+-- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
+-- be below zero.
+create table public.task_counts (
+  id bigint generated always as identity primary key,
+  lane_id bigint not null,
+  -- May run now; waits for other tasks; waits for its time; runs.
+  ready integer not null default 0,
+  blocked integer not null default 0,
+  scheduled integer not null default 0,
+  running integer not null default 0
+) with (fillfactor = 50);
+create index task_counts_by_lane on public.task_counts (lane_id);
+create index waiting_task_counts on public.task_counts (lane_id) where blocked <> 0 or scheduled <> 0;
+
+-- How long finished runs took: how many ended in each bucket, four to a doubling of seconds; see run_time_bucket.
+-- Rows without a model are those of models beyond a type's first 200.
+create table public.task_run_times (
+  task_type text not null,
+  model text not null,
+  bucket smallint not null check (bucket between 0 and 80),
+  runs integer not null,
+  primary key (task_type, model, bucket)
+) with (fillfactor = 50);
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
 create table public.task_dependencies (
@@ -165,6 +233,12 @@ create table public.queue_settings (
   -- How long a task of another model may wait for a warm worker to leave its own.
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
-  heartbeat_lease interval not null default '60 seconds'
+  heartbeat_lease interval not null default '60 seconds',
+  -- After how long without a heartbeat a worker that nobody manages counts as inactive.
+  silent_worker_after interval not null default '5 minutes',
+  -- How long the lines of `system_logs` are kept.
+  log_retention interval not null default '7 days',
+  -- When the queue was last tended; claims do it where nobody else does.
+  tended_at timestamptz not null default '-infinity'
 );
 insert into public.queue_settings default values;

@@ -1,1 +1,11 @@
 create type public.task_status as enum ('Queued', 'In Progress', 'Complete', 'Failed', 'Cancelled');
+
+-- Checks of one column are domains: PostgreSQL keeps those prepared, where it reads a table's checks anew for
+-- every statement that writes a row.
+create domain public.run_type as text check (value in ('gpu', 'api'));
+create domain public.task_params as jsonb check (jsonb_typeof(value) = 'object');
+create domain public.task_priority as smallint check (value between -100 and 100);
+create domain public.task_progress as real check (value between 0 and 1);
+create domain public.attempt_limit as integer check (value between 1 and 20);
+create domain public.natural_number as integer check (value >= 0);
+create domain public.slot_number as smallint check (value between 1 and 5);

@@ -16,6 +16,9 @@ export const attempt = z.int().min(1).max(1_000_000);
 
 export const taskStatus = z.enum(["Queued", "In Progress", "Complete", "Failed", "Cancelled"]);
 
+/** How long a request may be held: less than proxies and the edge allow. */
+export const waitSeconds = z.number().min(0).max(50).nullish();
+
 export const timestamp = z.string();
 
 export const params = z.record(z.string(), z.unknown());

@@ -5,6 +5,7 @@ import { createServiceLimit } from "../limits/service-limit.ts";
 import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
 import { createWebhookSender } from "../webhooks/sender.ts";
+import { WaitingRoom } from "../waiting/waiting-room.ts";
 
 /** Settings under the names that Supabase gives them. */
 export interface Settings {
@@ -59,6 +60,8 @@ export function createEnvironment({
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
+    // Here nobody tells news: requests that wait look by themselves.
+    waitingRoom: new WaitingRoom(),
     log,
     checkAnswers: settings.DARKROOM_CHECK_ANSWERS === "on",
   };

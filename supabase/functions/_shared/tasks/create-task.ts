@@ -8,6 +8,8 @@ export interface NewTask {
   project_id?: string | undefined;
   dependant_on?: string[] | undefined;
   priority?: number | undefined;
+  /** ISO 8601. */
+  run_after?: string | undefined;
   max_attempts?: number | undefined;
 }
 

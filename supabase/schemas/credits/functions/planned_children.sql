@@ -1,33 +1,36 @@
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
 create or replace function public.planned_children(for_task_type text, params jsonb)
 returns table (child_type text, child_count integer)
-language sql immutable set search_path = '' as $$
-  with plan as (
-    select coalesce(params -> 'orchestrator_details', params) as details
-  ), sizes as (
-    select least(greatest(case when details ->> 'num_new_segments_to_generate' ~ '^\d{1,4}$'
-                               then (details ->> 'num_new_segments_to_generate')::integer else 1 end, 1), 500) as segments,
-           least(greatest(
-             case when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list') else 0 end,
-             case when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') else 0 end,
-             2), 500) as clips,
-           least(greatest(
-             case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
-             1), 500) as portions,
-           jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
-      from plan
-  )
-  select planned.child_type, planned.child_count
-    from sizes, lateral (values
-      ('travel_orchestrator', 'travel_segment', segments),
-      ('travel_orchestrator', 'travel_stitch', 1),
-      ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
-      ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
-      ('join_clips_orchestrator', 'join_clips_segment', clips),
-      ('join_clips_orchestrator', 'join_final_stitch', 1),
-      ('edit_video_orchestrator', 'join_clips_segment', portions),
-      ('edit_video_orchestrator', 'join_final_stitch', 1)
-    ) as planned (orchestrator_type, child_type, child_count)
-   where planned.orchestrator_type = for_task_type and planned.child_count > 0
+language plpgsql immutable set search_path = '' as $$
+begin
+  return query
+    with plan as (
+      select coalesce(params -> 'orchestrator_details', params) as details
+    ), sizes as (
+      select least(greatest(case when details ->> 'num_new_segments_to_generate' ~ '^\d{1,4}$'
+                                 then (details ->> 'num_new_segments_to_generate')::integer else 1 end, 1), 500) as segments,
+             least(greatest(
+               case when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list') else 0 end,
+               case when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') else 0 end,
+               2), 500) as clips,
+             least(greatest(
+               case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
+               1), 500) as portions,
+             jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
+        from plan
+    )
+    select planned.child_type, planned.child_count
+      from sizes, lateral (values
+        ('travel_orchestrator', 'travel_segment', segments),
+        ('travel_orchestrator', 'travel_stitch', 1),
+        ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
+        ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
+        ('join_clips_orchestrator', 'join_clips_segment', clips),
+        ('join_clips_orchestrator', 'join_final_stitch', 1),
+        ('edit_video_orchestrator', 'join_clips_segment', portions),
+        ('edit_video_orchestrator', 'join_final_stitch', 1)
+      ) as planned (orchestrator_type, child_type, child_count)
+     where planned.orchestrator_type = for_task_type and planned.child_count > 0;
+end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;

@@ -3,11 +3,14 @@
 create or replace function public.price_of_work(
   price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
-language sql stable set search_path = '' as $$
-  select round(price.price_microusd * public.price_multiplier(price, params)
-    * case price.billing_type
-        when 'per_unit' then 1
-        else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-      end)::bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select round(price.price_microusd * public.price_multiplier(price, params)
+        * case price.billing_type
+            when 'per_unit' then 1
+            else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
+          end)::bigint);
+end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;

@@ -54,17 +54,17 @@ begin
     return;
   end if;
 
+  variant_id := gen_random_uuid();
   insert into public.generations
-    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on)
+    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, primary_variant_id)
   values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'image'),
           left(coalesce(task.params ->> 'generation_name', task.params -> 'orchestrator_details' ->> 'generation_name'), 300),
-          output_location, output_thumbnail, output_params, base.id)
+          output_location, output_thumbnail, output_params, base.id, variant_id)
   returning id into generation_id;
   insert into public.generation_variants
-    (generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
-  values (generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true, 'original')
-  returning id into variant_id;
-  update public.generations set primary_variant_id = variant_id where id = generation_id;
+    (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
+  values (variant_id, generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true,
+          'original');
 end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;

@@ -1,51 +1,68 @@
--- Moves one task to a worker and answers it; null when there is none.
--- Guarantees: a task goes to one worker and no user has more running tasks than slots, for task and slot are
--- locked as they are chosen; whatever another claim has locked is skipped, so no claim waits for another.
--- Order: the worker's loaded model first, until a task of another has waited `affinity_max_wait`; then the
+-- Moves tasks to a worker, one or up to `max_tasks`; null when there is none.
+-- Guarantees: a task goes to one worker, and no user, project or task type has more running tasks than slots,
+-- for task and slots are locked as they are chosen; whatever another claim has locked is skipped, so no claim
+-- waits for another.
+-- Order: a warm worker's loaded model first, unless a task has waited longer than `affinity_max_wait`; then the
 -- user served longest ago; within a user by priority, then age.
 -- `for_user` limits it to that owner's tasks (a token), which then need no cover.
 create or replace function public.claim_next_task(
   for_user uuid default null, for_worker text default null, for_run_type text default null,
   only_task_types text[] default null, only_models text[] default null, same_model_only boolean default false,
-  debug boolean default false
+  max_tasks integer default null, debug boolean default false
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  worker constant public.workers := public.register_worker(for_worker, for_user);
-  warm_model constant text := case when worker.status in ('active', 'inactive') then worker.current_model end;
+  row_id constant text := coalesce(for_user || ':', '') || for_worker;
+  settings public.queue_settings;
+  worker public.workers;
+  warm_model text;
+  run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
+  -- Null when all types of these run types will do.
   types text[];
-  lane record;
-  tried bigint[] := '{}';
   claimed jsonb;
+  claims jsonb := '[]';
 begin
-  select array_agg(name) into types from public.task_types
-   where alias_of is null and (for_run_type is null or run_type = for_run_type)
-     and (only_task_types is null or name = any (only_task_types)
-          or exists (select from public.task_types as alias
-                      where alias.alias_of = task_types.name and alias.name = any (only_task_types)));
+  select * into settings from public.queue_settings;
+  if settings.tended_at < now() - interval '5 seconds' then
+    perform public.tend_queue(16);
+  end if;
+  if row_id is not null then
+    select * into worker from public.workers where id = row_id;
+    if not found then
+      worker := public.register_worker(for_worker, for_user);
+    end if;
+    warm_model := worker.current_model;
+  end if;
+  -- A machine that an operator takes out of service gets no more work.
+  if worker.status in ('error', 'terminating', 'terminated') then
+    return case when debug then jsonb_build_object('debug', jsonb_build_object('worker_is_' || worker.status, 1)) end;
+  end if;
 
-  for page in 1 .. 8 loop
-    for lane in
-      select * from public.lanes_to_try(
-        for_user, types, only_models, warm_model, same_model_only, tried, 16)
-    loop
-      claimed := public.claim_from_lane(lane.lane_id, for_worker, for_user is not null,
-                                        coalesce(worker.heartbeats, false));
-      if claimed is not null then
-        return claimed;
-      end if;
-      tried := tried || lane.lane_id;
-    end loop;
-    exit when not found;
+  -- A type at its limit is left out here, so its lanes are not even looked at.
+  if only_task_types is not null or exists (
+       select from public.task_types as kind
+        where kind.max_running_tasks is not null
+          and not exists (select from public.task_type_slots as free
+                           where free.task_type = kind.name and free.task_id is null)) then
+    types := public.claimable_task_types(run_types, only_task_types);
+  end if;
+
+  while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
+    claimed := public.claim_one_task(for_user, for_worker, coalesce(worker.heartbeats, false), warm_model, run_types,
+                                     types, only_models, same_model_only and warm_model is not null, settings);
+    if claimed is null and claims = '[]' and public.release_overdue_work() then
+      continue;
+    end if;
+    exit when claimed is null;
+    claims := claims || claimed;
   end loop;
 
-  if exists (select from public.tasks where status = 'In Progress' and lease_expires_at < now())
-     and public.sweep_expired_leases(16) > 0 then
-    return public.claim_next_task(for_user, for_worker, for_run_type, only_task_types, only_models,
-                                  same_model_only, debug);
+  if claims <> '[]' then
+    return case when max_tasks > 1 then jsonb_build_object('tasks', claims) else claims -> 0 end;
   end if;
   if debug then
-    return jsonb_build_object('debug', public.explain_empty_claim(for_user, types));
+    return jsonb_build_object('debug', public.explain_empty_claim(
+      for_user, run_types, types, only_models, case when same_model_only then warm_model end));
   end if;
   return null;
 end

@@ -7,7 +7,7 @@ create or replace function public.complete_task(
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   made record;

@@ -2,16 +2,19 @@
 -- its finished children cost; else the price it was quoted, by the database's clock.
 create or replace function public.cost_of_run(task public.tasks, has_output boolean)
 returns bigint
-language sql stable set search_path = '' as $$
-  select case
-    when task.is_orchestrator then
-      (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
-        where child.orchestrator_task_id = task.id and child.status = 'Complete')
-    when task.claimed_by_owner or not task.in_cloud or not has_output then 0
-    else public.price_of_work(
-      price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
-      (select max_runtime_seconds from public.task_types where name = task.task_type))
-    end
-    from public.task_type_prices as price where price.id = task.price_id
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select case
+        when task.is_orchestrator then
+          (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
+            where child.orchestrator_task_id = task.id and child.status = 'Complete')
+        when task.claimed_by_owner or not task.in_cloud or not has_output then 0
+        else public.price_of_work(
+          price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
+          (select max_runtime_seconds from public.task_types where name = task.task_type))
+        end
+        from public.task_type_prices as price where price.id = task.price_id);
+end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;

@@ -4,7 +4,7 @@ returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
-  project constant public.projects := public.project_of_request(for_user, request);
+  project public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
   type_row public.task_types;
@@ -16,6 +16,7 @@ declare
   quote record;
   goes_to_cloud boolean;
   known public.tasks;
+  start_after constant timestamptz := (request ->> 'run_after')::timestamptz;
   lane bigint;
 begin
   select * into type_row from public.task_types
@@ -51,21 +52,26 @@ begin
   end if;
 
   perform public.lock_tenant(project.user_id);
+  -- Read again: under the tenant's lock a limit neither comes nor goes.
+  select * into project from public.projects where id = project.id;
   select * into quote from public.quote_task(type_row.name, new_params);
   goes_to_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
     else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
-  lane := public.find_lane(project.user_id, type_row.name, coalesce(public.model_of_params(new_params), ''),
+  lane := public.find_lane(project, type_row.name, coalesce(public.model_of_params(new_params), ''),
                            goes_to_cloud, type_row.category = 'orchestration');
 
   insert into public.tasks (
     id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-    orchestrator_task_id, dependant_on, unmet_dependencies, priority, max_attempts, request_hash,
+    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+    is_scheduled, max_attempts, request_hash,
     in_cloud, price_id, upper_bound_microusd)
   values (
     new_id, project.id, project.user_id, type_row.name, new_params, lane, type_row.run_type,
     public.model_of_params(new_params), type_row.category = 'orchestration',
     orchestrator.id, dependencies, unmet,
-    coalesce((request ->> 'priority')::smallint, 0), coalesce((request ->> 'max_attempts')::integer, 3), hash,
+    coalesce((request ->> 'priority')::smallint, 0), start_after,
+    coalesce(start_after > now(), false),
+    coalesce((request ->> 'max_attempts')::integer, 3), hash,
     goes_to_cloud, (quote.price).id, quote.upper_bound_microusd)
   on conflict (id) do nothing;
   if not found then
@@ -84,7 +90,7 @@ begin
       perform public.cover_child(orchestrator.id, quote.upper_bound_microusd);
     end if;
   end if;
-  if unmet = 0 then
+  if unmet = 0 and not coalesce(start_after > now(), false) then
     perform public.ready_lane(lane, now());
   end if;
 

@@ -1,11 +1,11 @@
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
--- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?}.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?}.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
   for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   hash constant bytea := sha256(convert_to(requests::text, 'UTF8'));
   project public.projects;

@@ -1,25 +1,51 @@
--- Why a claim got nothing, in numbers of queued tasks. Reads the queue: for people who debug, not for polling.
-create or replace function public.explain_empty_claim(for_user uuid, types text[])
-returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'queued', count(*),
-    'other_task_type', count(*) filter (where not matches),
-    'blocked_by_dependency', count(*) filter (where matches and blocked),
-    'not_in_cloud', count(*) filter (where matches and not blocked and not cloud),
-    'at_capacity', count(*) filter (where matches and not blocked and cloud and full_up),
-    'claimable', count(*) filter (where matches and not blocked and cloud and not full_up))
-    from (
-      select coalesce(task.task_type = any (types), false) as matches,
-             task.unmet_dependencies > 0 as blocked,
-             for_user is not null or (task.in_cloud and tenant.allows_cloud) as cloud,
-             not task.is_orchestrator and not exists (
-               select from public.task_slots as slot
-                where slot.user_id = task.user_id and slot.task_id is null) as full_up
-        from public.tasks as task
-        join public.task_tenants as tenant on tenant.user_id = task.user_id
-       where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
-       limit 10000
-    ) as queued
+-- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
+-- the queue, up to 10,000 tasks of it: for people who debug, not for polling.
+create or replace function public.explain_empty_claim(
+  for_user uuid, run_types text[], types text[], only_models text[], only_model text
+) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select jsonb_build_object(
+        'queued', count(*),
+        'other_run_type', count(*) filter (where reason = 'other_run_type'),
+        'other_task_type', count(*) filter (where reason = 'other_task_type'),
+        'other_model', count(*) filter (where reason = 'other_model'),
+        'blocked_by_dependency', count(*) filter (where reason = 'blocked_by_dependency'),
+        'scheduled', count(*) filter (where reason = 'scheduled'),
+        'local_off', count(*) filter (where reason = 'local_off'),
+        'cloud_off', count(*) filter (where reason = 'cloud_off'),
+        'no_credits', count(*) filter (where reason = 'no_credits'),
+        'at_capacity', count(*) filter (where reason = 'at_capacity'),
+        'at_project_limit', count(*) filter (where reason = 'at_project_limit'),
+        'at_task_type_limit', count(*) filter (where reason = 'at_task_type_limit'),
+        'claimable', count(*) filter (where reason = 'claimable'))
+      from (
+        select case
+            when task.run_type <> all (run_types) then 'other_run_type'
+            when kind.max_running_tasks is not null and not exists (
+              select from public.task_type_slots as slot
+               where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
+            when task.task_type <> all (types) then 'other_task_type'
+            when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
+            when task.unmet_dependencies > 0 then 'blocked_by_dependency'
+            when task.is_scheduled then 'scheduled'
+            when for_user is not null and not tenant.allows_local then 'local_off'
+            when for_user is null and not tenant.allows_cloud then 'cloud_off'
+            when for_user is null and not task.in_cloud then 'no_credits'
+            when not task.is_orchestrator and not exists (
+              select from public.task_slots as slot
+               where slot.user_id = task.user_id and slot.task_id is null) then 'at_capacity'
+            when not task.is_orchestrator and lane.project_id is not null and not exists (
+              select from public.project_slots as slot
+               where slot.project_id = task.project_id and slot.task_id is null) then 'at_project_limit'
+            else 'claimable' end as reason
+          from public.tasks as task
+          join public.task_lanes as lane on lane.id = task.lane_id
+          join public.task_types as kind on kind.name = task.task_type
+          join public.task_tenants as tenant on tenant.user_id = task.user_id
+         where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
+         limit 10000) as queued);
+end
 $$;
 revoke all on function public.explain_empty_claim from public, anon, authenticated;

@@ -9,7 +9,8 @@ begin
   update public.tasks
      set status = 'Complete', output_location = new_output, thumbnail_url = new_thumbnail,
          generation_processed_at = clock_timestamp(), updated_at = now(),
-         progress = 1, progress_message = null, slot = null, lease_expires_at = null,
+         progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
+         lease_expires_at = null,
          generation_created = new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
@@ -24,9 +25,7 @@ begin
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
   end if;
-  if task.slot is not null then
-    perform public.free_slot(task.user_id, task.slot);
-  end if;
+  perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;

@@ -3,11 +3,7 @@ create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  if old.slot is not null then
-    perform public.lock_tenant(old.user_id);
-    update public.task_slots set task_id = null where user_id = old.user_id and slot = old.slot;
-    perform public.open_lanes(old.user_id);
-  end if;
+  perform public.free_slots(array[old::public.tasks]);
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
   return old;

@@ -2,20 +2,23 @@
 -- uuid. Readable ids, which browsers put there, are not one.
 create or replace function public.orchestrator_of_params(params jsonb)
 returns uuid
-language sql stable set search_path = '' as $$
-  select task.id
-    from unnest(array[
-           params ->> 'orchestrator_task_id_ref',
-           params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
-           params -> 'orchestrator_details' ->> 'orchestrator_task_id',
-           params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
-           params ->> 'orchestrator_task_id',
-           params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-           params -> 'orchestration_contract' ->> 'orchestrator_task_id'
-         ]) with ordinality as place (reference, position)
-    join public.tasks as task
-      on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
-   where task.is_orchestrator
-   order by place.position limit 1
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select task.id
+        from unnest(array[
+               params ->> 'orchestrator_task_id_ref',
+               params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
+               params -> 'orchestrator_details' ->> 'orchestrator_task_id',
+               params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
+               params ->> 'orchestrator_task_id',
+               params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
+               params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+             ]) with ordinality as place (reference, position)
+        join public.tasks as task
+          on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
+       where task.is_orchestrator
+       order by place.position limit 1);
+end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;

@@ -1,22 +1,49 @@
--- Puts a user who was served behind all others, in every open lane, and notes how long the served lane's next
--- task has waited. A lane that another claim is updating is left to that claim.
-create or replace function public.pass_turn(for_user uuid, served_lane bigint)
+-- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
+-- task has waited. Lanes from which nothing more can be claimed are closed, so that claims do not visit them: the
+-- served one when it is empty, all when the user has no slot left. A lane that another claim is updating is left
+-- to that claim.
+create or replace function public.pass_turn(served public.task_lanes, affinity_max_wait interval)
 returns void
-language sql set search_path = '' as $$
-  with turn as (select nextval('public.task_turns') as number),
-  lanes as (
-    select id from public.task_lanes
-     where user_id = for_user and is_ready order by id for no key update skip locked
-  ),
-  next_task as (
-    select created_at from public.tasks
-     where lane_id = served_lane and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-     order by priority desc, created_at, id limit 1
-  )
+language plpgsql set search_path = '' as $$
+declare
+  next_turn constant bigint := nextval('public.task_turns');
+  next_since timestamptz;
+  has_slot boolean;
+  has_project_slot boolean;
+  may_close boolean := false;
+begin
+  loop
+    next_since := (
+      select greatest(created_at, run_after) from public.tasks
+       where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, id limit 1);
+    has_slot := served.is_orchestrator
+      or exists (select from public.task_slots where user_id = served.user_id and task_id is null);
+    has_project_slot := served.project_id is null or served.is_orchestrator
+      or exists (select from public.project_slots where project_id = served.project_id and task_id is null);
+    exit when may_close or (next_since is not null and has_slot and has_project_slot);
+    -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
+    -- again, for what was committed before we had it.
+    perform from public.task_tenants where user_id = served.user_id for no key update skip locked;
+    exit when not found;
+    may_close := true;
+  end loop;
+
   update public.task_lanes as lane
-     set turn = turn.number,
-         oldest_ready_at = case when lane.id = served_lane
-           then coalesce((select created_at from next_task), lane.oldest_ready_at) else lane.oldest_ready_at end
-    from turn, lanes where lane.id = lanes.id
+     set turn = next_turn,
+         is_ready = not (may_close and lane.id = served.id and next_since is null),
+         is_open = lane.is_open and not (may_close and (
+           lane.id = served.id and next_since is null
+           or not lane.is_orchestrator and not has_slot
+           or lane.project_id is not distinct from served.project_id and not lane.is_orchestrator
+              and not has_project_slot)),
+         oldest_ready_at = case when lane.id = served.id then coalesce(next_since, lane.oldest_ready_at)
+                                else lane.oldest_ready_at end,
+         is_overdue = case when lane.id = served.id then coalesce(next_since < now() - affinity_max_wait, false)
+                           else lane.is_overdue end
+    from (select id from public.task_lanes where user_id = served.user_id and is_ready
+           order by id for no key update skip locked) as mine
+   where lane.id = mine.id;
+end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;

@@ -1,15 +1,25 @@
 -- Says that a lane has a task that may run. The caller holds the tenant's lock.
 create or replace function public.ready_lane(for_lane bigint, waiting_since timestamptz)
 returns void
-language sql set search_path = '' as $$
-  update public.task_lanes as lane
-     set is_ready = true,
-         oldest_ready_at = case when lane.is_ready then least(lane.oldest_ready_at, waiting_since) else waiting_since end,
-         is_open = lane.in_cloud and tenant.allows_cloud
-           and (lane.is_orchestrator
-                or exists (select from public.task_slots where user_id = lane.user_id and task_id is null))
-    from public.task_tenants as tenant
-   where lane.id = for_lane and tenant.user_id = lane.user_id
-     and (not lane.is_ready or not lane.is_open or waiting_since < lane.oldest_ready_at)
+language plpgsql set search_path = '' as $$
+declare
+  lane public.task_lanes;
+  may_open boolean;
+begin
+  select * into lane from public.task_lanes where id = for_lane;
+  if lane.is_open and waiting_since >= lane.oldest_ready_at then
+    return;
+  end if;
+  may_open := public.lane_may_open(lane);
+  if lane.is_ready and lane.is_open = may_open and waiting_since >= lane.oldest_ready_at then
+    return;
+  end if;
+  update public.task_lanes
+     set is_ready = true, is_open = may_open,
+         oldest_ready_at = case when is_ready then least(oldest_ready_at, waiting_since) else waiting_since end,
+         is_overdue = case when is_ready then is_overdue else false end,
+         turn = public.turn_floor(lane)
+   where id = for_lane;
+end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;

@@ -12,7 +12,7 @@ begin
      order by task.id for no key update
   loop
     update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
-    if dependant.unmet_dependencies = 1 then
+    if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
       perform public.lock_tenant(dependant.user_id);
       perform public.ready_lane(dependant.lane_id, now());
     end if;

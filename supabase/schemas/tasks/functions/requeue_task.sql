@@ -10,16 +10,14 @@ begin
     return 'Failed';
   end if;
   update public.tasks
-     set status = 'Queued', worker_id = null, claimed_by_owner = null, slot = null, lease_expires_at = null,
+     set status = 'Queued', worker_id = null, claimed_by_owner = null, lease_expires_at = null,
+         slot = null, project_slot = null, task_type_slot = null,
          generation_started_at = null, progress = null, progress_message = null,
          error_message = error, updated_at = now()
    where id = task.id;
   perform public.lock_tenant(task.user_id);
-  if task.slot is not null then
-    update public.task_slots set task_id = null where user_id = task.user_id and slot = task.slot;
-  end if;
-  perform public.ready_lane(task.lane_id, task.created_at);
-  perform public.open_lanes(task.user_id);
+  perform public.free_slots(array[task]);
+  perform public.ready_lane(task.lane_id, greatest(task.created_at, task.run_after));
   return 'Queued';
 end
 $$;

@@ -2,7 +2,7 @@
 -- Safe to run anywhere at once: a task that another sweep has locked is skipped. Answers how many.
 create or replace function public.sweep_expired_leases(at_most integer default 200)
 returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
   rescued integer := 0;

@@ -5,7 +5,7 @@ create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}'
 ) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
 begin

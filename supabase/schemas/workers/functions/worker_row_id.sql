@@ -1,7 +1,10 @@
 -- The id of a worker's row: as it calls itself in the cloud, behind its owner's id elsewhere.
 create or replace function public.worker_row_id(for_worker text, for_owner uuid)
 returns text
-language sql immutable set search_path = '' as $$
-  select coalesce(for_owner || ':', '') || for_worker
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select coalesce(for_owner || ':', '') || for_worker);
+end
 $$;
 revoke all on function public.worker_row_id from public, anon, authenticated;

@@ -1,0 +1,39 @@
+-- The turn of a user has come: takes the best task that they have for this claim, by priority, then age, over all
+-- their lanes that it may look at. An owner's worker prefers its loaded model.
+create or replace function public.claim_of_user(
+  served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
+  for_worker text, worker_heartbeats boolean, settings public.queue_settings
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  lane public.task_lanes;
+  claimed jsonb;
+begin
+  for lane in
+    select mine.*
+      from public.task_lanes as mine
+      left join lateral (
+        select priority, created_at, id from public.tasks
+         where lane_id = mine.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+         order by priority desc, created_at, id limit 1) as head on true
+     where mine.user_id = served_user
+       and case when stage = 'owner' then mine.is_ready else mine.is_open end
+       and (mine.is_overdue or stage not like 'overdue%')
+       and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
+       and (models is null or mine.model = any (models))
+     order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
+              head.priority desc nulls last, head.created_at, head.id
+  loop
+    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
+    if claimed is not null then
+      -- Now and then is enough.
+      if stage <> 'owner' and lane.turn % 16 = 0 then
+        perform public.move_turn_marks(stage, lane);
+      end if;
+      return claimed;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_of_user from public, anon, authenticated;

@@ -1,0 +1,39 @@
+-- What the queue needs now and then, wherever it is run from and however often: scheduled tasks whose time has
+-- come, runs whose lease is over, lanes that have become overdue, and the marks of turns.
+create or replace function public.tend_queue(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  settings public.queue_settings;
+  mark record;
+begin
+  perform public.release_scheduled_tasks(at_most);
+  perform public.sweep_expired_leases(at_most);
+
+  -- One at a time for the rest; whoever comes second has nothing to add.
+  select * into settings from public.queue_settings for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  update public.queue_settings set tended_at = now();
+  update public.task_lanes set is_overdue = true
+   where id in (select id from public.task_lanes
+                 where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
+                 order by oldest_ready_at limit 10000 for no key update skip locked);
+  for mark in
+    select kind, model, max(turn) as newest from public.turn_marks group by kind, model
+  loop
+    delete from public.turn_marks
+     where kind = mark.kind and model is not distinct from mark.model
+       and (turn < mark.newest and created_at < now() - interval '1 minute' or created_at < now() - interval '1 day');
+    -- A lane that opened while the mark was moved may be behind it.
+    update public.task_lanes set turn = mark.newest
+     where id in (select id from public.task_lanes
+                   where is_open and mark.kind in (run_type, task_type) and (mark.model is null or model = mark.model)
+                     and turn < mark.newest
+                   for no key update skip locked);
+  end loop;
+end
+$$;
+revoke all on function public.tend_queue from public, anon, authenticated;
+grant execute on function public.tend_queue to service_role;
