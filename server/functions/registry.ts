@@ -10,6 +10,15 @@ import { listPatsEndpoint } from "../../supabase/functions/list-pats/endpoint.ts
 import { revokePatEndpoint } from "../../supabase/functions/revoke-pat/endpoint.ts";
 import { updateTaskStatusEndpoint } from "../../supabase/functions/update-task-status/endpoint.ts";
 import { updateWorkerModelEndpoint } from "../../supabase/functions/update-worker-model/endpoint.ts";
+import { createWebhookEndpoint } from "../../supabase/functions/create-webhook/endpoint.ts";
+import { listWebhooksEndpoint } from "../../supabase/functions/list-webhooks/endpoint.ts";
+import { updateWebhookEndpoint } from "../../supabase/functions/update-webhook/endpoint.ts";
+import { deleteWebhookEndpoint } from "../../supabase/functions/delete-webhook/endpoint.ts";
+import { rotateWebhookSecretEndpoint } from "../../supabase/functions/rotate-webhook-secret/endpoint.ts";
+import { listWebhookDeliveriesEndpoint } from "../../supabase/functions/list-webhook-deliveries/endpoint.ts";
+import { redeliverWebhookEndpoint } from "../../supabase/functions/redeliver-webhook/endpoint.ts";
+import { testWebhookEndpoint } from "../../supabase/functions/test-webhook/endpoint.ts";
+import { deliverWebhooksEndpoint } from "../../supabase/functions/deliver-webhooks/endpoint.ts";
 import { queuePositionEndpoint } from "../../supabase/functions/queue-position/endpoint.ts";
 import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
 import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
@@ -34,4 +43,13 @@ export const endpoints: readonly Endpoint[] = [
   generatePatEndpoint,
   listPatsEndpoint,
   revokePatEndpoint,
+  createWebhookEndpoint,
+  listWebhooksEndpoint,
+  updateWebhookEndpoint,
+  deleteWebhookEndpoint,
+  rotateWebhookSecretEndpoint,
+  listWebhookDeliveriesEndpoint,
+  redeliverWebhookEndpoint,
+  testWebhookEndpoint,
+  deliverWebhooksEndpoint,
 ];

@@ -522,6 +522,90 @@ create sequence public.task_update_sequence;
 -- What `postgres_changes` may show; row policies decide to whom.
 alter publication supabase_realtime add table public.tasks, public.generations, public.generation_variants;
 
+-- supabase/schemas/webhooks/tables.sql
+-- Where the events of a project are sent.
+create table public.webhook_endpoints (
+  id uuid primary key default gen_random_uuid(),
+  project_id uuid not null references public.projects (id) on delete cascade,
+  user_id uuid not null,
+  url text not null check (length(url) between 1 and 2000),
+  description text check (length(description) <= 500),
+  events text[] not null check (
+    cardinality(events) between 1 and 5
+    and events <@ array['task.queued', 'task.in_progress', 'task.complete', 'task.failed', 'task.cancelled']),
+  enabled boolean not null default true,
+  disabled_at timestamptz,
+  disabled_reason text check (disabled_reason in ('owner', 'gone', 'failing')),
+  -- The first failure since the last success.
+  failing_since timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint disabled_says_why check (
+    enabled = (disabled_at is null) and enabled = (disabled_reason is null))
+);
+-- What every change of a task's status looks into.
+create index webhook_endpoints_by_project on public.webhook_endpoints (project_id, created_at);
+
+-- What deliveries are signed with, as `whsec_` and base64. They must be readable to sign, so they are here in
+-- the clear, and no role may read them: the sender gets them with each claim.
+create table public.webhook_secrets (
+  id bigint generated always as identity primary key,
+  endpoint_id uuid not null references public.webhook_endpoints (id) on delete cascade,
+  secret text not null check (secret ~ '^whsec_[A-Za-z0-9+/]{32,88}={0,2}$'),
+  -- Of an earlier secret: until when it still signs beside the current one.
+  expires_at timestamptz,
+  created_at timestamptz not null default now()
+);
+create unique index one_current_webhook_secret on public.webhook_secrets (endpoint_id) where expires_at is null;
+create index webhook_secrets_by_endpoint on public.webhook_secrets (endpoint_id);
+
+-- Numbers events, so that a receiver can tell an older one from a newer.
+create sequence public.webhook_sequence;
+
+-- The outbox: one message to one endpoint, written with the change it tells of. `id` is the `webhook-id`, the
+-- same at every attempt.
+create table public.webhook_deliveries (
+  id uuid primary key default gen_random_uuid(),
+  endpoint_id uuid not null references public.webhook_endpoints (id) on delete cascade,
+  seq bigint not null,
+  type text not null,
+  task_id uuid,
+  -- The body as it is sent and signed: text that nobody may format anew.
+  payload text not null check (length(payload) <= 65536),
+  state text not null default 'pending' check (state in ('pending', 'delivered', 'failed')),
+  attempts integer not null default 0 check (attempts >= 0),
+  -- Failed attempts of this round of the schedule; a redelivery begins another.
+  failures smallint not null default 0 check (failures >= 0),
+  -- When it is due. While it is being sent: when its sender is given up.
+  next_attempt_at timestamptz default now(),
+  -- Who sends it; a late answer of another claim is left aside.
+  claim_id uuid,
+  delivered_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint pending_is_due check ((state = 'pending') = (next_attempt_at is not null)),
+  constraint delivered_says_when check (state <> 'delivered' or delivered_at is not null)
+);
+create index due_webhook_deliveries on public.webhook_deliveries (next_attempt_at) where state = 'pending';
+create index pending_webhook_deliveries on public.webhook_deliveries (endpoint_id, next_attempt_at, seq)
+  where state = 'pending';
+create index claimed_webhook_deliveries on public.webhook_deliveries (endpoint_id)
+  where state = 'pending' and claim_id is not null;
+create index failed_webhook_deliveries on public.webhook_deliveries (endpoint_id, seq) where state = 'failed';
+create index webhook_deliveries_by_endpoint on public.webhook_deliveries (endpoint_id, seq);
+create index webhook_deliveries_by_age on public.webhook_deliveries (created_at);
+
+-- What came of each attempt; nothing of what the receiver said but its status.
+create table public.webhook_attempts (
+  delivery_id uuid not null references public.webhook_deliveries (id) on delete cascade,
+  attempt integer not null check (attempt >= 1),
+  status_code integer check (status_code between 100 and 999),
+  error text check (length(error) <= 100),
+  duration_ms integer not null check (duration_ms >= 0),
+  attempted_at timestamptz not null default now(),
+  primary key (delivery_id, attempt),
+  constraint answered_or_failed check ((status_code is null) <> (error is null))
+);
+
 -- supabase/schemas/errors/functions/refuse.sql
 -- Ends the transaction with one of our refusals: SQLSTATE `TQ` + HTTP status, the code as message,
 -- the details as JSON. `_shared/database` turns it into the answer.
@@ -4327,6 +4411,546 @@ $$;
 revoke all on function public.may_read_topic from public, anon, authenticated;
 grant execute on function public.may_read_topic to authenticated, service_role;
 
+-- supabase/schemas/webhooks/functions/claim_webhook_deliveries.sql
+-- Gives a sender what is due, with everything it needs to send it: at most so many, the endpoints taking turns.
+-- Guarantees: nothing is given to two senders within a minute, after which the first has died; an endpoint has at
+-- most four on their way, and one while it fails, however many senders there are, so that a slow one holds up
+-- none but itself. Nothing due costs one index probe.
+create or replace function public.claim_webhook_deliveries(at_most integer default 50)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  lease constant interval := '1 minute';
+  locked public.webhook_endpoints[];
+  claimed jsonb;
+begin
+  if not exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
+    return '[]';
+  end if;
+
+  -- From one endpoint with something pending to the next by index: a long queue costs no more than a short one.
+  with recursive waiting as (
+    (select delivery.endpoint_id from public.webhook_deliveries as delivery
+      where delivery.state = 'pending' order by delivery.endpoint_id limit 1)
+    union all
+    select (select delivery.endpoint_id from public.webhook_deliveries as delivery
+             where delivery.state = 'pending' and delivery.endpoint_id > waiting.endpoint_id
+             order by delivery.endpoint_id limit 1)
+      from waiting where waiting.endpoint_id is not null
+  ), due as (
+    select waiting.endpoint_id, (
+             select min(delivery.next_attempt_at) from public.webhook_deliveries as delivery
+              where delivery.endpoint_id = waiting.endpoint_id and delivery.state = 'pending') as since
+      from waiting where waiting.endpoint_id is not null
+  ), chosen as (
+    -- Whom another sender has locked is that one's to serve.
+    select endpoint as locked_endpoint from due join public.webhook_endpoints as endpoint on endpoint.id = due.endpoint_id
+     where due.since <= now() and public.webhook_capacity(endpoint) > 0
+     order by due.since limit at_most
+       for no key update of endpoint skip locked
+  )
+  select array_agg(locked_endpoint) into locked from chosen;
+
+  -- Written by transactions that began before their endpoint was disabled.
+  perform public.fail_pending_deliveries(endpoint.id) from unnest(locked) as endpoint where not endpoint.enabled;
+
+  -- A statement of its own, so that it sees what the last holder of these locks has claimed.
+  with turns as (
+    select delivery.id, delivery.next_attempt_at, delivery.turn
+      from unnest(locked) as endpoint
+     cross join lateral (
+       select one.id, one.next_attempt_at, row_number() over (order by one.next_attempt_at, one.seq) as turn
+         from public.webhook_deliveries as one
+        where one.endpoint_id = endpoint.id and one.state = 'pending' and one.next_attempt_at <= now()
+        order by one.next_attempt_at, one.seq
+        limit public.webhook_capacity(endpoint)) as delivery
+     where endpoint.enabled
+     order by delivery.turn, delivery.next_attempt_at limit at_most
+  ), taken as (
+    update public.webhook_deliveries as delivery
+       set claim_id = gen_random_uuid(), next_attempt_at = now() + lease
+      from turns where delivery.id = turns.id
+    returning delivery.*
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'delivery_id', taken.id, 'claim_id', taken.claim_id, 'endpoint_id', endpoint.id, 'url', endpoint.url,
+           'attempt', taken.attempts + 1, 'payload', taken.payload, 'secrets', (
+             select jsonb_agg(secret.secret order by secret.id desc) from public.webhook_secrets as secret
+              where secret.endpoint_id = endpoint.id and (secret.expires_at is null or secret.expires_at > now())))
+           order by taken.seq), '[]')
+    into claimed
+    from taken join unnest(locked) as endpoint on endpoint.id = taken.endpoint_id;
+  return claimed;
+end
+$$;
+revoke all on function public.claim_webhook_deliveries from public, anon, authenticated;
+grant execute on function public.claim_webhook_deliveries to service_role;
+
+-- supabase/schemas/webhooks/functions/create_webhook.sql
+-- Registers an endpoint with its first secret. A project has at most 10, also for two who register at once.
+create or replace function public.create_webhook(
+  for_user uuid, for_project uuid, url text, events text[], secret text, description text default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  project public.projects;
+  endpoint public.webhook_endpoints;
+begin
+  select * into project from public.projects as known
+   where known.id = for_project and (for_user is null or known.user_id = for_user)
+     for no key update;
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+  if (select count(*) from public.webhook_endpoints as known where known.project_id = project.id) >= 10 then
+    perform public.refuse('webhook_limit_reached', 422, '{"limit": 10}');
+  end if;
+  insert into public.webhook_endpoints (project_id, user_id, url, description, events)
+  values (project.id, project.user_id, create_webhook.url, create_webhook.description,
+          array(select distinct event from unnest(create_webhook.events) as event order by event))
+  returning * into endpoint;
+  insert into public.webhook_secrets (endpoint_id, secret) values (endpoint.id, create_webhook.secret);
+  return public.webhook_summary(endpoint) || jsonb_build_object('secret', create_webhook.secret);
+end
+$$;
+revoke all on function public.create_webhook from public, anon, authenticated;
+grant execute on function public.create_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/delete_webhook.sql
+-- Deletes an endpoint, its secrets and its deliveries. What is being sent at this moment may still arrive.
+create or replace function public.delete_webhook(for_user uuid, for_webhook uuid)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+begin
+  delete from public.webhook_endpoints where id = endpoint.id;
+  return jsonb_build_object('success', true, 'webhook_id', endpoint.id);
+end
+$$;
+revoke all on function public.delete_webhook from public, anon, authenticated;
+grant execute on function public.delete_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/disable_webhook.sql
+-- Ends an endpoint's deliveries until its owner enables it. The caller holds the endpoint's lock.
+create or replace function public.disable_webhook(for_endpoint uuid, reason text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  update public.webhook_endpoints
+     set enabled = false, disabled_at = now(), disabled_reason = reason, updated_at = now()
+   where id = for_endpoint;
+  perform public.fail_pending_deliveries(for_endpoint);
+end
+$$;
+revoke all on function public.disable_webhook from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/fail_pending_deliveries.sql
+-- Dead-letters whatever waits for an endpoint; its owner can have it sent again. What is being sent keeps its claim,
+-- so that its outcome is noted all the same. The caller holds the endpoint's lock.
+create or replace function public.fail_pending_deliveries(for_endpoint uuid)
+returns void
+language sql set search_path = '' as $$
+  update public.webhook_deliveries set state = 'failed', next_attempt_at = null
+   where endpoint_id = for_endpoint and state = 'pending'
+$$;
+revoke all on function public.fail_pending_deliveries from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/forget_old_webhooks.sql
+-- Forgets messages a week after they were delivered, and 30 days after their event in any case; and secrets that
+-- no longer sign. At most 50,000 at a call, so that no clean-up holds its locks for long.
+create or replace function public.forget_old_webhooks()
+returns void
+language sql security definer set search_path = '' as $$
+  delete from public.webhook_deliveries as delivery
+   where delivery.id in (
+     select old.id from public.webhook_deliveries as old
+      where old.created_at < now() - interval '7 days'
+        and (old.delivered_at < now() - interval '7 days' or old.created_at < now() - interval '30 days')
+        and old.state <> 'pending'
+      order by old.created_at limit 50000 for update skip locked);
+  delete from public.webhook_secrets where expires_at < now();
+$$;
+revoke all on function public.forget_old_webhooks from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/list_webhook_deliveries.sql
+-- A page of an endpoint's deliveries, newest first, with what came of their latest 20 attempts.
+create or replace function public.list_webhook_deliveries(
+  for_user uuid, for_webhook uuid, for_state text default null, before_seq bigint default null, page_size integer default 50
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  found_deliveries jsonb;
+begin
+  perform from public.webhook_endpoints where id = for_webhook and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('webhook_not_found', 404);
+  end if;
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'delivery_id', delivery.id, 'type', delivery.type, 'task_id', delivery.task_id, 'seq', delivery.seq,
+           'state', delivery.state, 'attempts', delivery.attempts, 'next_attempt_at', delivery.next_attempt_at,
+           'delivered_at', delivery.delivered_at, 'created_at', delivery.created_at,
+           'payload', delivery.payload::jsonb, 'history', (
+             select coalesce(jsonb_agg(to_jsonb(past) - 'delivery_id' order by past.attempt desc), '[]')
+               from (select * from public.webhook_attempts as attempt where attempt.delivery_id = delivery.id
+                      order by attempt.attempt desc limit 20) as past))
+           order by delivery.seq desc), '[]')
+    into found_deliveries
+    from (select * from public.webhook_deliveries as one
+           where one.endpoint_id = for_webhook and (for_state is null or one.state = for_state)
+             and (before_seq is null or one.seq < before_seq)
+           order by one.seq desc limit page_size) as delivery;
+  return jsonb_build_object('deliveries', found_deliveries, 'next_before_seq',
+    case when jsonb_array_length(found_deliveries) = page_size then found_deliveries -> -1 -> 'seq' end);
+end
+$$;
+revoke all on function public.list_webhook_deliveries from public, anon, authenticated;
+grant execute on function public.list_webhook_deliveries to service_role;
+
+-- supabase/schemas/webhooks/functions/list_webhooks.sql
+-- The endpoints of a project, oldest first.
+create or replace function public.list_webhooks(for_user uuid, for_project uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  perform from public.projects where id = for_project and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+  return (select jsonb_build_object('webhooks',
+                   coalesce(jsonb_agg(public.webhook_summary(endpoint) order by endpoint.created_at, endpoint.id), '[]'))
+            from public.webhook_endpoints as endpoint where endpoint.project_id = for_project);
+end
+$$;
+revoke all on function public.list_webhooks from public, anon, authenticated;
+grant execute on function public.list_webhooks to service_role;
+
+-- supabase/schemas/webhooks/functions/owned_webhook.sql
+-- An endpoint of this user's, or anybody's for the service, locked: whoever changes an endpoint or its deliveries
+-- takes this lock first. Foreign and unknown: 404.
+create or replace function public.owned_webhook(for_user uuid, for_webhook uuid)
+returns public.webhook_endpoints
+language plpgsql set search_path = '' as $$
+declare
+  endpoint public.webhook_endpoints;
+begin
+  select * into endpoint from public.webhook_endpoints as known
+   where known.id = for_webhook and (for_user is null or known.user_id = for_user)
+     for no key update;
+  if not found then
+    perform public.refuse('webhook_not_found', 404);
+  end if;
+  return endpoint;
+end
+$$;
+revoke all on function public.owned_webhook from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/record_webhook_delivery.sql
+-- Notes what came of an attempt: delivered, tried again later, or, after the eighth failure, dead-lettered.
+-- 410 disables the endpoint at once; so does failing for five days without one success.
+-- Answers the delivery's state; null for a claim that was given up and taken over: that attempt is not counted.
+create or replace function public.record_webhook_delivery(
+  for_delivery uuid, for_claim uuid, duration_ms integer,
+  status_code integer default null, error text default null, retry_after_seconds integer default null
+) returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  succeeded constant boolean := coalesce(record_webhook_delivery.status_code between 200 and 299, false);
+  endpoint public.webhook_endpoints;
+  delivery public.webhook_deliveries;
+  next_delay interval;
+begin
+  -- The endpoint first, as everywhere.
+  select * into endpoint from public.webhook_endpoints as known
+   where known.id = (select one.endpoint_id from public.webhook_deliveries as one where one.id = for_delivery)
+     for no key update;
+  select * into delivery from public.webhook_deliveries as one
+   where one.id = for_delivery and one.claim_id = for_claim for no key update;
+  if not found then
+    return null;
+  end if;
+  insert into public.webhook_attempts (delivery_id, attempt, status_code, error, duration_ms)
+  values (delivery.id, delivery.attempts + 1, record_webhook_delivery.status_code, record_webhook_delivery.error,
+          greatest(record_webhook_delivery.duration_ms, 0));
+
+  if succeeded then
+    update public.webhook_deliveries
+       set state = 'delivered', delivered_at = now(), next_attempt_at = null, claim_id = null, attempts = attempts + 1
+     where id = delivery.id;
+    if endpoint.failing_since is not null then
+      update public.webhook_endpoints set failing_since = null where id = endpoint.id;
+    end if;
+    return 'delivered';
+  end if;
+
+  -- One that was dead-lettered with its endpoint while it was sent stays so.
+  if delivery.state = 'pending' then
+    next_delay := greatest(
+      public.webhook_retry_delay(delivery.failures + 1),
+      -- A receiver may ask for more time, not for all of it.
+      case when delivery.failures < 7 then make_interval(secs => least(coalesce(retry_after_seconds, 0), 28800)) end);
+  end if;
+  update public.webhook_deliveries
+     set state = case when next_delay is null then 'failed' else 'pending' end,
+         next_attempt_at = now() + next_delay, claim_id = null, attempts = attempts + 1, failures = failures + 1
+   where id = delivery.id
+  returning * into delivery;
+  if endpoint.failing_since is null then
+    update public.webhook_endpoints set failing_since = now() where id = endpoint.id;
+  end if;
+  if endpoint.enabled and record_webhook_delivery.status_code = 410 then
+    perform public.disable_webhook(endpoint.id, 'gone');
+  elsif endpoint.enabled and endpoint.failing_since < now() - interval '5 days' then
+    perform public.disable_webhook(endpoint.id, 'failing');
+  end if;
+  return (select one.state from public.webhook_deliveries as one where one.id = delivery.id);
+end
+$$;
+revoke all on function public.record_webhook_delivery from public, anon, authenticated;
+grant execute on function public.record_webhook_delivery to service_role;
+
+-- supabase/schemas/webhooks/functions/redeliver_webhook.sql
+-- Sends again, under the same id and on a new schedule: one delivery, whatever became of it, or the failed ones of
+-- events since a time, the oldest 10,000 at a call. What is being sent at this moment is left to it. Answers how many.
+create or replace function public.redeliver_webhook(
+  for_user uuid, for_webhook uuid, for_delivery uuid default null, failed_since timestamptz default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+  redelivered integer;
+begin
+  if not endpoint.enabled then
+    perform public.refuse('webhook_disabled', 409);
+  end if;
+  if for_delivery is not null then
+    perform from public.webhook_deliveries where id = for_delivery and endpoint_id = endpoint.id;
+    if not found then
+      perform public.refuse('delivery_not_found', 404);
+    end if;
+  end if;
+  update public.webhook_deliveries as delivery
+     set state = 'pending', next_attempt_at = now(), failures = 0, claim_id = null, delivered_at = null
+   where delivery.endpoint_id = endpoint.id
+     and (delivery.state <> 'pending' or delivery.claim_id is null or delivery.next_attempt_at <= now())
+     and delivery.id in (
+       select chosen.id from public.webhook_deliveries as chosen where chosen.id = for_delivery
+       union all
+       (select failed.id from public.webhook_deliveries as failed
+         where for_delivery is null and failed.endpoint_id = endpoint.id and failed.state = 'failed'
+           and failed.created_at >= failed_since
+         order by failed.seq limit 10000));
+  get diagnostics redelivered = row_count;
+  return jsonb_build_object('success', true, 'redelivered', redelivered);
+end
+$$;
+revoke all on function public.redeliver_webhook from public, anon, authenticated;
+grant execute on function public.redeliver_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/request_webhook_delivery.sql
+-- On Supabase, by pg_cron: has the function `deliver-webhooks` send what is due. Its address and the key it is
+-- called with are secrets of the vault; without them, and where nothing is due, nothing happens.
+create or replace function public.request_webhook_delivery()
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  functions_url text;
+  service_key text;
+begin
+  if to_regclass('vault.decrypted_secrets') is null
+     or not exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
+    return;
+  end if;
+  execute 'select (select decrypted_secret from vault.decrypted_secrets where name = $1),
+                  (select decrypted_secret from vault.decrypted_secrets where name = $2)'
+     into functions_url, service_key using 'darkroom_functions_url', 'darkroom_service_key';
+  if functions_url is null or service_key is null then
+    return;
+  end if;
+  execute 'select net.http_post(url => $1, headers => $2, body => $3, timeout_milliseconds => 60000)'
+    using rtrim(functions_url, '/') || '/deliver-webhooks',
+          -- Keys of the new kind are known in `apikey` alone, JWT keys in either.
+          jsonb_build_object('content-type', 'application/json', 'apikey', service_key), '{}'::jsonb;
+end
+$$;
+revoke all on function public.request_webhook_delivery from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/rotate_webhook_secret.sql
+-- Gives an endpoint another secret. The one before signs beside it for the overlap; at most two earlier ones do.
+create or replace function public.rotate_webhook_secret(
+  for_user uuid, for_webhook uuid, new_secret text, overlap_seconds integer default 86400
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+  earlier_until constant timestamptz := now() + make_interval(secs => overlap_seconds);
+begin
+  -- An overlap of none ends every earlier secret: one of them has leaked.
+  update public.webhook_secrets
+     set expires_at = case when overlap_seconds = 0 then now() else coalesce(expires_at, earlier_until) end
+   where endpoint_id = endpoint.id;
+  delete from public.webhook_secrets as earlier
+   where earlier.endpoint_id = endpoint.id
+     and (earlier.expires_at <= now()
+          or earlier.id not in (select recent.id from public.webhook_secrets as recent
+                                 where recent.endpoint_id = endpoint.id order by recent.id desc limit 2));
+  insert into public.webhook_secrets (endpoint_id, secret) values (endpoint.id, new_secret);
+  return jsonb_build_object('webhook_id', endpoint.id, 'secret', new_secret, 'earlier_secret_until', earlier_until);
+end
+$$;
+revoke all on function public.rotate_webhook_secret from public, anon, authenticated;
+grant execute on function public.rotate_webhook_secret to service_role;
+
+-- supabase/schemas/webhooks/functions/test_webhook.sql
+-- Writes a message of type `webhook.test` to an enabled endpoint, whatever it subscribes to.
+create or replace function public.test_webhook(for_user uuid, for_webhook uuid)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+  next_seq constant bigint := nextval('public.webhook_sequence');
+  written public.webhook_deliveries;
+begin
+  if not endpoint.enabled then
+    perform public.refuse('webhook_disabled', 409);
+  end if;
+  insert into public.webhook_deliveries (endpoint_id, seq, type, payload)
+  values (endpoint.id, next_seq, 'webhook.test', public.webhook_payload('webhook.test', json_build_object(
+            'webhook_id', endpoint.id, 'project_id', endpoint.project_id, 'seq', next_seq)))
+  returning * into written;
+  return jsonb_build_object('success', true, 'delivery_id', written.id);
+end
+$$;
+revoke all on function public.test_webhook from public, anon, authenticated;
+grant execute on function public.test_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/update_webhook.sql
+-- Changes what is named in `changes`: url, description, events, enabled. Enabling, and another address, begin anew:
+-- earlier failures are forgotten. Disabling dead-letters what waits.
+create or replace function public.update_webhook(for_user uuid, for_webhook uuid, changes jsonb)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+  changed public.webhook_endpoints;
+begin
+  if endpoint.enabled and changes -> 'enabled' = 'false' then
+    perform public.disable_webhook(endpoint.id, 'owner');
+  elsif not endpoint.enabled and changes -> 'enabled' = 'true' then
+    update public.webhook_endpoints
+       set enabled = true, disabled_at = null, disabled_reason = null, failing_since = null where id = endpoint.id;
+  end if;
+  update public.webhook_endpoints
+     set url = coalesce(changes ->> 'url', endpoint.url),
+         description = case when changes ? 'description' then changes ->> 'description' else endpoint.description end,
+         events = case when changes ? 'events' then array(
+             select distinct event from jsonb_array_elements_text(changes -> 'events') as event order by event)
+           else endpoint.events end,
+         failing_since = case when changes ->> 'url' <> endpoint.url then null else failing_since end,
+         updated_at = now()
+   where id = endpoint.id
+  returning * into changed;
+  return public.webhook_summary(changed);
+end
+$$;
+revoke all on function public.update_webhook from public, anon, authenticated;
+grant execute on function public.update_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/webhook_capacity.sql
+-- How many more deliveries may be on their way to an endpoint: four in all, one while it fails.
+create or replace function public.webhook_capacity(endpoint public.webhook_endpoints)
+returns bigint
+language sql stable set search_path = '' as $$
+  select greatest(0, case when endpoint.failing_since is null then 4 else 1 end - count(*))
+    from public.webhook_deliveries as delivery
+   where delivery.endpoint_id = endpoint.id and delivery.state = 'pending' and delivery.claim_id is not null
+     and delivery.next_attempt_at > now()
+$$;
+revoke all on function public.webhook_capacity from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/webhook_payload.sql
+-- The body of a message, as Standard Webhooks has it: type, timestamp, data.
+create or replace function public.webhook_payload(event text, contents json)
+returns text
+language sql volatile set search_path = '' as $$
+  select json_build_object('type', event, 'timestamp', public.webhook_time(clock_timestamp()), 'data', contents)::text
+$$;
+revoke all on function public.webhook_payload from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/webhook_retry_delay.sql
+-- How long to wait after so many failures; none after the eighth: 5 s, 5 min, 30 min, 2 h, 5 h, 8 h, 8 h, about
+-- a day in all. Up to a tenth more, so that what failed together does not come back together.
+create or replace function public.webhook_retry_delay(failures integer)
+returns interval
+language sql volatile set search_path = '' as $$
+  select (array['5 seconds', '5 minutes', '30 minutes', '2 hours', '5 hours', '8 hours', '8 hours']::interval[])[failures]
+         * (1 + 0.1 * random())
+$$;
+revoke all on function public.webhook_retry_delay from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/webhook_summary.sql
+-- What people see of an endpoint: never its secrets.
+create or replace function public.webhook_summary(endpoint public.webhook_endpoints)
+returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object(
+    'webhook_id', endpoint.id, 'project_id', endpoint.project_id, 'url', endpoint.url,
+    'description', endpoint.description, 'events', to_jsonb(endpoint.events), 'enabled', endpoint.enabled,
+    'disabled_at', endpoint.disabled_at, 'disabled_reason', endpoint.disabled_reason,
+    'failing_since', endpoint.failing_since, 'created_at', endpoint.created_at, 'updated_at', endpoint.updated_at)
+$$;
+revoke all on function public.webhook_summary from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/webhook_time.sql
+-- A time as ISO 8601 in UTC, whatever the time zone of the connection.
+create or replace function public.webhook_time(at timestamptz)
+returns text
+language sql stable set search_path = '' as $$
+  select to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+revoke all on function public.webhook_time from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/write_webhook_outbox.sql
+-- Writes what subscribers are to be told of a task's new status, in the transaction that changes it.
+-- Guarantees: costs one index probe where nobody subscribes, and never makes the change itself fail: an endpoint
+-- that is being deleted is passed over (its row is locked before it is referred to), and what is long is left out.
+create or replace function public.write_webhook_outbox()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  event constant text := 'task.' || replace(lower(new.status::text), ' ', '_');
+  next_seq bigint;
+  body text;
+begin
+  if not exists (select from public.webhook_endpoints as endpoint
+                  where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
+    return null;
+  end if;
+  next_seq := nextval('public.webhook_sequence');
+  body := public.webhook_payload(event, json_build_object(
+    'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type,
+    'orchestrator_task_id', new.orchestrator_task_id,
+    'status', new.status, 'previous_status', case when tg_op = 'UPDATE' then old.status end,
+    'attempt', new.attempt, 'progress', new.progress,
+    -- Half an address is worse than none; `get-task-status` has it whole.
+    'output_location', case when length(new.output_location) <= 4000 then new.output_location end,
+    'thumbnail_url', case when length(new.thumbnail_url) <= 4000 then new.thumbnail_url end,
+    'error_message', left(new.error_message, 2000),
+    'generation_id', new.result_data -> 'generation_id', 'variant_id', new.result_data -> 'variant_id',
+    'created_at', public.webhook_time(new.created_at),
+    'generation_started_at', public.webhook_time(new.generation_started_at),
+    'generation_processed_at', public.webhook_time(new.generation_processed_at),
+    'seq', next_seq));
+  insert into public.webhook_deliveries (endpoint_id, seq, type, task_id, payload)
+  select endpoint.id, next_seq, event, new.id, body
+    from public.webhook_endpoints as endpoint
+   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)
+     for key share;
+  return null;
+end
+$$;
+revoke all on function public.write_webhook_outbox from public, anon, authenticated;
+
 -- supabase/schemas/accounts/triggers.sql
 create trigger welcome_new_user after insert on auth.users
   for each row execute function public.welcome_new_user();
@@ -4417,6 +5041,27 @@ create trigger broadcast_balance after update on public.credit_accounts
   execute function public.broadcast_balance();
 create trigger broadcast_generation after insert on public.generation_variants
   for each row execute function public.broadcast_generation();
+
+-- supabase/schemas/webhooks/triggers.sql
+create trigger write_webhook_outbox_at_insert after insert on public.tasks
+  for each row execute function public.write_webhook_outbox();
+create trigger write_webhook_outbox after update of status on public.tasks
+  for each row when (old.status is distinct from new.status)
+  execute function public.write_webhook_outbox();
+
+-- On Supabase, where no host has a timer. pg_net calls the function that sends.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-forget-old-webhooks', '37 * * * *', 'select public.forget_old_webhooks()');
+    if exists (select from pg_available_extensions where name = 'pg_net') then
+      create extension if not exists pg_net;
+      perform cron.schedule('darkroom-deliver-webhooks', '5 seconds', 'select public.request_webhook_delivery()');
+    end if;
+  end if;
+end
+$$;
 
 -- supabase/schemas/accounts/policies.sql
 alter table public.users enable row level security;
@@ -4580,3 +5225,20 @@ create policy media_update_own on storage.objects for update to authenticated
 -- Who may listen to private channels. Nobody may send to them: on these topics only the database speaks.
 create policy messages_select_own on realtime.messages for select to authenticated
   using (public.may_read_topic(topic));
+
+-- supabase/schemas/webhooks/policies.sql
+alter table public.webhook_endpoints enable row level security;
+alter table public.webhook_secrets enable row level security;
+alter table public.webhook_deliveries enable row level security;
+alter table public.webhook_attempts enable row level security;
+
+revoke all on public.webhook_endpoints, public.webhook_secrets, public.webhook_deliveries, public.webhook_attempts
+  from anon, authenticated, service_role;
+revoke all on sequence public.webhook_sequence from anon, authenticated, service_role;
+
+grant select on public.webhook_endpoints to authenticated, service_role;
+create policy webhook_endpoints_select_own on public.webhook_endpoints for select to authenticated
+  using (user_id = (select auth.uid()));
+
+-- Owners see deliveries by `list-webhook-deliveries`. Secrets are nobody's to read.
+grant select on public.webhook_deliveries, public.webhook_attempts to service_role;

@@ -66,6 +66,18 @@ const strangers = {
   revokedToken: "401 unauthenticated",
 };
 
+/** What is the owner's and the service's to do, with no token; for another user there is nothing. */
+function forOwnersOf(missing: string): Record<Principal, string> {
+  return {
+    ...strangers,
+    owner: "200",
+    otherUser: `404 ${missing}`,
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "200",
+  };
+}
+
 /** What each caller is answered by each endpoint: the one place where this is written. */
 const table: Record<string, Row> = {
   "create-task": {
@@ -226,6 +238,47 @@ const table: Record<string, Row> = {
     service: "403 forbidden",
     body: async ({ owner }) => ({ tokenId: (await tokenOf(owner)).id }),
   },
+  "create-webhook": {
+    ...forOwnersOf("project_not_found"),
+    body: ({ owner }) => Promise.resolve({ project_id: owner.projectId, url: "http://127.0.0.1:9/" }),
+  },
+  "list-webhooks": {
+    ...forOwnersOf("project_not_found"),
+    body: ({ owner }) => Promise.resolve({ project_id: owner.projectId }),
+  },
+  "update-webhook": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world), description: "changed" }),
+  },
+  "delete-webhook": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world) }),
+  },
+  "rotate-webhook-secret": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world) }),
+  },
+  "list-webhook-deliveries": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world) }),
+  },
+  "redeliver-webhook": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world), failed_since: "2026-01-01T00:00:00Z" }),
+  },
+  "test-webhook": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world) }),
+  },
+  "deliver-webhooks": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "200",
+    body: () => Promise.resolve({ at_most: 1 }),
+  },
 };
 
 test("the table speaks of every endpoint that is served, and of no other", () => {
@@ -321,6 +374,21 @@ for (const { name, start } of hosts) {
           ["complete_task", "othersToken", task, (task_id) => ({ task_id, storage_path })],
         );
       }
+      const webhook = await webhookOf(world);
+      for (const endpoint of [
+        "update-webhook",
+        "delete-webhook",
+        "rotate-webhook-secret",
+        "list-webhook-deliveries",
+        "test-webhook",
+      ]) {
+        asks.push([endpoint, "otherUser", webhook, (webhook_id) => ({ webhook_id })]);
+      }
+      const url = "http://127.0.0.1:9/";
+      asks.push(
+        ["create-webhook", "otherUser", owner.projectId, (project_id) => ({ project_id, url })],
+        ["list-webhooks", "otherUser", owner.projectId, (project_id) => ({ project_id })],
+      );
       asks.push(["revoke-pat", "otherUser", world.token.id, (tokenId) => ({ tokenId })]);
 
       for (const [endpoint, principal, foreign, body] of asks) {
@@ -418,6 +486,14 @@ async function atHome(world: World): Promise<string> {
   const task = await queued(world);
   await claimTask(world.host, world.token.credentials, task, { worker_id: "home-1" });
   return task;
+}
+
+/** A webhook of the owner's, the only one: a project has at most ten. */
+async function webhookOf({ host, owner }: World): Promise<string> {
+  await host.sql`delete from webhook_endpoints`;
+  const body = { project_id: owner.projectId, url: "http://127.0.0.1:9/", events: ["task.failed"] };
+  const made = await succeed(post(host, "create-webhook", body, owner.credentials));
+  return String(made["webhook_id"]);
 }
 
 /** Ends what waits and runs: one user has no more than five running tasks. */

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import postgres, { type ReservedSql, type Sql } from "postgres";
 import { type Role, withDatabase } from "../support/database.ts";
 import { claim, complete, createUser, queueTask, type TestUser } from "../support/factories.ts";
+import { createWebhook } from "../support/webhooks.ts";
 import { assertNone } from "./assert-none.ts";
 
 /**
@@ -35,12 +36,14 @@ interface Rule {
 
 interface Owner extends TestUser {
   taskId: string;
+  webhookId: string;
 }
 
 const spareUserId = randomUUID();
 
 const ofUser = ({ userId }: Owner) => `user_id = '${userId}'`;
 const ofProject = ({ projectId }: Owner) => `project_id = '${projectId}'`;
+const ofWebhook = (owner: Owner) => `endpoint_id = '${owner.webhookId}'`;
 const anyRow = () => "true";
 
 /** Every table and view of public. A new one needs a line here, and somebody who thought about it. */
@@ -84,6 +87,13 @@ const matrix: Record<string, Rule> = {
                          row: ofProject, update: "name = 'changed'",
                          insert: ({ projectId }) => `(generation_id, project_id, location, variant_type)
                            select id, project_id, 'https://media.example/b.png', 'edit' from generations where project_id = '${projectId}' limit 1` },
+
+  // Where events are sent; what they are signed with is nobody's to read
+  webhook_endpoints:  { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  webhook_secrets:    { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofWebhook },
+  webhook_deliveries: { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ofWebhook },
+  webhook_attempts:   { anon: nothing, owner: nothing, stranger: nothing, service: reads,
+                        row: (owner) => `delivery_id in (select id from webhook_deliveries where ${ofWebhook(owner)})` },
 
   // Machines, credentials, counters
   workers:                { anon: nothing, owner: reads, stranger: seesNone, service: all, row: ofUser,
@@ -250,6 +260,9 @@ test("mass assignment: an owner cannot write what the server decides, nor give r
       `update generation_variants set generation_id = (select id from generations limit 1)`,
       `update personal_access_tokens set scopes = '{tasks:run}', expires_at = null where user_id = '${userId}'`,
       `update workers set user_id = null where user_id = '${userId}'`,
+      `update webhook_endpoints set url = 'https://elsewhere.example/' where user_id = '${userId}'`,
+      `select secret from webhook_secrets`,
+      `select public.claim_webhook_deliveries()`,
       `truncate tasks cascade`,
       ...unreadable.map((column) => {
         const [table = "", name = ""] = column.split(".");
@@ -380,6 +393,7 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   const user = await createUser(sql);
   const { userId } = user;
   const worker = `worker-of-${userId}`;
+  const webhook = await createWebhook(sql, user);
   await sql`update projects set max_running_tasks = 5 where id = ${user.projectId}`;
   await sql`update task_types set max_running_tasks = 100 where name = 'z_image_turbo'`;
   await sql`insert into turn_marks (kind, turn) values ('gpu', 1) on conflict do nothing`;
@@ -398,6 +412,9 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select create_task(${userId}, ${sql.json([request])}, false, 'a key')`;
   await sql`select generate_pat(${userId}, ${randomBytes(32)}, 'abcd', 'worker', ${["tasks:run"]})`;
   await sql`select admit(${userId}, null, '', 'create-task', 100, 60)`;
+  await sql`
+    insert into webhook_attempts (delivery_id, attempt, status_code, duration_ms)
+    select id, 1, 500, 12 from webhook_deliveries where endpoint_id = ${webhook.id} limit 1`;
   await sql`select worker_heartbeat(${userId}, ${worker}, '{}', '[{"message": "loaded"}]')`;
-  return { ...user, taskId };
+  return { ...user, taskId, webhookId: webhook.id };
 }

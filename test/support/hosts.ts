@@ -93,6 +93,9 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
     dataDirectory: folder,
     apiUrl,
     localWorker: false,
+    // On Deno they are delivered there, as on Supabase: by the function, when it is called.
+    webhooks: apiUrl === undefined,
+    webhooksAllowPrivate: true,
     checkAnswers: true,
     log: pino({ level: "trace" }, { write: (line: string) => void lines.push(line) }),
   });
@@ -137,6 +140,7 @@ async function startDeno(
       SUPABASE_PUBLISHABLE_KEYS: JSON.stringify({ default: keys.publishableKey }),
       SUPABASE_SECRET_KEYS: JSON.stringify({ default: keys.secretKey }),
       DARKROOM_CHECK_ANSWERS: "on",
+      DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
     },
   });
   opened.push(() => end(child));
@@ -159,7 +163,7 @@ async function startDeno(
   }
 }
 
-async function denoBinary(): Promise<string> {
+export async function denoBinary(): Promise<string> {
   const folder = projectPath("node_modules/@deno");
   const [platform] = await readdir(folder);
   if (!platform) throw new Error("Deno is not installed; run npm install.");
