@@ -209,7 +209,10 @@ test("an autoscaler's PATCH to crashed, error or terminated gives the tasks back
       ["error", "Queued"],
       ["crashed", "Queued"],
     ] as const) {
-      if ((await taskOf(sql, taskId))["status"] === "Queued") await claim(sql, "gpu-1");
+      if ((await taskOf(sql, taskId))["status"] === "Queued") {
+        await autoscaler.query("update workers set status = 'active' where id = 'gpu-1'");
+        await claim(sql, "gpu-1");
+      }
       await autoscaler.query("update workers set status = $1 where id = 'gpu-1'", [status]);
       assert.equal((await taskOf(sql, taskId))["status"], expected, status);
     }
