@@ -144,7 +144,8 @@ function shapeOf(schema: Schema, title: string | undefined, io: "input" | "outpu
   const columns = isDescribed ? header.length : header.length - 1;
   return shapes.flatMap((shape, index) => {
     const heading = index === 0 ? title : "or";
-    const rows = fieldRows(shape, "", io).map((row) => row.slice(0, columns));
+    const list = shape.type === "array" ? shape.items : undefined;
+    const rows = fieldRows(list ?? shape, list ? "[]." : "", io).map((row) => row.slice(0, columns));
     return [
       ...(heading ? [`**${heading}**\n`] : []),
       rows.length > 0 ? table(header.slice(0, columns), rows) : "No fields.\n",
@@ -153,7 +154,7 @@ function shapeOf(schema: Schema, title: string | undefined, io: "input" | "outpu
 }
 
 function hasDescriptions(shape: Schema): boolean {
-  return fieldRows(shape, "", "output").some((row) => row.at(-1) !== "");
+  return fieldRows(shape.items ?? shape, "", "output").some((row) => row.at(-1) !== "");
 }
 
 /** Rows of an object's fields, those of inner objects below theirs. */

@@ -49,6 +49,7 @@ type Handler = (request: Request, bindings?: object) => Response | Promise<Respo
 
 const drainMilliseconds = 10_000;
 const sweepMilliseconds = 10_000;
+const archiveMilliseconds = 10_000;
 const forgetMilliseconds = 3_600_000;
 
 /** Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails. */
@@ -88,6 +89,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     await serve(context, front, opened);
     // Gives back tasks whose workers went silent, even when nobody claims.
     opened.push(repeat(sql, "select public.sweep_expired_leases()", sweepMilliseconds, log));
+    opened.push(repeat(sql, "select public.archive_finished_tasks()", archiveMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", forgetMilliseconds, log));
 
     front.open();

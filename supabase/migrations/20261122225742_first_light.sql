@@ -262,9 +262,15 @@ create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, create
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
 create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
-create index tasks_by_project on public.tasks (project_id, created_at desc);
-create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at)
+-- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
+create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
+create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at, id)
   where orchestrator_task_id is not null;
+create index complete_segments_by_run on public.tasks ((params ->> 'orchestrator_run_id'))
+  where task_type = 'travel_segment' and status = 'Complete';
+-- What may leave for the archive; a child leaves with its orchestrator.
+create index finished_tasks_by_age on public.tasks (updated_at, id)
+  where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
 create table public.task_dependencies (
@@ -292,9 +298,81 @@ create table public.queue_settings (
   -- How long a task of another model may wait for a warm worker to leave its own.
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
-  heartbeat_lease interval not null default '60 seconds'
+  heartbeat_lease interval not null default '60 seconds',
+  -- How long a finished task stays in `tasks`; null: for ever. Longer than any statement runs, so that a
+  -- task cannot be created, ended and archived while another request is about to use its id.
+  keep_finished interval default '30 days' check (keep_finished >= '1 hour')
 );
 insert into public.queue_settings default values;
+
+-- Finished tasks that have left `tasks`: the same columns but for those of the queue, so that history costs a
+-- claim nothing. A task is in one of the two tables. Filled by archive_finished_tasks(), changed by nobody.
+create table public.archived_tasks (
+  id uuid primary key,
+  project_id uuid not null references public.projects (id) on delete cascade,
+  user_id uuid not null,
+  task_type text not null references public.task_types (name),
+  params jsonb not null,
+  status public.task_status not null check (status in ('Complete', 'Failed', 'Cancelled')),
+  run_type text not null,
+  model text,
+  is_orchestrator boolean not null,
+  -- No foreign keys: relatives are archived in an order of their own.
+  orchestrator_task_id uuid,
+  dependant_on uuid[],
+  unmet_dependencies integer not null,
+  priority smallint not null,
+  run_after timestamptz,
+  request_hash bytea not null,
+  attempt integer not null,
+  attempts integer not null,
+  max_attempts integer not null,
+  worker_id text,
+  claimed_by_owner boolean,
+  progress real,
+  progress_message text,
+  generation_started_at timestamptz,
+  generation_processed_at timestamptz,
+  output_location text,
+  thumbnail_url text,
+  error_message text,
+  generation_created boolean not null,
+  result_data jsonb not null,
+  in_cloud boolean not null,
+  price_id bigint not null references public.task_type_prices (id),
+  upper_bound_microusd bigint not null,
+  children_bound_microusd bigint not null,
+  cost_microusd bigint,
+  copied_from_share text,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  archived_at timestamptz not null default now()
+);
+create index archived_tasks_by_project on public.archived_tasks (project_id, created_at desc, id desc);
+create index archived_tasks_by_status on public.archived_tasks (project_id, status, created_at desc, id desc);
+create index archived_tasks_by_orchestrator on public.archived_tasks (orchestrator_task_id, created_at, id)
+  where orchestrator_task_id is not null;
+create index archived_segments_by_run on public.archived_tasks ((params ->> 'orchestrator_run_id'))
+  where task_type = 'travel_segment' and status = 'Complete';
+
+-- Both, for those who read. The archive comes second: who asks for one row by `limit 1` and finds it in
+-- `tasks` never looks there. Without what only the queue needs: lane, slot, request hash and the like.
+create view public.all_tasks with (security_invoker = true) as
+  select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
+         orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+         attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
+         generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
+         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         cost_microusd, copied_from_share, created_at, updated_at
+    from public.tasks
+  union all
+  select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
+         orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+         attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
+         generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
+         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         cost_microusd, copied_from_share, created_at, updated_at
+    from public.archived_tasks;
 
 -- supabase/schemas/workers/tables.sql
 -- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token; such a
@@ -320,9 +398,10 @@ create index workers_by_user on public.workers (user_id) where user_id is not nu
 create table public.generations (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
-  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique.
+  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique. It names no
+  -- table by foreign key: the task may be in the archive.
   tasks jsonb not null default '[]',
-  source_task_id uuid unique references public.tasks (id) on delete set null,
+  source_task_id uuid unique,
   type text,
   name text check (length(name) <= 300),
   location text,
@@ -346,7 +425,7 @@ create table public.generation_variants (
   id uuid primary key default gen_random_uuid(),
   generation_id uuid not null references public.generations (id) on delete cascade,
   project_id uuid not null references public.projects (id) on delete cascade,
-  source_task_id uuid references public.tasks (id) on delete set null,
+  source_task_id uuid,
   location text not null,
   thumbnail_url text,
   params jsonb not null default '{}',
@@ -629,17 +708,12 @@ create or replace function public.calculate_cost_of_task(for_user uuid, for_task
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  task public.tasks;
+  task constant public.all_tasks := public.find_task(for_user, for_task);
   price public.task_type_prices;
   hold public.credit_holds;
   is_final boolean;
   final_microusd bigint;
 begin
-  select * into task from public.tasks
-   where id = for_task and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('task_not_found', 404);
-  end if;
   select * into price from public.task_type_prices where id = task.price_id;
   select * into hold from public.credit_holds where task_id = task.id;
   is_final := task.status in ('Complete', 'Failed', 'Cancelled');
@@ -1049,6 +1123,99 @@ language sql immutable set search_path = '' as $$
 $$;
 revoke all on function public.allows_cloud from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/archive_finished_tasks.sql
+-- Moves finished tasks older than `queue_settings.keep_finished` to the archive; at most so many, but a family
+-- (an orchestrator with all its children) always at once. Answers how many.
+-- Stays: a family of which one runs, waits or is younger; what an open task depends on; what holds credits.
+-- Safe to run anywhere at once: what another has locked is skipped. No answer of a read changes.
+create or replace function public.archive_finished_tasks(at_most integer default 1000)
+returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  finished_before constant timestamptz := (select now() - keep_finished from public.queue_settings);
+  members uuid[];
+  locked uuid[];
+  leaving uuid[];
+begin
+  -- Whoever adds a child locks the orchestrator first, so from here on a family does not grow.
+  with recursive eldest as materialized (
+    select task.id from public.tasks as task
+     where task.status in ('Complete', 'Failed', 'Cancelled') and task.orchestrator_task_id is null
+       and task.updated_at < finished_before
+       and not exists (select from public.task_dependencies as needed
+                         join public.tasks as dependant on dependant.id = needed.task_id
+                        where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress'))
+     order by task.updated_at, task.id limit at_most for update skip locked
+  ), family (id) as (
+    select id from eldest
+    union
+    select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+  )
+  select array_agg(id) into members from family;
+  if members is null then
+    return 0;
+  end if;
+  select array_agg(id) into locked
+    from (select id from public.tasks where id = any (members) order by id for update skip locked) as task;
+
+  -- Looked at again under the locks: nobody can retry them, or begin to depend on them, before this commits.
+  with recursive family (eldest, id) as (
+    select id, id from public.tasks where id = any (locked) and orchestrator_task_id is null
+    union
+    select family.eldest, child.id
+      from family join public.tasks as child on child.orchestrator_task_id = family.id
+  ), ready as (
+    select family.eldest, count(*) as size
+      from family join public.tasks as task on task.id = family.id
+     group by family.eldest
+    having bool_and(
+      task.id = any (locked) and task.status in ('Complete', 'Failed', 'Cancelled')
+      and task.updated_at < finished_before
+      and not exists (select from public.credit_holds as hold where hold.task_id = task.id and hold.state = 'held')
+      and not exists (select from public.task_dependencies as needed
+                        join public.tasks as dependant on dependant.id = needed.task_id
+                       where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress')))
+  ), counted as (
+    select eldest, sum(size) over by_age as so_far, row_number() over by_age as place
+      from ready join public.tasks as task on task.id = ready.eldest
+    window by_age as (order by task.updated_at, task.id)
+  )
+  select array_agg(family.id) into leaving
+    from family join counted using (eldest) where so_far <= at_most or place = 1;
+  if leaving is null then
+    return 0;
+  end if;
+
+  insert into public.archived_tasks (
+    id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
+    dependant_on, unmet_dependencies, priority, run_after, request_hash, attempt, attempts, max_attempts, worker_id,
+    claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
+    thumbnail_url, error_message, generation_created, result_data, in_cloud, price_id, upper_bound_microusd,
+    children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at)
+  select
+    id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
+    dependant_on, unmet_dependencies, priority, run_after, request_hash, attempt, attempts, max_attempts, worker_id,
+    claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
+    thumbnail_url, error_message, generation_created, result_data, in_cloud, price_id, upper_bound_microusd,
+    children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at
+    from public.tasks where id = any (leaving);
+  delete from public.tasks where id = any (leaving);
+  return cardinality(leaving);
+end
+$$;
+revoke all on function public.archive_finished_tasks from public, anon, authenticated;
+grant execute on function public.archive_finished_tasks to service_role;
+
+-- supabase/schemas/tasks/functions/archived_task.sql
+-- An archived task in the shape that it had in the queue, for the answers to repeated calls; else no row.
+create or replace function public.archived_task(for_task uuid)
+returns setof public.tasks
+language sql stable set search_path = '' as $$
+  select (jsonb_populate_record(null::public.tasks, to_jsonb(archived))).*
+    from public.archived_tasks as archived where archived.id = for_task
+$$;
+revoke all on function public.archived_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The name under which a type is stored; 422 for a type that there is none of.
 create or replace function public.canonical_task_type(given_name text)
@@ -1320,6 +1487,7 @@ declare
   hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
   project constant public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
+  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
   type_row public.task_types;
   orchestrator public.tasks;
@@ -1340,25 +1508,41 @@ begin
     if found then
       return public.repeated_task(known, project.user_id, hash);
     end if;
+    select * into known from public.archived_task(new_id);
+    if found then
+      return public.repeated_task(known, project.user_id, hash);
+    end if;
   end if;
 
   -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
   select * into orchestrator from public.tasks
-   where id = public.orchestrator_of_params(new_params) and id <> new_id and project_id = project.id
+   where id = named_orchestrator and id <> new_id and project_id = project.id
    for no key update;
+  if orchestrator.id is null and named_orchestrator is not null then
+    -- An archived one is not locked: it does not change any more.
+    select * into orchestrator from public.archived_task(named_orchestrator)
+     where id <> new_id and project_id = project.id;
+  end if;
   if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
     perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
       'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
   end if;
 
-  select array_agg(distinct value::uuid order by value::uuid) into dependencies
-    from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]'));
+  -- In the client's order: get-predecessor-output gives out the first.
+  select array_agg(id order by position) into dependencies
+    from (select value::uuid as id, min(ordinality) as position
+            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
+           group by 1) as given;
   if dependencies is not null then
     select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
            count(*) filter (where status <> 'Complete')
       into present, failed, unmet
       from (select status from public.tasks
              where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
+    if present <> cardinality(dependencies) then
+      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
+        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
+    end if;
     if present <> cardinality(dependencies) or failed > 0 then
       perform public.refuse('invalid_dependency', 422);
     end if;
@@ -1389,7 +1573,7 @@ begin
   end if;
 
   insert into public.task_dependencies (dependency_id, task_id)
-  select dependency, new_id from unnest(dependencies) as dependency;
+  select id, new_id from public.tasks where id = any (dependencies);
 
   if goes_to_cloud then
     if orchestrator.id is null then
@@ -1631,6 +1815,43 @@ end
 $$;
 revoke all on function public.find_lane from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/find_project.sql
+-- Refuses a project that is not this caller's like one that does not exist.
+create or replace function public.find_project(for_user uuid, for_project uuid)
+returns public.projects
+language plpgsql stable set search_path = '' as $$
+declare
+  project public.projects;
+begin
+  select * into project from public.projects
+   where id = for_project and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+  return project;
+end
+$$;
+revoke all on function public.find_project from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/find_task.sql
+-- The task, running or archived, if this caller may see it; else 404, the same for foreign and unknown.
+-- The archive is looked into only for what is not in `tasks`.
+create or replace function public.find_task(for_user uuid, for_task uuid)
+returns public.all_tasks
+language plpgsql stable set search_path = '' as $$
+declare
+  task public.all_tasks;
+begin
+  select * into task from public.all_tasks
+   where id = for_task and (for_user is null or user_id = for_user) limit 1;
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  return task;
+end
+$$;
+revoke all on function public.find_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/finish_task.sql
 -- Complete: the row, the slot, the charge, the dependants. The caller holds the running task's lock.
 create or replace function public.finish_task(
@@ -1697,6 +1918,22 @@ $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
 grant execute on function public.forget_old_requests to service_role;
 
+-- supabase/schemas/tasks/functions/forget_output.sql
+-- What a deleted task made no longer names it: its id may be used again. An archived task is not deleted.
+create or replace function public.forget_output()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if not exists (select from public.archived_tasks where id = old.id) then
+    update public.generations set source_task_id = null where source_task_id = old.id;
+    update public.generation_variants set source_task_id = null
+     where id = (old.result_data ->> 'variant_id')::uuid and source_task_id = old.id;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.forget_output from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/free_slot.sql
 -- Gives a running task's slot back and opens what waited for it. The caller has ended the task's run.
 create or replace function public.free_slot(for_user uuid, for_slot smallint)
@@ -1710,17 +1947,130 @@ end
 $$;
 revoke all on function public.free_slot from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/get_completed_segments.sql
+-- The outputs of a run's finished segments, by their index: of the project that is named, else of all that
+-- are the caller's. Run ids are chosen by clients, so two projects may have the same.
+create or replace function public.get_completed_segments(for_user uuid, for_run text, for_project uuid default null)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  if for_project is not null then
+    perform public.find_project(for_user, for_project);
+  end if;
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+             'segment_index', segment_index, 'output_location', output_location)
+             order by segment_index, created_at, id), '[]')
+      from (
+        select (task.params ->> 'segment_index')::integer as segment_index, task.output_location,
+               task.created_at, task.id
+          from public.all_tasks as task
+         where task.task_type = 'travel_segment' and task.status = 'Complete'
+           and task.params ->> 'orchestrator_run_id' = for_run
+           and (for_project is null or task.project_id = for_project)
+           and (for_user is null or task.user_id = for_user)
+           and task.params ->> 'segment_index' ~ '^\d{1,9}$'
+           and task.output_location <> ''
+         order by 1 limit 10000) as segment);
+end
+$$;
+revoke all on function public.get_completed_segments from public, anon, authenticated;
+grant execute on function public.get_completed_segments to service_role;
+
+-- supabase/schemas/tasks/functions/get_orchestrator_children.sql
+-- A page of an orchestrator's children, oldest first, after the `next_cursor` of the page before. It ends
+-- early where its params pass 64 MB.
+create or replace function public.get_orchestrator_children(
+  for_user uuid, for_orchestrator uuid, page_limit integer default 1000, after_cursor text default null
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  orchestrator constant public.all_tasks := public.find_task(for_user, for_orchestrator);
+  after_time constant timestamptz := coalesce(public.time_of_cursor(after_cursor), '-infinity');
+  after_id constant uuid := coalesce(split_part(after_cursor, '.', 2), '00000000-0000-0000-0000-000000000000');
+begin
+  return (
+    with child as (
+      select task.* from public.all_tasks as task
+       where task.orchestrator_task_id = orchestrator.id and (task.created_at, task.id) > (after_time, after_id)
+       order by task.created_at, task.id limit page_limit + 1
+    ), measured as (
+      select child.*, row_number() over by_age as place, lead(child.id) over by_age is not null as has_next,
+             sum(octet_length(child.params::text)) over by_age as bytes
+        from child window by_age as (order by child.created_at, child.id)
+    ), shown as (
+      select * from measured where place <= page_limit and (bytes <= 67108864 or place = 1)
+    )
+    select jsonb_build_object(
+             'tasks', coalesce(jsonb_agg(jsonb_build_object(
+                'id', id, 'task_type', task_type, 'status', status, 'params', params,
+                'output_location', output_location, 'dependant_on', dependant_on, 'error_message', error_message,
+                'created_at', created_at) order by place), '[]'),
+             'limit', page_limit,
+             'next_cursor', (select case when has_next then public.task_cursor(created_at, id) end
+                               from shown order by place desc limit 1))
+      from shown);
+end
+$$;
+revoke all on function public.get_orchestrator_children from public, anon, authenticated;
+grant execute on function public.get_orchestrator_children to service_role;
+
+-- supabase/schemas/tasks/functions/get_predecessor_output.sql
+-- What a task depends on, in the order in which its client named them, with outputs of those that are complete.
+-- The first one's output is also given by itself, once all are complete; until then `status` is that of the
+-- first which is not.
+create or replace function public.get_predecessor_output(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  task constant public.all_tasks := public.find_task(for_user, for_task);
+  predecessors jsonb;
+  open_status text;
+begin
+  select jsonb_agg(jsonb_build_object(
+           'predecessor_id', named.id, 'status', coalesce(dependency.status::text, 'not_found'),
+           'output_location', case when dependency.status = 'Complete' then dependency.output_location end)
+           order by named.position),
+         (array_agg(coalesce(dependency.status::text, 'not_found') order by named.position)
+           filter (where dependency.status is distinct from 'Complete'))[1]
+    into predecessors, open_status
+    from unnest(task.dependant_on) with ordinality as named (id, position)
+    left join lateral (
+      select status, output_location from public.all_tasks
+       where id = named.id and project_id = task.project_id limit 1) as dependency on true;
+  return jsonb_build_object(
+    'predecessor_id', predecessors -> 0 -> 'predecessor_id',
+    'output_location', case when open_status is null then predecessors -> 0 -> 'output_location' end,
+    'status', coalesce(open_status, case when predecessors is not null then 'Complete' end),
+    'all_complete', open_status is null,
+    'predecessors', coalesce(predecessors, '[]'));
+end
+$$;
+revoke all on function public.get_predecessor_output from public, anon, authenticated;
+grant execute on function public.get_predecessor_output to service_role;
+
+-- supabase/schemas/tasks/functions/get_task_output.sql
+create or replace function public.get_task_output(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  task constant public.all_tasks := public.find_task(for_user, for_task);
+begin
+  return jsonb_build_object(
+    'task_id', task.id, 'status', task.status, 'output_location', task.output_location,
+    'params', task.params, 'dependant_on', task.dependant_on);
+end
+$$;
+revoke all on function public.get_task_output from public, anon, authenticated;
+grant execute on function public.get_task_output to service_role;
+
 -- supabase/schemas/tasks/functions/get_task_status.sql
 create or replace function public.get_task_status(for_user uuid, for_task uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  task public.tasks;
+  task constant public.all_tasks := public.find_task(for_user, for_task);
 begin
-  select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('task_not_found', 404);
-  end if;
   return jsonb_build_object(
     'task_id', task.id, 'status', task.status, 'task_type', task.task_type, 'project_id', task.project_id,
     'progress', task.progress, 'progress_message', task.progress_message,
@@ -1818,10 +2168,14 @@ revoke all on function public.lease_duration from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/leave_queue.sql
 -- A deleted task gives back its slot and its hold; an orchestrator pays its finished children first.
+-- An archived task has none, and is not deleted.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  if exists (select from public.archived_tasks where id = old.id) then
+    return old;
+  end if;
   if old.slot is not null then
     perform public.lock_tenant(old.user_id);
     update public.task_slots set task_id = null where user_id = old.user_id and slot = old.slot;
@@ -1878,8 +2232,8 @@ $$;
 revoke all on function public.open_lanes from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/orchestrator_of_params.sql
--- The task that these params name as their orchestrator: the first of the known places that holds a row's
--- uuid. Readable ids, which browsers put there, are not one.
+-- The task, running or archived, that these params name as their orchestrator: the first of the known places
+-- that holds a row's uuid. Readable ids, which browsers put there, are not one.
 create or replace function public.orchestrator_of_params(params jsonb)
 returns uuid
 language sql stable set search_path = '' as $$
@@ -1893,8 +2247,12 @@ language sql stable set search_path = '' as $$
            params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
            params -> 'orchestration_contract' ->> 'orchestrator_task_id'
          ]) with ordinality as place (reference, position)
-    join public.tasks as task
-      on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
+    cross join lateral (
+      select id, is_orchestrator from public.all_tasks
+       where id = case when place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
+                       then place.reference::uuid end
+       limit 1
+    ) as task
    where task.is_orchestrator
    order by place.position limit 1
 $$;
@@ -1957,7 +2315,7 @@ declare
 begin
   if coalesce(request ->> 'project_id', 'default_project_id') = 'default_project_id' then
     select owner_project.* into project
-      from public.tasks as orchestrator
+      from public.all_tasks as orchestrator
       join public.projects as owner_project on owner_project.id = orchestrator.project_id
      where orchestrator.id = public.orchestrator_of_params(request -> 'params');
   else
@@ -1987,6 +2345,38 @@ language sql set search_path = '' as $$
      and (not lane.is_ready or not lane.is_open or waiting_since < lane.oldest_ready_at)
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/refuse_archived_change.sql
+-- The refusal of a change to a task that is not in `tasks`: 404, or why what is archived stays as it is.
+create or replace function public.refuse_archived_change(
+  for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
+  for_worker text, for_attempt integer
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  details jsonb;
+begin
+  select * into task from public.archived_task(for_task) where for_user is null or user_id = for_user;
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  details := public.status_details(task)
+    || jsonb_build_object('requested_status', new_status, 'allowed_transitions', '[]'::jsonb);
+  if (for_attempt is not null and for_attempt <> task.attempt)
+     or (for_worker is not null and for_worker is distinct from task.worker_id) then
+    perform public.refuse('stale_attempt', 409, details);
+  end if;
+  if caller_kind = 'user' and new_status not in ('Cancelled', 'Queued') then
+    perform public.refuse('forbidden', 403, jsonb_build_object('allowed', array['Cancelled', 'Queued']));
+  end if;
+  if task.status = 'Cancelled' and caller_kind <> 'user' then
+    perform public.refuse('task_cancelled', 409, details);
+  end if;
+  perform public.refuse('invalid_transition', 409, details);
+end
+$$;
+revoke all on function public.refuse_archived_change from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/register_tenant.sql
 -- Gives a user a place in the queue, with five slots.
@@ -2123,7 +2513,9 @@ begin
     where id in (select dependency_id from public.task_dependencies where task_id = task.id) order by id for share;
   if exists (select from public.task_dependencies as needed
                join public.tasks as dependency on dependency.id = needed.dependency_id
-              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled')) then
+              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
+     or exists (select from public.archived_tasks
+                 where id = any (task.dependant_on) and status in ('Failed', 'Cancelled')) then
     perform public.refuse('invalid_dependency', 422);
   end if;
   select count(*) into unmet
@@ -2216,8 +2608,17 @@ $$;
 revoke all on function public.sweep_expired_leases from public, anon, authenticated;
 grant execute on function public.sweep_expired_leases to service_role;
 
+-- supabase/schemas/tasks/functions/task_cursor.sql
+-- A task's place in lists by age: microseconds since 1970 and the id, which tells tasks of one moment apart.
+create or replace function public.task_cursor(created_at timestamptz, id uuid)
+returns text
+language sql immutable set search_path = '' as $$
+  select (extract(epoch from created_at) * 1000000)::bigint || '.' || id
+$$;
+revoke all on function public.task_cursor from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/task_of_worker.sql
--- The task, locked, if this caller may report on its run; else the refusal that says why not.
+-- The task, locked (or archived, and then it is over), if this caller may report on its run; else the refusal that says why not.
 -- A null user is the service. Old workers name neither attempt nor worker: status and the kind of caller
 -- that claimed are their fence. `Complete` passes for whoever completed it, so that a repeat is a success.
 create or replace function public.task_of_worker(
@@ -2230,7 +2631,10 @@ begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
-    perform public.refuse('task_not_found', 404);
+    select * into task from public.archived_task(for_task) where for_user is null or user_id = for_user;
+    if not found then
+      perform public.refuse('task_not_found', 404);
+    end if;
   end if;
   if (for_attempt is not null and for_attempt <> task.attempt)
      or (for_worker is not null and for_worker is distinct from task.worker_id)
@@ -2248,6 +2652,85 @@ end
 $$;
 revoke all on function public.task_of_worker from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/tasks_list.sql
+-- A page of a project's tasks as whole rows, newest first, after the `next_cursor` of the page before. It ends
+-- early where its params pass 16 MB. A null filter lets everything pass.
+-- Each arm reads an index in order and stops: those of the archive serve only who asks for what has ended.
+create or replace function public.tasks_list(
+  for_user uuid, for_project uuid, statuses public.task_status[] default null, types text[] default null,
+  for_orchestrator uuid default null, page_limit integer default 1000, after_cursor text default null
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  project constant public.projects := public.find_project(for_user, for_project);
+  before_time constant timestamptz := coalesce(public.time_of_cursor(after_cursor), 'infinity');
+  before_id constant uuid := coalesce(split_part(after_cursor, '.', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  found_ids uuid[];
+begin
+  if for_orchestrator is not null then
+    select array_agg(id) into found_ids from (
+      select id from public.all_tasks
+       where orchestrator_task_id = for_orchestrator and project_id = project.id
+         and (statuses is null or status = any (statuses)) and (types is null or task_type = any (types))
+         and (created_at, id) < (before_time, before_id)
+       order by created_at desc, id desc limit page_limit + 1) as task;
+  elsif statuses is null then
+    select array_agg(id) into found_ids from (
+      select id from public.all_tasks
+       where project_id = project.id and (types is null or task_type = any (types))
+         and (created_at, id) < (before_time, before_id)
+       order by created_at desc, id desc limit page_limit + 1) as task;
+  else
+    select array_agg(id) into found_ids from (
+      select task.id, task.created_at
+        from (select distinct unnest(statuses) as status) as wanted
+        cross join lateral (
+          select id, created_at from public.tasks
+           where project_id = project.id and status = wanted.status
+             and (types is null or task_type = any (types)) and (created_at, id) < (before_time, before_id)
+           order by created_at desc, id desc limit page_limit + 1) as task
+      union all
+      select task.id, task.created_at
+        from (select distinct unnest(statuses) as status) as wanted
+        cross join lateral (
+          select id, created_at from public.archived_tasks
+           where project_id = project.id and status = wanted.status
+             and (types is null or task_type = any (types)) and (created_at, id) < (before_time, before_id)
+           order by created_at desc, id desc limit page_limit + 1) as task
+      order by created_at desc, id desc limit page_limit + 1) as task;
+  end if;
+
+  return (
+    with task as (
+      select * from public.all_tasks where id = any (found_ids)
+    ), measured as (
+      select to_jsonb(task) as task_row, task.created_at, task.id, row_number() over by_age as place,
+             lead(task.id) over by_age is not null as has_next,
+             sum(octet_length(task.params::text)) over by_age as bytes
+        from task window by_age as (order by task.created_at desc, task.id desc)
+    ), shown as (
+      select * from measured where place <= page_limit and (bytes <= 16777216 or place = 1)
+    )
+    select jsonb_build_object(
+             'tasks', coalesce(jsonb_agg(task_row order by place), '[]'),
+             'limit', page_limit,
+             'next_cursor', (select case when has_next then public.task_cursor(created_at, id) end
+                               from shown order by place desc limit 1))
+      from shown);
+end
+$$;
+revoke all on function public.tasks_list from public, anon, authenticated;
+grant execute on function public.tasks_list to service_role;
+
+-- supabase/schemas/tasks/functions/time_of_cursor.sql
+-- The time in a task_cursor(); null of null.
+create or replace function public.time_of_cursor(task_cursor text)
+returns timestamptz
+language sql immutable set search_path = '' as $$
+  select timestamptz 'epoch' + split_part(time_of_cursor.task_cursor, '.', 1)::bigint * interval '1 microsecond'
+$$;
+revoke all on function public.time_of_cursor from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/update_task_status.sql
 -- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
@@ -2263,7 +2746,7 @@ begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
-    perform public.refuse('task_not_found', 404);
+    perform public.refuse_archived_change(for_user, caller_kind, for_task, new_status, for_worker, for_attempt);
   end if;
 
   -- A worker's word counts only for the run it has.
@@ -2461,7 +2944,10 @@ begin
     return true;
   end if;
   select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
-  return found_status is null or found_status in ('Queued', 'In Progress');
+  if found_status is null then
+    return not exists (select from public.archived_tasks as task where task.id = segments[3]::uuid);
+  end if;
+  return found_status in ('Queued', 'In Progress');
 end
 $$;
 revoke all on function public.media_path_is_open from public, anon, authenticated;
@@ -2555,6 +3041,8 @@ create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
+create trigger tasks_forget_output after delete on public.tasks
+  for each row when (old.generation_created) execute function public.forget_output();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger users_choose_cloud after update of settings on public.users
@@ -2567,6 +3055,7 @@ begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-sweep-expired-leases', '15 seconds', 'select public.sweep_expired_leases()');
+    perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
   end if;
 end
@@ -2654,9 +3143,11 @@ alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
+alter table public.archived_tasks enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes, public.task_models,
-  public.tasks, public.task_dependencies, public.task_requests, public.queue_settings
+  public.tasks, public.task_dependencies, public.task_requests, public.queue_settings,
+  public.archived_tasks, public.all_tasks
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
@@ -2667,6 +3158,10 @@ create policy task_types_select on public.task_types for select to anon, authent
 grant select on public.tasks to authenticated, service_role;
 grant delete on public.tasks to service_role;
 create policy tasks_select_own on public.tasks for select to authenticated
+  using (user_id = (select auth.uid()));
+
+grant select on public.archived_tasks, public.all_tasks to authenticated, service_role;
+create policy archived_tasks_select_own on public.archived_tasks for select to authenticated
   using (user_id = (select auth.uid()));
 
 grant select, update on public.queue_settings to service_role;

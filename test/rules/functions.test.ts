@@ -17,6 +17,7 @@ const forService = new Map([
   ["may_read_topic", "asked by the policy of realtime.messages"],
   ["media_path_is_open", "asked by the storage of the standalone host"],
   ["sweep_expired_leases", "runs on a timer of the standalone host, or by an operator"],
+  ["archive_finished_tasks", "runs on a timer of the standalone host, or by an operator"],
   ["forget_old_requests", "runs on a timer of the standalone host, or by an operator"],
 ]);
 

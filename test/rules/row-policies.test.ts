@@ -57,6 +57,8 @@ const matrix: Record<string, Rule> = {
   // Tasks change by functions alone
   tasks:             { anon: nothing, owner: reads, stranger: seesNone, service: ["rows", "denied", "denied", "rows"],
                        row: ({ taskId }) => `id = '${taskId}'` },
+  archived_tasks:    { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  all_tasks:         { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   task_types:        { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
   task_dependencies: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -379,6 +381,8 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   const claimed = await claim(sql, worker, userId);
   assert.equal(claimed?.task_id, finished);
   await complete(sql, finished, { worker, attempt: 1, forUser: userId });
+  await sql`update tasks set updated_at = now() - interval '1 year' where id = ${finished}`;
+  await sql`select archive_finished_tasks()`;
 
   const taskId = await queueTask(sql, user);
   const request = {

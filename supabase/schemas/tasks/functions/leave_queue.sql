@@ -1,8 +1,12 @@
 -- A deleted task gives back its slot and its hold; an orchestrator pays its finished children first.
+-- An archived task has none, and is not deleted.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  if exists (select from public.archived_tasks where id = old.id) then
+    return old;
+  end if;
   if old.slot is not null then
     perform public.lock_tenant(old.user_id);
     update public.task_slots set task_id = null where user_id = old.user_id and slot = old.slot;

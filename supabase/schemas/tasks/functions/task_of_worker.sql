@@ -1,4 +1,4 @@
--- The task, locked, if this caller may report on its run; else the refusal that says why not.
+-- The task, locked (or archived, and then it is over), if this caller may report on its run; else the refusal that says why not.
 -- A null user is the service. Old workers name neither attempt nor worker: status and the kind of caller
 -- that claimed are their fence. `Complete` passes for whoever completed it, so that a repeat is a success.
 create or replace function public.task_of_worker(
@@ -11,7 +11,10 @@ begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
-    perform public.refuse('task_not_found', 404);
+    select * into task from public.archived_task(for_task) where for_user is null or user_id = for_user;
+    if not found then
+      perform public.refuse('task_not_found', 404);
+    end if;
   end if;
   if (for_attempt is not null and for_attempt <> task.attempt)
      or (for_worker is not null and for_worker is distinct from task.worker_id)
