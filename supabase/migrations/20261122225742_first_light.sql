@@ -1127,7 +1127,8 @@ revoke all on function public.allows_cloud from public, anon, authenticated;
 -- Moves finished tasks older than `queue_settings.keep_finished` to the archive; at most so many, but a family
 -- (an orchestrator with all its children) always at once. Answers how many.
 -- Stays: a family of which one runs, waits or is younger; what an open task depends on; what holds credits.
--- Safe to run anywhere at once: what another has locked is skipped. No answer of a read changes.
+-- Safe to run anywhere at once: one runs, the others go away; and it waits for nobody, for what somebody has
+-- locked is skipped. No answer of a read changes.
 create or replace function public.archive_finished_tasks(at_most integer default 1000)
 returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -1135,8 +1136,13 @@ declare
   finished_before constant timestamptz := (select now() - keep_finished from public.queue_settings);
   members uuid[];
   locked uuid[];
+  projects uuid[];
   leaving uuid[];
 begin
+  -- Two would wait for each other where tasks of one depend on tasks of the other.
+  if not pg_try_advisory_xact_lock(hashtextextended('archive_finished_tasks', 0)) then
+    return 0;
+  end if;
   -- Whoever adds a child locks the orchestrator first, so from here on a family does not grow.
   with recursive eldest as materialized (
     select task.id from public.tasks as task
@@ -1157,6 +1163,11 @@ begin
   end if;
   select array_agg(id) into locked
     from (select id from public.tasks where id = any (members) order by id for update skip locked) as task;
+  -- A project that is being deleted takes its tasks with it.
+  select array_agg(id) into projects
+    from (select id from public.projects
+           where id in (select project_id from public.tasks where id = any (locked))
+           for key share skip locked) as project;
 
   -- Looked at again under the locks: nobody can retry them, or begin to depend on them, before this commits.
   with recursive family (eldest, id) as (
@@ -1169,7 +1180,8 @@ begin
       from family join public.tasks as task on task.id = family.id
      group by family.eldest
     having bool_and(
-      task.id = any (locked) and task.status in ('Complete', 'Failed', 'Cancelled')
+      task.id = any (locked) and task.project_id = any (projects)
+      and task.status in ('Complete', 'Failed', 'Cancelled')
       and task.updated_at < finished_before
       and not exists (select from public.credit_holds as hold where hold.task_id = task.id and hold.state = 'held')
       and not exists (select from public.task_dependencies as needed
