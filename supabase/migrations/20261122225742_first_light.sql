@@ -1126,7 +1126,7 @@ revoke all on function public.allows_cloud from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/archive_finished_tasks.sql
 -- Moves finished tasks older than `queue_settings.keep_finished` to the archive; at most so many, but a family
 -- (an orchestrator with all its children) always at once. Answers how many.
--- Stays: a family of which one runs, waits or is younger; what an open task depends on; what holds credits.
+-- What stays: see family_may_leave().
 -- Safe to run anywhere at once: one runs, the others go away; and it waits for nobody, for what somebody has
 -- locked is skipped. No answer of a read changes.
 create or replace function public.archive_finished_tasks(at_most integer default 1000)
@@ -1134,6 +1134,7 @@ returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
   finished_before constant timestamptz := (select now() - keep_finished from public.queue_settings);
+  roots uuid[];
   members uuid[];
   locked uuid[];
   projects uuid[];
@@ -1143,24 +1144,18 @@ begin
   if not pg_try_advisory_xact_lock(hashtextextended('archive_finished_tasks', 0)) then
     return 0;
   end if;
-  -- Whoever adds a child locks the orchestrator first, so from here on a family does not grow.
-  with recursive eldest as materialized (
-    select task.id from public.tasks as task
-     where task.status in ('Complete', 'Failed', 'Cancelled') and task.orchestrator_task_id is null
-       and task.updated_at < finished_before
-       and not exists (select from public.task_dependencies as needed
-                         join public.tasks as dependant on dependant.id = needed.task_id
-                        where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress'))
-     order by task.updated_at, task.id limit at_most for update skip locked
-  ), family (id) as (
-    select id from eldest
-    union
-    select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
-  )
-  select array_agg(id) into members from family;
-  if members is null then
+  -- Whoever adds a child locks the orchestrator first, so from here on a family does not grow. Those that may not
+  -- leave are passed over here, lest many of them fill every batch.
+  select array_agg(id) into roots
+    from (select id from public.tasks
+           where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null
+             and updated_at < finished_before and public.family_may_leave(id, finished_before)
+           order by updated_at, id limit at_most for update skip locked) as task;
+  if roots is null then
     return 0;
   end if;
+  select array_agg(member) into members
+    from unnest(roots) as task_id, public.family_of_task(task_id) as member;
   select array_agg(id) into locked
     from (select id from public.tasks where id = any (members) order by id for update skip locked) as task;
   -- A project that is being deleted takes its tasks with it.
@@ -1170,30 +1165,19 @@ begin
            for key share skip locked) as project;
 
   -- Looked at again under the locks: nobody can retry them, or begin to depend on them, before this commits.
-  with recursive family (eldest, id) as (
-    select id, id from public.tasks where id = any (locked) and orchestrator_task_id is null
-    union
-    select family.eldest, child.id
-      from family join public.tasks as child on child.orchestrator_task_id = family.id
-  ), ready as (
-    select family.eldest, count(*) as size
-      from family join public.tasks as task on task.id = family.id
-     group by family.eldest
-    having bool_and(
-      task.id = any (locked) and task.project_id = any (projects)
-      and task.status in ('Complete', 'Failed', 'Cancelled')
-      and task.updated_at < finished_before
-      and not exists (select from public.credit_holds as hold where hold.task_id = task.id and hold.state = 'held')
-      and not exists (select from public.task_dependencies as needed
-                        join public.tasks as dependant on dependant.id = needed.task_id
-                       where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress')))
+  with family as (
+    select task.id as root, task.updated_at, array_agg(member) as tasks
+      from public.tasks as task, public.family_of_task(task.id) as member
+     where task.id = any (roots) and task.project_id = any (projects)
+       and public.family_may_leave(task.id, finished_before)
+     group by task.id
+    having array_agg(member) <@ locked
   ), counted as (
-    select eldest, sum(size) over by_age as so_far, row_number() over by_age as place
-      from ready join public.tasks as task on task.id = ready.eldest
-    window by_age as (order by task.updated_at, task.id)
+    select tasks, row_number() over by_age as place, sum(cardinality(tasks)) over by_age as so_far
+      from family window by_age as (order by updated_at, root)
   )
-  select array_agg(family.id) into leaving
-    from family join counted using (eldest) where so_far <= at_most or place = 1;
+  select array_agg(member) into leaving
+    from counted, unnest(tasks) as member where so_far <= at_most or place = 1;
   if leaving is null then
     return 0;
   end if;
@@ -1796,6 +1780,37 @@ begin
 end
 $$;
 revoke all on function public.fail_orphaned_dependant from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/family_may_leave.sql
+-- Whether a task and all its children can go to the archive: ended and left alone since then, with no credits
+-- held, and no open task depends on one of them.
+create or replace function public.family_may_leave(root uuid, finished_before timestamptz)
+returns boolean
+language sql stable set search_path = '' as $$
+  select bool_and(
+    task.status in ('Complete', 'Failed', 'Cancelled') and task.updated_at < finished_before
+    and not exists (select from public.credit_holds as hold where hold.task_id = task.id and hold.state = 'held')
+    and not exists (select from public.task_dependencies as needed
+                      join public.tasks as dependant on dependant.id = needed.task_id
+                     where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress')))
+    from public.family_of_task(root) as member
+    join public.tasks as task on task.id = member
+$$;
+revoke all on function public.family_may_leave from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/family_of_task.sql
+-- A task with its children, and theirs.
+create or replace function public.family_of_task(root uuid)
+returns setof uuid
+language sql stable set search_path = '' rows 1 as $$
+  with recursive family (id) as (
+    select root
+    union
+    select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+  )
+  select id from family
+$$;
+revoke all on function public.family_of_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/find_lane.sql
 -- The lane for such tasks of a user, made when it is the first of its kind. Names of models come from clients:
