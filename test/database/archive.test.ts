@@ -113,6 +113,21 @@ test("one call moves at most so many, the oldest first, but never half a family"
     assert.equal(await archive(sql, 2), 1);
   }));
 
+test("families that may not leave do not stand in the way of younger ones", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const [needed, alsoNeeded, free] = [
+      await finished(sql, user),
+      await finished(sql, user),
+      await finished(sql, user),
+    ];
+    await queueTask(sql, user, { dependantOn: [needed, alsoNeeded] });
+    await age(sql, [needed, alsoNeeded], 500);
+    await age(sql, [free]);
+    assert.equal(await archive(sql, 1), 1);
+    assert.deepEqual(await archived(sql), [free]);
+  }));
+
 test("an id in the archive is taken: the same request is answered again, another is refused", () =>
   withDatabase(async ({ sql }) => {
     const user = await createUser(sql);

@@ -329,7 +329,9 @@ async function outcomeOf(connection: ReservedSql, statement: string): Promise<st
     await connection`rollback to before`;
     if (!(error instanceof postgres.PostgresError)) throw error;
     // 55000: a view over several tables, through which nobody writes.
-    return error.code === "42501" || error.code === "55000" ? "denied" : `failed with ${error.code} ${error.message}`;
+    return error.code === "42501" || error.code === "55000"
+      ? "denied"
+      : `failed with ${error.code} ${error.message}`;
   }
 }
 
