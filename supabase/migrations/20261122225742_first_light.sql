@@ -1134,10 +1134,12 @@ returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
   finished_before constant timestamptz := (select now() - keep_finished from public.queue_settings);
-  roots uuid[];
-  members uuid[];
+  root uuid;
+  family uuid[];
+  roots uuid[] := '{}';
+  members uuid[] := '{}';
   locked uuid[];
-  projects uuid[];
+  project_ids uuid[];
   leaving uuid[];
 begin
   -- Two would wait for each other where tasks of one depend on tasks of the other.
@@ -1146,38 +1148,40 @@ begin
   end if;
   -- Whoever adds a child locks the orchestrator first, so from here on a family does not grow. Those that may not
   -- leave are passed over here, lest many of them fill every batch.
-  select array_agg(id) into roots
-    from (select id from public.tasks
-           where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null
-             and updated_at < finished_before and public.family_may_leave(id, finished_before)
-           order by updated_at, id limit at_most for update skip locked) as task;
-  if roots is null then
+  for root in
+    select id from public.tasks
+     where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null
+       and updated_at < finished_before and public.family_may_leave(id, finished_before)
+     order by updated_at, id limit at_most for update skip locked
+  loop
+    family := array(select public.family_of_task(root));
+    exit when roots <> '{}' and cardinality(members) + cardinality(family) > at_most;
+    roots := roots || root;
+    members := members || family;
+  end loop;
+  if roots = '{}' then
     return 0;
   end if;
-  select array_agg(member) into members
-    from unnest(roots) as task_id, public.family_of_task(task_id) as member;
-  select array_agg(id) into locked
-    from (select id from public.tasks where id = any (members) order by id for update skip locked) as task;
+  select array_agg(id), array_agg(distinct project_id) into locked, project_ids
+    from (select id, project_id from public.tasks where id = any (members) order by id
+             for update skip locked) as task;
   -- A project that is being deleted takes its tasks with it.
-  select array_agg(id) into projects
-    from (select id from public.projects
-           where id in (select project_id from public.tasks where id = any (locked))
-           for key share skip locked) as project;
+  select array_agg(id) into project_ids
+    from (select id from public.projects where id = any (project_ids) for key share skip locked) as project;
 
   -- Looked at again under the locks: nobody can retry them, or begin to depend on them, before this commits.
-  with family as (
-    select task.id as root, task.updated_at, array_agg(member) as tasks
-      from public.tasks as task, public.family_of_task(task.id) as member
-     where task.id = any (roots) and task.project_id = any (projects)
-       and public.family_may_leave(task.id, finished_before)
-     group by task.id
-    having array_agg(member) <@ locked
-  ), counted as (
-    select tasks, row_number() over by_age as place, sum(cardinality(tasks)) over by_age as so_far
-      from family window by_age as (order by updated_at, root)
+  with ready as materialized (
+    select id from public.tasks
+     where id = any (roots) and project_id = any (project_ids) and public.family_may_leave(id, finished_before)
+  ), whole as (
+    select array_agg(member) as tasks
+      from ready
+     cross join public.family_of_task(ready.id) as member
+      left join unnest(locked) as ours on ours = member
+     group by ready.id
+    having bool_and(ours is not null)
   )
-  select array_agg(member) into leaving
-    from counted, unnest(tasks) as member where so_far <= at_most or place = 1;
+  select array_agg(member) into leaving from whole, unnest(whole.tasks) as member;
   if leaving is null then
     return 0;
   end if;
@@ -1783,32 +1787,41 @@ revoke all on function public.fail_orphaned_dependant from public, anon, authent
 
 -- supabase/schemas/tasks/functions/family_may_leave.sql
 -- Whether a task and all its children can go to the archive: ended and left alone since then, with no credits
--- held, and no open task depends on one of them.
+-- held, and no open task depends on one of them. Its cost keeps the planner from asking it of more rows than the
+-- batch has.
 create or replace function public.family_may_leave(root uuid, finished_before timestamptz)
 returns boolean
-language sql stable set search_path = '' as $$
-  select bool_and(
-    task.status in ('Complete', 'Failed', 'Cancelled') and task.updated_at < finished_before
-    and not exists (select from public.credit_holds as hold where hold.task_id = task.id and hold.state = 'held')
-    and not exists (select from public.task_dependencies as needed
-                      join public.tasks as dependant on dependant.id = needed.task_id
-                     where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress')))
-    from public.family_of_task(root) as member
-    join public.tasks as task on task.id = member
+language plpgsql stable set search_path = '' cost 10000 as $$
+begin
+  return (
+    select bool_and(
+      task.status in ('Complete', 'Failed', 'Cancelled') and task.updated_at < finished_before
+      and not exists (select from public.credit_holds as hold
+                       where hold.task_id = task.id and hold.state = 'held')
+      and not exists (select from public.task_dependencies as needed
+                        join public.tasks as dependant on dependant.id = needed.task_id
+                       where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress')))
+      from public.family_of_task(root) as member
+      join public.tasks as task on task.id = member);
+end
 $$;
 revoke all on function public.family_may_leave from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/family_of_task.sql
--- A task with its children, and theirs.
+-- A task with its children, and theirs. In PL/pgSQL, as is family_may_leave(): called for every row of a
+-- batch, they would be planned anew each time as SQL functions.
 create or replace function public.family_of_task(root uuid)
 returns setof uuid
-language sql stable set search_path = '' rows 1 as $$
-  with recursive family (id) as (
-    select root
-    union
-    select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
-  )
-  select id from family
+language plpgsql stable set search_path = '' rows 1 as $$
+begin
+  return query
+    with recursive family (id) as (
+      select root
+      union
+      select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+    )
+    select id from family;
+end
 $$;
 revoke all on function public.family_of_task from public, anon, authenticated;
 
@@ -2654,6 +2667,8 @@ create or replace function public.task_of_worker(
 language plpgsql set search_path = '' as $$
 declare
   task public.tasks;
+  -- What differs from status_details() when the task is archived.
+  changed_details jsonb := '{}';
 begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
@@ -2662,17 +2677,18 @@ begin
     if not found then
       perform public.refuse('task_not_found', 404);
     end if;
+    changed_details := '{"allowed_transitions": []}';
   end if;
   if (for_attempt is not null and for_attempt <> task.attempt)
      or (for_worker is not null and for_worker is distinct from task.worker_id)
      or (task.status in ('In Progress', 'Complete') and task.claimed_by_owner is distinct from (for_user is not null)) then
-    perform public.refuse('stale_attempt', 409, public.status_details(task));
+    perform public.refuse('stale_attempt', 409, public.status_details(task) || changed_details);
   end if;
   if task.status = 'Cancelled' then
-    perform public.refuse('task_cancelled', 409, public.status_details(task));
+    perform public.refuse('task_cancelled', 409, public.status_details(task) || changed_details);
   end if;
   if task.status not in ('In Progress', 'Complete') then
-    perform public.refuse('task_not_running', 409, public.status_details(task));
+    perform public.refuse('task_not_running', 409, public.status_details(task) || changed_details);
   end if;
   return task;
 end

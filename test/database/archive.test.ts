@@ -195,10 +195,10 @@ test("an archived task is over: reports and retries are 409, a repeated completi
       assert.equal(await refusedWith(report(kind, task, status)), code, `${kind} ${status}`);
     }
     assert.equal(await refusedWith(report("service", done, "Failed", "somebody else")), "stale_attempt");
+    const uncompleted = await sql`select prepare_output(null, ${failed})`.catch((error: unknown) => error);
+    assert.deepEqual(transitionsOf(uncompleted), ["Failed", []]);
     const refused = await report("service", failed, "Queued").catch((error: unknown) => error);
-    const { detail } = refused as { detail: string };
-    const { current_status, allowed_transitions } = JSON.parse(detail) as Record<string, unknown>;
-    assert.deepEqual([current_status, allowed_transitions], ["Failed", []]);
+    assert.deepEqual(transitionsOf(refused), ["Failed", []]);
     const [row] = await sql`select output_location from archived_tasks where id = ${done}`;
     assert.equal(row?.["output_location"], first["public_url"]);
   }));
@@ -467,6 +467,13 @@ type Answers = Record<string, unknown>;
 interface Page {
   tasks: Record<string, unknown>[];
   next_cursor: string | null;
+}
+
+/** What a refusal says of the task's status and what could follow it. */
+function transitionsOf(refusal: unknown): unknown[] {
+  const { detail } = refusal as { detail: string };
+  const { current_status, allowed_transitions } = JSON.parse(detail) as Record<string, unknown>;
+  return [current_status, allowed_transitions];
 }
 
 async function finished(sql: Sql, user: TestUser): Promise<string> {

@@ -8,10 +8,12 @@ returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
   finished_before constant timestamptz := (select now() - keep_finished from public.queue_settings);
-  roots uuid[];
-  members uuid[];
+  root uuid;
+  family uuid[];
+  roots uuid[] := '{}';
+  members uuid[] := '{}';
   locked uuid[];
-  projects uuid[];
+  project_ids uuid[];
   leaving uuid[];
 begin
   -- Two would wait for each other where tasks of one depend on tasks of the other.
@@ -20,38 +22,40 @@ begin
   end if;
   -- Whoever adds a child locks the orchestrator first, so from here on a family does not grow. Those that may not
   -- leave are passed over here, lest many of them fill every batch.
-  select array_agg(id) into roots
-    from (select id from public.tasks
-           where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null
-             and updated_at < finished_before and public.family_may_leave(id, finished_before)
-           order by updated_at, id limit at_most for update skip locked) as task;
-  if roots is null then
+  for root in
+    select id from public.tasks
+     where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null
+       and updated_at < finished_before and public.family_may_leave(id, finished_before)
+     order by updated_at, id limit at_most for update skip locked
+  loop
+    family := array(select public.family_of_task(root));
+    exit when roots <> '{}' and cardinality(members) + cardinality(family) > at_most;
+    roots := roots || root;
+    members := members || family;
+  end loop;
+  if roots = '{}' then
     return 0;
   end if;
-  select array_agg(member) into members
-    from unnest(roots) as task_id, public.family_of_task(task_id) as member;
-  select array_agg(id) into locked
-    from (select id from public.tasks where id = any (members) order by id for update skip locked) as task;
+  select array_agg(id), array_agg(distinct project_id) into locked, project_ids
+    from (select id, project_id from public.tasks where id = any (members) order by id
+             for update skip locked) as task;
   -- A project that is being deleted takes its tasks with it.
-  select array_agg(id) into projects
-    from (select id from public.projects
-           where id in (select project_id from public.tasks where id = any (locked))
-           for key share skip locked) as project;
+  select array_agg(id) into project_ids
+    from (select id from public.projects where id = any (project_ids) for key share skip locked) as project;
 
   -- Looked at again under the locks: nobody can retry them, or begin to depend on them, before this commits.
-  with family as (
-    select task.id as root, task.updated_at, array_agg(member) as tasks
-      from public.tasks as task, public.family_of_task(task.id) as member
-     where task.id = any (roots) and task.project_id = any (projects)
-       and public.family_may_leave(task.id, finished_before)
-     group by task.id
-    having array_agg(member) <@ locked
-  ), counted as (
-    select tasks, row_number() over by_age as place, sum(cardinality(tasks)) over by_age as so_far
-      from family window by_age as (order by updated_at, root)
+  with ready as materialized (
+    select id from public.tasks
+     where id = any (roots) and project_id = any (project_ids) and public.family_may_leave(id, finished_before)
+  ), whole as (
+    select array_agg(member) as tasks
+      from ready
+     cross join public.family_of_task(ready.id) as member
+      left join unnest(locked) as ours on ours = member
+     group by ready.id
+    having bool_and(ours is not null)
   )
-  select array_agg(member) into leaving
-    from counted, unnest(tasks) as member where so_far <= at_most or place = 1;
+  select array_agg(member) into leaving from whole, unnest(whole.tasks) as member;
   if leaving is null then
     return 0;
   end if;
