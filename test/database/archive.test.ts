@@ -170,8 +170,9 @@ test("an archived task is over: reports and retries are 409, a repeated completi
     assert.equal(await refusedWith(completion(null, worker, attempt + 1)), "stale_attempt");
     assert.equal(await refusedWith(completion(user.userId, worker, attempt)), "stale_attempt");
     assert.equal(await refusedWith(completion(randomUUID(), worker, attempt)), "task_not_found");
-    const [prepared] = await sql`select prepare_output(null, ${done}, ${worker}, ${attempt}) as answer`;
-    assert.deepEqual((prepared?.["answer"] as { completed: unknown }).completed, first);
+    const [prepared] = await sql<{ answer: { completed: unknown } }[]>`
+      select prepare_output(null, ${done}, ${worker}, ${attempt}) as answer`;
+    assert.deepEqual(prepared?.answer.completed, first);
     for (const [task, code] of [
       [failed, "task_not_running"],
       [cancelled, "task_cancelled"],
@@ -437,9 +438,10 @@ async function everyAnswer(
         answers[`${of} ${name} ${id}`] = row?.answer;
       }
     }
-    const [segments] = await sql`select get_completed_segments(${user}, 'run-1', ${projectId}) as answer`;
-    assert.equal((segments?.["answer"] as unknown[]).length, 3);
-    answers[`${of} segments`] = segments?.["answer"];
+    const [segments] = await sql<{ answer: unknown[] }[]>`
+      select get_completed_segments(${user}, 'run-1', ${projectId}) as answer`;
+    assert.equal(segments?.answer.length, 3);
+    answers[`${of} segments`] = segments?.answer;
     for (const statuses of [null, ["Complete"], ["Failed", "Cancelled"], ["Queued", "In Progress"]]) {
       for (const types of [null, ["travel_segment"]]) {
         let cursor: string | null = null;

@@ -56,7 +56,7 @@ export const tasksListEndpoint = endpoint({
       limit: body.limit,
       cursor: body.cursor,
     });
-    if (body.limit != null || body.cursor != null) return json(200, page);
+    if (body.limit || body.cursor) return json(200, page);
     const response = json(200, page.tasks);
     if (page.next_cursor !== null) response.headers.set("x-next-cursor", page.next_cursor);
     return response;
