@@ -56,6 +56,7 @@ type Handler = (request: Request, bindings?: object) => Response | Promise<Respo
 
 const drainMilliseconds = 10_000;
 const tendMilliseconds = 2_000;
+const archiveMilliseconds = 10_000;
 const silenceMilliseconds = 10_000;
 const hourMilliseconds = 3_600_000;
 
@@ -107,6 +108,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_logs()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_webhooks()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.archive_finished_tasks()", archiveMilliseconds, log));
 
     front.open();
     if (options.localWorker) {

@@ -332,9 +332,15 @@ create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, create
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
 create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
-create index tasks_by_project on public.tasks (project_id, created_at desc);
-create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at)
+-- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
+create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
+create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at, id)
   where orchestrator_task_id is not null;
+create index complete_segments_by_run on public.tasks ((params ->> 'orchestrator_run_id'))
+  where task_type = 'travel_segment' and status = 'Complete';
+-- What may leave for the archive; a child leaves with its orchestrator.
+create index finished_tasks_by_age on public.tasks (updated_at, id)
+  where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
@@ -388,6 +394,9 @@ create table public.queue_settings (
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
   heartbeat_lease interval not null default '60 seconds',
+  -- How long a finished task stays in `tasks`; null: for ever. Longer than any statement runs, so that a
+  -- task cannot be created, ended and archived while another request is about to use its id.
+  keep_finished interval default '30 days' check (keep_finished >= '1 hour'),
   -- After how long without a heartbeat a worker that nobody manages counts as inactive.
   silent_worker_after interval not null default '5 minutes',
   -- How long the lines of `system_logs` are kept.
@@ -396,6 +405,75 @@ create table public.queue_settings (
   tended_at timestamptz not null default '-infinity'
 );
 insert into public.queue_settings default values;
+
+-- Finished tasks that have left `tasks`: the same columns but for those of the queue, so that history costs a
+-- claim nothing. A task is in one of the two tables. Filled by archive_finished_tasks(), changed by nobody.
+create table public.archived_tasks (
+  id uuid primary key,
+  project_id uuid not null references public.projects (id) on delete cascade,
+  user_id uuid not null,
+  task_type text not null,
+  params public.task_params not null,
+  status public.task_status not null check (status in ('Complete', 'Failed', 'Cancelled')),
+  run_type public.run_type not null,
+  model text,
+  is_orchestrator boolean not null,
+  -- No foreign keys: relatives are archived in an order of their own.
+  orchestrator_task_id uuid,
+  dependant_on uuid[],
+  unmet_dependencies public.natural_number not null,
+  priority public.task_priority not null,
+  run_after timestamptz,
+  request_hash bytea not null,
+  attempt public.natural_number not null,
+  attempts public.natural_number not null,
+  max_attempts public.attempt_limit not null,
+  worker_id text,
+  claimed_by_owner boolean,
+  progress public.task_progress,
+  progress_message text,
+  generation_started_at timestamptz,
+  generation_processed_at timestamptz,
+  output_location text,
+  thumbnail_url text,
+  error_message text,
+  generation_created boolean not null,
+  result_data jsonb not null,
+  in_cloud boolean not null,
+  price_id bigint not null,
+  upper_bound_microusd public.amount_microusd not null,
+  children_bound_microusd public.amount_microusd not null,
+  cost_microusd public.amount_microusd,
+  copied_from_share text,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  archived_at timestamptz not null default now()
+);
+create index archived_tasks_by_project on public.archived_tasks (project_id, created_at desc, id desc);
+create index archived_tasks_by_status on public.archived_tasks (project_id, status, created_at desc, id desc);
+create index archived_tasks_by_orchestrator on public.archived_tasks (orchestrator_task_id, created_at, id)
+  where orchestrator_task_id is not null;
+create index archived_segments_by_run on public.archived_tasks ((params ->> 'orchestrator_run_id'))
+  where task_type = 'travel_segment' and status = 'Complete';
+
+-- Both, for those who read. The archive comes second: who asks for one row by `limit 1` and finds it in
+-- `tasks` never looks there. Without what only the queue needs: lane, slot, request hash and the like.
+create view public.all_tasks with (security_invoker = true) as
+  select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
+         orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+         attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
+         generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
+         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         cost_microusd, copied_from_share, created_at, updated_at
+    from public.tasks
+  union all
+  select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
+         orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+         attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
+         generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
+         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         cost_microusd, copied_from_share, created_at, updated_at
+    from public.archived_tasks;
 
 -- supabase/schemas/workers/tables.sql
 -- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token; such a
@@ -448,9 +526,10 @@ create index system_logs_by_user on public.system_logs (user_id, received_at) wh
 create table public.generations (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
-  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique.
+  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique. It names no
+  -- table by foreign key: the task may be in the archive.
   tasks jsonb not null default '[]',
-  source_task_id uuid unique references public.tasks (id) on delete set null,
+  source_task_id uuid unique,
   type text,
   name text check (length(name) <= 300),
   location text,
@@ -474,7 +553,7 @@ create table public.generation_variants (
   id uuid primary key default gen_random_uuid(),
   generation_id uuid not null references public.generations (id) on delete cascade,
   project_id uuid not null references public.projects (id) on delete cascade,
-  source_task_id uuid references public.tasks (id) on delete set null,
+  source_task_id uuid,
   location text not null,
   thumbnail_url text,
   params jsonb not null default '{}',
@@ -843,17 +922,12 @@ create or replace function public.calculate_cost_of_task(for_user uuid, for_task
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  task public.tasks;
+  task constant public.all_tasks := public.find_task(for_user, for_task);
   price public.task_type_prices;
   hold public.credit_holds;
   is_final boolean;
   final_microusd bigint;
 begin
-  select * into task from public.tasks
-   where id = for_task and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('task_not_found', 404);
-  end if;
   select * into price from public.task_type_prices where id = task.price_id;
   select * into hold from public.credit_holds where task_id = task.id;
   is_final := task.status in ('Complete', 'Failed', 'Cancelled');
@@ -1355,6 +1429,99 @@ begin
 end
 $$;
 revoke all on function public.announce_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/archive_finished_tasks.sql
+-- Moves finished tasks older than `queue_settings.keep_finished` to the archive; at most so many, but a family
+-- (an orchestrator with all its children) always at once. Answers how many.
+-- What stays: see family_may_leave().
+-- Safe to run anywhere at once: one runs, the others go away; and it waits for nobody, for what somebody has
+-- locked is skipped. No answer of a read changes.
+create or replace function public.archive_finished_tasks(at_most integer default 1000)
+returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  finished_before constant timestamptz := (select now() - keep_finished from public.queue_settings);
+  root uuid;
+  family uuid[];
+  roots uuid[] := '{}';
+  members uuid[] := '{}';
+  locked uuid[];
+  project_ids uuid[];
+  leaving uuid[];
+begin
+  -- Two would wait for each other where tasks of one depend on tasks of the other.
+  if not pg_try_advisory_xact_lock(hashtextextended('archive_finished_tasks', 0)) then
+    return 0;
+  end if;
+  -- Whoever adds a child locks the orchestrator first, so from here on a family does not grow. Those that may not
+  -- leave are passed over here, lest many of them fill every batch.
+  for root in
+    select id from public.tasks
+     where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null
+       and updated_at < finished_before and public.family_may_leave(id, finished_before)
+     order by updated_at, id limit at_most for update skip locked
+  loop
+    family := array(select public.family_of_task(root));
+    exit when roots <> '{}' and cardinality(members) + cardinality(family) > at_most;
+    roots := roots || root;
+    members := members || family;
+  end loop;
+  if roots = '{}' then
+    return 0;
+  end if;
+  select array_agg(id), array_agg(distinct project_id) into locked, project_ids
+    from (select id, project_id from public.tasks where id = any (members) order by id
+             for update skip locked) as task;
+  -- A project that is being deleted takes its tasks with it.
+  select array_agg(id) into project_ids
+    from (select id from public.projects where id = any (project_ids) for key share skip locked) as project;
+
+  -- Looked at again under the locks: nobody can retry them, or begin to depend on them, before this commits.
+  with ready as materialized (
+    select id from public.tasks
+     where id = any (roots) and project_id = any (project_ids) and public.family_may_leave(id, finished_before)
+  ), whole as (
+    select array_agg(member) as tasks
+      from ready
+     cross join public.family_of_task(ready.id) as member
+      left join unnest(locked) as ours on ours = member
+     group by ready.id
+    having bool_and(ours is not null)
+  )
+  select array_agg(member) into leaving from whole, unnest(whole.tasks) as member;
+  if leaving is null then
+    return 0;
+  end if;
+
+  insert into public.archived_tasks (
+    id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
+    dependant_on, unmet_dependencies, priority, run_after, request_hash, attempt, attempts, max_attempts, worker_id,
+    claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
+    thumbnail_url, error_message, generation_created, result_data, in_cloud, price_id, upper_bound_microusd,
+    children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at)
+  select
+    id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
+    dependant_on, unmet_dependencies, priority, run_after, request_hash, attempt, attempts, max_attempts, worker_id,
+    claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
+    thumbnail_url, error_message, generation_created, result_data, in_cloud, price_id, upper_bound_microusd,
+    children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at
+    from public.tasks where id = any (leaving);
+  delete from public.tasks where id = any (leaving);
+  return cardinality(leaving);
+end
+$$;
+revoke all on function public.archive_finished_tasks from public, anon, authenticated;
+grant execute on function public.archive_finished_tasks to service_role;
+
+-- supabase/schemas/tasks/functions/archived_task.sql
+-- An archived task in the shape that it had in the queue, for the answers to repeated calls; else no row.
+create or replace function public.archived_task(for_task uuid)
+returns setof public.tasks
+language sql stable set search_path = '' as $$
+  select (jsonb_populate_record(null::public.tasks, to_jsonb(archived))).*
+    from public.archived_tasks as archived where archived.id = for_task
+$$;
+revoke all on function public.archived_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The name under which a type is stored; 422 for a type that there is none of.
@@ -1863,6 +2030,7 @@ declare
   hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
   project public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
+  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
   type_row public.task_types;
   orchestrator public.tasks;
@@ -1884,25 +2052,43 @@ begin
     if found then
       return public.repeated_task(known, project.user_id, hash);
     end if;
+    select * into known from public.archived_task(new_id);
+    if found then
+      return public.repeated_task(known, project.user_id, hash);
+    end if;
   end if;
 
   -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
-  select * into orchestrator from public.tasks
-   where id = public.orchestrator_of_params(new_params) and id <> new_id and project_id = project.id
-   for no key update;
+  if named_orchestrator is not null then
+    select * into orchestrator from public.tasks
+     where id = named_orchestrator and id <> new_id and project_id = project.id
+     for no key update;
+    if not found then
+      -- An archived one is not locked: it does not change any more.
+      select * into orchestrator from public.archived_task(named_orchestrator)
+       where id <> new_id and project_id = project.id;
+    end if;
+  end if;
   if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
     perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
       'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
   end if;
 
-  select array_agg(distinct value::uuid order by value::uuid) into dependencies
-    from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]'));
+  -- In the client's order: get-predecessor-output gives out the first.
+  select array_agg(id order by position) into dependencies
+    from (select value::uuid as id, min(ordinality) as position
+            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
+           group by 1) as given;
   if dependencies is not null then
     select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
            count(*) filter (where status <> 'Complete')
       into present, failed, unmet
       from (select status from public.tasks
              where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
+    if present <> cardinality(dependencies) then
+      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
+        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
+    end if;
     if present <> cardinality(dependencies) or failed > 0 then
       perform public.refuse('invalid_dependency', 422);
     end if;
@@ -1937,8 +2123,10 @@ begin
     return public.repeated_task(known, project.user_id, hash);
   end if;
 
-  insert into public.task_dependencies (dependency_id, task_id)
-  select dependency, new_id from unnest(dependencies) as dependency;
+  if dependencies is not null then
+    insert into public.task_dependencies (dependency_id, task_id)
+    select id, new_id from public.tasks where id = any (dependencies);
+  end if;
 
   if goes_to_cloud then
     if orchestrator.id is null then
@@ -2178,6 +2366,46 @@ end
 $$;
 revoke all on function public.fail_orphaned_dependant from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/family_may_leave.sql
+-- Whether a task and all its children can go to the archive: ended and left alone since then, with no credits
+-- held, and no open task depends on one of them. Its cost keeps the planner from asking it of more rows than the
+-- batch has.
+create or replace function public.family_may_leave(root uuid, finished_before timestamptz)
+returns boolean
+language plpgsql stable set search_path = '' cost 10000 as $$
+begin
+  return (
+    select bool_and(
+      task.status in ('Complete', 'Failed', 'Cancelled') and task.updated_at < finished_before
+      and not exists (select from public.credit_holds as hold
+                       where hold.task_id = task.id and hold.state = 'held')
+      and not exists (select from public.task_dependencies as needed
+                        join public.tasks as dependant on dependant.id = needed.task_id
+                       where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress')))
+      from public.family_of_task(root) as member
+      join public.tasks as task on task.id = member);
+end
+$$;
+revoke all on function public.family_may_leave from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/family_of_task.sql
+-- A task with its children, and theirs. In PL/pgSQL, as is family_may_leave(): called for every row of a
+-- batch, they would be planned anew each time as SQL functions.
+create or replace function public.family_of_task(root uuid)
+returns setof uuid
+language plpgsql stable set search_path = '' rows 1 as $$
+begin
+  return query
+    with recursive family (id) as (
+      select root
+      union
+      select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+    )
+    select id from family;
+end
+$$;
+revoke all on function public.family_of_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/find_lane.sql
 -- The lane for such tasks of a user, made when it is the first of its kind. Names of models come from clients:
 -- beyond a user's first 300 lanes, tasks share the lane of no model, so nobody fills the queue with lanes.
@@ -2210,6 +2438,43 @@ begin
 end
 $$;
 revoke all on function public.find_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/find_project.sql
+-- Refuses a project that is not this caller's like one that does not exist.
+create or replace function public.find_project(for_user uuid, for_project uuid)
+returns public.projects
+language plpgsql stable set search_path = '' as $$
+declare
+  project public.projects;
+begin
+  select * into project from public.projects
+   where id = for_project and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+  return project;
+end
+$$;
+revoke all on function public.find_project from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/find_task.sql
+-- The task, running or archived, if this caller may see it; else 404, the same for foreign and unknown.
+-- The archive is looked into only for what is not in `tasks`.
+create or replace function public.find_task(for_user uuid, for_task uuid)
+returns public.all_tasks
+language plpgsql stable set search_path = '' as $$
+declare
+  task public.all_tasks;
+begin
+  select * into task from public.all_tasks
+   where id = for_task and (for_user is null or user_id = for_user) limit 1;
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  return task;
+end
+$$;
+revoke all on function public.find_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/finish_task.sql
 -- Complete: the row, the slot, the charge, the dependants. The caller holds the running task's lock.
@@ -2278,6 +2543,22 @@ $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
 grant execute on function public.forget_old_requests to service_role;
 
+-- supabase/schemas/tasks/functions/forget_output.sql
+-- What a deleted task made no longer names it: its id may be used again. An archived task is not deleted.
+create or replace function public.forget_output()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if not exists (select from public.archived_tasks where id = old.id) then
+    update public.generations set source_task_id = null where source_task_id = old.id;
+    update public.generation_variants set source_task_id = null
+     where id = (old.result_data ->> 'variant_id')::uuid and source_task_id = old.id;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.forget_output from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/free_slots.sql
 -- Gives back what running tasks of one user occupied and opens what waited for it. The caller has ended their runs.
 create or replace function public.free_slots(ended public.tasks[])
@@ -2335,17 +2616,130 @@ end
 $$;
 revoke all on function public.free_task_type_slot from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/get_completed_segments.sql
+-- The outputs of a run's finished segments, by their index: of the project that is named, else of all that
+-- are the caller's. Run ids are chosen by clients, so two projects may have the same.
+create or replace function public.get_completed_segments(for_user uuid, for_run text, for_project uuid default null)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  if for_project is not null then
+    perform public.find_project(for_user, for_project);
+  end if;
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+             'segment_index', segment_index, 'output_location', output_location)
+             order by segment_index, created_at, id), '[]')
+      from (
+        select (task.params ->> 'segment_index')::integer as segment_index, task.output_location,
+               task.created_at, task.id
+          from public.all_tasks as task
+         where task.task_type = 'travel_segment' and task.status = 'Complete'
+           and task.params ->> 'orchestrator_run_id' = for_run
+           and (for_project is null or task.project_id = for_project)
+           and (for_user is null or task.user_id = for_user)
+           and task.params ->> 'segment_index' ~ '^\d{1,9}$'
+           and task.output_location <> ''
+         order by 1 limit 10000) as segment);
+end
+$$;
+revoke all on function public.get_completed_segments from public, anon, authenticated;
+grant execute on function public.get_completed_segments to service_role;
+
+-- supabase/schemas/tasks/functions/get_orchestrator_children.sql
+-- A page of an orchestrator's children, oldest first, after the `next_cursor` of the page before. It ends
+-- early where its params pass 64 MB.
+create or replace function public.get_orchestrator_children(
+  for_user uuid, for_orchestrator uuid, page_limit integer default 1000, after_cursor text default null
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  orchestrator constant public.all_tasks := public.find_task(for_user, for_orchestrator);
+  after_time constant timestamptz := coalesce(public.time_of_cursor(after_cursor), '-infinity');
+  after_id constant uuid := coalesce(split_part(after_cursor, '.', 2), '00000000-0000-0000-0000-000000000000');
+begin
+  return (
+    with child as (
+      select task.* from public.all_tasks as task
+       where task.orchestrator_task_id = orchestrator.id and (task.created_at, task.id) > (after_time, after_id)
+       order by task.created_at, task.id limit page_limit + 1
+    ), measured as (
+      select child.*, row_number() over by_age as place, lead(child.id) over by_age is not null as has_next,
+             sum(octet_length(child.params::text)) over by_age as bytes
+        from child window by_age as (order by child.created_at, child.id)
+    ), shown as (
+      select * from measured where place <= page_limit and (bytes <= 67108864 or place = 1)
+    )
+    select jsonb_build_object(
+             'tasks', coalesce(jsonb_agg(jsonb_build_object(
+                'id', id, 'task_type', task_type, 'status', status, 'params', params,
+                'output_location', output_location, 'dependant_on', dependant_on, 'error_message', error_message,
+                'created_at', created_at) order by place), '[]'),
+             'limit', page_limit,
+             'next_cursor', (select case when has_next then public.task_cursor(created_at, id) end
+                               from shown order by place desc limit 1))
+      from shown);
+end
+$$;
+revoke all on function public.get_orchestrator_children from public, anon, authenticated;
+grant execute on function public.get_orchestrator_children to service_role;
+
+-- supabase/schemas/tasks/functions/get_predecessor_output.sql
+-- What a task depends on, in the order in which its client named them, with outputs of those that are complete.
+-- The first one's output is also given by itself, once all are complete; until then `status` is that of the
+-- first which is not.
+create or replace function public.get_predecessor_output(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  task constant public.all_tasks := public.find_task(for_user, for_task);
+  predecessors jsonb;
+  open_status text;
+begin
+  select jsonb_agg(jsonb_build_object(
+           'predecessor_id', named.id, 'status', coalesce(dependency.status::text, 'not_found'),
+           'output_location', case when dependency.status = 'Complete' then dependency.output_location end)
+           order by named.position),
+         (array_agg(coalesce(dependency.status::text, 'not_found') order by named.position)
+           filter (where dependency.status is distinct from 'Complete'))[1]
+    into predecessors, open_status
+    from unnest(task.dependant_on) with ordinality as named (id, position)
+    left join lateral (
+      select status, output_location from public.all_tasks
+       where id = named.id and project_id = task.project_id limit 1) as dependency on true;
+  return jsonb_build_object(
+    'predecessor_id', predecessors -> 0 -> 'predecessor_id',
+    'output_location', case when open_status is null then predecessors -> 0 -> 'output_location' end,
+    'status', coalesce(open_status, case when predecessors is not null then 'Complete' end),
+    'all_complete', open_status is null,
+    'predecessors', coalesce(predecessors, '[]'));
+end
+$$;
+revoke all on function public.get_predecessor_output from public, anon, authenticated;
+grant execute on function public.get_predecessor_output to service_role;
+
+-- supabase/schemas/tasks/functions/get_task_output.sql
+create or replace function public.get_task_output(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  task constant public.all_tasks := public.find_task(for_user, for_task);
+begin
+  return jsonb_build_object(
+    'task_id', task.id, 'status', task.status, 'output_location', task.output_location,
+    'params', task.params, 'dependant_on', task.dependant_on);
+end
+$$;
+revoke all on function public.get_task_output from public, anon, authenticated;
+grant execute on function public.get_task_output to service_role;
+
 -- supabase/schemas/tasks/functions/get_task_status.sql
 create or replace function public.get_task_status(for_user uuid, for_task uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  task public.tasks;
+  task constant public.all_tasks := public.find_task(for_user, for_task);
 begin
-  select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('task_not_found', 404);
-  end if;
   return jsonb_build_object(
     'task_id', task.id, 'status', task.status, 'task_type', task.task_type, 'project_id', task.project_id,
     'progress', task.progress, 'progress_message', task.progress_message,
@@ -2488,10 +2882,14 @@ revoke all on function public.lease_duration from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/leave_queue.sql
 -- A deleted task gives back its slot and its hold; an orchestrator pays its finished children first.
+-- An archived task has none, and is not deleted.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  if exists (select from public.archived_tasks where id = old.id) then
+    return old;
+  end if;
   perform public.free_slots(array[old::public.tasks]);
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
@@ -2629,22 +3027,29 @@ revoke all on function public.open_lanes from public, anon, authenticated;
 create or replace function public.orchestrator_of_params(params jsonb)
 returns uuid
 language plpgsql stable set search_path = '' as $$
+declare
+  reference text;
+  orchestrator uuid;
 begin
-  return (
-    select task.id
-        from unnest(array[
-               params ->> 'orchestrator_task_id_ref',
-               params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
-               params -> 'orchestrator_details' ->> 'orchestrator_task_id',
-               params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
-               params ->> 'orchestrator_task_id',
-               params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-               params -> 'orchestration_contract' ->> 'orchestrator_task_id'
-             ]) with ordinality as place (reference, position)
-        join public.tasks as task
-          on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
-       where task.is_orchestrator
-       order by place.position limit 1);
+  foreach reference in array array[
+    params ->> 'orchestrator_task_id_ref',
+    params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
+    params -> 'orchestrator_details' ->> 'orchestrator_task_id',
+    params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
+    params ->> 'orchestrator_task_id',
+    params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
+    params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+  ] loop
+    continue when reference is null or reference !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$';
+    select id into orchestrator from public.tasks where id = reference::uuid and is_orchestrator;
+    if not found then
+      select id into orchestrator from public.archived_tasks where id = reference::uuid and is_orchestrator;
+    end if;
+    if orchestrator is not null then
+      return orchestrator;
+    end if;
+  end loop;
+  return null;
 end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
@@ -2733,7 +3138,7 @@ declare
 begin
   if coalesce(request ->> 'project_id', 'default_project_id') = 'default_project_id' then
     select owner_project.* into project
-      from public.tasks as orchestrator
+      from public.all_tasks as orchestrator
       join public.projects as owner_project on owner_project.id = orchestrator.project_id
      where orchestrator.id = public.orchestrator_of_params(request -> 'params');
   else
@@ -2847,7 +3252,9 @@ declare
 begin
   select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
   if not found then
-    perform public.refuse('task_not_found', 404);
+    -- In the archive, or nowhere: then this refuses.
+    select seen.id, seen.status, seen.run_after into task.id, task.status, task.run_after
+      from public.find_task(for_user, for_task) as seen;
   end if;
   if task.status <> 'Queued' then
     return jsonb_build_object(
@@ -2945,6 +3352,38 @@ begin
 end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/refuse_archived_change.sql
+-- The refusal of a change to a task that is not in `tasks`: 404, or why what is archived stays as it is.
+create or replace function public.refuse_archived_change(
+  for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
+  for_worker text, for_attempt integer
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  details jsonb;
+begin
+  select * into task from public.archived_task(for_task) where for_user is null or user_id = for_user;
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  details := public.status_details(task)
+    || jsonb_build_object('requested_status', new_status, 'allowed_transitions', '[]'::jsonb);
+  if (for_attempt is not null and for_attempt <> task.attempt)
+     or (for_worker is not null and for_worker is distinct from task.worker_id) then
+    perform public.refuse('stale_attempt', 409, details);
+  end if;
+  if caller_kind = 'user' and new_status not in ('Cancelled', 'Queued') then
+    perform public.refuse('forbidden', 403, jsonb_build_object('allowed', array['Cancelled', 'Queued']));
+  end if;
+  if task.status = 'Cancelled' and caller_kind <> 'user' then
+    perform public.refuse('task_cancelled', 409, details);
+  end if;
+  perform public.refuse('invalid_transition', 409, details);
+end
+$$;
+revoke all on function public.refuse_archived_change from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/register_tenant.sql
 -- Gives a user a place in the queue, with five slots.
@@ -3206,7 +3645,9 @@ begin
     where id in (select dependency_id from public.task_dependencies where task_id = task.id) order by id for share;
   if exists (select from public.task_dependencies as needed
                join public.tasks as dependency on dependency.id = needed.dependency_id
-              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled')) then
+              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
+     or exists (select from public.archived_tasks
+                 where id = any (task.dependant_on) and status in ('Failed', 'Cancelled')) then
     perform public.refuse('invalid_dependency', 422);
   end if;
   select count(*) into unmet
@@ -3530,8 +3971,17 @@ $$;
 revoke all on function public.task_counts_for from public, anon, authenticated;
 grant execute on function public.task_counts_for to service_role;
 
+-- supabase/schemas/tasks/functions/task_cursor.sql
+-- A task's place in lists by age: microseconds since 1970 and the id, which tells tasks of one moment apart.
+create or replace function public.task_cursor(created_at timestamptz, id uuid)
+returns text
+language sql immutable set search_path = '' as $$
+  select (extract(epoch from created_at) * 1000000)::bigint || '.' || id
+$$;
+revoke all on function public.task_cursor from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/task_of_worker.sql
--- The task, locked, if this caller may report on its run; else the refusal that says why not.
+-- The task, locked (or archived, and then it is over), if this caller may report on its run; else the refusal that says why not.
 -- A null user is the service. Old workers name neither attempt nor worker: status and the kind of caller
 -- that claimed are their fence. `Complete` passes for whoever completed it, so that a repeat is a success.
 create or replace function public.task_of_worker(
@@ -3540,27 +3990,103 @@ create or replace function public.task_of_worker(
 language plpgsql set search_path = '' as $$
 declare
   task public.tasks;
+  -- What differs from status_details() when the task is archived.
+  changed_details jsonb := '{}';
 begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
-    perform public.refuse('task_not_found', 404);
+    select * into task from public.archived_task(for_task) where for_user is null or user_id = for_user;
+    if not found then
+      perform public.refuse('task_not_found', 404);
+    end if;
+    changed_details := '{"allowed_transitions": []}';
   end if;
   if (for_attempt is not null and for_attempt <> task.attempt)
      or (for_worker is not null and for_worker is distinct from task.worker_id)
      or (task.status in ('In Progress', 'Complete') and task.claimed_by_owner is distinct from (for_user is not null)) then
-    perform public.refuse('stale_attempt', 409, public.status_details(task));
+    perform public.refuse('stale_attempt', 409, public.status_details(task) || changed_details);
   end if;
   if task.status = 'Cancelled' then
-    perform public.refuse('task_cancelled', 409, public.status_details(task));
+    perform public.refuse('task_cancelled', 409, public.status_details(task) || changed_details);
   end if;
   if task.status not in ('In Progress', 'Complete') then
-    perform public.refuse('task_not_running', 409, public.status_details(task));
+    perform public.refuse('task_not_running', 409, public.status_details(task) || changed_details);
   end if;
   return task;
 end
 $$;
 revoke all on function public.task_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/tasks_list.sql
+-- A page of a project's tasks as whole rows, newest first, after the `next_cursor` of the page before. It ends
+-- early where its params pass 16 MB. A null filter lets everything pass.
+-- Each arm reads an index in order and stops: those of the archive serve only who asks for what has ended.
+create or replace function public.tasks_list(
+  for_user uuid, for_project uuid, statuses public.task_status[] default null, types text[] default null,
+  for_orchestrator uuid default null, page_limit integer default 1000, after_cursor text default null
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  project constant public.projects := public.find_project(for_user, for_project);
+  before_time constant timestamptz := coalesce(public.time_of_cursor(after_cursor), 'infinity');
+  before_id constant uuid := coalesce(split_part(after_cursor, '.', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  found_ids uuid[];
+begin
+  if for_orchestrator is not null then
+    select array_agg(id) into found_ids from (
+      select id from public.all_tasks
+       where orchestrator_task_id = for_orchestrator and project_id = project.id
+         and (statuses is null or status = any (statuses)) and (types is null or task_type = any (types))
+         and (created_at, id) < (before_time, before_id)
+       order by created_at desc, id desc limit page_limit + 1) as task;
+  elsif statuses is null then
+    select array_agg(id) into found_ids from (
+      select id from public.all_tasks
+       where project_id = project.id and (types is null or task_type = any (types))
+         and (created_at, id) < (before_time, before_id)
+       order by created_at desc, id desc limit page_limit + 1) as task;
+  else
+    select array_agg(id) into found_ids from (
+      select task.id, task.created_at
+        from (select distinct unnest(statuses) as status) as wanted
+        cross join lateral (
+          select id, created_at from public.tasks
+           where project_id = project.id and status = wanted.status
+             and (types is null or task_type = any (types)) and (created_at, id) < (before_time, before_id)
+           order by created_at desc, id desc limit page_limit + 1) as task
+      union all
+      select task.id, task.created_at
+        from (select distinct unnest(statuses) as status) as wanted
+        cross join lateral (
+          select id, created_at from public.archived_tasks
+           where project_id = project.id and status = wanted.status
+             and (types is null or task_type = any (types)) and (created_at, id) < (before_time, before_id)
+           order by created_at desc, id desc limit page_limit + 1) as task
+      order by created_at desc, id desc limit page_limit + 1) as task;
+  end if;
+
+  return (
+    with task as (
+      select * from public.all_tasks where id = any (found_ids)
+    ), measured as (
+      select to_jsonb(task) as task_row, task.created_at, task.id, row_number() over by_age as place,
+             lead(task.id) over by_age is not null as has_next,
+             sum(octet_length(task.params::text)) over by_age as bytes
+        from task window by_age as (order by task.created_at desc, task.id desc)
+    ), shown as (
+      select * from measured where place <= page_limit and (bytes <= 16777216 or place = 1)
+    )
+    select jsonb_build_object(
+             'tasks', coalesce(jsonb_agg(task_row order by place), '[]'),
+             'limit', page_limit,
+             'next_cursor', (select case when has_next then public.task_cursor(created_at, id) end
+                               from shown order by place desc limit 1))
+      from shown);
+end
+$$;
+revoke all on function public.tasks_list from public, anon, authenticated;
+grant execute on function public.tasks_list to service_role;
 
 -- supabase/schemas/tasks/functions/tend_queue.sql
 -- What the queue needs now and then, wherever it is run from and however often: scheduled tasks whose time has
@@ -3638,6 +4164,15 @@ end
 $$;
 revoke all on function public.tidy_counts from public, anon, authenticated;
 grant execute on function public.tidy_counts to service_role;
+
+-- supabase/schemas/tasks/functions/time_of_cursor.sql
+-- The time in a task_cursor(); null of null.
+create or replace function public.time_of_cursor(task_cursor text)
+returns timestamptz
+language sql immutable set search_path = '' as $$
+  select timestamptz 'epoch' + split_part(time_of_cursor.task_cursor, '.', 1)::bigint * interval '1 microsecond'
+$$;
+revoke all on function public.time_of_cursor from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/turn_floor.sql
 -- The turn at which a lane enters the rotation: not below what claims still look at, and not before its user's last
@@ -3721,7 +4256,7 @@ begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
-    perform public.refuse('task_not_found', 404);
+    perform public.refuse_archived_change(for_user, caller_kind, for_task, new_status, for_worker, for_attempt);
   end if;
 
   -- A worker's word counts only for the run it has.
@@ -4335,7 +4870,10 @@ begin
     return true;
   end if;
   select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
-  return found_status is null or found_status in ('Queued', 'In Progress');
+  if found_status is null then
+    return not exists (select from public.archived_tasks as task where task.id = segments[3]::uuid);
+  end if;
+  return found_status in ('Queued', 'In Progress');
 end
 $$;
 revoke all on function public.media_path_is_open from public, anon, authenticated;
@@ -4969,6 +5507,8 @@ create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
+create trigger tasks_forget_output after delete on public.tasks
+  for each row when (old.generation_created) execute function public.forget_output();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
@@ -5002,6 +5542,7 @@ begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
+    perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
   end if;
@@ -5132,10 +5673,12 @@ alter table public.task_counts enable row level security;
 alter table public.task_run_times enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
+alter table public.archived_tasks enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings
+  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings,
+  public.archived_tasks, public.all_tasks
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
@@ -5147,6 +5690,10 @@ create policy task_types_select on public.task_types for select to anon, authent
 grant select on public.tasks to authenticated, service_role;
 grant delete on public.tasks to service_role;
 create policy tasks_select_own on public.tasks for select to authenticated
+  using (user_id = (select auth.uid()));
+
+grant select on public.archived_tasks, public.all_tasks to authenticated, service_role;
+create policy archived_tasks_select_own on public.archived_tasks for select to authenticated
   using (user_id = (select auth.uid()));
 
 grant select, update on public.queue_settings to service_role;

@@ -77,6 +77,11 @@ function forOwnersOf(missing: string): Record<Principal, string> {
     service: "200",
   };
 }
+function readersOf(code: string) {
+  return { owner: "200", otherUser: code, ownersToken: "200", othersToken: code, service: "200" };
+}
+const readersOfTasks = readersOf("404 task_not_found");
+const readersOfProjects = readersOf("404 project_not_found");
 
 /** What each caller is answered by each endpoint: the one place where this is written. */
 const table: Record<string, Row> = {
@@ -134,6 +139,31 @@ const table: Record<string, Row> = {
     othersToken: "403 forbidden",
     service: "200",
     body: () => Promise.resolve({}),
+  },
+  "get-task-output": {
+    ...strangers,
+    ...readersOfTasks,
+    body: async (world) => ({ task_id: await queued(world) }),
+  },
+  "get-predecessor-output": {
+    ...strangers,
+    ...readersOfTasks,
+    body: async (world) => ({ task_id: await queued(world) }),
+  },
+  "get-orchestrator-children": {
+    ...strangers,
+    ...readersOfTasks,
+    body: async (world) => ({ orchestrator_task_id: await queued(world) }),
+  },
+  "get-completed-segments": {
+    ...strangers,
+    ...readersOfProjects,
+    body: ({ owner }) => Promise.resolve({ run_id: "a run", project_id: owner.projectId }),
+  },
+  "tasks-list": {
+    ...strangers,
+    ...readersOfProjects,
+    body: ({ owner }) => Promise.resolve({ projectId: owner.projectId }),
   },
   "claim-next-task": {
     ...strangers,
@@ -357,15 +387,27 @@ for (const { name, start } of hosts) {
           asks.push(
             ["get-task-status", principal, task, (task_id) => ({ task_id })],
             ["calculate-task-cost", principal, task, (task_id) => ({ task_id })],
+            ["get-task-output", principal, task, (task_id) => ({ task_id })],
+            ["get-predecessor-output", principal, task, (task_id) => ({ task_id })],
+            ["get-orchestrator-children", principal, task, (id) => ({ orchestrator_task_id: id })],
             ["update-task-status", principal, task, (task_id) => ({ task_id, status: "Cancelled" })],
           );
         }
-        asks.push([
-          "create-task",
-          principal,
-          owner.projectId,
-          (project_id) => ({ task_type: "qwen_image", params: {}, project_id }),
-        ]);
+        asks.push(
+          [
+            "create-task",
+            principal,
+            owner.projectId,
+            (project_id) => ({ task_type: "qwen_image", params: {}, project_id }),
+          ],
+          ["tasks-list", principal, owner.projectId, (project_id) => ({ project_id })],
+          [
+            "get-completed-segments",
+            principal,
+            owner.projectId,
+            (project_id) => ({ run_id: "a run", project_id }),
+          ],
+        );
       }
       for (const task of [running, waiting]) {
         asks.push(
@@ -406,7 +448,15 @@ for (const { name, start } of hosts) {
     test("what browsers read over REST is their own", async () => {
       const task = await queued(world);
       const stranger = await personWithProject(host);
-      for (const relation of ["tasks", "projects", "users", "credits_ledger", "personal_access_tokens"]) {
+      for (const relation of [
+        "tasks",
+        "archived_tasks",
+        "all_tasks",
+        "projects",
+        "users",
+        "credits_ledger",
+        "personal_access_tokens",
+      ]) {
         const { data } = await stranger.client.from(relation).select();
         const rows = JSON.stringify(data ?? []);
         assert.ok(!rows.includes(world.owner.userId) && !rows.includes(task), relation);

@@ -18,6 +18,8 @@ const forService = new Map([
   ["media_path_is_open", "asked by the storage of the standalone host"],
   ["sweep_expired_leases", "run by an operator"],
   ["tend_queue", "runs on a timer of the standalone host, or by an operator"],
+  ["tidy_counts", "runs on a timer of the standalone host, or by an operator"],
+  ["archive_finished_tasks", "runs on a timer of the standalone host, or by an operator"],
   ["forget_old_requests", "runs on a timer of the standalone host, or by an operator"],
   ["mark_silent_workers", "runs on a timer of the standalone host, or by an operator"],
   ["forget_old_logs", "runs on a timer of the standalone host, or by an operator"],
