@@ -525,7 +525,7 @@ test("a render is aborted as soon as its run is over, without a report; a server
     });
     const provider = provides(async (_task, { signal }) => {
       if (isOver) await once(signal, "abort");
-      else await server.seen(({ name }) => name === "update-task-status");
+      else await server.seen(({ name }) => name === "get-task-status");
       signal.throwIfAborted();
       return output;
     });

@@ -101,7 +101,8 @@ test("max_tasks gives up to so many at once, of different users in turn, and nev
     const users = [await createUser(sql), await createUser(sql)];
     for (const user of users) for (let task = 0; task < 7; task++) await queueTask(sql, user);
     const owners = async (answer: Record<string, unknown> | null) => {
-      const ids = (answer?.["tasks"] as Claimed[]).map(({ task_id }) => task_id);
+      assert.ok(answer, "the claim got tasks");
+      const ids = (answer["tasks"] as Claimed[]).map(({ task_id }) => task_id);
       const rows = await sql<{ user_id: string }[]>`
         select user_id from unnest(${ids}::uuid[]) with ordinality as given (id, position)
           join tasks using (id) order by position`;
