@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
-const notBenchmarks = new Set(["run", "support"]);
+const notBenchmarks = new Set(["run", "support", "profile"]);
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const names = (await readdir(folder))
