@@ -66,7 +66,7 @@ await onPostgres(values.profile ? { track_functions: "all" } : {}, async (bench)
     results.push(await runOne(bench, http, concurrency, host.pid));
     for (const start of [
       async () => pgbench,
-      async () => overSql(bench.url, bench.sql, users, concurrency),
+      async () => overSql(bench.url, bench.sql, users),
       async () => await startPgBoss(bench.url),
       async () => await startGraphileWorker(bench.url),
     ]) {

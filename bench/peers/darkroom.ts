@@ -57,10 +57,10 @@ export function overHttp(host: HostProcess, sql: Sql, users: BenchUser[]): Conte
   });
 }
 
-/** The same SQL functions by the host's own driver, without HTTP. */
-export function overSql(url: string, sql: Sql, users: BenchUser[], connections: number): Contender {
-  const database = connect({ url, connections });
-  return darkroom("Darkroom, SQL by its driver", sql, users, () => database.close(), {
+/** The same SQL functions by the host's own driver and as many connections: all but HTTP. */
+export function overSql(url: string, sql: Sql, users: BenchUser[]): Contender {
+  const database = connect({ url });
+  return darkroom("Darkroom, SQL by its pool", sql, users, () => database.close(), {
     async create(task) {
       await database.call("create_task", { for_user: null, requests: [task], is_batch: false });
     },
