@@ -959,7 +959,7 @@ create or replace function public.calculate_task_cost(for_task_type text, params
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  type_name constant text := public.canonical_task_type(for_task_type);
+  type_name constant text := (public.canonical_task_type(for_task_type)).name;
   quote record;
 begin
   select * into quote from public.quote_task(type_name, calculate_task_cost.params);
@@ -1195,9 +1195,8 @@ create or replace function public.price_multiplier(price public.task_type_prices
 returns numeric
 language plpgsql stable set search_path = '' as $$
 begin
-  return (
-    select coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
-           * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1));
+  return coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
+       * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1);
 end
 $$;
 revoke all on function public.price_multiplier from public, anon, authenticated;
@@ -1210,12 +1209,11 @@ create or replace function public.price_of_work(
 ) returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return (
-    select round(price.price_microusd * public.price_multiplier(price, params)
-        * case price.billing_type
-            when 'per_unit' then 1
-            else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-          end)::bigint);
+  return round(price.price_microusd * public.price_multiplier(price, params)
+    * case price.billing_type
+        when 'per_unit' then 1
+        else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
+      end)::bigint;
 end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
@@ -1363,24 +1361,24 @@ $$;
 revoke all on function public.active_workers from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/add_to_count.sql
--- One task fewer in a lane's count of one state, one more in that of another. Takes any of the lane's rows that
--- nobody is writing, and makes a new one rather than wait.
-create or replace function public.add_to_count(for_lane bigint, was text, is_now text)
+-- One task more or fewer in a lane's count of a state; those that have ended are not counted.
+create or replace function public.add_to_count(for_lane bigint, state text, change integer)
 returns void
 language plpgsql set search_path = '' as $$
-declare
-  ready_change constant integer := (is_now is not distinct from 'ready')::integer - (was is not distinct from 'ready')::integer;
-  blocked_change constant integer := (is_now is not distinct from 'blocked')::integer - (was is not distinct from 'blocked')::integer;
-  scheduled_change constant integer := (is_now is not distinct from 'scheduled')::integer - (was is not distinct from 'scheduled')::integer;
-  running_change constant integer := (is_now is not distinct from 'running')::integer - (was is not distinct from 'running')::integer;
 begin
+  if state = 'ended' then
+    return;
+  end if;
   update public.task_counts
-     set ready = ready + ready_change, blocked = blocked + blocked_change,
-         scheduled = scheduled + scheduled_change, running = running + running_change
+     set ready = ready + case state when 'ready' then change else 0 end,
+         blocked = blocked + case state when 'blocked' then change else 0 end,
+         scheduled = scheduled + case state when 'scheduled' then change else 0 end,
+         running = running + case state when 'running' then change else 0 end
    where id = (select id from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
   if not found then
     insert into public.task_counts (lane_id, ready, blocked, scheduled, running)
-    values (for_lane, ready_change, blocked_change, scheduled_change, running_change);
+    values (for_lane, case state when 'ready' then change else 0 end, case state when 'blocked' then change else 0 end,
+            case state when 'scheduled' then change else 0 end, case state when 'running' then change else 0 end);
   end if;
 end
 $$;
@@ -1392,8 +1390,7 @@ create or replace function public.allows_cloud(settings jsonb)
 returns boolean
 language plpgsql immutable set search_path = '' as $$
 begin
-  return (
-    select coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true));
+  return coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true);
 end
 $$;
 revoke all on function public.allows_cloud from public, anon, authenticated;
@@ -1524,18 +1521,21 @@ $$;
 revoke all on function public.archived_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
--- The name under which a type is stored; 422 for a type that there is none of.
+-- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of.
 create or replace function public.canonical_task_type(given_name text)
-returns text
+returns public.task_types
 language plpgsql stable set search_path = '' as $$
 declare
-  type_name text;
+  kind public.task_types;
 begin
-  select coalesce(alias_of, name) into type_name from public.task_types where name = given_name and is_active;
-  if not found then
+  select * into kind from public.task_types where name = given_name and is_active;
+  if kind.alias_of is not null then
+    select * into kind from public.task_types where name = kind.alias_of and is_active;
+  end if;
+  if kind.name is null then
     perform public.refuse('unknown_task_type', 422, jsonb_build_object('task_type', given_name));
   end if;
-  return type_name;
+  return kind;
 end
 $$;
 revoke all on function public.canonical_task_type from public, anon, authenticated;
@@ -1958,37 +1958,44 @@ end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/count_of_state.sql
--- The column of task_counts that a task belongs to; null when it has ended.
-create or replace function public.count_of_state(
-  status public.task_status, unmet_dependencies integer, is_scheduled boolean
-) returns text
-language plpgsql immutable set search_path = '' as $$
-begin
-  return case
-    when status = 'In Progress' then 'running'
-    when status <> 'Queued' then null
-    when unmet_dependencies > 0 then 'blocked'
-    when is_scheduled then 'scheduled'
-    else 'ready' end;
-end
-$$;
-revoke all on function public.count_of_state from public, anon, authenticated;
-
 -- supabase/schemas/tasks/functions/count_task.sql
--- Moves a task from the count of its old state to that of its new one.
+-- Moves a task from the count of its old state to that of its new one. Takes any of the lane's rows that nobody is
+-- writing, and makes a new one rather than wait.
 create or replace function public.count_task()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-  was text := case when tg_op <> 'INSERT' then public.count_of_state(old.status, old.unmet_dependencies, old.is_scheduled) end;
-  is_now text := case when tg_op <> 'DELETE' then public.count_of_state(new.status, new.unmet_dependencies, new.is_scheduled) end;
+  was text;
+  is_now text;
 begin
+  if tg_op <> 'INSERT' then
+    was := case
+      when old.status = 'In Progress' then 'running' when old.status <> 'Queued' then 'ended'
+      when old.unmet_dependencies > 0 then 'blocked' when old.is_scheduled then 'scheduled' else 'ready' end;
+  end if;
+  if tg_op <> 'DELETE' then
+    is_now := case
+      when new.status = 'In Progress' then 'running' when new.status <> 'Queued' then 'ended'
+      when new.unmet_dependencies > 0 then 'blocked' when new.is_scheduled then 'scheduled' else 'ready' end;
+  end if;
   if tg_op = 'UPDATE' and old.lane_id <> new.lane_id then
-    perform public.add_to_count(old.lane_id, was, null);
-    perform public.add_to_count(new.lane_id, null, is_now);
-  elsif was is distinct from is_now then
-    perform public.add_to_count(case when tg_op = 'DELETE' then old.lane_id else new.lane_id end, was, is_now);
+    perform public.add_to_count(old.lane_id, was, -1);
+    perform public.add_to_count(new.lane_id, is_now, 1);
+  elsif was is null then
+    perform public.add_to_count(new.lane_id, is_now, 1);
+  elsif is_now is null then
+    perform public.add_to_count(old.lane_id, was, -1);
+  elsif was <> is_now then
+    update public.task_counts
+       set ready = ready + case when is_now = 'ready' then 1 when was = 'ready' then -1 else 0 end,
+           blocked = blocked + case when is_now = 'blocked' then 1 when was = 'blocked' then -1 else 0 end,
+           scheduled = scheduled + case when is_now = 'scheduled' then 1 when was = 'scheduled' then -1 else 0 end,
+           running = running + case when is_now = 'running' then 1 when was = 'running' then -1 else 0 end
+     where id = (select id from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
+    if not found then
+      perform public.add_to_count(new.lane_id, was, -1);
+      perform public.add_to_count(new.lane_id, is_now, 1);
+    end if;
   end if;
   return null;
 end
@@ -2044,8 +2051,7 @@ declare
   start_after constant timestamptz := (request ->> 'run_after')::timestamptz;
   lane bigint;
 begin
-  select * into type_row from public.task_types
-   where name = public.canonical_task_type(request ->> 'task_type');
+  type_row := public.canonical_task_type(request ->> 'task_type');
 
   if request ? 'task_id' then
     select * into known from public.tasks where id = new_id;
@@ -2916,12 +2922,11 @@ create or replace function public.model_of_params(params jsonb)
 returns text
 language plpgsql immutable set search_path = '' as $$
 begin
-  return (
-    select left(nullif(trim(coalesce(
-        case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
-        case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
-             then params -> 'orchestrator_details' ->> 'model_name' end,
-        case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200));
+  return left(nullif(trim(coalesce(
+    case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
+    case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
+         then params -> 'orchestrator_details' ->> 'model_name' end,
+    case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200);
 end
 $$;
 revoke all on function public.model_of_params from public, anon, authenticated;
@@ -3672,11 +3677,11 @@ revoke all on function public.retry_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/run_time_bucket.sql
 -- The bucket of task_run_times for a run of so many seconds: four to a doubling, from a tenth of a second on.
-create or replace function public.run_time_bucket(seconds numeric)
+create or replace function public.run_time_bucket(seconds double precision)
 returns smallint
 language plpgsql immutable set search_path = '' as $$
 begin
-  return least(greatest(floor(4 * log(2, greatest(seconds, 0.1) * 10)), 0), 80)::smallint;
+  return least(greatest(floor(4 * ln(greatest(seconds, 0.1) * 10) / ln(2::double precision)), 0), 80);
 end
 $$;
 revoke all on function public.run_time_bucket from public, anon, authenticated;
@@ -3824,14 +3829,13 @@ create or replace function public.status_details(task public.tasks)
 returns jsonb
 language plpgsql immutable set search_path = '' as $$
 begin
-  return (
-    select jsonb_build_object(
-        'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
-        'allowed_transitions', to_jsonb(case task.status
-          when 'Queued' then array['Failed', 'Cancelled']
-          when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
-          when 'Failed' then array['Queued']
-          else array[]::text[] end)));
+  return jsonb_build_object(
+    'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
+    'allowed_transitions', to_jsonb(case task.status
+      when 'Queued' then array['Failed', 'Cancelled']
+      when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
+      when 'Failed' then array['Queued']
+      else array[]::text[] end));
 end
 $$;
 revoke all on function public.status_details from public, anon, authenticated;
@@ -3842,12 +3846,11 @@ create or replace function public.stored_completion(task public.tasks, warnings 
 returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
-  return (
-    select jsonb_build_object(
-        'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
-        'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
-        'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-        'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings));
+  return jsonb_build_object(
+    'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
+    'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
+    'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
+    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings);
 end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
@@ -4156,6 +4159,8 @@ begin
       from total
      where kept.id = (select min(id) from mine) and total.ready is not null;
   end loop;
+  delete from public.task_counts as left_behind
+   where not exists (select from public.task_lanes where id = left_behind.lane_id);
   update public.task_run_times set runs = runs / 2
    where (task_type, model) in (
      select task_type, model from public.task_run_times group by task_type, model having sum(runs) > 400);
@@ -4707,8 +4712,7 @@ create or replace function public.worker_row_id(for_worker text, for_owner uuid)
 returns text
 language plpgsql immutable set search_path = '' as $$
 begin
-  return (
-    select coalesce(for_owner || ':', '') || for_worker);
+  return coalesce(for_owner || ':', '') || for_worker;
 end
 $$;
 revoke all on function public.worker_row_id from public, anon, authenticated;

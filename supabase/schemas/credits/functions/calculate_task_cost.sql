@@ -3,7 +3,7 @@ create or replace function public.calculate_task_cost(for_task_type text, params
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  type_name constant text := public.canonical_task_type(for_task_type);
+  type_name constant text := (public.canonical_task_type(for_task_type)).name;
   quote record;
 begin
   select * into quote from public.quote_task(type_name, calculate_task_cost.params);

@@ -5,12 +5,11 @@ create or replace function public.price_of_work(
 ) returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return (
-    select round(price.price_microusd * public.price_multiplier(price, params)
-        * case price.billing_type
-            when 'per_unit' then 1
-            else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-          end)::bigint);
+  return round(price.price_microusd * public.price_multiplier(price, params)
+    * case price.billing_type
+        when 'per_unit' then 1
+        else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
+      end)::bigint;
 end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;

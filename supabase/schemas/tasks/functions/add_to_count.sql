@@ -1,21 +1,21 @@
--- One task fewer in a lane's count of one state, one more in that of another. Takes any of the lane's rows that
--- nobody is writing, and makes a new one rather than wait.
-create or replace function public.add_to_count(for_lane bigint, was text, is_now text)
+-- One task more or fewer in a lane's count of a state; those that have ended are not counted.
+create or replace function public.add_to_count(for_lane bigint, state text, change integer)
 returns void
 language plpgsql set search_path = '' as $$
-declare
-  ready_change constant integer := (is_now is not distinct from 'ready')::integer - (was is not distinct from 'ready')::integer;
-  blocked_change constant integer := (is_now is not distinct from 'blocked')::integer - (was is not distinct from 'blocked')::integer;
-  scheduled_change constant integer := (is_now is not distinct from 'scheduled')::integer - (was is not distinct from 'scheduled')::integer;
-  running_change constant integer := (is_now is not distinct from 'running')::integer - (was is not distinct from 'running')::integer;
 begin
+  if state = 'ended' then
+    return;
+  end if;
   update public.task_counts
-     set ready = ready + ready_change, blocked = blocked + blocked_change,
-         scheduled = scheduled + scheduled_change, running = running + running_change
+     set ready = ready + case state when 'ready' then change else 0 end,
+         blocked = blocked + case state when 'blocked' then change else 0 end,
+         scheduled = scheduled + case state when 'scheduled' then change else 0 end,
+         running = running + case state when 'running' then change else 0 end
    where id = (select id from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
   if not found then
     insert into public.task_counts (lane_id, ready, blocked, scheduled, running)
-    values (for_lane, ready_change, blocked_change, scheduled_change, running_change);
+    values (for_lane, case state when 'ready' then change else 0 end, case state when 'blocked' then change else 0 end,
+            case state when 'scheduled' then change else 0 end, case state when 'running' then change else 0 end);
   end if;
 end
 $$;

@@ -3,8 +3,7 @@ create or replace function public.allows_cloud(settings jsonb)
 returns boolean
 language plpgsql immutable set search_path = '' as $$
 begin
-  return (
-    select coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true));
+  return coalesce(settings -> 'ui' -> 'generationMethods' -> 'inCloud' <> 'false', true);
 end
 $$;
 revoke all on function public.allows_cloud from public, anon, authenticated;

@@ -1,15 +1,18 @@
--- The name under which a type is stored; 422 for a type that there is none of.
+-- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of.
 create or replace function public.canonical_task_type(given_name text)
-returns text
+returns public.task_types
 language plpgsql stable set search_path = '' as $$
 declare
-  type_name text;
+  kind public.task_types;
 begin
-  select coalesce(alias_of, name) into type_name from public.task_types where name = given_name and is_active;
-  if not found then
+  select * into kind from public.task_types where name = given_name and is_active;
+  if kind.alias_of is not null then
+    select * into kind from public.task_types where name = kind.alias_of and is_active;
+  end if;
+  if kind.name is null then
     perform public.refuse('unknown_task_type', 422, jsonb_build_object('task_type', given_name));
   end if;
-  return type_name;
+  return kind;
 end
 $$;
 revoke all on function public.canonical_task_type from public, anon, authenticated;

@@ -20,8 +20,7 @@ declare
   start_after constant timestamptz := (request ->> 'run_after')::timestamptz;
   lane bigint;
 begin
-  select * into type_row from public.task_types
-   where name = public.canonical_task_type(request ->> 'task_type');
+  type_row := public.canonical_task_type(request ->> 'task_type');
 
   if request ? 'task_id' then
     select * into known from public.tasks where id = new_id;

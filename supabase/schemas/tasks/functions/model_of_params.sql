@@ -3,12 +3,11 @@ create or replace function public.model_of_params(params jsonb)
 returns text
 language plpgsql immutable set search_path = '' as $$
 begin
-  return (
-    select left(nullif(trim(coalesce(
-        case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
-        case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
-             then params -> 'orchestrator_details' ->> 'model_name' end,
-        case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200));
+  return left(nullif(trim(coalesce(
+    case when jsonb_typeof(params -> 'model_name') = 'string' then params ->> 'model_name' end,
+    case when jsonb_typeof(params -> 'orchestrator_details' -> 'model_name') = 'string'
+         then params -> 'orchestrator_details' ->> 'model_name' end,
+    case when jsonb_typeof(params -> 'model') = 'string' then params ->> 'model' end)), ''), 200);
 end
 $$;
 revoke all on function public.model_of_params from public, anon, authenticated;

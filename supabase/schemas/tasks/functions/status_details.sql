@@ -3,14 +3,13 @@ create or replace function public.status_details(task public.tasks)
 returns jsonb
 language plpgsql immutable set search_path = '' as $$
 begin
-  return (
-    select jsonb_build_object(
-        'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
-        'allowed_transitions', to_jsonb(case task.status
-          when 'Queued' then array['Failed', 'Cancelled']
-          when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
-          when 'Failed' then array['Queued']
-          else array[]::text[] end)));
+  return jsonb_build_object(
+    'task_id', task.id, 'current_status', task.status, 'attempt', task.attempt,
+    'allowed_transitions', to_jsonb(case task.status
+      when 'Queued' then array['Failed', 'Cancelled']
+      when 'In Progress' then array['In Progress', 'Queued', 'Complete', 'Failed', 'Cancelled']
+      when 'Failed' then array['Queued']
+      else array[]::text[] end));
 end
 $$;
 revoke all on function public.status_details from public, anon, authenticated;

@@ -24,6 +24,8 @@ begin
       from total
      where kept.id = (select min(id) from mine) and total.ready is not null;
   end loop;
+  delete from public.task_counts as left_behind
+   where not exists (select from public.task_lanes where id = left_behind.lane_id);
   update public.task_run_times set runs = runs / 2
    where (task_type, model) in (
      select task_type, model from public.task_run_times group by task_type, model having sum(runs) > 400);
