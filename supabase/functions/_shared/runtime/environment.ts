@@ -32,7 +32,7 @@ export interface EnvironmentOptions {
   log?: Log;
 }
 
-export const serviceRequestsPerMinute = 60_000;
+export const serviceRequestsPerMinute = 300_000;
 
 export function createEnvironment({
   settings,
