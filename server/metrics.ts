@@ -11,7 +11,8 @@ export class Metrics {
     this.#requests.set(labels, counted);
   }
 
-  text(): string {
+  /** With what is true at this moment, and counted elsewhere. */
+  text(gauges: Record<string, number>): string {
     const { rss, heapUsed } = process.memoryUsage();
     const cpu = process.cpuUsage();
     const lines = ["# TYPE darkroom_http_request_seconds summary"];
@@ -19,6 +20,8 @@ export class Metrics {
       lines.push(`darkroom_http_request_seconds_count{${labels}} ${count}`);
       lines.push(`darkroom_http_request_seconds_sum{${labels}} ${seconds.toFixed(6)}`);
     }
+    for (const [name, value] of Object.entries(gauges))
+      lines.push(`# TYPE ${name} gauge`, `${name} ${value}`);
     lines.push(
       "# TYPE process_resident_memory_bytes gauge",
       `process_resident_memory_bytes ${rss}`,

@@ -7,6 +7,8 @@ import { openApi } from "../../supabase/functions/_shared/http/openapi.ts";
 import { createServiceLimit } from "../../supabase/functions/_shared/limits/service-limit.ts";
 import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
 import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
+import type { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
+import type { WebhookSender } from "../../supabase/functions/_shared/webhooks/sender.ts";
 import type { HostContext } from "../context.ts";
 import { hostIdentifier } from "../identifier.ts";
 import { endpoints } from "./registry.ts";
@@ -23,8 +25,13 @@ export interface Functions {
 }
 
 /** Serves every endpoint under its name, in either spelling (`-` and `_`). */
-export function createFunctions(context: HostContext, storage: StorageService): Functions {
-  const environment = hostEnvironment(context, storage);
+export function createFunctions(
+  context: HostContext,
+  storage: StorageService,
+  waitingRoom: WaitingRoom,
+  webhooks: WebhookSender,
+): Functions {
+  const environment = hostEnvironment(context, storage, waitingRoom, webhooks);
   const handlers = new Map(
     endpoints.map((served) => [spelling(served.contract.name), bind(served, environment)]),
   );
@@ -47,7 +54,12 @@ function spelling(name: string): string {
   return name.replaceAll("_", "-");
 }
 
-function hostEnvironment(context: HostContext, storage: StorageService): Environment {
+function hostEnvironment(
+  context: HostContext,
+  storage: StorageService,
+  waitingRoom: WaitingRoom,
+  webhooks: WebhookSender,
+): Environment {
   const { apiUrl, databaseUrl, keys, log } = context;
   const mounted = new Hono().route("/storage/v1", storage.app);
   return {
@@ -59,8 +71,10 @@ function hostEnvironment(context: HostContext, storage: StorageService): Environ
       // Storage runs in this process: a call needs no socket.
       fetch: async (input, init) => await mounted.fetch(new Request(input, init)),
     }),
+    webhooks,
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
+    waitingRoom,
     log,
     checkAnswers: context.checkAnswers,
   };

@@ -8,6 +8,9 @@ export type { Message } from "./message-table.ts";
 
 export type MessageListener = (message: Message) => void;
 
+/** What a transaction wrote into the log itself, by `pg_logical_emit_message`. */
+export type LogMessageListener = (content: string) => void;
+
 export interface MessageStreamOptions {
   sql: Sql;
   databaseUrl: string;
@@ -44,6 +47,7 @@ export class MessageStream {
   readonly #pollMilliseconds: number;
   readonly #checkpointMilliseconds: number;
   readonly #listeners = new Set<{ prefix: string; listener: MessageListener }>();
+  readonly #logListeners = new Set<{ prefix: string; listener: LogMessageListener }>();
   /** Ids that were delivered and that the table would show again, with the time at which they were committed at the latest. */
   readonly #seen = new Map<string, number>();
   readonly #stop = new AbortController();
@@ -69,6 +73,11 @@ export class MessageStream {
     const entry = { prefix: topicPrefix, listener };
     this.#listeners.add(entry);
     return () => this.#listeners.delete(entry);
+  }
+
+  /** Calls back for every such message of the log. Those that are written while it is not read are lost. */
+  onLogMessage(prefix: string, listener: LogMessageListener): void {
+    this.#logListeners.add({ prefix, listener });
   }
 
   /** Whether messages come from the log at this moment. */
@@ -135,6 +144,7 @@ export class MessageStream {
       signal,
       onEntry: (entry) => {
         if (entry.kind === "begin") committedAt = entry.committedAt;
+        else if (entry.kind === "message") this.#deliverLogMessage(entry);
         const message = readMessage(entry);
         if (!message) return;
         // Rows may come before the connection is ours to see.
@@ -243,6 +253,17 @@ export class MessageStream {
         listener(message);
       } catch (error) {
         this.#log.error({ err: error }, "a listener of realtime messages failed");
+      }
+    }
+  }
+
+  #deliverLogMessage({ prefix, content }: { prefix: string; content: string }): void {
+    for (const entry of this.#logListeners) {
+      if (entry.prefix !== prefix) continue;
+      try {
+        entry.listener(content);
+      } catch (error) {
+        this.#log.error({ err: error, prefix }, "a listener of log messages failed");
       }
     }
   }

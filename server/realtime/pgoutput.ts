@@ -4,6 +4,8 @@ export type LogEntry =
   /** A transaction begins; the log has only what was committed, in the order of the commits. */
   | { kind: "begin"; committedAt: number }
   | { kind: "insert"; schema: string; table: string; values: Map<string, string | null> }
+  /** What `pg_logical_emit_message` wrote. */
+  | { kind: "message"; prefix: string; content: string }
   | { kind: "other" };
 
 interface Relation {
@@ -36,6 +38,8 @@ export class LogDecoder {
         return { kind: "other" };
       case "I":
         return this.#readInsert(data);
+      case "M":
+        return readMessage(data);
       default:
         return { kind: "other" };
     }
@@ -47,6 +51,14 @@ export class LogDecoder {
     const { schema, table, columns } = relation;
     return { kind: "insert", schema, table, values: readRow(data, 6, columns) };
   }
+}
+
+function readMessage(data: Buffer): LogEntry {
+  // Before it, one byte of flags and a position.
+  const end = data.indexOf(0, 10);
+  const length = data.readUInt32BE(end + 1);
+  const content = data.toString("utf8", end + 5, end + 5 + length);
+  return { kind: "message", prefix: data.toString("utf8", 10, end), content };
 }
 
 function readRelation(data: Buffer): Relation {

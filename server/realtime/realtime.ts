@@ -25,6 +25,8 @@ export interface RealtimeOptions {
 }
 
 export interface Realtime {
+  /** What the socket's subscribers are told by; others of this process may listen too. */
+  stream: Pick<MessageStream, "on" | "onLogMessage" | "isLive">;
   /** Routes relative to `/realtime/v1`. */
   app: Hono;
   /** Takes over upgrades to WebSocket. */
@@ -74,6 +76,7 @@ export function createRealtime(context: HostContext, options: RealtimeOptions = 
 
   return {
     app,
+    stream,
     attach: (server) => sockets.attach(server),
     async start() {
       await stream.start();

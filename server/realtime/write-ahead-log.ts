@@ -54,7 +54,7 @@ export async function openWriteAheadLog(options: WriteAheadLogOptions): Promise<
     const stream = await sql
       .unsafe(
         `START_REPLICATION SLOT ${slot} LOGICAL ${created?.consistent_point ?? "0/0"} ` +
-          `(proto_version '1', publication_names '${publication}')`,
+          `(proto_version '1', publication_names '${publication}', messages 'true')`,
       )
       .writable();
     // Typed as one way, but replication goes both ways on one stream.

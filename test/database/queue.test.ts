@@ -101,7 +101,8 @@ test("max_tasks gives up to so many at once, of different users in turn, and nev
     const users = [await createUser(sql), await createUser(sql)];
     for (const user of users) for (let task = 0; task < 7; task++) await queueTask(sql, user);
     const owners = async (answer: Record<string, unknown> | null) => {
-      const ids = (answer?.["tasks"] as Claimed[]).map(({ task_id }) => task_id);
+      assert.ok(answer, "the claim got tasks");
+      const ids = (answer["tasks"] as Claimed[]).map(({ task_id }) => task_id);
       const rows = await sql<{ user_id: string }[]>`
         select user_id from unnest(${ids}::uuid[]) with ordinality as given (id, position)
           join tasks using (id) order by position`;
@@ -121,7 +122,11 @@ test("within a user, priority and age decide across models and types", () =>
     const low = await queueTask(sql, user, { params: { model: "a" }, priority: -1 });
     const old = await queueTask(sql, user, { params: { model: "b" } });
     const young = await queueTask(sql, user, { taskType: "qwen_image", params: { model: "c" } });
-    const urgent = await queueTask(sql, user, { taskType: "qwen_image", params: { model: "a" }, priority: 5 });
+    const urgent = await queueTask(sql, user, {
+      taskType: "qwen_image",
+      params: { model: "a" },
+      priority: 5,
+    });
     const order = [];
     for (let task = 0; task < 4; task++) order.push((await claim(sql, "w"))?.task_id);
     assert.deepEqual(order, [urgent, old, young, low]);
@@ -146,7 +151,8 @@ test("a project's limit holds, and holds up no other project of its owner", () =
     for (let task = 0; task < 2; task++) await queueTask(sql, free);
     const projects = [];
     for (let task = 0; task < 4; task++) {
-      const [row] = await sql`select project_id from tasks where id = ${(await claim(sql, "w"))?.task_id ?? ""}`;
+      const [row] =
+        await sql`select project_id from tasks where id = ${(await claim(sql, "w"))?.task_id ?? ""}`;
       projects.push(row?.["project_id"]);
     }
     assert.equal(projects.filter((id) => id === limited.projectId).length, 2);
@@ -296,11 +302,15 @@ test("turns behind the mark are skipped, and a user who comes new enters at the 
       }
     };
     await drain(40);
-    const [mark] = await sql<{ turn: string }[]>`select max(turn) as turn from turn_marks where model is null`;
+    const [mark] = await sql<
+      { turn: string }[]
+    >`select max(turn) as turn from turn_marks where model is null`;
     assert.ok(Number(mark?.turn) > 100_000, "the mark follows the turns");
     const newcomer = await createUser(sql);
     const theirs = await queueTask(sql, newcomer, params("b"));
-    const [lane] = await sql<{ turn: string }[]>`select turn from task_lanes where user_id = ${newcomer.userId}`;
+    const [lane] = await sql<
+      { turn: string }[]
+    >`select turn from task_lanes where user_id = ${newcomer.userId}`;
     assert.ok(Number(lane?.turn) >= Number(mark?.turn));
     const next = [];
     for (let task = 0; task < 5; task++) next.push((await claim(sql, "w"))?.task_id);
@@ -337,4 +347,17 @@ test("a warm worker leaves its model for a task that waited too long, and overdu
     }
     assert.deepEqual([...served].sort(), ["early", "early", "late", "late"]);
     assert.notEqual(served[0], served[1]);
+  }));
+
+test("a user who turned their own computer off gets nothing by a token until they turn it on", () =>
+  withDatabase(async ({ sql }) => {
+    const { userId, ...user } = await createUser(sql);
+    const task = await queueTask(sql, { userId, ...user });
+    const choose = (methods: Record<string, boolean>) =>
+      sql`update users set settings = ${sql.json({ ui: { generationMethods: methods } })} where id = ${userId}`;
+    await choose({ onComputer: false, inCloud: true });
+    assert.equal(await claim(sql, "mine", userId), null);
+    assert.deepEqual(await reasons(sql, { forUser: userId }), { queued: 1, local_off: 1 });
+    await choose({ onComputer: true, inCloud: false });
+    assert.equal((await claim(sql, "mine", userId))?.task_id, task);
   }));

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { test } from "node:test";
 import { functionEntries, httpApiPage, otherSpelling } from "../../scripts/documents.ts";
 import { projectPath } from "../../server/migrate.ts";
+import { methodsOf } from "../../supabase/functions/_shared/http/endpoint.ts";
 import { endpoints } from "../../server/functions/registry.ts";
 import { openApi, statusesOf } from "../../supabase/functions/_shared/http/openapi.ts";
 import { assertNone } from "./assert-none.ts";
@@ -109,7 +110,8 @@ test("/openapi.json is OpenAPI 3.1 of every endpoint, caller and status", () => 
   const operationIds: string[] = [];
   for (const { contract } of endpoints) {
     const item = objectAt(paths[`/functions/v1/${contract.name}`], contract.name);
-    assert.deepEqual(Object.keys(item), ["post"], contract.name);
+    const methods = Object.keys(item).map((method) => method.toUpperCase());
+    assert.deepEqual(methods.sort(), [...methodsOf(contract)].sort(), contract.name);
     const operation = objectAt(item["post"], contract.name);
     operationIds.push(textAt(operation, "operationId"));
     assert.equal(textAt(operation, "summary"), contract.summary);

@@ -14,17 +14,27 @@ import { filesBelow, type Import, importsOf, textOf } from "./sources.ts";
 const allowed: Record<string, readonly string[]> = {
   entry: ["its endpoint", "http", "runtime"],
   endpoint: ["http", "errors", "room"],
-  runtime: ["http", "auth", "database", "limits", "media", "observability"],
-  http: ["auth", "errors", "database", "type limits", "type media", "type observability"],
+  runtime: ["http", "auth", "database", "limits", "media", "observability", "waiting", "webhooks"],
+  http: [
+    "auth",
+    "errors",
+    "database",
+    "type limits",
+    "type media",
+    "type observability",
+    "type waiting",
+    "type webhooks",
+  ],
   auth: ["errors", "tokens/token-format.ts"],
   database: ["errors"],
   limits: [],
+  waiting: [],
   observability: [],
   errors: [],
 };
 
 /** What every room may import; of `http`, who calls and the shapes that bodies share. */
-const everyRoom = ["database", "errors", "http/endpoint.ts", "http/fields.ts"];
+const everyRoom = ["database", "errors", "http/endpoint.ts", "http/fields.ts", "type waiting"];
 
 /** Rooms, and the few other rooms that each rests on. */
 const rooms: Record<string, readonly string[]> = {

@@ -4,7 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { connect } from "../../supabase/functions/_shared/database/database.ts";
 import { errorCodes, isErrorCode } from "../../supabase/functions/_shared/errors/codes.ts";
 import { bind, type Environment } from "../../supabase/functions/_shared/http/bind.ts";
-import { type Endpoint, scopes } from "../../supabase/functions/_shared/http/endpoint.ts";
+import { type Endpoint, methodsOf, scopes } from "../../supabase/functions/_shared/http/endpoint.ts";
 import { errorsOf, statusesOf } from "../../supabase/functions/_shared/http/openapi.ts";
 import { createServiceLimit } from "../../supabase/functions/_shared/limits/service-limit.ts";
 import { type EnvironmentUnderTest, startEnvironment } from "./environment.ts";
@@ -34,6 +34,8 @@ export interface EndpointUnderTest extends EnvironmentUnderTest {
 
 export interface CallOptions {
   method?: string;
+  /** `?field=value`, for GET. */
+  query?: string;
   headers?: Record<string, string>;
   /** Differences of the environment, such as a service that is down. */
   environment?: Partial<Environment>;
@@ -191,11 +193,12 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       }
     });
 
-    test("405 with Allow: every method but POST; OPTIONS lets browsers in", async () => {
-      for (const method of ["GET", "HEAD", "PUT", "PATCH", "DELETE"]) {
+    test("405 with Allow: every method but its own; OPTIONS lets browsers in", async () => {
+      const others = ["GET", "HEAD", "PUT", "PATCH", "DELETE"];
+      for (const method of others.filter((name) => !methodsOf(contract).includes(name))) {
         const answer = await under.call(undefined, under.service, { method });
         assert.equal(answer.status, 405, method);
-        assert.equal(answer.headers.get("allow"), "POST, OPTIONS");
+        assert.equal(answer.headers.get("allow"), [...methodsOf(contract), "OPTIONS"].join(", "));
       }
       const preflight = await bind(endpoint, under.environment)(request("OPTIONS", undefined, {}));
       assert.equal(preflight.status, 200);
@@ -297,7 +300,13 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
     environment: Environment,
     body: unknown,
     credentials: Credentials,
-    { method = "POST", headers, environment: otherEnvironment, contract: otherContract }: CallOptions,
+    {
+      method = "POST",
+      query = "",
+      headers,
+      environment: otherEnvironment,
+      contract: otherContract,
+    }: CallOptions,
   ): Promise<EndpointAnswer> {
     const requestId = randomUUID();
     const handle = bind(
@@ -305,7 +314,7 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       { ...environment, ...otherEnvironment },
     );
     const response = await handle(
-      request(method, body, { ...credentials, ...headers, "x-request-id": requestId }),
+      request(method, body, { ...credentials, ...headers, "x-request-id": requestId }, query),
     );
     const text = await response.text();
     const answer = { status: response.status, headers: response.headers, text, body: jsonOf(text) };
@@ -331,10 +340,10 @@ function assertRefusal(contract: Endpoint["contract"], answer: EndpointAnswer, r
   assert.ok(faults.has(error) || answer.status !== 500);
 }
 
-function request(method: string, body: unknown, headers: Record<string, string>): Request {
+function request(method: string, body: unknown, headers: Record<string, string>, query = ""): Request {
   const hasBody = body !== undefined && method !== "GET" && method !== "HEAD" && method !== "OPTIONS";
   const content = typeof body === "string" || body instanceof ReadableStream ? body : JSON.stringify(body);
-  return new Request("http://darkroom.test/functions/v1/under-test", {
+  return new Request(`http://darkroom.test/functions/v1/under-test${query}`, {
     method,
     headers: { "content-type": "application/json", ...headers },
     ...(hasBody && { body: content, duplex: "half" }),

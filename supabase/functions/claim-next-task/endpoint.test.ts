@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
 import { queueTask } from "../../../test/support/factories.ts";
 import { claimNextTaskEndpoint } from "./endpoint.ts";
@@ -13,6 +14,7 @@ describeEndpoint(claimNextTaskEndpoint, {
       run_type: "api",
       task_types: ["z_image_turbo"],
       same_model_only: false,
+      wait_seconds: 0,
     };
     return { body, credentials };
   },
@@ -34,7 +36,7 @@ describeEndpoint(claimNextTaskEndpoint, {
       await queueTask(sql, owner, { dependantOn: [await queueTask(sql, owner)] });
       const { credentials } = await owner.token();
       const { body } = await call({ debug: true, run_type: "gpu" }, credentials);
-      assert.deepEqual((body["debug"] as Record<string, number>)["other_task_type"], 2);
+      assert.deepEqual((body["debug"] as Record<string, number>)["other_run_type"], 2);
     },
     "204 without a body: nothing to do, whatever the body says": async ({ call, person }) => {
       const { token } = await person();
@@ -42,6 +44,43 @@ describeEndpoint(claimNextTaskEndpoint, {
       for (const body of [{ worker_id: "nobody-knows-it" }, {}, undefined, "{"]) {
         const answer = await call(body, credentials);
         assert.deepEqual([answer.status, answer.text], [204, ""]);
+      }
+    },
+    "200: with wait_seconds, a task that is created meanwhile": async ({
+      sql,
+      call,
+      environment,
+      person,
+    }) => {
+      const owner = await person();
+      const { credentials } = await owner.token(["tasks:run"]);
+      const waiting = call({ worker_id: "w", same_model_only: true, wait_seconds: 30 }, credentials);
+      while (environment.waitingRoom.size === 0) await pause(5);
+      const task_id = await queueTask(sql, owner);
+      const { body, headers } = await waiting;
+      assert.equal(body["task_id"], task_id);
+      assert.equal(headers.get("x-ratelimit-remaining"), "1199");
+    },
+    "204 and 200: with wait_seconds, nothing came up, and with debug why": async ({ call, person }) => {
+      const { credentials } = await (await person()).token(["tasks:run"]);
+      const begun = performance.now();
+      const { status } = await call({ wait_seconds: 0.2 }, credentials);
+      assert.equal(status, 204);
+      assert.ok(performance.now() - begun >= 199);
+      const explained = await call({ wait_seconds: 0.2, debug: true }, credentials);
+      assert.equal(explained.status, 200);
+      assert.equal(typeof explained.body["debug"], "object");
+    },
+    "401 at the end of a wait, for a token that was revoked meanwhile": async (under) => {
+      const { id, credentials } = await (await under.person()).token(["tasks:run"]);
+      const waiting = under.call({ wait_seconds: 0.3, debug: true }, credentials);
+      while (under.environment.waitingRoom.size === 0) await pause(5);
+      await under.sql`update personal_access_tokens set revoked_at = now() where id = ${id}`;
+      assert.equal((await waiting).body["error"], "unauthenticated");
+    },
+    "400 invalid_request: a wait beyond 50 seconds, or none that is a time": async ({ refused, service }) => {
+      for (const wait_seconds of [50.1, -1, "5", true]) {
+        await refused("invalid_request", { wait_seconds }, service);
       }
     },
     "400 invalid_request: a run type that there is none of, an empty list": async ({ refused, service }) => {

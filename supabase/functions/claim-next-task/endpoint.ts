@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { endpoint, json, noContent } from "../_shared/http/endpoint.ts";
-import { params, text, timestamp, uuid, workerId } from "../_shared/http/fields.ts";
+import { params, text, timestamp, uuid, waitSeconds, workerId } from "../_shared/http/fields.ts";
 import { claimNextTask } from "../_shared/tasks/claim-next-task.ts";
 
 const body = z.object({
@@ -10,6 +10,7 @@ const body = z.object({
   models: z.array(text(200)).min(1).max(100).nullish().describe("only tasks for these models"),
   same_model_only: z.boolean().nullish().describe("only tasks for the model that the worker has loaded"),
   max_tasks: z.int().min(1).max(50).nullish().describe("up to so many at once; 1 unless said"),
+  wait_seconds: waitSeconds.describe("how long to wait for a task when there is none"),
   debug: z.boolean().nullish().describe("explain an empty claim, in numbers of queued tasks"),
 });
 
@@ -41,19 +42,21 @@ export const claimNextTaskEndpoint = endpoint({
         z.object({ debug: z.record(z.string(), z.int()) }),
       ]),
     },
-    204: { description: "There is nothing to do." },
+    204: { description: "There is nothing to do; with `wait_seconds`, nothing came up meanwhile." },
   },
   errors: ["insufficient_scope"],
-  async run({ body, caller, database }) {
-    const answer = await claimNextTask(database, caller, {
+  async run({ body, caller, database, waiting, log }) {
+    const options = {
       workerId: body.worker_id ?? undefined,
       runType: body.run_type ?? undefined,
       taskTypes: body.task_types ?? undefined,
       models: body.models ?? undefined,
       sameModelOnly: body.same_model_only ?? false,
       maxTasks: body.max_tasks ?? undefined,
+      waitSeconds: body.wait_seconds ?? 0,
       debug: body.debug ?? false,
-    });
+    };
+    const answer = await claimNextTask({ database, waiting, log }, caller, options);
     return answer ? json(200, answer) : noContent();
   },
 });

@@ -121,7 +121,16 @@ export const createTaskEndpoint = endpoint({
 
 /** The task without what was left out or sent as nothing, and without fields of the batch. */
 function newTask(task: z.output<z.ZodObject<typeof fields>>): NewTask {
-  const { task_id, task_type, params: sent, project_id, dependant_on, priority, run_after, max_attempts } = task;
+  const {
+    task_id,
+    task_type,
+    params: sent,
+    project_id,
+    dependant_on,
+    priority,
+    run_after,
+    max_attempts,
+  } = task;
   return {
     task_type,
     params: sent,

@@ -1,15 +1,24 @@
 import { z } from "zod";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
-import { taskStatus, timestamp, uuid } from "../_shared/http/fields.ts";
+import { taskStatus, timestamp, uuid, waitSeconds } from "../_shared/http/fields.ts";
 import { getTaskStatus } from "../_shared/tasks/get-task-status.ts";
 
 /** 200 where the task is · 404 unknown task */
 export const getTaskStatusEndpoint = endpoint({
   name: "get-task-status",
-  summary: "Tells where a task is.",
+  summary: "Tells where a task is; with `wait_seconds`, as soon as it is elsewhere.",
   callers: ["service", "user", "personal-access-token"],
   scope: "tasks:read",
-  body: z.object({ task_id: uuid }),
+  body: z.object({
+    task_id: uuid,
+    wait_seconds: waitSeconds.describe(
+      "how long to wait for another status; one that has ended is told at once",
+    ),
+    while_status: z
+      .union([taskStatus, z.array(taskStatus).min(1).max(5)])
+      .nullish()
+      .describe("wait while the task has this status, or one of these; the present one unless said"),
+  }),
   requestsPerMinute: 1200,
   answers: {
     200: {
@@ -36,7 +45,13 @@ export const getTaskStatusEndpoint = endpoint({
     },
   },
   errors: ["insufficient_scope", "task_not_found"],
-  async run({ body, caller, database }) {
-    return json(200, await getTaskStatus(database, caller, body.task_id));
+  async run({ body, caller, database, waiting }) {
+    const statuses = body.while_status ?? undefined;
+    const options = {
+      taskId: body.task_id,
+      waitSeconds: body.wait_seconds ?? 0,
+      whileStatuses: typeof statuses === "string" ? [statuses] : statuses,
+    };
+    return json(200, await getTaskStatus({ database, waiting }, caller, options));
   },
 });

@@ -2,8 +2,19 @@ create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
+create trigger tasks_forget_output after delete on public.tasks
+  for each row when (old.generation_created) execute function public.forget_output();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
+  on public.tasks for each row execute function public.count_task();
+create trigger note_run_time after update of status on public.tasks
+  for each row when (new.status = 'Complete' and old.status = 'In Progress') execute function public.note_run_time();
+create trigger announce_new_lane after insert on public.task_lanes
+  for each row when (new.is_ready) execute function public.announce_lane();
+create trigger announce_lane after update of is_ready, is_open on public.task_lanes
+  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open))
+  execute function public.announce_lane();
 create trigger task_types_are_kept before delete or update of name on public.task_types
   for each row execute function public.keep_row();
 create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
@@ -16,9 +27,9 @@ create trigger projects_limit_tasks after update of max_running_tasks on public.
 create trigger task_types_limit_tasks after update of max_running_tasks on public.task_types
   for each row when (old.max_running_tasks is distinct from new.max_running_tasks)
   execute function public.resize_task_type_slots();
-create trigger users_choose_cloud after update of settings on public.users
+create trigger users_choose_generation_methods after update of settings on public.users
   for each row when (old.settings is distinct from new.settings)
-  execute function public.follow_cloud_choice();
+  execute function public.follow_generation_methods();
 
 -- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
 do $$
@@ -26,7 +37,9 @@ begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
+    perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
+    perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
   end if;
 end
 $$;

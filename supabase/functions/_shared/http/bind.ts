@@ -11,8 +11,10 @@ import { AppError } from "../errors/app-error.ts";
 import type { ServiceLimit } from "../limits/service-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { WebhookSender } from "../webhooks/sender.ts";
+import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
-import { type Caller, type Contract, type Endpoint, json } from "./endpoint.ts";
+import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
 import { readJsonObject } from "./read-body.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
@@ -20,8 +22,10 @@ export interface Environment {
   database: Database;
   identifier: Identifier;
   storage: Storage;
+  webhooks: WebhookSender;
   serviceLimit: ServiceLimit;
   serviceRequestsPerMinute: number;
+  waitingRoom: WaitingRoom;
   log: Log;
   /** Holds every answer against its contract; on in development and tests, where a mismatch must be seen. */
   checkAnswers: boolean;
@@ -37,7 +41,7 @@ export function bind(served: Endpoint, environment: Environment): (request: Requ
     const admission = new RequestAdmission(contract, environment);
     let response: Response;
     try {
-      if (request.method === "OPTIONS") response = preflight();
+      if (request.method === "OPTIONS") response = preflight(contract);
       else response = await answer(served, request, admission, environment);
       if (request.method !== "OPTIONS") await holdAgainstContract(contract, response, environment);
     } catch (error) {
@@ -62,7 +66,9 @@ async function answer(
   environment: Environment,
 ): Promise<Response> {
   const { contract } = served;
-  if (request.method !== "POST") throw new AppError("method_not_allowed", { allow: "POST, OPTIONS" });
+  if (!methodsOf(contract).includes(request.method)) {
+    throw new AppError("method_not_allowed", { allow: allowedMethods(contract) });
+  }
 
   const caller = await admission.identify(await environment.identifier.identify(request.headers));
   let body: unknown;
@@ -78,15 +84,36 @@ async function answer(
     caller,
     database: { call: (name, args) => admission.call(name, args) },
     storage: environment.storage,
+    webhooks: environment.webhooks,
     log: environment.log,
+    waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,
   });
+}
+
+/** The request's place among those that wait; its signal is asked for only by those that do. */
+function waitingOf(request: Request, admission: RequestAdmission, room: WaitingRoom): Waiting {
+  return {
+    now: () => room.now(),
+    userId: () => admission.userId,
+    isAbandoned: () => request.signal.aborted,
+    async hold(wanted, times, look) {
+      const seat = { ...times, userId: admission.userId, signal: request.signal };
+      const found = await room.hold(wanted, seat, () => {
+        admission.expire();
+        return look();
+      });
+      if (found === null) admission.expire();
+      return found;
+    },
+  };
 }
 
 async function readBody(contract: Contract, request: Request): Promise<unknown> {
   let raw: Record<string, unknown> | undefined;
   try {
-    raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
+    if (request.method === "GET") raw = Object.fromEntries(new URL(request.url).searchParams);
+    else raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
   } catch (error) {
     const unreadable = error instanceof AppError && error.code === "invalid_json";
     if (!(contract.bodyOptional && unreadable)) throw error;
@@ -117,6 +144,7 @@ function issuesOf(
 class RequestAdmission {
   #request: AdmissionRequest | undefined;
   #admitted: Admission | undefined;
+  #isExpired = false;
   #limit: { limit: number; remaining: number; resetAt: number } | undefined;
   readonly #contract: Contract;
   readonly #environment: Environment;
@@ -154,6 +182,16 @@ class RequestAdmission {
       : { kind: "personal-access-token" };
   }
 
+  /** Who was let in; nobody when it is the service. */
+  get userId(): string | undefined {
+    return this.#admitted?.user_id;
+  }
+
+  /** Time has passed: the next call checks the credentials again. It is the same request, so it is not counted. */
+  expire(): void {
+    this.#isExpired = true;
+  }
+
   /** Admission by itself, for a request that ends before its first call. */
   async admit(): Promise<void> {
     if (this.#request && !this.#admitted) this.#keep(await this.#environment.database.admit(this.#request));
@@ -162,9 +200,12 @@ class RequestAdmission {
   async call<T>(name: string, args: SqlArguments): Promise<T> {
     const { database } = this.#environment;
     if (!this.#request) return await database.call<T>(name, args);
-    if (this.#admitted) return await database.call<T>(name, withUser(args, this.#admitted.user_id));
-    const { admission, result } = await database.callAdmitted<T>(this.#request, name, args);
-    this.#keep(admission);
+    const earlier = this.#admitted;
+    if (earlier && !this.#isExpired) return await database.call<T>(name, withUser(args, earlier.user_id));
+    const asked = earlier ? { ...this.#request, limitRequests: undefined } : this.#request;
+    const { admission, result } = await database.callAdmitted<T>(asked, name, args);
+    this.#isExpired = false;
+    if (!earlier) this.#keep(admission);
     return result;
   }
 
@@ -222,8 +263,12 @@ function rateLimited(resetAt: number): AppError {
   });
 }
 
-function preflight(): Response {
-  return new Response("ok", { headers: { "access-control-allow-methods": "POST, OPTIONS" } });
+function preflight(contract: Contract): Response {
+  return new Response("ok", { headers: { "access-control-allow-methods": allowedMethods(contract) } });
+}
+
+function allowedMethods(contract: Contract): string {
+  return [...methodsOf(contract), "OPTIONS"].join(", ");
 }
 
 /** `{error, message, request_id, …details}`; what is not ours to say stays in the log. */

@@ -3,6 +3,8 @@ import { callingUser, type Database } from "../database/database.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { WebhookSender } from "../webhooks/sender.ts";
+import type { Waiting } from "../waiting/waiting-room.ts";
 
 export type CallerKind = "service" | "user" | "personal-access-token";
 
@@ -24,6 +26,8 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
   /** As in the URL. */
   name: string;
   summary: string;
+  /** POST alone unless said; by GET the fields are the query's. */
+  methods?: readonly ("GET" | "POST")[];
   callers: readonly CallerKind[];
   /** What a token needs; without it tokens are refused even if listed as callers. */
   scope?: Scope;
@@ -46,7 +50,9 @@ export interface EndpointContext<Body> {
   caller: Caller;
   database: Pick<Database, "call">;
   storage: Storage;
+  webhooks: WebhookSender;
   log: Log;
+  waiting: Waiting;
   /** Headers that are part of some contract, such as `Idempotency-Key`. */
   headers: Headers;
 }
@@ -70,6 +76,11 @@ export function json(status: number, body: unknown): Response {
 
 export function noContent(): Response {
   return new Response(null, { status: 204 });
+}
+
+/** The methods that an endpoint answers, beside OPTIONS. */
+export function methodsOf(contract: Contract): readonly string[] {
+  return contract.methods ?? ["POST"];
 }
 
 /** Answers of every endpoint, whatever it does. */

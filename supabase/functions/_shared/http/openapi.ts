@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type ErrorCode, errorCodes } from "../errors/codes.ts";
-import { commonErrors, type Contract, type Endpoint } from "./endpoint.ts";
+import { commonErrors, type Contract, type Endpoint, methodsOf } from "./endpoint.ts";
 
 type JsonObject = Record<string, unknown>;
 
@@ -18,7 +18,13 @@ export function statusesOf(contract: Contract): number[] {
 /** OpenAPI 3.1 from the same contracts that validate and type the calls. */
 export function openApi(endpoints: readonly Endpoint[], serverUrl: string): JsonObject {
   const paths = Object.fromEntries(
-    endpoints.map(({ contract }) => [`/functions/v1/${contract.name}`, { post: operation(contract) }]),
+    endpoints.map(({ contract }) => [
+      `/functions/v1/${contract.name}`,
+      {
+        post: operation(contract),
+        ...(methodsOf(contract).includes("GET") && { get: queryOperation(contract) }),
+      },
+    ]),
   );
   return {
     openapi: "3.1.0",
@@ -86,6 +92,14 @@ function operation(contract: Contract): JsonObject {
     },
     responses,
   };
+}
+
+/** The same by GET: the body's fields as a query. */
+function queryOperation(contract: Contract): JsonObject {
+  const { requestBody: _body, ...rest } = operation(contract);
+  const { properties = {} } = jsonSchema(contract.body, "input") as { properties?: JsonObject };
+  const parameters = Object.entries(properties).map(([name, schema]) => ({ name, in: "query", schema }));
+  return { ...rest, operationId: `${contract.name}-by-get`, parameters };
 }
 
 function jsonSchema(schema: z.ZodType, io: "input" | "output"): JsonObject {

@@ -27,6 +27,9 @@ begin
     return null;
   end if;
   if for_user is not null then
+    if not (select allows_local from public.task_tenants where user_id = for_user) then
+      return null;
+    end if;
     models := case when same_model_only then array[preferred] else only_models end;
     return public.claim_of_user(for_user, 'owner', run_types, types, models, warm_model, for_worker,
                                 worker_heartbeats, settings);

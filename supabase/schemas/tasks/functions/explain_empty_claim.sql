@@ -13,6 +13,7 @@ begin
         'other_model', count(*) filter (where reason = 'other_model'),
         'blocked_by_dependency', count(*) filter (where reason = 'blocked_by_dependency'),
         'scheduled', count(*) filter (where reason = 'scheduled'),
+        'local_off', count(*) filter (where reason = 'local_off'),
         'cloud_off', count(*) filter (where reason = 'cloud_off'),
         'no_credits', count(*) filter (where reason = 'no_credits'),
         'at_capacity', count(*) filter (where reason = 'at_capacity'),
@@ -29,6 +30,7 @@ begin
             when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
             when task.unmet_dependencies > 0 then 'blocked_by_dependency'
             when task.is_scheduled then 'scheduled'
+            when for_user is not null and not tenant.allows_local then 'local_off'
             when for_user is null and not tenant.allows_cloud then 'cloud_off'
             when for_user is null and not task.in_cloud then 'no_credits'
             when not task.is_orchestrator and not exists (

@@ -16,7 +16,7 @@ begin
          error_message = error, updated_at = now()
    where id = task.id;
   perform public.lock_tenant(task.user_id);
-  perform public.free_slots(task);
+  perform public.free_slots(array[task]);
   perform public.ready_lane(task.lane_id, greatest(task.created_at, task.run_after));
   return 'Queued';
 end
