@@ -2804,6 +2804,21 @@ end
 $$;
 revoke all on function public.lane_may_open from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/lane_of_task.sql
+-- The lane in which a task waits now: while it ran or was over, its project may have got a limit or lost it.
+-- The caller holds the tenant's lock.
+create or replace function public.lane_of_task(task public.tasks)
+returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  project public.projects;
+begin
+  select * into project from public.projects where id = task.project_id;
+  return public.find_lane(project, task.task_type, coalesce(task.model, ''), task.in_cloud, task.is_orchestrator);
+end
+$$;
+revoke all on function public.lane_of_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/lanes_to_try.sql
 -- The next lanes for a claim's stage, best first, without those tried: one index probe a kind (and model), however
 -- many lanes and tasks there are. Kinds are run types, or task types where the claim names some.
@@ -3537,21 +3552,24 @@ revoke all on function public.report_progress from public, anon, authenticated;
 create or replace function public.requeue_task(task public.tasks, error text)
 returns public.task_status
 language plpgsql set search_path = '' as $$
+declare
+  lane bigint;
 begin
   update public.tasks set attempts = attempts + 1 where id = task.id;
   if task.attempts + 1 >= task.max_attempts then
     perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
     return 'Failed';
   end if;
+  perform public.lock_tenant(task.user_id);
+  lane := public.lane_of_task(task);
   update public.tasks
-     set status = 'Queued', worker_id = null, claimed_by_owner = null, lease_expires_at = null,
+     set status = 'Queued', lane_id = lane, worker_id = null, claimed_by_owner = null, lease_expires_at = null,
          slot = null, project_slot = null, task_type_slot = null,
          generation_started_at = null, progress = null, progress_message = null,
          error_message = error, updated_at = now()
    where id = task.id;
-  perform public.lock_tenant(task.user_id);
   perform public.free_slots(array[task]);
-  perform public.ready_lane(task.lane_id, greatest(task.created_at, task.run_after));
+  perform public.ready_lane(lane, greatest(task.created_at, task.run_after));
   return 'Queued';
 end
 $$;
@@ -3640,6 +3658,8 @@ returns void
 language plpgsql set search_path = '' as $$
 declare
   unmet integer;
+  is_early constant boolean := coalesce(task.run_after > now(), false);
+  lane bigint;
 begin
   if exists (select from public.credits_ledger where task_id = task.id and type = 'spend')
      or exists (select from public.tasks where id = task.orchestrator_task_id
@@ -3659,17 +3679,19 @@ begin
     from public.task_dependencies as needed
     join public.tasks as dependency on dependency.id = needed.dependency_id
    where needed.task_id = task.id and dependency.status <> 'Complete';
+  perform public.lock_tenant(task.user_id);
+  lane := public.lane_of_task(task);
   update public.tasks
-     set status = 'Queued', attempts = 0, worker_id = null, claimed_by_owner = null, generation_started_at = null,
+     set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
+         claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
          output_location = null, cost_microusd = null, unmet_dependencies = unmet, updated_at = now()
    where id = task.id;
-  perform public.lock_tenant(task.user_id);
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
   end if;
-  if unmet = 0 then
-    perform public.ready_lane(task.lane_id, now());
+  if unmet = 0 and not is_early then
+    perform public.ready_lane(lane, now());
   end if;
 end
 $$;

@@ -3,21 +3,24 @@
 create or replace function public.requeue_task(task public.tasks, error text)
 returns public.task_status
 language plpgsql set search_path = '' as $$
+declare
+  lane bigint;
 begin
   update public.tasks set attempts = attempts + 1 where id = task.id;
   if task.attempts + 1 >= task.max_attempts then
     perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
     return 'Failed';
   end if;
+  perform public.lock_tenant(task.user_id);
+  lane := public.lane_of_task(task);
   update public.tasks
-     set status = 'Queued', worker_id = null, claimed_by_owner = null, lease_expires_at = null,
+     set status = 'Queued', lane_id = lane, worker_id = null, claimed_by_owner = null, lease_expires_at = null,
          slot = null, project_slot = null, task_type_slot = null,
          generation_started_at = null, progress = null, progress_message = null,
          error_message = error, updated_at = now()
    where id = task.id;
-  perform public.lock_tenant(task.user_id);
   perform public.free_slots(array[task]);
-  perform public.ready_lane(task.lane_id, greatest(task.created_at, task.run_after));
+  perform public.ready_lane(lane, greatest(task.created_at, task.run_after));
   return 'Queued';
 end
 $$;

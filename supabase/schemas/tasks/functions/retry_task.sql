@@ -5,6 +5,8 @@ returns void
 language plpgsql set search_path = '' as $$
 declare
   unmet integer;
+  is_early constant boolean := coalesce(task.run_after > now(), false);
+  lane bigint;
 begin
   if exists (select from public.credits_ledger where task_id = task.id and type = 'spend')
      or exists (select from public.tasks where id = task.orchestrator_task_id
@@ -24,17 +26,19 @@ begin
     from public.task_dependencies as needed
     join public.tasks as dependency on dependency.id = needed.dependency_id
    where needed.task_id = task.id and dependency.status <> 'Complete';
+  perform public.lock_tenant(task.user_id);
+  lane := public.lane_of_task(task);
   update public.tasks
-     set status = 'Queued', attempts = 0, worker_id = null, claimed_by_owner = null, generation_started_at = null,
+     set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
+         claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
          output_location = null, cost_microusd = null, unmet_dependencies = unmet, updated_at = now()
    where id = task.id;
-  perform public.lock_tenant(task.user_id);
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
   end if;
-  if unmet = 0 then
-    perform public.ready_lane(task.lane_id, now());
+  if unmet = 0 and not is_early then
+    perform public.ready_lane(lane, now());
   end if;
 end
 $$;

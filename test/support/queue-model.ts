@@ -1,0 +1,602 @@
+import assert from "node:assert/strict";
+
+/**
+ * The queue as its promises say it is, without lanes, slots, locks or turn marks: what waits, what runs, who may
+ * take what, and what it costs. The property test compares the database with it after every step.
+ */
+
+export type Status = "Queued" | "In Progress" | "Complete" | "Failed" | "Cancelled";
+
+export interface ModelUser {
+  id: string;
+  allowsCloud: boolean;
+  allowsLocal: boolean;
+  balance: number;
+  /** The turn at which the user was last served; 0 is never. */
+  served: number;
+}
+
+export interface ModelProject {
+  id: string;
+  user: ModelUser;
+  limit: number | null;
+}
+
+export interface ModelTaskType {
+  name: string;
+  runType: "api" | "gpu";
+  isOrchestrator: boolean;
+  /** Of one output, or of one second. */
+  price: number;
+  /** Null: priced by output. */
+  maxSeconds: number | null;
+  limit: number | null;
+}
+
+export interface ModelTask {
+  id: string;
+  project: ModelProject;
+  type: ModelTaskType;
+  model: string;
+  priority: number;
+  /** By age, the oldest first. */
+  age: number;
+  inCloud: boolean;
+  dependencies: ModelTask[];
+  orchestrator: ModelTask | undefined;
+  maxAttempts: number;
+  /** Its `run_after` has not come. */
+  isEarly: boolean;
+  status: Status;
+  /** Waits for the queue to let it go, even when its time has come. */
+  isScheduled: boolean;
+  attempt: number;
+  attempts: number;
+  worker: string | null;
+  byOwner: boolean | null;
+  /** When its lease ended, if it is over: a number by which such tasks are rescued in order. */
+  expired: number | null;
+  bound: number;
+  childrenBound: number;
+  hold: number | undefined;
+  wasCharged: boolean;
+  /** `"by time"` until the database has said what the seconds cost. */
+  cost: number | null | "by time";
+}
+
+export interface ModelWorker {
+  name: string;
+  /** Undefined for the cloud's. */
+  owner: ModelUser | undefined;
+  model: string | null;
+}
+
+export interface ClaimOptions {
+  worker: ModelWorker;
+  runType: "api" | "gpu" | undefined;
+  taskTypes: string[] | undefined;
+  models: string[] | undefined;
+  sameModelOnly: boolean;
+  maxTasks: number;
+}
+
+export interface NewTask {
+  project: ModelProject;
+  type: ModelTaskType;
+  model: string;
+  priority: number;
+  dependencies: ModelTask[];
+  orchestrator: ModelTask | undefined;
+  maxAttempts: number;
+  isEarly: boolean;
+  /** Of an orchestrator: how many children it says that it will have. */
+  children: number;
+}
+
+/** A row of `tasks`, as far as the model knows of it. */
+export interface TaskRow {
+  id: string;
+  status: Status;
+  attempt: number;
+  attempts: number;
+  worker: string | null;
+  byOwner: boolean | null;
+  isScheduled: boolean;
+  unmet: number;
+  cost: number | null;
+  hold: number | null;
+  wasCharged: boolean;
+  childrenBound: number;
+  inCloud: boolean;
+  isEarly: boolean;
+  expired: number | null;
+}
+
+export interface QueueRows {
+  /** The oldest first. */
+  tasks: TaskRow[];
+  users: { id: string; balance: number; allowsCloud: boolean; allowsLocal: boolean }[];
+  projects: { id: string; limit: number | null }[];
+  types: { name: string; limit: number | null }[];
+  workers: { id: string; model: string | null }[];
+  hasMarks: boolean;
+  hasOverdueLanes: boolean;
+}
+
+export type Transition = { status: Status; kind: "service" | "personal-access-token" | "user" };
+
+export class QueueModel {
+  readonly tasks = new Map<string, ModelTask>();
+  /** Whether turns say who is next: not where marks were made, or claims at the same moment left their order open. */
+  #turnsAreKnown = true;
+  #hasOverdueLanes = false;
+  #turn = 0;
+
+  constructor(
+    readonly users: ModelUser[],
+    readonly projects: ModelProject[],
+    readonly types: ModelTaskType[],
+    readonly workers: ModelWorker[],
+  ) {}
+
+  byStatus(...statuses: Status[]): ModelTask[] {
+    return [...this.tasks.values()].filter(({ status }) => statuses.includes(status));
+  }
+
+  unmet(task: ModelTask): number {
+    return task.dependencies.filter(({ status }) => status !== "Complete").length;
+  }
+
+  /** Creates a task. @returns the refusal, or `none` */
+  create(id: string, request: NewTask): string {
+    const { project, type, orchestrator, dependencies } = request;
+    if (orchestrator && isOver(orchestrator)) return "orchestrator_finished";
+    if (dependencies.some(({ status }) => status === "Failed" || status === "Cancelled"))
+      return "invalid_dependency";
+    const inCloud = orchestrator ? orchestrator.inCloud : project.user.allowsCloud;
+    const bound = this.bound(type, request.children);
+    let hold: number | undefined;
+    if (inCloud && orchestrator) {
+      const covered = orchestrator.childrenBound + bound;
+      const missing = orchestrator.hold === undefined ? 0 : Math.max(covered - orchestrator.hold, 0);
+      if (missing > this.available(project.user)) return "insufficient_credits";
+      orchestrator.childrenBound = covered;
+      if (orchestrator.hold !== undefined) orchestrator.hold += missing;
+    } else if (inCloud) {
+      if (bound > this.available(project.user)) return "insufficient_credits";
+      hold = bound;
+    }
+    const task = this.add(id, request);
+    task.inCloud = inCloud;
+    task.hold = hold;
+    return "none";
+  }
+
+  /** A new task, without a word about its cover. */
+  add(id: string, request: NewTask): ModelTask {
+    const task: ModelTask = {
+      ...request,
+      id,
+      age: this.tasks.size,
+      inCloud: false,
+      status: "Queued",
+      isScheduled: request.isEarly,
+      attempt: 0,
+      attempts: 0,
+      worker: null,
+      byOwner: null,
+      expired: null,
+      bound: this.bound(request.type, request.children),
+      childrenBound: 0,
+      hold: undefined,
+      wasCharged: false,
+      cost: null,
+    };
+    this.tasks.set(id, task);
+    return task;
+  }
+
+  bound(type: ModelTaskType, children: number): number {
+    if (!type.isOrchestrator) return type.price * (type.maxSeconds ?? 1);
+    const segment = this.types.find(({ name }) => name === "travel_segment");
+    assert.ok(segment);
+    // So many segments, and the stitch, which costs as much.
+    return (children + 1) * this.bound(segment, 0);
+  }
+
+  held(user: ModelUser): number {
+    let held = 0;
+    for (const task of this.tasks.values()) if (task.project.user === user) held += task.hold ?? 0;
+    return held;
+  }
+
+  available(user: ModelUser): number {
+    return user.balance - this.held(user);
+  }
+
+  /** What this claim may take now. */
+  claimable({ worker, ...options }: ClaimOptions): ModelTask[] {
+    const { owner } = worker;
+    if (owner && !owner.allowsLocal) return [];
+    let { models } = options;
+    if (options.sameModelOnly && worker.model !== null) {
+      models = models === undefined || models.includes(worker.model) ? [worker.model] : [];
+    }
+    return this.byStatus("Queued").filter((task) => {
+      const { project, type } = task;
+      return (
+        this.unmet(task) === 0 &&
+        !task.isScheduled &&
+        (options.runType === undefined || type.runType === options.runType) &&
+        (options.taskTypes === undefined || options.taskTypes.includes(type.name)) &&
+        (models === undefined || models.includes(task.model)) &&
+        (owner ? project.user === owner : task.inCloud && project.user.allowsCloud) &&
+        this.#running((running) => running.type === type) < (type.limit ?? Infinity) &&
+        (type.isOrchestrator ||
+          (this.#running((running) => takesSlot(running) && running.project.user === project.user) < 5 &&
+            this.#running((running) => takesSlot(running) && running.project === project) <
+              (project.limit ?? Infinity)))
+      );
+    });
+  }
+
+  #running(counts: (task: ModelTask) => boolean): number {
+    return this.byStatus("In Progress").filter(counts).length;
+  }
+
+  /** Follows a claim that nobody disturbed: it had to take as much as it could, in its order, and nothing else. */
+  claim(options: ClaimOptions, claimed: { task_id: string; attempt: number }[]): void {
+    let taken = 0;
+    while (taken < options.maxTasks) {
+      const candidates = this.claimable(options);
+      if (candidates.length === 0) {
+        if (taken === 0 && this.releaseDue()) continue;
+        break;
+      }
+      const answer = claimed[taken];
+      assert.ok(answer, `a claim got nothing, though it may take ${describe(candidates)}`);
+      const task = this.tasks.get(answer.task_id);
+      assert.ok(task && candidates.includes(task), `claimed ${answer.task_id}, which may not be claimed now`);
+      assert.equal(answer.attempt, task.attempt + 1, "a claim is one attempt more");
+      const acceptable = this.#next(candidates, options);
+      assert.ok(
+        acceptable.includes(task),
+        `claimed ${describe([task])}, but next is ${describe(acceptable)}`,
+      );
+      this.#start(task, options.worker);
+      taken++;
+    }
+    assert.equal(claimed.length, taken, "a claim takes no more than it may");
+  }
+
+  /** Those of which the claim has to take one. */
+  #next(candidates: ModelTask[], { worker, models }: ClaimOptions): ModelTask[] {
+    const { owner, model } = worker;
+    const warm = candidates.filter((task) => model !== null && task.model === model);
+    const prefersModel = model !== null && (models === undefined || models.includes(model));
+    const pool = prefersModel && warm.length > 0 ? warm : candidates;
+    const pools = [pool];
+    // Overdue tasks of other models go first; which lane is overdue is not the model's business.
+    if (prefersModel && !owner && this.#hasOverdueLanes) {
+      for (const type of this.types) {
+        for (const name of new Set(candidates.map((task) => task.model)))
+          pools.push(candidates.filter((task) => task.type === type && task.model === name));
+      }
+      pools.push(candidates);
+    }
+    return pools.flatMap((some) => {
+      const users = [...new Set(some.map((task) => task.project.user))];
+      const oldestTurn = Math.min(...users.map((user) => user.served));
+      const next = users.filter((user) => !this.#turnsAreKnown || user.served === oldestTurn);
+      const isExact = owner !== undefined || pools.length === 1;
+      return (isExact ? next : users).flatMap((user) => {
+        const [first] = some.filter((task) => task.project.user === user).sort(byPriorityThenAge);
+        return first ? [first] : [];
+      });
+    });
+  }
+
+  #start(task: ModelTask, worker: ModelWorker): void {
+    Object.assign(task, {
+      status: "In Progress",
+      attempt: task.attempt + 1,
+      worker: worker.name,
+      byOwner: worker.owner !== undefined,
+      expired: null,
+    });
+    task.project.user.served = ++this.#turn;
+  }
+
+  /** What the queue's upkeep does for tasks. @returns whether there was any */
+  releaseDue(): boolean {
+    const due = this.byStatus("Queued").filter((task) => task.isScheduled && !task.isEarly);
+    for (const task of due) task.isScheduled = false;
+    const expired = this.byStatus("In Progress")
+      .filter((task) => task.expired !== null)
+      .sort((one, other) => (one.expired ?? 0) - (other.expired ?? 0));
+    for (const task of expired) if (task.status === "In Progress") this.requeue(task);
+    return due.length + expired.length > 0;
+  }
+
+  /** The refusal of a call by whoever says that they have this run, or `none`. */
+  refusalOfRun(
+    task: ModelTask,
+    {
+      byOwner,
+      worker,
+      attempt,
+    }: { byOwner: boolean; worker?: string | undefined; attempt?: number | undefined },
+  ): string {
+    if (
+      (attempt !== undefined && attempt !== task.attempt) ||
+      (worker !== undefined && worker !== task.worker) ||
+      ((task.status === "In Progress" || task.status === "Complete") && task.byOwner !== byOwner)
+    )
+      return "stale_attempt";
+    if (task.status === "Cancelled") return "task_cancelled";
+    return task.status === "In Progress" || task.status === "Complete" ? "none" : "task_not_running";
+  }
+
+  /** `complete_task`. @returns the refusal, or `none` */
+  complete(task: ModelTask, caller: Parameters<QueueModel["refusalOfRun"]>[1]): string {
+    const refused = this.refusalOfRun(task, caller);
+    if (refused === "none" && task.status === "In Progress") this.finish(task, true);
+    return refused;
+  }
+
+  /** `update_task_status`. @returns the refusal, or `none` */
+  setStatus(
+    task: ModelTask,
+    { status, kind }: Transition,
+    {
+      worker,
+      attempt,
+      hasOutput,
+    }: { worker?: string | undefined; attempt?: number | undefined; hasOutput: boolean },
+  ): string {
+    const was = task.status;
+    if (
+      (attempt !== undefined && attempt !== task.attempt) ||
+      (worker !== undefined && worker !== task.worker)
+    )
+      return "stale_attempt";
+    if (kind === "user" && status !== "Cancelled" && !(was === "Failed" && status === "Queued"))
+      return "forbidden";
+    if (
+      kind !== "user" &&
+      (was === "In Progress" || was === "Complete") &&
+      status !== "Cancelled" &&
+      task.byOwner !== (kind === "personal-access-token")
+    )
+      return "stale_attempt";
+    if (was === "Complete" && status === "Complete" && hasOutput) return "none";
+    if (was === "In Progress") {
+      if (status === "In Progress") task.expired = null;
+      else if (status === "Complete") this.finish(task, hasOutput);
+      else if (status === "Queued") this.requeue(task);
+      else this.end(task, status);
+      return "none";
+    }
+    if (was === "Queued" && (status === "Failed" || status === "Cancelled")) {
+      this.end(task, status);
+      return "none";
+    }
+    if (was === "Failed" && status === "Queued") return this.retry(task);
+    return was === "Cancelled" && kind !== "user" ? "task_cancelled" : "invalid_transition";
+  }
+
+  finish(task: ModelTask, hasOutput: boolean): void {
+    task.status = "Complete";
+    task.expired = null;
+    if (task.type.isOrchestrator) {
+      for (const child of this.#children(task)) if (!isOver(child)) this.end(child, "Cancelled");
+      this.#settle(task);
+      return;
+    }
+    if (task.byOwner || !task.inCloud || !hasOutput) task.cost = 0;
+    else task.cost = task.type.maxSeconds === null ? task.type.price : "by time";
+    if (task.cost !== "by time") this.#charge(task, task.cost);
+  }
+
+  /** Back to the queue, or failed after the last attempt. */
+  requeue(task: ModelTask): void {
+    task.attempts++;
+    if (task.attempts >= task.maxAttempts) this.end(task, "Failed");
+    else this.putBack(task);
+  }
+
+  putBack(task: ModelTask): void {
+    Object.assign(task, { status: "Queued", worker: null, byOwner: null, expired: null });
+  }
+
+  /** Ends a task, and with it whoever cannot go on. */
+  end(first: ModelTask, status: "Failed" | "Cancelled"): void {
+    let relatives = [first];
+    let dependants: ModelTask[] = [];
+    const orchestrators: ModelTask[] = [];
+    for (;;) {
+      const ended = [...new Set([...relatives, ...dependants])].filter((task) => !isOver(task));
+      if (ended.length === 0) break;
+      for (const task of ended) {
+        task.status = relatives.includes(task) ? status : "Failed";
+        task.expired = null;
+        task.isScheduled = false;
+        if (task.type.isOrchestrator) orchestrators.push(task);
+        else task.hold = undefined;
+      }
+      relatives = ended.flatMap((task) => [
+        ...this.#children(task),
+        ...(task.orchestrator ? [task.orchestrator] : []),
+      ]);
+      dependants = [...this.tasks.values()].filter((task) =>
+        task.dependencies.some((dependency) => ended.includes(dependency)),
+      );
+    }
+    for (const task of orchestrators) this.#settle(task);
+  }
+
+  retry(task: ModelTask): string {
+    if (task.wasCharged || (task.orchestrator && isOver(task.orchestrator))) return "invalid_transition";
+    if (task.dependencies.some(({ status }) => status === "Failed" || status === "Cancelled"))
+      return "invalid_dependency";
+    if (task.inCloud && !task.orchestrator) {
+      const bound = Math.max(task.bound, task.childrenBound);
+      if (bound > this.available(task.project.user)) return "insufficient_credits";
+      task.hold = bound;
+    }
+    this.putBack(task);
+    Object.assign(task, { attempts: 0, isScheduled: task.isEarly, cost: null });
+    return "none";
+  }
+
+  /** A worker lives: all it runs stays with it. */
+  heartbeat({ name, owner }: ModelWorker): void {
+    for (const task of this.#runsOf(name, owner)) task.expired = null;
+  }
+
+  /** A worker has ended: what it ran goes back, in the order of ids. */
+  crash({ name, owner }: ModelWorker): void {
+    for (const task of this.#runsOf(name, owner)) if (task.status === "In Progress") this.requeue(task);
+  }
+
+  #runsOf(name: string, owner: ModelUser | undefined): ModelTask[] {
+    return this.byStatus("In Progress")
+      .filter((task) => task.worker === name && task.byOwner === (owner !== undefined))
+      .filter((task) => owner === undefined || task.project.user === owner)
+      .sort((one, other) => (one.id < other.id ? -1 : 1));
+  }
+
+  #children(orchestrator: ModelTask): ModelTask[] {
+    return [...this.tasks.values()].filter((task) => task.orchestrator === orchestrator);
+  }
+
+  /** An orchestrator costs what its finished children cost. */
+  #settle(orchestrator: ModelTask): void {
+    let cost = 0;
+    for (const child of this.#children(orchestrator)) {
+      if (child.status === "Complete") cost += typeof child.cost === "number" ? child.cost : 0;
+    }
+    orchestrator.cost = cost;
+    this.#charge(orchestrator, cost);
+  }
+
+  #charge(task: ModelTask, cost: number): void {
+    if (task.hold === undefined) return;
+    assert.ok(cost <= task.hold, `${task.id} costs ${cost} and only ${task.hold} was held`);
+    task.project.user.balance -= cost;
+    task.wasCharged ||= cost > 0;
+    task.hold = undefined;
+  }
+
+  /** Holds the database against the model, to the last task. */
+  compare(rows: QueueRows): void {
+    this.#note(rows);
+    for (const row of rows.tasks) {
+      const task = this.tasks.get(row.id);
+      assert.ok(task, `task ${row.id} came from nowhere`);
+      if (task.cost === "by time") {
+        assert.ok(
+          row.cost !== null && row.cost > 0 && row.cost <= task.bound && row.cost % task.type.price === 0,
+        );
+        task.cost = row.cost;
+        this.#charge(task, row.cost);
+      }
+    }
+    const expected = [...this.tasks.values()].map((task) => ({
+      id: task.id,
+      status: task.status,
+      attempt: task.attempt,
+      attempts: task.attempts,
+      ...(isOver(task) ? {} : { worker: task.worker, byOwner: task.byOwner, unmet: this.unmet(task) }),
+      isScheduled: task.isScheduled,
+      cost: task.cost,
+      hold: task.hold ?? null,
+      wasCharged: task.wasCharged,
+      childrenBound: task.childrenBound,
+      inCloud: task.inCloud,
+      isEarly: task.isEarly,
+      expired: task.expired,
+    }));
+    const actual = rows.tasks.map(({ unmet, worker, byOwner, ...row }) => ({
+      ...row,
+      ...(["Queued", "In Progress"].includes(row.status) && { worker, byOwner, unmet }),
+    }));
+    assert.deepEqual(
+      new Map(actual.map((row) => [row.id, row])),
+      new Map(expected.map((row) => [row.id, row])),
+    );
+    for (const user of this.users) {
+      assert.equal(rows.users.find(({ id }) => id === user.id)?.balance, user.balance, "a user's balance");
+    }
+  }
+
+  /**
+   * Takes over what steps at the same moment made of the queue; that it is sound, invariants have said. What is
+   * known of every order is checked: no task goes back in its attempts, and what is over stays so or is retried.
+   */
+  adopt(rows: QueueRows): void {
+    for (const row of rows.tasks) {
+      const task = this.tasks.get(row.id);
+      assert.ok(task, `task ${row.id} came from nowhere`);
+      assert.ok(row.attempt >= task.attempt, "attempts only rise");
+      if (task.status === "Complete" || task.status === "Cancelled") assert.equal(row.status, task.status);
+      const { unmet: _, hold, ...rest } = row;
+      Object.assign(task, rest, { hold: hold ?? undefined });
+    }
+    for (const user of this.users)
+      Object.assign(
+        user,
+        rows.users.find(({ id }) => id === user.id),
+      );
+    for (const project of this.projects)
+      Object.assign(
+        project,
+        rows.projects.find(({ id }) => id === project.id),
+      );
+    for (const type of this.types)
+      Object.assign(
+        type,
+        rows.types.find(({ name }) => name === type.name),
+      );
+    for (const worker of this.workers) {
+      worker.model = rows.workers.find(({ id }) => id === rowIdOf(worker))?.model ?? null;
+    }
+    this.#turnsAreKnown = false;
+    this.#note(rows);
+  }
+
+  #note(rows: QueueRows): void {
+    rows.tasks.forEach(({ id }, age) => {
+      const task = this.tasks.get(id);
+      if (task) task.age = age;
+    });
+    this.#hasOverdueLanes = rows.hasOverdueLanes;
+    if (rows.hasMarks) this.#turnsAreKnown = false;
+  }
+}
+
+/** The id of a worker's row: as it calls itself in the cloud, behind its owner's id elsewhere. */
+export function rowIdOf({ name, owner }: ModelWorker): string {
+  return owner ? `${owner.id}:${name}` : name;
+}
+
+export function isOver({ status }: ModelTask): boolean {
+  return status !== "Queued" && status !== "In Progress";
+}
+
+function takesSlot({ type }: ModelTask): boolean {
+  return !type.isOrchestrator;
+}
+
+function byPriorityThenAge(one: ModelTask, other: ModelTask): number {
+  return other.priority - one.priority || one.age - other.age;
+}
+
+function describe(tasks: ModelTask[]): string {
+  return tasks
+    .map(
+      ({ id, type, model, priority, age }) =>
+        `${id} (${type.name}, model "${model}", priority ${priority}, age ${age})`,
+    )
+    .join(" or ");
+}
