@@ -2993,7 +2993,8 @@ declare
   for_bucket smallint;
   for_model text := coalesce(new.model, '');
 begin
-  if new.is_orchestrator or new.generation_started_at is null then
+  -- An owner's machine says nothing about the cloud's.
+  if new.is_orchestrator or new.claimed_by_owner or new.generation_started_at is null then
     return null;
   end if;
   for_bucket := public.run_time_bucket(extract(epoch from new.generation_processed_at - new.generation_started_at));
@@ -3751,8 +3752,9 @@ revoke all on function public.run_time_statistics from public, anon, authenticat
 
 -- supabase/schemas/tasks/functions/scale.sql
 -- How many workers are wanted now, by run type and model: those that run something, and as many more as finish the
--- claimable tasks within the target wait, given their observed run times. Never more than one a task, never fewer
--- than one where a task waits; where no run has been seen, one a task. Between the bounds.
+-- claimable tasks within the target wait. A task takes as much of a worker as its mean run time is of that wait, at
+-- most one; one whose run time nobody has seen, a whole one. Of a user's tasks the longest fill the free slots, so
+-- that more work never wants fewer workers. Never fewer than one where a task waits. Between the bounds.
 create or replace function public.scale(
   for_run_type text default null, for_model text default null, target_wait_seconds integer default 60,
   min_workers integer default 0, max_workers integer default 100
@@ -3764,21 +3766,29 @@ declare
   wanted integer;
 begin
   with lanes as (
-    select lane.*, count.ready as ready
+    select lane.*, count.ready
       from public.task_lanes as lane, lateral public.lane_count(lane.id) as count
      where lane.is_open and (for_run_type is null or lane.run_type = for_run_type)
-       and (for_model is null or lane.model = for_model)
+       and (for_model is null or lane.model = for_model) and count.ready > 0
+  ), kinds as (
+    select kind.task_type, kind.model, runs.mean, runs.samples
+      from (select distinct task_type, model from lanes) as kind,
+           lateral public.run_time_statistics(array[kind.task_type], kind.model) as runs
   ), shares as (
-    -- What a user can run now is shared out over their lanes: a long backlog behind five slots wants five workers.
-    select lane.*, case when lane.is_orchestrator then lane.ready else greatest(0, least(lane.ready,
-             (select count(*) from public.task_slots as slot where slot.user_id = lane.user_id and slot.task_id is null)
-             - coalesce(sum(lane.ready) over (partition by lane.user_id, lane.is_orchestrator order by lane.id
-                                              rows between unbounded preceding and 1 preceding), 0))) end as claimable
-      from lanes as lane
+    select lanes.*, kinds.mean, coalesce(least(kinds.mean, target_wait_seconds), target_wait_seconds) as seconds,
+           case when lanes.is_orchestrator then lanes.ready else greatest(0, least(lanes.ready,
+             (select count(*) from public.task_slots as slot
+               where slot.user_id = lanes.user_id and slot.task_id is null)
+             - coalesce(sum(lanes.ready) over (
+                 partition by lanes.user_id, lanes.is_orchestrator
+                 order by coalesce(least(kinds.mean, target_wait_seconds), target_wait_seconds) desc, lanes.id
+                 rows between unbounded preceding and 1 preceding), 0))) end as claimable
+      from lanes join kinds on kinds.task_type = lanes.task_type and kinds.model = lanes.model
   ), queued as (
     select run_type, model, sum(claimable)::integer as claimable, sum(ready)::integer as ready,
-           min(oldest_ready_at) as oldest_ready_at, array_agg(distinct task_type) as types
-      from shares where ready > 0 group by run_type, model
+           min(oldest_ready_at) as oldest_ready_at, sum(claimable * seconds) / target_wait_seconds as work,
+           sum(claimable * mean) as expected_seconds, avg(mean) as mean, bool_or(mean is null) as is_unknown
+      from shares group by run_type, model
   ), running as (
     select run_type, coalesce(model, '') as model, count(*)::integer as tasks
       from public.tasks
@@ -3788,29 +3798,26 @@ begin
   ), models as (
     select coalesce(queued.run_type, running.run_type) as run_type, coalesce(queued.model, running.model) as model,
            coalesce(queued.claimable, 0) as claimable, coalesce(queued.ready, 0) as ready,
-           coalesce(running.tasks, 0) as running, queued.oldest_ready_at, runs.samples, runs.mean
+           coalesce(running.tasks, 0) as running, coalesce(queued.work, 0) as work,
+           queued.oldest_ready_at, queued.expected_seconds, queued.mean, queued.is_unknown
       from queued full join running on running.run_type = queued.run_type and running.model = queued.model
-      left join lateral public.run_time_statistics(queued.types, queued.model) as runs on true
-  ), wants as (
-    select *, running + case
-        when claimable = 0 then 0
-        when coalesce(samples, 0) = 0 then claimable
-        else least(claimable, greatest(1, ceil(claimable * mean / target_wait_seconds))) end::integer as wanted
-      from models
   ), by_run_type as (
-    select run_type, sum(wants.wanted)::integer as wanted, sum(running)::integer as busy, sum(claimable)::integer as claimable,
-           sum(ready)::integer as ready,
+    select run_type, sum(running)::integer as busy, sum(claimable)::integer as claimable, sum(ready)::integer as ready,
+           -- Rounded once, over all models: a worker serves more than one.
+           (sum(running) + greatest(ceil(round(sum(work)::numeric, 6)), sign(sum(claimable))))::integer as wanted,
            jsonb_agg(jsonb_build_object(
-             'model', model, 'wanted', wants.wanted, 'running', running, 'claimable', claimable, 'ready', ready,
+             'model', model,
+             'wanted', running + greatest(ceil(round(work::numeric, 6)), sign(claimable)),
+             'running', running, 'claimable', claimable, 'ready', ready,
              'oldest_wait_seconds', round(extract(epoch from now() - oldest_ready_at)),
              'mean_run_seconds', round(mean::numeric, 1),
-             'expected_work_seconds', round((claimable * mean)::numeric, 1),
+             'expected_work_seconds', round(expected_seconds::numeric, 1),
              'reason', case
                when claimable = 0 then 'only what runs'
-               when coalesce(samples, 0) = 0 then 'no run times seen yet: a worker a task'
-               when ceil(claimable * mean / target_wait_seconds) >= claimable then 'a worker a task meets the target wait'
-               else 'enough to finish within the target wait' end) order by wants.wanted desc, model) as models
-      from wants group by run_type
+               when is_unknown then 'run times not seen yet: a worker a task'
+               when work >= claimable then 'a worker a task, to meet the target wait'
+               else 'enough to finish within the target wait' end) order by work desc, running desc, model) as models
+      from models group by run_type
   )
   select coalesce(jsonb_agg(jsonb_build_object(
            'run_type', by_run_type.run_type, 'wanted', by_run_type.wanted, 'busy', busy, 'claimable', claimable,
@@ -3920,8 +3927,6 @@ declare
 begin
   select jsonb_build_object(
            'queued_only', coalesce(sum(claimable), 0),
-           'active_only', coalesce(sum(running + running_orchestrators), 0),
-           'queued_plus_active', coalesce(sum(claimable + running + running_orchestrators), 0),
            'eligible_queued', coalesce(sum(ready + ready_orchestrators) filter (where allowed), 0),
            'blocked_by_capacity',
              coalesce(sum(ready + ready_orchestrators - claimable) filter (where allowed), 0),
@@ -3939,6 +3944,14 @@ begin
             from public.queue_of_users(for_user, run_types) as in_use) as queue
     join public.task_tenants as tenant on tenant.user_id = queue.user_id
     join public.credit_accounts as account on account.user_id = queue.user_id;
+
+  -- What an owner's machine runs is no work of the cloud's.
+  select totals || jsonb_build_object(
+           'active_only', count(*), 'queued_plus_active', (totals ->> 'queued_only')::integer + count(*))
+    into totals
+    from public.tasks
+   where status = 'In Progress' and run_type = any (run_types)
+     and case when for_user is null then not claimed_by_owner else user_id = for_user end;
 
   select coalesce(jsonb_agg(jsonb_build_object(
            'task_id', task.id, 'task_type', task.task_type, 'user_id', task.user_id, 'created_at', task.created_at)

@@ -6,7 +6,8 @@ declare
   for_bucket smallint;
   for_model text := coalesce(new.model, '');
 begin
-  if new.is_orchestrator or new.generation_started_at is null then
+  -- An owner's machine says nothing about the cloud's.
+  if new.is_orchestrator or new.claimed_by_owner or new.generation_started_at is null then
     return null;
   end if;
   for_bucket := public.run_time_bucket(extract(epoch from new.generation_processed_at - new.generation_started_at));

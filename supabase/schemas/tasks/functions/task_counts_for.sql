@@ -14,8 +14,6 @@ declare
 begin
   select jsonb_build_object(
            'queued_only', coalesce(sum(claimable), 0),
-           'active_only', coalesce(sum(running + running_orchestrators), 0),
-           'queued_plus_active', coalesce(sum(claimable + running + running_orchestrators), 0),
            'eligible_queued', coalesce(sum(ready + ready_orchestrators) filter (where allowed), 0),
            'blocked_by_capacity',
              coalesce(sum(ready + ready_orchestrators - claimable) filter (where allowed), 0),
@@ -33,6 +31,14 @@ begin
             from public.queue_of_users(for_user, run_types) as in_use) as queue
     join public.task_tenants as tenant on tenant.user_id = queue.user_id
     join public.credit_accounts as account on account.user_id = queue.user_id;
+
+  -- What an owner's machine runs is no work of the cloud's.
+  select totals || jsonb_build_object(
+           'active_only', count(*), 'queued_plus_active', (totals ->> 'queued_only')::integer + count(*))
+    into totals
+    from public.tasks
+   where status = 'In Progress' and run_type = any (run_types)
+     and case when for_user is null then not claimed_by_owner else user_id = for_user end;
 
   select coalesce(jsonb_agg(jsonb_build_object(
            'task_id', task.id, 'task_type', task.task_type, 'user_id', task.user_id, 'created_at', task.created_at)
