@@ -3589,7 +3589,12 @@ declare
   lanes bigint[] := '{}';
   taken smallint := 0;
 begin
+  -- In the order in which a run's end takes them.
+  perform from public.tasks where project_id = new.id and status = 'In Progress' order by id for no key update;
   perform public.lock_tenant(new.user_id);
+  -- A claim holds the slot that it is about to fill: those that began before have committed when all are ours, and
+  -- no other begins.
+  perform from public.task_slots where user_id = new.user_id order by slot for no key update;
   update public.tasks set project_slot = null where project_id = new.id and project_slot is not null;
   delete from public.project_slots where project_id = new.id;
   if new.max_running_tasks is not null then
@@ -3634,6 +3639,11 @@ declare
 begin
   -- In the order in which a run's end takes them; claims wait for neither.
   perform from public.tasks where task_type = new.name and status = 'In Progress' order by id for no key update;
+  if old.max_running_tasks is null then
+    -- A claim holds a slot of its user, or an orchestrator's lane, before it looks for a limit: those that found none
+    -- have committed when we go on.
+    lock table public.task_slots, public.task_lanes in exclusive mode;
+  end if;
   perform from public.task_type_slots where task_type = new.name order by slot for update;
   update public.tasks set task_type_slot = null where task_type = new.name and task_type_slot is not null;
   delete from public.task_type_slots where task_type = new.name;

@@ -53,6 +53,7 @@ const create = fc.record({
   maxAttempts: fc.integer({ min: 1, max: 3 }),
   isEarly: seldom,
   children: fc.integer({ min: 1, max: 2 }),
+  copies: fc.constantFrom(1, 1, 1, 3, 6),
 });
 const claim = fc.record({
   step: fc.constant("claim" as const),
@@ -132,7 +133,7 @@ const steps = fc.array(
     { weight: 4, arbitrary: fc.tuple(one) },
     { weight: 1, arbitrary: fc.array(one, { minLength: 2, maxLength: connections }) },
   ),
-  { minLength: 1, maxLength: 60, size: "max" },
+  { minLength: 1, maxLength: 80, size: "max" },
 );
 type Step = typeof one extends fc.Arbitrary<infer S> ? S : never;
 
@@ -148,7 +149,13 @@ test("random sequences of everything that can happen leave the queue as its mode
           await take(world, sessions, position, some, counts);
         await drain(world);
       }),
-      { seed, numRuns: runs, verbose: fc.VerbosityLevel.None, endOnFailure: process.env["NOSHRINK"] === "1" },
+      {
+        seed,
+        numRuns: runs,
+        ...(process.env["DARKROOM_PROPERTY_PATH"] ? { path: process.env["DARKROOM_PROPERTY_PATH"] } : {}),
+        verbose: fc.VerbosityLevel.None,
+        endOnFailure: process.env["NOSHRINK"] === "1",
+      },
     );
     context.diagnostic(
       [...counts]
@@ -351,7 +358,7 @@ function callOf(step: Step, model: QueueModel): Call | undefined {
       return {
         name: "choose",
         run: (on) =>
-          on.query("update users set settings = $2 where id = $1", [
+          on.query("update users set settings = $2::jsonb where id = $1", [
             user.id,
             { ui: { generationMethods: { inCloud: step.cloud, onComputer: step.local } } },
           ]),
@@ -414,8 +421,8 @@ function createCall(step: Extract<Step, { step: "create" }>, model: QueueModel):
     isEarly: step.isEarly,
     children: step.children,
   };
-  const id = randomUUID();
-  const body = {
+  const ids = Array.from({ length: step.copies }, () => randomUUID());
+  const bodies = ids.map((id) => ({
     task_id: id,
     task_type: type.name,
     project_id: project.id,
@@ -429,13 +436,13 @@ function createCall(step: Extract<Step, { step: "create" }>, model: QueueModel):
     max_attempts: step.maxAttempts,
     dependant_on: request.dependencies.map((task) => task.id),
     ...(step.isEarly && { run_after: new Date(Date.now() + 86_400_000).toISOString() }),
-  };
+  }));
   return {
     name: `create ${type.name}`,
-    run: (on) => on.query("select create_task(null, $1::jsonb, false)", [[body]]),
-    follow: ({ code }) => assert.equal(code, model.create(id, request)),
+    run: (on) => on.query("select create_task(null, $1::jsonb, $2)", [bodies, step.copies > 1]),
+    follow: ({ code }) => assert.equal(code, model.create(ids, request)),
     note({ code }) {
-      if (code === "none") model.add(id, request);
+      if (code === "none") for (const id of ids) model.add(id, request);
     },
   };
 }

@@ -361,3 +361,64 @@ test("a user who turned their own computer off gets nothing by a token until the
     await choose({ onComputer: true, inCloud: false });
     assert.equal((await claim(sql, "mine", userId))?.task_id, task);
   }));
+
+test("a task that is requeued or retried waits for the limit that its project got, or lost, since its run began", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const tasks = [await queueTask(sql, user), await queueTask(sql, user), await queueTask(sql, user)];
+    const limit = (count: number | null) =>
+      sql`update projects set max_running_tasks = ${count} where id = ${user.projectId}`;
+    for (let task = 0; task < 3; task++) await claim(sql, "w");
+    await limit(1);
+    await setStatus(sql, tasks[1] ?? "", "Queued");
+    await setStatus(sql, tasks[2] ?? "", "Failed");
+    await setStatus(sql, tasks[2] ?? "", "Queued");
+    assert.equal(await claim(sql, "w"), null, "one runs, one may");
+    await complete(sql, tasks[0] ?? "", { worker: "w" });
+    assert.ok(await claim(sql, "w"));
+    assert.equal(await claim(sql, "w"), null);
+
+    await limit(null);
+    await setStatus(sql, tasks[1] ?? "", "Queued");
+    assert.ok(await claim(sql, "w"), "nothing holds them back any more");
+    assert.ok(await claim(sql, "w"));
+  }));
+
+test("a scheduled task that failed and is retried waits for its time all the same", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const task = await queueTask(sql, user, { runAfter: new Date(Date.now() + 3_600_000) });
+    await setStatus(sql, task, "Failed");
+    await setStatus(sql, task, "Queued");
+    assert.equal(await claim(sql, "w"), null);
+    await sql`update tasks set run_after = now()`;
+    assert.equal((await claim(sql, "w"))?.task_id, task);
+  }));
+
+test("a task that is being claimed while its project is limited counts against the limit", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql);
+    for (let task = 0; task < 2; task++) await queueTask(database.sql, user);
+    const [claimer, owner] = [await database.session(), await database.session()];
+    await claimer.query("begin");
+    assert.ok(await claim(claimer, "w"));
+    const limited = owner.query("update projects set max_running_tasks = 1");
+    await database.lockIsWaitedFor();
+    await claimer.query("commit");
+    await limited;
+    assert.equal(await claim(database.sql, "w"), null);
+  }));
+
+test("a task that is being claimed while its type is limited counts against the limit", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql);
+    for (let task = 0; task < 2; task++) await queueTask(database.sql, user);
+    const [claimer, operator] = [await database.session(), await database.session()];
+    await claimer.query("begin");
+    assert.ok(await claim(claimer, "w"));
+    const limited = operator.query("update task_types set max_running_tasks = 1 where name = 'z_image_turbo'");
+    await database.lockIsWaitedFor();
+    await claimer.query("commit");
+    await limited;
+    assert.equal(await claim(database.sql, "w"), null);
+  }));

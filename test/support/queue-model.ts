@@ -147,28 +147,27 @@ export class QueueModel {
     return task.dependencies.filter(({ status }) => status !== "Complete").length;
   }
 
-  /** Creates a task. @returns the refusal, or `none` */
-  create(id: string, request: NewTask): string {
+  /** Creates so many equal tasks, all or none. @returns the refusal, or `none` */
+  create(ids: string[], request: NewTask): string {
     const { project, type, orchestrator, dependencies } = request;
     if (orchestrator && isOver(orchestrator)) return "orchestrator_finished";
     if (dependencies.some(({ status }) => status === "Failed" || status === "Cancelled"))
       return "invalid_dependency";
     const inCloud = orchestrator ? orchestrator.inCloud : project.user.allowsCloud;
     const bound = this.bound(type, request.children);
-    let hold: number | undefined;
+    const covered = (orchestrator?.childrenBound ?? 0) + bound * ids.length;
+    let missing = 0;
+    if (inCloud) missing = orchestrator ? covered - (orchestrator.hold ?? covered) : bound * ids.length;
+    if (missing > this.available(project.user)) return "insufficient_credits";
     if (inCloud && orchestrator) {
-      const covered = orchestrator.childrenBound + bound;
-      const missing = orchestrator.hold === undefined ? 0 : Math.max(covered - orchestrator.hold, 0);
-      if (missing > this.available(project.user)) return "insufficient_credits";
       orchestrator.childrenBound = covered;
-      if (orchestrator.hold !== undefined) orchestrator.hold += missing;
-    } else if (inCloud) {
-      if (bound > this.available(project.user)) return "insufficient_credits";
-      hold = bound;
+      if (orchestrator.hold !== undefined) orchestrator.hold += Math.max(missing, 0);
     }
-    const task = this.add(id, request);
-    task.inCloud = inCloud;
-    task.hold = hold;
+    for (const id of ids) {
+      const task = this.add(id, request);
+      task.inCloud = inCloud;
+      if (inCloud && !orchestrator) task.hold = bound;
+    }
     return "none";
   }
 

@@ -10,7 +10,12 @@ declare
   lanes bigint[] := '{}';
   taken smallint := 0;
 begin
+  -- In the order in which a run's end takes them.
+  perform from public.tasks where project_id = new.id and status = 'In Progress' order by id for no key update;
   perform public.lock_tenant(new.user_id);
+  -- A claim holds the slot that it is about to fill: those that began before have committed when all are ours, and
+  -- no other begins.
+  perform from public.task_slots where user_id = new.user_id order by slot for no key update;
   update public.tasks set project_slot = null where project_id = new.id and project_slot is not null;
   delete from public.project_slots where project_id = new.id;
   if new.max_running_tasks is not null then
