@@ -115,7 +115,9 @@ function sectionOf(contract: Contract, { requestBody, responses }: Operation): s
     kind === "personal-access-token" ? "worker of a user" : kind,
   );
   const facts = [
-    ...(contract.methods ? [`- **Methods:** ${contract.methods.join(", ")}; by GET the fields are a query`] : []),
+    ...(contract.methods
+      ? [`- **Methods:** ${contract.methods.join(", ")}; by GET the fields are a query`]
+      : []),
     `- **Callers:** ${callers.join(", ")}`,
     ...(contract.scope ? [`- **Scope of a token:** \`${contract.scope}\``] : []),
     `- **Limit:** ${contract.requestsPerMinute} a minute${contract.limitsRefusedOnly ? "; only refused calls count" : ""}`,
@@ -145,7 +147,8 @@ function shapeOf(schema: Schema, title: string | undefined, io: "input" | "outpu
   const columns = isDescribed ? header.length : header.length - 1;
   return shapes.flatMap((shape, index) => {
     const heading = index === 0 ? title : "or";
-    const rows = fieldRows(shape, "", io).map((row) => row.slice(0, columns));
+    const list = shape.type === "array" ? shape.items : undefined;
+    const rows = fieldRows(list ?? shape, list ? "[]." : "", io).map((row) => row.slice(0, columns));
     return [
       ...(heading ? [`**${heading}**\n`] : []),
       rows.length > 0 ? table(header.slice(0, columns), rows) : "No fields.\n",
@@ -154,7 +157,7 @@ function shapeOf(schema: Schema, title: string | undefined, io: "input" | "outpu
 }
 
 function hasDescriptions(shape: Schema): boolean {
-  return fieldRows(shape, "", "output").some((row) => row.at(-1) !== "");
+  return fieldRows(shape.items ?? shape, "", "output").some((row) => row.at(-1) !== "");
 }
 
 /** Rows of an object's fields, those of inner objects below theirs. */

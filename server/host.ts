@@ -8,6 +8,7 @@ import { type Logger, pino } from "pino";
 import postgres, { type Sql } from "postgres";
 import { AppError } from "../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts";
+import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
 import { createAuth } from "./auth/auth.ts";
 import type { HostContext, HostKeys } from "./context.ts";
 import { createFunctions } from "./functions/functions.ts";
@@ -17,9 +18,10 @@ import { startLocalWorker } from "./local-worker.ts";
 import { Metrics } from "./metrics.ts";
 import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
-import { createRealtime } from "./realtime/realtime.ts";
+import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
 import { createStorage } from "./storage/storage.ts";
+import { startDispatcher } from "./webhooks/dispatcher.ts";
 
 export interface HostOptions {
   /** 0 takes any free port. */
@@ -34,6 +36,10 @@ export interface HostOptions {
   localWorker?: boolean;
   /** Holds every answer of the functions against its contract. */
   checkAnswers?: boolean;
+  /** Whether this host delivers webhooks; it does unless told not to. */
+  webhooks?: boolean;
+  /** Lets webhooks go to http and private addresses, for development. */
+  webhooksAllowPrivate?: boolean;
   log?: Logger;
 }
 
@@ -50,6 +56,8 @@ type Handler = (request: Request, bindings?: object) => Response | Promise<Respo
 
 const drainMilliseconds = 10_000;
 const tendMilliseconds = 2_000;
+const archiveMilliseconds = 10_000;
+const silenceMilliseconds = 10_000;
 const hourMilliseconds = 3_600_000;
 
 /** Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails. */
@@ -86,11 +94,21 @@ export async function startHost(options: HostOptions): Promise<Host> {
       checkAnswers: options.checkAnswers ?? false,
       log,
     };
-    await serve(context, front, opened);
+    const webhooks = createWebhookSender({ allowPrivate: options.webhooksAllowPrivate ?? false });
+    const dispatcher =
+      (options.webhooks ?? true) ? startDispatcher({ databaseUrl, sender: webhooks, log }) : undefined;
+    opened.push(async () => await dispatcher?.stop());
+    const realtime = await serve(context, webhooks, front, opened);
+    // A live event of a task is a hint that there may be a message.
+    realtime.stream.on("task-updates:", () => dispatcher?.wake());
     // Scheduled tasks, expired leases and the like, even when nobody claims.
     opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.tidy_counts()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_logs()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.forget_old_webhooks()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.archive_finished_tasks()", archiveMilliseconds, log));
 
     front.open();
     if (options.localWorker) {
@@ -149,14 +167,19 @@ interface Part {
 }
 
 /** Mounts every part behind the front door. */
-async function serve(context: HostContext, front: FrontDoor, opened: (() => Promise<void>)[]): Promise<void> {
+async function serve(
+  context: HostContext,
+  webhooks: WebhookSender,
+  front: FrontDoor,
+  opened: (() => Promise<void>)[],
+): Promise<Realtime> {
   const { sql, log } = context;
   const auth = createAuth(context);
   const rest = createRest(context);
   const storage = createStorage(context);
   const realtime = createRealtime(context);
   const waitingRoom = openWaitingRoom(realtime.stream, log);
-  const functions = createFunctions(context, storage, waitingRoom);
+  const functions = createFunctions(context, storage, waitingRoom, webhooks);
   const metrics = new Metrics();
   const app = new Hono<{ Bindings: HttpBindings }>();
 
@@ -196,6 +219,7 @@ async function serve(context: HostContext, front: FrontDoor, opened: (() => Prom
     waitingRoom.close();
     await Promise.all([front.drain(), realtime.stop()]);
   });
+  return realtime;
 }
 
 /** Why requests would fail: no database, or one that lacks migrations this code needs. */

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import type { Logger } from "pino";
 import { DarkroomClient } from "../worker/client.ts";
 import { createSandboxProvider } from "../worker/sandbox/provider.ts";
@@ -16,10 +17,12 @@ export interface LocalWorkerOptions {
 /** The sandbox worker inside the standalone host, so that a fresh installation makes pictures by itself. */
 export function startLocalWorker({ apiUrl, serviceRoleKey, log }: LocalWorkerOptions): LocalWorker {
   const sandbox = createSandboxProvider();
+  // A name belongs to one worker: hosts that share a database have one each.
+  const workerId = `sandbox-${hostname()}-${new URL(apiUrl).port}`;
   const worker = createWorker({
-    client: new DarkroomClient({ url: apiUrl, token: serviceRoleKey, workerId: "sandbox-local" }),
+    client: new DarkroomClient({ url: apiUrl, token: serviceRoleKey, workerId }),
     providers: [sandbox],
-    log: log.child({ worker: "sandbox-local" }),
+    log: log.child({ worker: workerId }),
     concurrency: 2,
   });
   const running = worker

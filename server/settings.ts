@@ -15,6 +15,10 @@ export interface Settings {
   localWorker: boolean;
   /** Holds every answer of the functions against its contract. */
   checkAnswers: boolean;
+  /** Whether this host delivers webhooks. */
+  webhooks: boolean;
+  /** Lets webhooks go to http and private addresses. */
+  webhooksAllowPrivate: boolean;
   logLevel: string;
 }
 
@@ -42,6 +46,8 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     },
     localWorker: value("DARKROOM_WORKER")?.toLowerCase() !== "off",
     checkAnswers: value("DARKROOM_CHECK_ANSWERS")?.toLowerCase() === "on",
+    webhooks: value("DARKROOM_WEBHOOKS")?.toLowerCase() !== "off",
+    webhooksAllowPrivate: value("DARKROOM_WEBHOOKS_ALLOW_PRIVATE")?.toLowerCase() === "on",
     logLevel: value("LOG_LEVEL") ?? "info",
   };
 }

@@ -27,6 +27,21 @@ export interface StatusUpdate {
   error_details?: string;
 }
 
+export interface HeartbeatReport {
+  status?: "active" | "terminating" | "terminated" | "crashed";
+  /** The runs that the worker believes it has; the server keeps these with it, and no others. */
+  tasks: readonly Run[];
+  /** Null forgets it. */
+  current_model?: string | null;
+}
+
+export interface HeartbeatAnswer {
+  /** What became of each run: whatever is not `running` is to be dropped. */
+  tasks?: { task_id: string; state: "running" | "cancelled" | "stale" | "ended" | "unknown" }[];
+  /** How long tasks stay with the worker without another word. */
+  lease_seconds?: number;
+}
+
 export interface ClientOptions {
   /** Base URL without `/functions/v1`. */
   url: string;
@@ -114,6 +129,14 @@ export class DarkroomClient {
     await this.#call("update-worker-model", { worker_id: this.workerId, current_model: model });
   }
 
+  /** A sign of life. Not repeated: the next one says the same. */
+  async heartbeat(report: HeartbeatReport): Promise<HeartbeatAnswer> {
+    const tasks = report.tasks.map(({ task_id, attempt }) => ({ task_id, attempt }));
+    const body = { worker_id: this.workerId, ...report, tasks };
+    const call = { tries: 1, timeoutMilliseconds: 10_000 };
+    return (await this.#call("worker-heartbeat", body, call)) as HeartbeatAnswer;
+  }
+
   /** Stores the output and completes the task. @returns where the output can be read */
   async completeTask(run: Run, file: OutputFile, thumbnail?: OutputFile): Promise<string> {
     const completed = (
@@ -181,35 +204,49 @@ export class DarkroomClient {
   async #call(
     name: string,
     body: object,
-    { signal, abortsRequest = false }: { signal?: AbortSignal | undefined; abortsRequest?: boolean } = {},
+    { signal, abortsRequest = false, tries, timeoutMilliseconds = 90_000 }: CallOptions = {},
   ): Promise<unknown> {
-    return await this.#retry(async () => {
-      const timeout = AbortSignal.timeout(90_000);
-      const response = await this.#fetch(`${this.#functions}/${name}`, {
-        method: "POST",
-        headers: { authorization: `Bearer ${this.#token}`, "content-type": "application/json" },
-        body: JSON.stringify(body),
-        signal: signal && abortsRequest ? AbortSignal.any([timeout, signal]) : timeout,
-      });
-      if (response.status === 204) return undefined;
-      if (!response.ok) throw await refusalOf(response);
-      return await response.json();
-    }, signal);
+    return await this.#retry(
+      async () => {
+        const timeout = AbortSignal.timeout(timeoutMilliseconds);
+        const response = await this.#fetch(`${this.#functions}/${name}`, {
+          method: "POST",
+          headers: { authorization: `Bearer ${this.#token}`, "content-type": "application/json" },
+          body: JSON.stringify(body),
+          signal: signal && abortsRequest ? AbortSignal.any([timeout, signal]) : timeout,
+        });
+        if (response.status === 204) return undefined;
+        if (!response.ok) throw await refusalOf(response);
+        return await response.json();
+      },
+      { signal, tries },
+    );
   }
 
-  async #retry<Result>(call: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+  async #retry<Result>(
+    call: () => Promise<Result>,
+    { signal, tries = this.#tries }: Pick<CallOptions, "signal" | "tries"> = {},
+  ): Promise<Result> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await call();
       } catch (error) {
         const final = error instanceof DarkroomApiError && !retried.has(error.status);
-        if (final || attempt >= this.#tries || signal?.aborted) throw error;
+        if (final || attempt >= tries || signal?.aborted) throw error;
         const asked = error instanceof RetryableError ? error.retryAfterSeconds : undefined;
         const seconds = asked ?? Math.min(30, 0.25 * 2 ** attempt) * (0.5 + Math.random());
         await pause(seconds * 1000, undefined, signal ? { signal } : {});
       }
     }
   }
+}
+
+interface CallOptions {
+  signal?: AbortSignal | undefined;
+  /** Whether the signal ends a request under way, not only the pause before the next try. */
+  abortsRequest?: boolean;
+  tries?: number | undefined;
+  timeoutMilliseconds?: number;
 }
 
 class RetryableError extends DarkroomApiError {

@@ -4,6 +4,8 @@ export {
   type ClientOptions,
   DarkroomApiError,
   DarkroomClient,
+  type HeartbeatAnswer,
+  type HeartbeatReport,
   type OutputFile,
   type Run,
 } from "./client.ts";

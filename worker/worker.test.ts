@@ -192,8 +192,8 @@ test("a long upload keeps its lease: heartbeats go on while it lasts", async () 
   const server = new FakeDarkroom([task]);
   const large = { file: { ...output.file, bytes: new Uint8Array(3 * 1024 * 1024) } };
   server.receive = async () => {
-    const before = server.named("update-task-status").length;
-    await server.seen(() => server.named("update-task-status").length >= before + 2);
+    const before = server.named("worker-heartbeat").length;
+    await server.seen(() => server.named("worker-heartbeat").length >= before + 2);
     return 200;
   };
   await working(
@@ -201,8 +201,14 @@ test("a long upload keeps its lease: heartbeats go on while it lasts", async () 
     provides(() => Promise.resolve(large)),
     () => server.seen(({ name }) => name === "complete_task"),
   );
-  const statuses = server.named("update-task-status").map(({ body }) => body["status"]);
-  assert.deepEqual(new Set(statuses), new Set(["In Progress"]));
+  const uploading = server.calls.filter(
+    ({ name }, index) =>
+      name === "worker-heartbeat" &&
+      index > server.calls.findIndex((call) => call.name === "generate-upload-url") &&
+      index < server.calls.findIndex((call) => call.name === "complete_task"),
+  );
+  assert.ok(uploading.length >= 2);
+  for (const { body } of uploading) assert.deepEqual(body["tasks"], [{ task_id: task.task_id, attempt: 3 }]);
 });
 
 test("a thumbnail that cannot be stored does not cost the picture", async () => {
@@ -332,12 +338,85 @@ test("a silent render is kept alive by heartbeats", async () => {
     server,
     provides(() => new Promise((resolve) => (finish = resolve))),
     async () => {
-      await server.seen(() => server.named("update-task-status").length >= 3);
+      await server.seen(() => server.named("worker-heartbeat").filter(namesTask).length >= 3);
       finish?.(output);
       await server.seen(({ name }) => name === "complete_task");
+      await server.seen(({ name, body }) => name === "worker-heartbeat" && isLater(body));
     },
   );
+  const [first] = server.calls;
+  assert.equal(first?.name, "worker-heartbeat", "heard before the first claim, whose lease it makes short");
+
+  /** After the completion there is nothing to keep. */
+  function isLater(body: Record<string, unknown>): boolean {
+    return server.named("complete_task").length > 0 && (body["tasks"] as unknown[]).length === 0;
+  }
 });
+
+for (const state of ["cancelled", "stale", "ended", "unknown"]) {
+  test(`a run that a heartbeat finds ${state} is dropped: aborted, and nothing more is said about it`, async () => {
+    const other = { ...task, task_id: "22222222-2222-4333-8444-555555555555" };
+    const server = new FakeDarkroom([task, other], ({ name, body }) =>
+      name === "worker-heartbeat"
+        ? {
+            status: 200,
+            body: {
+              tasks: (body["tasks"] as { task_id: string }[]).map(({ task_id }) => ({
+                task_id,
+                state: task_id === task.task_id ? state : "running",
+              })),
+            },
+          }
+        : undefined,
+    );
+    const provider = provides(async ({ task_id }, { signal }) => {
+      if (task_id === other.task_id) return output;
+      await once(signal, "abort");
+      throw new Error("aborted");
+    });
+    await working(server, provider, () => server.seen(({ name }) => name === "complete_task"));
+    assert.deepEqual(
+      server.named("complete_task").map(({ body }) => body["task_id"]),
+      [other.task_id],
+    );
+    assert.deepEqual(server.named("update-task-status"), []);
+  });
+}
+
+test("short leases make heartbeats more frequent than asked for", { timeout: 5_000 }, async () => {
+  const server = new FakeDarkroom([task], ({ name }) =>
+    name === "worker-heartbeat" ? { status: 200, body: { lease_seconds: 0.03 } } : undefined,
+  );
+  const url = await server.start();
+  const client = new DarkroomClient({ url, token: "secret", workerId: "w" });
+  const worker = createWorker({
+    client,
+    providers: [provides(() => Promise.resolve(output))],
+    log,
+    pollSeconds: 0.01,
+    heartbeatSeconds: 3600,
+  });
+  const running = worker.run();
+  await server.seen(() => server.named("worker-heartbeat").length >= 3);
+  await worker.stop();
+  await running;
+  server.stop();
+});
+
+test("a worker works on when no heartbeat is heard", async () => {
+  const server = new FakeDarkroom([task], ({ name }) =>
+    name === "worker-heartbeat" ? { status: 503, body: {} } : undefined,
+  );
+  await working(
+    server,
+    provides(() => Promise.resolve(output)),
+    () => server.seen(({ name }) => name === "complete_task"),
+  );
+});
+
+function namesTask({ body }: Call): boolean {
+  return (body["tasks"] as { task_id: string }[]).some(({ task_id }) => task_id === task.task_id);
+}
 
 for (const [isRetryable, status] of [
   [true, "Queued"],
@@ -397,6 +476,13 @@ test("what outlasts the grace of a stop is put back into the queue", async () =>
 
   const [requeued] = server.named("update-task-status").filter(({ body }) => body["status"] === "Queued");
   assert.equal(requeued?.body["attempt"], 3);
+  const said = server.named("worker-heartbeat").map(({ body }) => body["status"]);
+  assert.deepEqual([...new Set(said)], ["active", "terminating", "terminated"]);
+  assert.equal(
+    server.calls.at(-1)?.body["status"],
+    "terminated",
+    "the last word, when nothing runs any more",
+  );
 });
 
 test("a claim waits at the server; one that was held is followed by the next at once, one that was not after a pause", async () => {

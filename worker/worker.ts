@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type ClaimedTask, type DarkroomClient, DarkroomApiError } from "./client.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { type Provider, RenderError } from "./provider.ts";
 import { RunWatch } from "./run-watch.ts";
 
@@ -20,7 +21,7 @@ export interface WorkerOptions {
   pollSeconds?: number;
   /** How long a claim, or a question after a run's end, may wait at the server; 0 asks neither to wait. */
   waitSeconds?: number;
-  /** Between signs of life while a provider says nothing. */
+  /** Between signs of life, at most; more often where the server's leases are short. */
   heartbeatSeconds?: number;
   /** How long running tasks may take to end when the worker is stopped. */
   stopGraceSeconds?: number;
@@ -47,6 +48,7 @@ export function createWorker(options: WorkerOptions): Worker {
   const stopping = new AbortController();
   /** Ends what still runs after the grace. */
   const cutting = new AbortController();
+  const heartbeat = new Heartbeat(client, log, options.heartbeatSeconds ?? 20);
   let working: Promise<void> | undefined;
 
   async function lane(): Promise<void> {
@@ -93,9 +95,11 @@ export function createWorker(options: WorkerOptions): Worker {
   async function runTask(task: ClaimedTask): Promise<void> {
     const provider = byType.get(task.task_type);
     const fields = { task_id: task.task_id, task_type: task.task_type, attempt: task.attempt };
-    const report = new ProgressReport(client, task, options.heartbeatSeconds ?? 15);
+    const over = new AbortController();
+    const endRun = heartbeat.keep(task, over);
+    const report = new ProgressReport(client, task, over);
     const watch = new RunWatch(client, task, waitSeconds);
-    const signal = AbortSignal.any([report.over, watch.over, cutting.signal]);
+    const signal = AbortSignal.any([over.signal, watch.over, cutting.signal]);
     try {
       if (!provider) throw new RenderError(`no provider for ${task.task_type}`, { isRetryable: true });
       const { file, thumbnail } = await provider.run(task, {
@@ -105,15 +109,17 @@ export function createWorker(options: WorkerOptions): Worker {
       signal.throwIfAborted();
       watch.end();
       await report.settle();
+      // Heartbeats go on: an upload may outlast the lease.
       const url = await client.completeTask(task, file, thumbnail);
-      report.end();
       log.info({ ...fields, provider: provider.name, url }, "task completed");
     } catch (error) {
       report.end();
       watch.end();
-      if (report.over.aborted || watch.over.aborted || isRunOver(error))
+      if (over.signal.aborted || watch.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
+    } finally {
+      endRun();
     }
   }
 
@@ -133,13 +139,22 @@ export function createWorker(options: WorkerOptions): Worker {
     }
   }
 
+  async function work(): Promise<void> {
+    // Before the first claim, so that its lease is short already.
+    await heartbeat.start();
+    const ended = await Promise.allSettled(Array.from({ length: concurrency }, lane));
+    await heartbeat.end();
+    for (const lane of ended) if (lane.status === "rejected") throw lane.reason;
+  }
+
   return {
     async run() {
-      working ??= Promise.all(Array.from({ length: concurrency }, lane)).then(() => undefined);
+      working ??= work();
       await working;
     },
     async stop() {
       stopping.abort();
+      heartbeat.wane();
       const grace = setTimeout(() => cutting.abort(), (options.stopGraceSeconds ?? 8) * 1000);
       // How it ended is told to whoever awaits run().
       await working?.catch(() => undefined);
@@ -158,24 +173,20 @@ function isRefused(error: unknown): boolean {
   return error instanceof DarkroomApiError && (error.status === 401 || error.status === 403);
 }
 
-/** Sends the latest progress, at most twice a second, and a sign of life when there is none. */
+/** Sends the latest progress, at most twice a second. */
 class ProgressReport {
   readonly #client: DarkroomClient;
   readonly #task: ClaimedTask;
-  readonly #over = new AbortController();
-  readonly #heartbeat: NodeJS.Timeout;
+  readonly #over: AbortController;
   #latest: { progress: number; progress_message?: string } | undefined;
   #sending: Promise<void> | undefined;
   readonly #settled = new AbortController();
 
-  constructor(client: DarkroomClient, task: ClaimedTask, heartbeatSeconds: number) {
+  /** `over` is aborted when an answer says that the run is. */
+  constructor(client: DarkroomClient, task: ClaimedTask, over: AbortController) {
     this.#client = client;
     this.#task = task;
-    this.#heartbeat = setInterval(() => (this.#sending ??= this.#send()), heartbeatSeconds * 1000);
-  }
-
-  get over(): AbortSignal {
-    return this.#over.signal;
+    this.#over = over;
   }
 
   progress(fraction: number, message?: string): void {
@@ -186,15 +197,14 @@ class ProgressReport {
     if (!this.#settled.signal.aborted) this.#sending ??= this.#send();
   }
 
-  /** No more progress, so that none comes after the completion. Heartbeats go on: an upload may outlast the lease. */
+  /** No more progress, so that none comes after the completion. */
   async settle(): Promise<void> {
-    this.#settled.abort();
+    this.end();
     await Promise.race([this.#sending, pause(longestSettleMilliseconds, undefined, { ref: false })]);
   }
 
   end(): void {
     this.#settled.abort();
-    clearInterval(this.#heartbeat);
   }
 
   async #send(): Promise<void> {
@@ -210,7 +220,7 @@ class ProgressReport {
       const signal = this.#settled.signal;
       if (this.#latest)
         await pause(progressIntervalMilliseconds, undefined, { signal }).catch(() => undefined);
-    } while (!this.#settled.signal.aborted && this.#latest && !this.over.aborted);
+    } while (!this.#settled.signal.aborted && this.#latest && !this.#over.signal.aborted);
     this.#sending = undefined;
   }
 }

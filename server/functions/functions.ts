@@ -8,6 +8,7 @@ import { createServiceLimit } from "../../supabase/functions/_shared/limits/serv
 import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
 import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
 import type { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
+import type { WebhookSender } from "../../supabase/functions/_shared/webhooks/sender.ts";
 import type { HostContext } from "../context.ts";
 import { hostIdentifier } from "../identifier.ts";
 import { endpoints } from "./registry.ts";
@@ -28,8 +29,9 @@ export function createFunctions(
   context: HostContext,
   storage: StorageService,
   waitingRoom: WaitingRoom,
+  webhooks: WebhookSender,
 ): Functions {
-  const environment = hostEnvironment(context, storage, waitingRoom);
+  const environment = hostEnvironment(context, storage, waitingRoom, webhooks);
   const handlers = new Map(
     endpoints.map((served) => [spelling(served.contract.name), bind(served, environment)]),
   );
@@ -56,6 +58,7 @@ function hostEnvironment(
   context: HostContext,
   storage: StorageService,
   waitingRoom: WaitingRoom,
+  webhooks: WebhookSender,
 ): Environment {
   const { apiUrl, databaseUrl, keys, log } = context;
   const mounted = new Hono().route("/storage/v1", storage.app);
@@ -68,6 +71,7 @@ function hostEnvironment(
       // Storage runs in this process: a call needs no socket.
       fetch: async (input, init) => await mounted.fetch(new Request(input, init)),
     }),
+    webhooks,
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     waitingRoom,

@@ -4,15 +4,30 @@ import { completeTaskEndpoint } from "../../supabase/functions/complete_task/end
 import { createTaskEndpoint } from "../../supabase/functions/create-task/endpoint.ts";
 import { generatePatEndpoint } from "../../supabase/functions/generate-pat/endpoint.ts";
 import { generateUploadUrlEndpoint } from "../../supabase/functions/generate-upload-url/endpoint.ts";
+import { getCompletedSegmentsEndpoint } from "../../supabase/functions/get-completed-segments/endpoint.ts";
+import { getOrchestratorChildrenEndpoint } from "../../supabase/functions/get-orchestrator-children/endpoint.ts";
+import { getPredecessorOutputEndpoint } from "../../supabase/functions/get-predecessor-output/endpoint.ts";
+import { getTaskOutputEndpoint } from "../../supabase/functions/get-task-output/endpoint.ts";
 import { getTaskStatusEndpoint } from "../../supabase/functions/get-task-status/endpoint.ts";
 import { grantCreditsEndpoint } from "../../supabase/functions/grant-credits/endpoint.ts";
 import { listPatsEndpoint } from "../../supabase/functions/list-pats/endpoint.ts";
 import { revokePatEndpoint } from "../../supabase/functions/revoke-pat/endpoint.ts";
+import { tasksListEndpoint } from "../../supabase/functions/tasks-list/endpoint.ts";
 import { updateTaskStatusEndpoint } from "../../supabase/functions/update-task-status/endpoint.ts";
 import { updateWorkerModelEndpoint } from "../../supabase/functions/update-worker-model/endpoint.ts";
+import { createWebhookEndpoint } from "../../supabase/functions/create-webhook/endpoint.ts";
+import { listWebhooksEndpoint } from "../../supabase/functions/list-webhooks/endpoint.ts";
+import { updateWebhookEndpoint } from "../../supabase/functions/update-webhook/endpoint.ts";
+import { deleteWebhookEndpoint } from "../../supabase/functions/delete-webhook/endpoint.ts";
+import { rotateWebhookSecretEndpoint } from "../../supabase/functions/rotate-webhook-secret/endpoint.ts";
+import { listWebhookDeliveriesEndpoint } from "../../supabase/functions/list-webhook-deliveries/endpoint.ts";
+import { redeliverWebhookEndpoint } from "../../supabase/functions/redeliver-webhook/endpoint.ts";
+import { testWebhookEndpoint } from "../../supabase/functions/test-webhook/endpoint.ts";
+import { deliverWebhooksEndpoint } from "../../supabase/functions/deliver-webhooks/endpoint.ts";
 import { queuePositionEndpoint } from "../../supabase/functions/queue-position/endpoint.ts";
 import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
 import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
+import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbeat/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -22,14 +37,29 @@ export const endpoints: readonly Endpoint[] = [
   getTaskStatusEndpoint,
   queuePositionEndpoint,
   taskCountsEndpoint,
+  getTaskOutputEndpoint,
+  getPredecessorOutputEndpoint,
+  getOrchestratorChildrenEndpoint,
+  getCompletedSegmentsEndpoint,
+  tasksListEndpoint,
   claimNextTaskEndpoint,
   generateUploadUrlEndpoint,
   completeTaskEndpoint,
   updateTaskStatusEndpoint,
   updateWorkerModelEndpoint,
   scaleEndpoint,
+  workerHeartbeatEndpoint,
   grantCreditsEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,
   revokePatEndpoint,
+  createWebhookEndpoint,
+  listWebhooksEndpoint,
+  updateWebhookEndpoint,
+  deleteWebhookEndpoint,
+  rotateWebhookSecretEndpoint,
+  listWebhookDeliveriesEndpoint,
+  redeliverWebhookEndpoint,
+  testWebhookEndpoint,
+  deliverWebhooksEndpoint,
 ];

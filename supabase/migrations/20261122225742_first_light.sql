@@ -332,9 +332,15 @@ create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, create
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
 create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
-create index tasks_by_project on public.tasks (project_id, created_at desc);
-create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at)
+-- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
+create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
+create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at, id)
   where orchestrator_task_id is not null;
+create index complete_segments_by_run on public.tasks ((params ->> 'orchestrator_run_id'))
+  where task_type = 'travel_segment' and status = 'Complete';
+-- What may leave for the archive; a child leaves with its orchestrator.
+create index finished_tasks_by_age on public.tasks (updated_at, id)
+  where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
@@ -388,10 +394,86 @@ create table public.queue_settings (
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
   heartbeat_lease interval not null default '60 seconds',
+  -- How long a finished task stays in `tasks`; null: for ever. Longer than any statement runs, so that a
+  -- task cannot be created, ended and archived while another request is about to use its id.
+  keep_finished interval default '30 days' check (keep_finished >= '1 hour'),
+  -- After how long without a heartbeat a worker that nobody manages counts as inactive.
+  silent_worker_after interval not null default '5 minutes',
+  -- How long the lines of `system_logs` are kept.
+  log_retention interval not null default '7 days',
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );
 insert into public.queue_settings default values;
+
+-- Finished tasks that have left `tasks`: the same columns but for those of the queue, so that history costs a
+-- claim nothing. A task is in one of the two tables. Filled by archive_finished_tasks(), changed by nobody.
+create table public.archived_tasks (
+  id uuid primary key,
+  project_id uuid not null references public.projects (id) on delete cascade,
+  user_id uuid not null,
+  task_type text not null,
+  params public.task_params not null,
+  status public.task_status not null check (status in ('Complete', 'Failed', 'Cancelled')),
+  run_type public.run_type not null,
+  model text,
+  is_orchestrator boolean not null,
+  -- No foreign keys: relatives are archived in an order of their own.
+  orchestrator_task_id uuid,
+  dependant_on uuid[],
+  unmet_dependencies public.natural_number not null,
+  priority public.task_priority not null,
+  run_after timestamptz,
+  request_hash bytea not null,
+  attempt public.natural_number not null,
+  attempts public.natural_number not null,
+  max_attempts public.attempt_limit not null,
+  worker_id text,
+  claimed_by_owner boolean,
+  progress public.task_progress,
+  progress_message text,
+  generation_started_at timestamptz,
+  generation_processed_at timestamptz,
+  output_location text,
+  thumbnail_url text,
+  error_message text,
+  generation_created boolean not null,
+  result_data jsonb not null,
+  in_cloud boolean not null,
+  price_id bigint not null,
+  upper_bound_microusd public.amount_microusd not null,
+  children_bound_microusd public.amount_microusd not null,
+  cost_microusd public.amount_microusd,
+  copied_from_share text,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  archived_at timestamptz not null default now()
+);
+create index archived_tasks_by_project on public.archived_tasks (project_id, created_at desc, id desc);
+create index archived_tasks_by_status on public.archived_tasks (project_id, status, created_at desc, id desc);
+create index archived_tasks_by_orchestrator on public.archived_tasks (orchestrator_task_id, created_at, id)
+  where orchestrator_task_id is not null;
+create index archived_segments_by_run on public.archived_tasks ((params ->> 'orchestrator_run_id'))
+  where task_type = 'travel_segment' and status = 'Complete';
+
+-- Both, for those who read. The archive comes second: who asks for one row by `limit 1` and finds it in
+-- `tasks` never looks there. Without what only the queue needs: lane, slot, request hash and the like.
+create view public.all_tasks with (security_invoker = true) as
+  select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
+         orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+         attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
+         generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
+         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         cost_microusd, copied_from_share, created_at, updated_at
+    from public.tasks
+  union all
+  select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
+         orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+         attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
+         generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
+         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         cost_microusd, copied_from_share, created_at, updated_at
+    from public.archived_tasks;
 
 -- supabase/schemas/workers/tables.sql
 -- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token; such a
@@ -402,24 +484,52 @@ create table public.workers (
   instance_type text not null default 'external',
   status text not null default 'active'
     check (status in ('inactive', 'spawning', 'active', 'error', 'crashed', 'terminating', 'terminated')),
+  -- What it last said of itself. Where that is not its status, the status is an operator's word.
+  own_status text,
   current_model text check (length(current_model) <= 200),
-  last_heartbeat timestamptz,
+  -- Whole seconds, here and below: autoscalers read them by parsers that take 0, 3 or 6 digits of a fraction, and
+  -- JSON drops zeros at its end.
+  last_heartbeat timestamptz(0),
   -- Has shown that it heartbeats, so its silence means something: it gets short leases.
   heartbeats boolean not null default false,
   metadata jsonb not null default '{}',
-  created_at timestamptz not null default now(),
+  created_at timestamptz(0) not null default now(),
   constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
 create index workers_by_user on public.workers (user_id) where user_id is not null;
+-- Who may fall silent. On none of what a heartbeat changes, so that a heartbeat touches no index.
+create index live_workers on public.workers (id) where status in ('active', 'spawning');
+
+-- What workers and autoscalers log, kept for `queue_settings.log_retention`. Written a hundred lines at a time, so
+-- it has the indexes it needs and no more; nothing points at it and it points at no task, which it may outlive.
+create table public.system_logs (
+  id bigint generated always as identity primary key,
+  timestamp timestamptz not null default now(),
+  received_at timestamptz not null default now(),
+  source_type text not null default 'unknown' check (length(source_type) between 1 and 50),
+  source_id text check (length(source_id) <= 240),
+  log_level text not null default 'INFO' check (log_level in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')),
+  message text not null check (length(message) <= 4000),
+  task_id uuid,
+  -- As in `workers.id`.
+  worker_id text check (length(worker_id) <= 240),
+  -- The owner of a worker that came with a personal access token.
+  user_id uuid references public.users (id) on delete cascade,
+  cycle_number integer,
+  metadata jsonb not null default '{}' check (octet_length(metadata::text) <= 8192)
+);
+create index system_logs_by_worker on public.system_logs (worker_id) where worker_id is not null;
+create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;
 
 -- supabase/schemas/generations/tables.sql
 -- What finished tasks made. A generation shows its primary variant's file.
 create table public.generations (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
-  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique.
+  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique. It names no
+  -- table by foreign key: the task may be in the archive.
   tasks jsonb not null default '[]',
-  source_task_id uuid unique references public.tasks (id) on delete set null,
+  source_task_id uuid unique,
   type text,
   name text check (length(name) <= 300),
   location text,
@@ -443,7 +553,7 @@ create table public.generation_variants (
   id uuid primary key default gen_random_uuid(),
   generation_id uuid not null references public.generations (id) on delete cascade,
   project_id uuid not null references public.projects (id) on delete cascade,
-  source_task_id uuid references public.tasks (id) on delete set null,
+  source_task_id uuid,
   location text not null,
   thumbnail_url text,
   params jsonb not null default '{}',
@@ -490,6 +600,90 @@ create sequence public.task_update_sequence;
 
 -- What `postgres_changes` may show; row policies decide to whom.
 alter publication supabase_realtime add table public.tasks, public.generations, public.generation_variants;
+
+-- supabase/schemas/webhooks/tables.sql
+-- Where the events of a project are sent.
+create table public.webhook_endpoints (
+  id uuid primary key default gen_random_uuid(),
+  project_id uuid not null references public.projects (id) on delete cascade,
+  user_id uuid not null,
+  url text not null check (length(url) between 1 and 2000),
+  description text check (length(description) <= 500),
+  events text[] not null check (
+    cardinality(events) between 1 and 5
+    and events <@ array['task.queued', 'task.in_progress', 'task.complete', 'task.failed', 'task.cancelled']),
+  enabled boolean not null default true,
+  disabled_at timestamptz,
+  disabled_reason text check (disabled_reason in ('owner', 'gone', 'failing')),
+  -- The first failure since the last success.
+  failing_since timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint disabled_says_why check (
+    enabled = (disabled_at is null) and enabled = (disabled_reason is null))
+);
+-- What every change of a task's status looks into.
+create index webhook_endpoints_by_project on public.webhook_endpoints (project_id, created_at);
+
+-- What deliveries are signed with, as `whsec_` and base64. They must be readable to sign, so they are here in
+-- the clear, and no role may read them: the sender gets them with each claim.
+create table public.webhook_secrets (
+  id bigint generated always as identity primary key,
+  endpoint_id uuid not null references public.webhook_endpoints (id) on delete cascade,
+  secret text not null check (secret ~ '^whsec_[A-Za-z0-9+/]{32,88}={0,2}$'),
+  -- Of an earlier secret: until when it still signs beside the current one.
+  expires_at timestamptz,
+  created_at timestamptz not null default now()
+);
+create unique index one_current_webhook_secret on public.webhook_secrets (endpoint_id) where expires_at is null;
+create index webhook_secrets_by_endpoint on public.webhook_secrets (endpoint_id);
+
+-- Numbers events, so that a receiver can tell an older one from a newer.
+create sequence public.webhook_sequence;
+
+-- The outbox: one message to one endpoint, written with the change it tells of. `id` is the `webhook-id`, the
+-- same at every attempt.
+create table public.webhook_deliveries (
+  id uuid primary key default gen_random_uuid(),
+  endpoint_id uuid not null references public.webhook_endpoints (id) on delete cascade,
+  seq bigint not null,
+  type text not null,
+  task_id uuid,
+  -- The body as it is sent and signed: text that nobody may format anew.
+  payload text not null check (length(payload) <= 65536),
+  state text not null default 'pending' check (state in ('pending', 'delivered', 'failed')),
+  attempts integer not null default 0 check (attempts >= 0),
+  -- Failed attempts of this round of the schedule; a redelivery begins another.
+  failures smallint not null default 0 check (failures >= 0),
+  -- When it is due. While it is being sent: when its sender is given up.
+  next_attempt_at timestamptz default now(),
+  -- Who sends it; a late answer of another claim is left aside.
+  claim_id uuid,
+  delivered_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint pending_is_due check ((state = 'pending') = (next_attempt_at is not null)),
+  constraint delivered_says_when check (state <> 'delivered' or delivered_at is not null)
+);
+create index due_webhook_deliveries on public.webhook_deliveries (next_attempt_at) where state = 'pending';
+create index pending_webhook_deliveries on public.webhook_deliveries (endpoint_id, next_attempt_at, seq)
+  where state = 'pending';
+create index claimed_webhook_deliveries on public.webhook_deliveries (endpoint_id)
+  where state = 'pending' and claim_id is not null;
+create index failed_webhook_deliveries on public.webhook_deliveries (endpoint_id, seq) where state = 'failed';
+create index webhook_deliveries_by_endpoint on public.webhook_deliveries (endpoint_id, seq);
+create index webhook_deliveries_by_age on public.webhook_deliveries (created_at);
+
+-- What came of each attempt; nothing of what the receiver said but its status.
+create table public.webhook_attempts (
+  delivery_id uuid not null references public.webhook_deliveries (id) on delete cascade,
+  attempt integer not null check (attempt >= 1),
+  status_code integer check (status_code between 100 and 999),
+  error text check (length(error) <= 100),
+  duration_ms integer not null check (duration_ms >= 0),
+  attempted_at timestamptz not null default now(),
+  primary key (delivery_id, attempt),
+  constraint answered_or_failed check ((status_code is null) <> (error is null))
+);
 
 -- supabase/schemas/errors/functions/refuse.sql
 -- Ends the transaction with one of our refusals: SQLSTATE `TQ` + HTTP status, the code as message,
@@ -728,17 +922,12 @@ create or replace function public.calculate_cost_of_task(for_user uuid, for_task
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  task public.tasks;
+  task constant public.all_tasks := public.find_task(for_user, for_task);
   price public.task_type_prices;
   hold public.credit_holds;
   is_final boolean;
   final_microusd bigint;
 begin
-  select * into task from public.tasks
-   where id = for_task and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('task_not_found', 404);
-  end if;
   select * into price from public.task_type_prices where id = task.price_id;
   select * into hold from public.credit_holds where task_id = task.id;
   is_final := task.status in ('Complete', 'Failed', 'Cancelled');
@@ -1241,6 +1430,99 @@ end
 $$;
 revoke all on function public.announce_lane from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/archive_finished_tasks.sql
+-- Moves finished tasks older than `queue_settings.keep_finished` to the archive; at most so many, but a family
+-- (an orchestrator with all its children) always at once. Answers how many.
+-- What stays: see family_may_leave().
+-- Safe to run anywhere at once: one runs, the others go away; and it waits for nobody, for what somebody has
+-- locked is skipped. No answer of a read changes.
+create or replace function public.archive_finished_tasks(at_most integer default 1000)
+returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  finished_before constant timestamptz := (select now() - keep_finished from public.queue_settings);
+  root uuid;
+  family uuid[];
+  roots uuid[] := '{}';
+  members uuid[] := '{}';
+  locked uuid[];
+  project_ids uuid[];
+  leaving uuid[];
+begin
+  -- Two would wait for each other where tasks of one depend on tasks of the other.
+  if not pg_try_advisory_xact_lock(hashtextextended('archive_finished_tasks', 0)) then
+    return 0;
+  end if;
+  -- Whoever adds a child locks the orchestrator first, so from here on a family does not grow. Those that may not
+  -- leave are passed over here, lest many of them fill every batch.
+  for root in
+    select id from public.tasks
+     where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null
+       and updated_at < finished_before and public.family_may_leave(id, finished_before)
+     order by updated_at, id limit at_most for update skip locked
+  loop
+    family := array(select public.family_of_task(root));
+    exit when roots <> '{}' and cardinality(members) + cardinality(family) > at_most;
+    roots := roots || root;
+    members := members || family;
+  end loop;
+  if roots = '{}' then
+    return 0;
+  end if;
+  select array_agg(id), array_agg(distinct project_id) into locked, project_ids
+    from (select id, project_id from public.tasks where id = any (members) order by id
+             for update skip locked) as task;
+  -- A project that is being deleted takes its tasks with it.
+  select array_agg(id) into project_ids
+    from (select id from public.projects where id = any (project_ids) for key share skip locked) as project;
+
+  -- Looked at again under the locks: nobody can retry them, or begin to depend on them, before this commits.
+  with ready as materialized (
+    select id from public.tasks
+     where id = any (roots) and project_id = any (project_ids) and public.family_may_leave(id, finished_before)
+  ), whole as (
+    select array_agg(member) as tasks
+      from ready
+     cross join public.family_of_task(ready.id) as member
+      left join unnest(locked) as ours on ours = member
+     group by ready.id
+    having bool_and(ours is not null)
+  )
+  select array_agg(member) into leaving from whole, unnest(whole.tasks) as member;
+  if leaving is null then
+    return 0;
+  end if;
+
+  insert into public.archived_tasks (
+    id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
+    dependant_on, unmet_dependencies, priority, run_after, request_hash, attempt, attempts, max_attempts, worker_id,
+    claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
+    thumbnail_url, error_message, generation_created, result_data, in_cloud, price_id, upper_bound_microusd,
+    children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at)
+  select
+    id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
+    dependant_on, unmet_dependencies, priority, run_after, request_hash, attempt, attempts, max_attempts, worker_id,
+    claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
+    thumbnail_url, error_message, generation_created, result_data, in_cloud, price_id, upper_bound_microusd,
+    children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at
+    from public.tasks where id = any (leaving);
+  delete from public.tasks where id = any (leaving);
+  return cardinality(leaving);
+end
+$$;
+revoke all on function public.archive_finished_tasks from public, anon, authenticated;
+grant execute on function public.archive_finished_tasks to service_role;
+
+-- supabase/schemas/tasks/functions/archived_task.sql
+-- An archived task in the shape that it had in the queue, for the answers to repeated calls; else no row.
+create or replace function public.archived_task(for_task uuid)
+returns setof public.tasks
+language sql stable set search_path = '' as $$
+  select (jsonb_populate_record(null::public.tasks, to_jsonb(archived))).*
+    from public.archived_tasks as archived where archived.id = for_task
+$$;
+revoke all on function public.archived_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The name under which a type is stored; 422 for a type that there is none of.
 create or replace function public.canonical_task_type(given_name text)
@@ -1400,10 +1682,13 @@ begin
     if not found then
       worker := public.register_worker(for_worker, for_user);
     end if;
-    if worker.status in ('active', 'inactive') then
-      warm_model := worker.current_model;
-    end if;
+    warm_model := worker.current_model;
   end if;
+  -- A machine that an operator takes out of service gets no more work. One that said so of itself and asks is back.
+  if worker.status in ('error', 'terminating', 'terminated') and public.operator_decided(worker) then
+    return case when debug then jsonb_build_object('debug', jsonb_build_object('worker_is_' || worker.status, 1)) end;
+  end if;
+
   -- A type at its limit is left out here, so its lanes are not even looked at.
   if only_task_types is not null or exists (
        select from public.task_types as kind
@@ -1745,6 +2030,7 @@ declare
   hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
   project public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
+  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
   type_row public.task_types;
   orchestrator public.tasks;
@@ -1766,25 +2052,43 @@ begin
     if found then
       return public.repeated_task(known, project.user_id, hash);
     end if;
+    select * into known from public.archived_task(new_id);
+    if found then
+      return public.repeated_task(known, project.user_id, hash);
+    end if;
   end if;
 
   -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
-  select * into orchestrator from public.tasks
-   where id = public.orchestrator_of_params(new_params) and id <> new_id and project_id = project.id
-   for no key update;
+  if named_orchestrator is not null then
+    select * into orchestrator from public.tasks
+     where id = named_orchestrator and id <> new_id and project_id = project.id
+     for no key update;
+    if not found then
+      -- An archived one is not locked: it does not change any more.
+      select * into orchestrator from public.archived_task(named_orchestrator)
+       where id <> new_id and project_id = project.id;
+    end if;
+  end if;
   if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
     perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
       'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
   end if;
 
-  select array_agg(distinct value::uuid order by value::uuid) into dependencies
-    from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]'));
+  -- In the client's order: get-predecessor-output gives out the first.
+  select array_agg(id order by position) into dependencies
+    from (select value::uuid as id, min(ordinality) as position
+            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
+           group by 1) as given;
   if dependencies is not null then
     select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
            count(*) filter (where status <> 'Complete')
       into present, failed, unmet
       from (select status from public.tasks
              where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
+    if present <> cardinality(dependencies) then
+      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
+        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
+    end if;
     if present <> cardinality(dependencies) or failed > 0 then
       perform public.refuse('invalid_dependency', 422);
     end if;
@@ -1819,8 +2123,10 @@ begin
     return public.repeated_task(known, project.user_id, hash);
   end if;
 
-  insert into public.task_dependencies (dependency_id, task_id)
-  select dependency, new_id from unnest(dependencies) as dependency;
+  if dependencies is not null then
+    insert into public.task_dependencies (dependency_id, task_id)
+    select id, new_id from public.tasks where id = any (dependencies);
+  end if;
 
   if goes_to_cloud then
     if orchestrator.id is null then
@@ -2060,6 +2366,46 @@ end
 $$;
 revoke all on function public.fail_orphaned_dependant from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/family_may_leave.sql
+-- Whether a task and all its children can go to the archive: ended and left alone since then, with no credits
+-- held, and no open task depends on one of them. Its cost keeps the planner from asking it of more rows than the
+-- batch has.
+create or replace function public.family_may_leave(root uuid, finished_before timestamptz)
+returns boolean
+language plpgsql stable set search_path = '' cost 10000 as $$
+begin
+  return (
+    select bool_and(
+      task.status in ('Complete', 'Failed', 'Cancelled') and task.updated_at < finished_before
+      and not exists (select from public.credit_holds as hold
+                       where hold.task_id = task.id and hold.state = 'held')
+      and not exists (select from public.task_dependencies as needed
+                        join public.tasks as dependant on dependant.id = needed.task_id
+                       where needed.dependency_id = task.id and dependant.status in ('Queued', 'In Progress')))
+      from public.family_of_task(root) as member
+      join public.tasks as task on task.id = member);
+end
+$$;
+revoke all on function public.family_may_leave from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/family_of_task.sql
+-- A task with its children, and theirs. In PL/pgSQL, as is family_may_leave(): called for every row of a
+-- batch, they would be planned anew each time as SQL functions.
+create or replace function public.family_of_task(root uuid)
+returns setof uuid
+language plpgsql stable set search_path = '' rows 1 as $$
+begin
+  return query
+    with recursive family (id) as (
+      select root
+      union
+      select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+    )
+    select id from family;
+end
+$$;
+revoke all on function public.family_of_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/find_lane.sql
 -- The lane for such tasks of a user, made when it is the first of its kind. Names of models come from clients:
 -- beyond a user's first 300 lanes, tasks share the lane of no model, so nobody fills the queue with lanes.
@@ -2092,6 +2438,43 @@ begin
 end
 $$;
 revoke all on function public.find_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/find_project.sql
+-- Refuses a project that is not this caller's like one that does not exist.
+create or replace function public.find_project(for_user uuid, for_project uuid)
+returns public.projects
+language plpgsql stable set search_path = '' as $$
+declare
+  project public.projects;
+begin
+  select * into project from public.projects
+   where id = for_project and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+  return project;
+end
+$$;
+revoke all on function public.find_project from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/find_task.sql
+-- The task, running or archived, if this caller may see it; else 404, the same for foreign and unknown.
+-- The archive is looked into only for what is not in `tasks`.
+create or replace function public.find_task(for_user uuid, for_task uuid)
+returns public.all_tasks
+language plpgsql stable set search_path = '' as $$
+declare
+  task public.all_tasks;
+begin
+  select * into task from public.all_tasks
+   where id = for_task and (for_user is null or user_id = for_user) limit 1;
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  return task;
+end
+$$;
+revoke all on function public.find_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/finish_task.sql
 -- Complete: the row, the slot, the charge, the dependants. The caller holds the running task's lock.
@@ -2160,6 +2543,22 @@ $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
 grant execute on function public.forget_old_requests to service_role;
 
+-- supabase/schemas/tasks/functions/forget_output.sql
+-- What a deleted task made no longer names it: its id may be used again. An archived task is not deleted.
+create or replace function public.forget_output()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if not exists (select from public.archived_tasks where id = old.id) then
+    update public.generations set source_task_id = null where source_task_id = old.id;
+    update public.generation_variants set source_task_id = null
+     where id = (old.result_data ->> 'variant_id')::uuid and source_task_id = old.id;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.forget_output from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/free_slots.sql
 -- Gives back what running tasks of one user occupied and opens what waited for it. The caller has ended their runs.
 create or replace function public.free_slots(ended public.tasks[])
@@ -2217,17 +2616,130 @@ end
 $$;
 revoke all on function public.free_task_type_slot from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/get_completed_segments.sql
+-- The outputs of a run's finished segments, by their index: of the project that is named, else of all that
+-- are the caller's. Run ids are chosen by clients, so two projects may have the same.
+create or replace function public.get_completed_segments(for_user uuid, for_run text, for_project uuid default null)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  if for_project is not null then
+    perform public.find_project(for_user, for_project);
+  end if;
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+             'segment_index', segment_index, 'output_location', output_location)
+             order by segment_index, created_at, id), '[]')
+      from (
+        select (task.params ->> 'segment_index')::integer as segment_index, task.output_location,
+               task.created_at, task.id
+          from public.all_tasks as task
+         where task.task_type = 'travel_segment' and task.status = 'Complete'
+           and task.params ->> 'orchestrator_run_id' = for_run
+           and (for_project is null or task.project_id = for_project)
+           and (for_user is null or task.user_id = for_user)
+           and task.params ->> 'segment_index' ~ '^\d{1,9}$'
+           and task.output_location <> ''
+         order by 1 limit 10000) as segment);
+end
+$$;
+revoke all on function public.get_completed_segments from public, anon, authenticated;
+grant execute on function public.get_completed_segments to service_role;
+
+-- supabase/schemas/tasks/functions/get_orchestrator_children.sql
+-- A page of an orchestrator's children, oldest first, after the `next_cursor` of the page before. It ends
+-- early where its params pass 64 MB.
+create or replace function public.get_orchestrator_children(
+  for_user uuid, for_orchestrator uuid, page_limit integer default 1000, after_cursor text default null
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  orchestrator constant public.all_tasks := public.find_task(for_user, for_orchestrator);
+  after_time constant timestamptz := coalesce(public.time_of_cursor(after_cursor), '-infinity');
+  after_id constant uuid := coalesce(split_part(after_cursor, '.', 2), '00000000-0000-0000-0000-000000000000');
+begin
+  return (
+    with child as (
+      select task.* from public.all_tasks as task
+       where task.orchestrator_task_id = orchestrator.id and (task.created_at, task.id) > (after_time, after_id)
+       order by task.created_at, task.id limit page_limit + 1
+    ), measured as (
+      select child.*, row_number() over by_age as place, lead(child.id) over by_age is not null as has_next,
+             sum(octet_length(child.params::text)) over by_age as bytes
+        from child window by_age as (order by child.created_at, child.id)
+    ), shown as (
+      select * from measured where place <= page_limit and (bytes <= 67108864 or place = 1)
+    )
+    select jsonb_build_object(
+             'tasks', coalesce(jsonb_agg(jsonb_build_object(
+                'id', id, 'task_type', task_type, 'status', status, 'params', params,
+                'output_location', output_location, 'dependant_on', dependant_on, 'error_message', error_message,
+                'created_at', created_at) order by place), '[]'),
+             'limit', page_limit,
+             'next_cursor', (select case when has_next then public.task_cursor(created_at, id) end
+                               from shown order by place desc limit 1))
+      from shown);
+end
+$$;
+revoke all on function public.get_orchestrator_children from public, anon, authenticated;
+grant execute on function public.get_orchestrator_children to service_role;
+
+-- supabase/schemas/tasks/functions/get_predecessor_output.sql
+-- What a task depends on, in the order in which its client named them, with outputs of those that are complete.
+-- The first one's output is also given by itself, once all are complete; until then `status` is that of the
+-- first which is not.
+create or replace function public.get_predecessor_output(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  task constant public.all_tasks := public.find_task(for_user, for_task);
+  predecessors jsonb;
+  open_status text;
+begin
+  select jsonb_agg(jsonb_build_object(
+           'predecessor_id', named.id, 'status', coalesce(dependency.status::text, 'not_found'),
+           'output_location', case when dependency.status = 'Complete' then dependency.output_location end)
+           order by named.position),
+         (array_agg(coalesce(dependency.status::text, 'not_found') order by named.position)
+           filter (where dependency.status is distinct from 'Complete'))[1]
+    into predecessors, open_status
+    from unnest(task.dependant_on) with ordinality as named (id, position)
+    left join lateral (
+      select status, output_location from public.all_tasks
+       where id = named.id and project_id = task.project_id limit 1) as dependency on true;
+  return jsonb_build_object(
+    'predecessor_id', predecessors -> 0 -> 'predecessor_id',
+    'output_location', case when open_status is null then predecessors -> 0 -> 'output_location' end,
+    'status', coalesce(open_status, case when predecessors is not null then 'Complete' end),
+    'all_complete', open_status is null,
+    'predecessors', coalesce(predecessors, '[]'));
+end
+$$;
+revoke all on function public.get_predecessor_output from public, anon, authenticated;
+grant execute on function public.get_predecessor_output to service_role;
+
+-- supabase/schemas/tasks/functions/get_task_output.sql
+create or replace function public.get_task_output(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  task constant public.all_tasks := public.find_task(for_user, for_task);
+begin
+  return jsonb_build_object(
+    'task_id', task.id, 'status', task.status, 'output_location', task.output_location,
+    'params', task.params, 'dependant_on', task.dependant_on);
+end
+$$;
+revoke all on function public.get_task_output from public, anon, authenticated;
+grant execute on function public.get_task_output to service_role;
+
 -- supabase/schemas/tasks/functions/get_task_status.sql
 create or replace function public.get_task_status(for_user uuid, for_task uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  task public.tasks;
+  task constant public.all_tasks := public.find_task(for_user, for_task);
 begin
-  select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('task_not_found', 404);
-  end if;
   return jsonb_build_object(
     'task_id', task.id, 'status', task.status, 'task_type', task.task_type, 'project_id', task.project_id,
     'progress', task.progress, 'progress_message', task.progress_message,
@@ -2370,10 +2882,14 @@ revoke all on function public.lease_duration from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/leave_queue.sql
 -- A deleted task gives back its slot and its hold; an orchestrator pays its finished children first.
+-- An archived task has none, and is not deleted.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  if exists (select from public.archived_tasks where id = old.id) then
+    return old;
+  end if;
   perform public.free_slots(array[old::public.tasks]);
   perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
                             public.charge_metadata(old));
@@ -2511,22 +3027,29 @@ revoke all on function public.open_lanes from public, anon, authenticated;
 create or replace function public.orchestrator_of_params(params jsonb)
 returns uuid
 language plpgsql stable set search_path = '' as $$
+declare
+  reference text;
+  orchestrator uuid;
 begin
-  return (
-    select task.id
-        from unnest(array[
-               params ->> 'orchestrator_task_id_ref',
-               params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
-               params -> 'orchestrator_details' ->> 'orchestrator_task_id',
-               params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
-               params ->> 'orchestrator_task_id',
-               params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-               params -> 'orchestration_contract' ->> 'orchestrator_task_id'
-             ]) with ordinality as place (reference, position)
-        join public.tasks as task
-          on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
-       where task.is_orchestrator
-       order by place.position limit 1);
+  foreach reference in array array[
+    params ->> 'orchestrator_task_id_ref',
+    params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
+    params -> 'orchestrator_details' ->> 'orchestrator_task_id',
+    params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
+    params ->> 'orchestrator_task_id',
+    params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
+    params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+  ] loop
+    continue when reference is null or reference !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$';
+    select id into orchestrator from public.tasks where id = reference::uuid and is_orchestrator;
+    if not found then
+      select id into orchestrator from public.archived_tasks where id = reference::uuid and is_orchestrator;
+    end if;
+    if orchestrator is not null then
+      return orchestrator;
+    end if;
+  end loop;
+  return null;
 end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
@@ -2615,7 +3138,7 @@ declare
 begin
   if coalesce(request ->> 'project_id', 'default_project_id') = 'default_project_id' then
     select owner_project.* into project
-      from public.tasks as orchestrator
+      from public.all_tasks as orchestrator
       join public.projects as owner_project on owner_project.id = orchestrator.project_id
      where orchestrator.id = public.orchestrator_of_params(request -> 'params');
   else
@@ -2729,7 +3252,9 @@ declare
 begin
   select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
   if not found then
-    perform public.refuse('task_not_found', 404);
+    -- In the archive, or nowhere: then this refuses.
+    select seen.id, seen.status, seen.run_after into task.id, task.status, task.run_after
+      from public.find_task(for_user, for_task) as seen;
   end if;
   if task.status <> 'Queued' then
     return jsonb_build_object(
@@ -2827,6 +3352,38 @@ begin
 end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/refuse_archived_change.sql
+-- The refusal of a change to a task that is not in `tasks`: 404, or why what is archived stays as it is.
+create or replace function public.refuse_archived_change(
+  for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
+  for_worker text, for_attempt integer
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  details jsonb;
+begin
+  select * into task from public.archived_task(for_task) where for_user is null or user_id = for_user;
+  if not found then
+    perform public.refuse('task_not_found', 404);
+  end if;
+  details := public.status_details(task)
+    || jsonb_build_object('requested_status', new_status, 'allowed_transitions', '[]'::jsonb);
+  if (for_attempt is not null and for_attempt <> task.attempt)
+     or (for_worker is not null and for_worker is distinct from task.worker_id) then
+    perform public.refuse('stale_attempt', 409, details);
+  end if;
+  if caller_kind = 'user' and new_status not in ('Cancelled', 'Queued') then
+    perform public.refuse('forbidden', 403, jsonb_build_object('allowed', array['Cancelled', 'Queued']));
+  end if;
+  if task.status = 'Cancelled' and caller_kind <> 'user' then
+    perform public.refuse('task_cancelled', 409, details);
+  end if;
+  perform public.refuse('invalid_transition', 409, details);
+end
+$$;
+revoke all on function public.refuse_archived_change from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/register_tenant.sql
 -- Gives a user a place in the queue, with five slots.
@@ -2942,8 +3499,14 @@ returns void
 language plpgsql set search_path = '' as $$
 begin
   if names_attempt then
+    -- Whoever finds the row locked leaves the note to the one who holds it: a worker's row is locked before its
+    -- tasks, so nobody may wait for one while holding the other.
     update public.workers set heartbeats = true, last_heartbeat = now()
-     where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end) and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds');
+     where id = (
+       select id from public.workers
+        where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)
+          and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds')
+          for no key update skip locked);
   end if;
   update public.tasks
      set progress = coalesce((changes ->> 'progress')::real, task.progress),
@@ -3082,7 +3645,9 @@ begin
     where id in (select dependency_id from public.task_dependencies where task_id = task.id) order by id for share;
   if exists (select from public.task_dependencies as needed
                join public.tasks as dependency on dependency.id = needed.dependency_id
-              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled')) then
+              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
+     or exists (select from public.archived_tasks
+                 where id = any (task.dependant_on) and status in ('Failed', 'Cancelled')) then
     perform public.refuse('invalid_dependency', 422);
   end if;
   select count(*) into unmet
@@ -3406,8 +3971,17 @@ $$;
 revoke all on function public.task_counts_for from public, anon, authenticated;
 grant execute on function public.task_counts_for to service_role;
 
+-- supabase/schemas/tasks/functions/task_cursor.sql
+-- A task's place in lists by age: microseconds since 1970 and the id, which tells tasks of one moment apart.
+create or replace function public.task_cursor(created_at timestamptz, id uuid)
+returns text
+language sql immutable set search_path = '' as $$
+  select (extract(epoch from created_at) * 1000000)::bigint || '.' || id
+$$;
+revoke all on function public.task_cursor from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/task_of_worker.sql
--- The task, locked, if this caller may report on its run; else the refusal that says why not.
+-- The task, locked (or archived, and then it is over), if this caller may report on its run; else the refusal that says why not.
 -- A null user is the service. Old workers name neither attempt nor worker: status and the kind of caller
 -- that claimed are their fence. `Complete` passes for whoever completed it, so that a repeat is a success.
 create or replace function public.task_of_worker(
@@ -3416,27 +3990,103 @@ create or replace function public.task_of_worker(
 language plpgsql set search_path = '' as $$
 declare
   task public.tasks;
+  -- What differs from status_details() when the task is archived.
+  changed_details jsonb := '{}';
 begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
-    perform public.refuse('task_not_found', 404);
+    select * into task from public.archived_task(for_task) where for_user is null or user_id = for_user;
+    if not found then
+      perform public.refuse('task_not_found', 404);
+    end if;
+    changed_details := '{"allowed_transitions": []}';
   end if;
   if (for_attempt is not null and for_attempt <> task.attempt)
      or (for_worker is not null and for_worker is distinct from task.worker_id)
      or (task.status in ('In Progress', 'Complete') and task.claimed_by_owner is distinct from (for_user is not null)) then
-    perform public.refuse('stale_attempt', 409, public.status_details(task));
+    perform public.refuse('stale_attempt', 409, public.status_details(task) || changed_details);
   end if;
   if task.status = 'Cancelled' then
-    perform public.refuse('task_cancelled', 409, public.status_details(task));
+    perform public.refuse('task_cancelled', 409, public.status_details(task) || changed_details);
   end if;
   if task.status not in ('In Progress', 'Complete') then
-    perform public.refuse('task_not_running', 409, public.status_details(task));
+    perform public.refuse('task_not_running', 409, public.status_details(task) || changed_details);
   end if;
   return task;
 end
 $$;
 revoke all on function public.task_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/tasks_list.sql
+-- A page of a project's tasks as whole rows, newest first, after the `next_cursor` of the page before. It ends
+-- early where its params pass 16 MB. A null filter lets everything pass.
+-- Each arm reads an index in order and stops: those of the archive serve only who asks for what has ended.
+create or replace function public.tasks_list(
+  for_user uuid, for_project uuid, statuses public.task_status[] default null, types text[] default null,
+  for_orchestrator uuid default null, page_limit integer default 1000, after_cursor text default null
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  project constant public.projects := public.find_project(for_user, for_project);
+  before_time constant timestamptz := coalesce(public.time_of_cursor(after_cursor), 'infinity');
+  before_id constant uuid := coalesce(split_part(after_cursor, '.', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  found_ids uuid[];
+begin
+  if for_orchestrator is not null then
+    select array_agg(id) into found_ids from (
+      select id from public.all_tasks
+       where orchestrator_task_id = for_orchestrator and project_id = project.id
+         and (statuses is null or status = any (statuses)) and (types is null or task_type = any (types))
+         and (created_at, id) < (before_time, before_id)
+       order by created_at desc, id desc limit page_limit + 1) as task;
+  elsif statuses is null then
+    select array_agg(id) into found_ids from (
+      select id from public.all_tasks
+       where project_id = project.id and (types is null or task_type = any (types))
+         and (created_at, id) < (before_time, before_id)
+       order by created_at desc, id desc limit page_limit + 1) as task;
+  else
+    select array_agg(id) into found_ids from (
+      select task.id, task.created_at
+        from (select distinct unnest(statuses) as status) as wanted
+        cross join lateral (
+          select id, created_at from public.tasks
+           where project_id = project.id and status = wanted.status
+             and (types is null or task_type = any (types)) and (created_at, id) < (before_time, before_id)
+           order by created_at desc, id desc limit page_limit + 1) as task
+      union all
+      select task.id, task.created_at
+        from (select distinct unnest(statuses) as status) as wanted
+        cross join lateral (
+          select id, created_at from public.archived_tasks
+           where project_id = project.id and status = wanted.status
+             and (types is null or task_type = any (types)) and (created_at, id) < (before_time, before_id)
+           order by created_at desc, id desc limit page_limit + 1) as task
+      order by created_at desc, id desc limit page_limit + 1) as task;
+  end if;
+
+  return (
+    with task as (
+      select * from public.all_tasks where id = any (found_ids)
+    ), measured as (
+      select to_jsonb(task) as task_row, task.created_at, task.id, row_number() over by_age as place,
+             lead(task.id) over by_age is not null as has_next,
+             sum(octet_length(task.params::text)) over by_age as bytes
+        from task window by_age as (order by task.created_at desc, task.id desc)
+    ), shown as (
+      select * from measured where place <= page_limit and (bytes <= 16777216 or place = 1)
+    )
+    select jsonb_build_object(
+             'tasks', coalesce(jsonb_agg(task_row order by place), '[]'),
+             'limit', page_limit,
+             'next_cursor', (select case when has_next then public.task_cursor(created_at, id) end
+                               from shown order by place desc limit 1))
+      from shown);
+end
+$$;
+revoke all on function public.tasks_list from public, anon, authenticated;
+grant execute on function public.tasks_list to service_role;
 
 -- supabase/schemas/tasks/functions/tend_queue.sql
 -- What the queue needs now and then, wherever it is run from and however often: scheduled tasks whose time has
@@ -3514,6 +4164,15 @@ end
 $$;
 revoke all on function public.tidy_counts from public, anon, authenticated;
 grant execute on function public.tidy_counts to service_role;
+
+-- supabase/schemas/tasks/functions/time_of_cursor.sql
+-- The time in a task_cursor(); null of null.
+create or replace function public.time_of_cursor(task_cursor text)
+returns timestamptz
+language sql immutable set search_path = '' as $$
+  select timestamptz 'epoch' + split_part(time_of_cursor.task_cursor, '.', 1)::bigint * interval '1 microsecond'
+$$;
+revoke all on function public.time_of_cursor from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/turn_floor.sql
 -- The turn at which a lane enters the rotation: not below what claims still look at, and not before its user's last
@@ -3597,7 +4256,7 @@ begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
-    perform public.refuse('task_not_found', 404);
+    perform public.refuse_archived_change(for_user, caller_kind, for_task, new_status, for_worker, for_attempt);
   end if;
 
   -- A worker's word counts only for the run it has.
@@ -3649,6 +4308,101 @@ $$;
 revoke all on function public.update_task_status from public, anon, authenticated;
 grant execute on function public.update_task_status to service_role;
 
+-- supabase/schemas/workers/functions/extend_worker_leases.sql
+-- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no
+-- others, for it may have lost the answer of a claim; or, when it names none at all (null), all of them.
+-- A machine that lives is no proof of a run: without being named, a task is kept no longer than such a task may
+-- run. An orchestrator is; it waits for others.
+-- Rows that somebody has locked are skipped: whoever reports on a task extends its lease as well.
+create or replace function public.extend_worker_leases(for_worker text, for_owner uuid, named jsonb)
+returns void
+language sql set search_path = '' as $$
+  with kept as (
+    select task.id from public.tasks as task
+     where task.status = 'In Progress' and task.worker_id = for_worker
+       and task.claimed_by_owner = (for_owner is not null) and (for_owner is null or task.user_id = for_owner)
+       and case when named is null
+         then task.is_orchestrator or now() < task.generation_started_at + (
+           select make_interval(secs => max_runtime_seconds) from public.task_types where name = task.task_type)
+         else exists (select from jsonb_to_recordset(named) as run (task_id uuid, attempt integer)
+                       where run.task_id = task.id and (run.attempt is null or run.attempt = task.attempt)) end
+     order by task.id for no key update skip locked
+  )
+  update public.tasks as task
+     set lease_expires_at = now() + (select heartbeat_lease from public.queue_settings)
+    from kept where task.id = kept.id and task.status = 'In Progress'
+$$;
+revoke all on function public.extend_worker_leases from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/forget_old_logs.sql
+-- Forgets log lines after their time. Lines are received in the order of their ids, so it reads those that go and
+-- one more. Answers how many.
+create or replace function public.forget_old_logs()
+returns bigint
+language sql security definer set search_path = '' as $$
+  with kept as (
+    select id from public.system_logs
+     where received_at >= now() - (select log_retention from public.queue_settings) order by id limit 1
+  ), forgotten as (
+    delete from public.system_logs
+     where id in (select id from public.system_logs
+                   where id < coalesce((select id from kept), 9223372036854775807)
+                     for update skip locked)
+    returning 1
+  )
+  select count(*) from forgotten
+$$;
+revoke all on function public.forget_old_logs from public, anon, authenticated;
+grant execute on function public.forget_old_logs to service_role;
+
+-- supabase/schemas/workers/functions/func_insert_logs_batch.sql
+-- Lines of log as autoscalers and API workers send them, over REST; `errors` counts those that were dropped.
+create or replace function public.func_insert_logs_batch(logs json)
+returns jsonb
+language sql security definer set search_path = '' as $$
+  select jsonb_build_object('success', true, 'inserted', written.inserted, 'errors', written.dropped)
+    from public.write_logs(logs::text, 1000, null, null) as written
+$$;
+revoke all on function public.func_insert_logs_batch from public, anon, authenticated;
+grant execute on function public.func_insert_logs_batch to service_role;
+
+-- supabase/schemas/workers/functions/func_update_worker_heartbeat.sql
+-- A heartbeat without logs, under the name that autoscalers know.
+create or replace function public.func_update_worker_heartbeat(
+  worker_id_param text, vram_total_mb_param numeric default null, vram_used_mb_param numeric default null
+) returns jsonb
+language sql security definer set search_path = '' as $$
+  select public.func_worker_heartbeat_with_logs(worker_id_param, vram_total_mb_param, vram_used_mb_param)
+$$;
+revoke all on function public.func_update_worker_heartbeat from public, anon, authenticated;
+grant execute on function public.func_update_worker_heartbeat to service_role;
+
+-- supabase/schemas/workers/functions/func_worker_heartbeat_with_logs.sql
+-- The heartbeat as the shipped GPU worker sends it, over REST; its first one comes before its first claim. What it
+-- cannot have meant is left out, for a heartbeat that fails costs the worker its tasks.
+create or replace function public.func_worker_heartbeat_with_logs(
+  worker_id_param text, vram_total_mb_param numeric default null, vram_used_mb_param numeric default null,
+  logs_param json default null, status_param text default 'active'
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  worker constant text := trim(coalesce(worker_id_param, ''));
+  said constant text := lower(trim(coalesce(status_param, '')));
+begin
+  if length(worker) not between 1 and 200 then
+    perform public.refuse('invalid_request', 400, jsonb_build_object('field', 'worker_id_param'));
+  end if;
+  return public.worker_heartbeat(null, worker, jsonb_build_object(
+    'status', case when said in ('inactive', 'spawning', 'active', 'error', 'crashed', 'terminating', 'terminated')
+                   then said else 'active' end,
+    'vram_total_mb', case when vram_total_mb_param between 0 and 1e9 then round(vram_total_mb_param) end,
+    'vram_used_mb', case when vram_used_mb_param between 0 and 1e9 then round(vram_used_mb_param) end),
+    logs_param::text);
+end
+$$;
+revoke all on function public.func_worker_heartbeat_with_logs from public, anon, authenticated;
+grant execute on function public.func_worker_heartbeat_with_logs to service_role;
+
 -- supabase/schemas/workers/functions/get_worker_model.sql
 -- The model that a worker has loaded, as its claims see it; null when it is not known.
 create or replace function public.get_worker_model(for_user uuid, for_worker text)
@@ -3659,6 +4413,83 @@ language sql stable security definer set search_path = '' as $$
 $$;
 revoke all on function public.get_worker_model from public, anon, authenticated;
 grant execute on function public.get_worker_model to service_role;
+
+-- supabase/schemas/workers/functions/is_run_of_worker.sql
+-- Whether a task is in progress with this worker: an owner's (`for_owner`), or the cloud's.
+create or replace function public.is_run_of_worker(task public.tasks, for_worker text, for_owner uuid)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select task.status = 'In Progress' and task.worker_id = for_worker
+     and task.claimed_by_owner = (for_owner is not null) and (for_owner is null or task.user_id = for_owner)
+$$;
+revoke all on function public.is_run_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/mark_silent_workers.sql
+-- Workers that have stopped to heartbeat are inactive; their tasks are the business of leases. Answers how many.
+-- Only those that nobody manages: an autoscaler looks among active workers for machines that fell silent, to
+-- end them, and would forget to pay attention to one that is called inactive.
+-- Safe to run anywhere at once: a row that another has locked is skipped.
+create or replace function public.mark_silent_workers()
+returns integer
+language sql security definer set search_path = '' as $$
+  with silent as (
+    select id from public.workers
+     where status in ('active', 'spawning') and heartbeats and instance_type = 'external'
+       and last_heartbeat < now() - (select silent_worker_after from public.queue_settings)
+     order by id for no key update skip locked
+  ), marked as (
+    update public.workers as worker set status = 'inactive'
+      from silent where worker.id = silent.id
+    returning 1
+  )
+  select count(*)::integer from marked
+$$;
+revoke all on function public.mark_silent_workers from public, anon, authenticated;
+grant execute on function public.mark_silent_workers to service_role;
+
+-- supabase/schemas/workers/functions/operator_decided.sql
+-- Whether a worker's status is an operator's word (an autoscaler's, over REST) that heartbeats must not change.
+create or replace function public.operator_decided(worker public.workers)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select worker.status in ('error', 'terminating', 'terminated')
+     and worker.status is distinct from worker.own_status
+     -- The shipped worker reports its own fatal error like an operator would.
+     and not (worker.status = 'error' and worker.metadata @> '{"self_terminated": true}')
+$$;
+revoke all on function public.operator_decided from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/readable_log_lines.sql
+-- Lines of log, a JSON array as text, as PostgreSQL can hold them: NUL characters are left out, a line with
+-- anything else that it cannot hold is null. Null when it is no array at all.
+create or replace function public.readable_log_lines(lines text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  -- The one character that is common in what programs print.
+  without_nul constant text := regexp_replace(lines, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g');
+  line json;
+  entries jsonb := '[]';
+begin
+  begin
+    entries := without_nul::jsonb;
+    return case when jsonb_typeof(entries) = 'array' then entries end;
+  exception when data_exception or program_limit_exceeded then
+    entries := '[]';
+  end;
+  for line in select * from json_array_elements(without_nul::json) limit 1000 loop
+    begin
+      entries := entries || jsonb_build_array(line::jsonb);
+    exception when data_exception or program_limit_exceeded then
+      entries := entries || '[null]';
+    end;
+  end loop;
+  return entries;
+exception when data_exception or program_limit_exceeded then
+  return null;
+end
+$$;
+revoke all on function public.readable_log_lines from public, anon, authenticated;
 
 -- supabase/schemas/workers/functions/register_worker.sql
 -- The worker with this name, made when it is new. Nothing for a claim without a name, and for the names
@@ -3681,6 +4512,122 @@ end
 $$;
 revoke all on function public.register_worker from public, anon, authenticated;
 
+-- supabase/schemas/workers/functions/rescue_tasks_of_ended_worker.sql
+-- A worker that has ended has no running tasks, whoever said that it has: itself, or an autoscaler over REST.
+create or replace function public.rescue_tasks_of_ended_worker()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.rescue_worker_tasks(
+    case when new.user_id is null then new.id else substr(new.id, length(new.user_id || ':') + 1) end,
+    new.user_id, 'worker_' || new.status);
+  return null;
+end
+$$;
+revoke all on function public.rescue_tasks_of_ended_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/rescue_worker_tasks.sql
+-- Gives the running tasks of a worker that has ended back to the queue, or fails them after the last attempt.
+-- Answers how many. Whatever somebody has locked is left to them: it is being ended, reported on or rescued just
+-- now. What it leaves behind is rescued when the lease expires.
+create or replace function public.rescue_worker_tasks(for_worker text, for_owner uuid, reason text)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  candidate uuid;
+  task public.tasks;
+  rescued integer := 0;
+begin
+  for candidate in
+    select running.id from public.tasks as running
+     where running.status = 'In Progress' and running.worker_id = for_worker
+       and public.is_run_of_worker(running, for_worker, for_owner)
+     order by running.id
+  loop
+    begin
+      -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
+      select * into task from public.tasks as running
+       where running.id = candidate and public.is_run_of_worker(running, for_worker, for_owner)
+         for no key update skip locked;
+      if found then
+        perform public.requeue_task(task, reason);
+        rescued := rescued + 1;
+      end if;
+    exception when deadlock_detected then
+      -- Two ends of one orchestration met; the other goes on, and the lease sees to this task.
+      continue;
+    end;
+  end loop;
+  return rescued;
+end
+$$;
+revoke all on function public.rescue_worker_tasks from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/runs_of_worker.sql
+-- What became of the runs that a worker names, in its order: `running` with it · `cancelled` · `ended` (complete
+-- or failed) · `stale`, given back to the queue or to another · `unknown`, which is another user's task as well as
+-- none. When it names none at all (null): what runs with it.
+create or replace function public.runs_of_worker(for_worker text, for_owner uuid, named jsonb)
+returns jsonb
+language sql stable set search_path = '' as $$
+  with run as (
+    select (entry.run ->> 'task_id')::uuid as task_id, (entry.run ->> 'attempt')::integer as attempt, entry.position
+      from jsonb_array_elements(named) with ordinality as entry (run, position)
+    union all
+    select running.id, null, row_number() over (order by running.generation_started_at, running.id)
+      from (select * from public.tasks as task
+             where named is null and task.status = 'In Progress' and task.worker_id = for_worker
+               and public.is_run_of_worker(task, for_worker, for_owner)
+             order by task.generation_started_at, task.id limit 50) as running
+  ), found as (
+    select run.task_id, run.position, task.attempt, task.lease_expires_at,
+           case
+             when task.id is null then 'unknown'
+             when task.status = 'Cancelled' then 'cancelled'
+             when run.attempt is not null and run.attempt <> task.attempt then 'stale'
+             when public.is_run_of_worker(task, for_worker, for_owner) then 'running'
+             when task.status in ('Complete', 'Failed') then 'ended'
+             else 'stale' end as state
+      from run
+      left join public.tasks as task
+        on task.id = run.task_id and (for_owner is null or task.user_id = for_owner)
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'task_id', task_id, 'state', state, 'attempt', attempt,
+           'lease_expires_at', case when state = 'running' then lease_expires_at end) order by position), '[]')
+    from found
+$$;
+revoke all on function public.runs_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/status_after_heartbeat.sql
+-- A worker's status once it has said one of itself. Its own word counts, and it may take that back: a worker that
+-- crashed or was shut down comes back with its first heartbeat. What an operator said stays, whatever late
+-- heartbeats say; only the end of a worker that is terminating is believed.
+create or replace function public.status_after_heartbeat(worker public.workers, said text)
+returns text
+language sql immutable set search_path = '' as $$
+  select case
+    when not public.operator_decided(worker) then said
+    when worker.status = 'terminating' and said in ('crashed', 'terminated') then 'terminated'
+    else worker.status
+  end
+$$;
+revoke all on function public.status_after_heartbeat from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/timestamp_or_null.sql
+-- A time as a log line writes it; null when it is none.
+create or replace function public.timestamp_or_null(given_text text)
+returns timestamptz
+language plpgsql stable set search_path = '' set timezone = 'UTC' as $$
+begin
+  return case when given_text ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d' then left(given_text, 40)::timestamptz end;
+exception when datetime_field_overflow or invalid_datetime_format or invalid_text_representation
+            or invalid_parameter_value or invalid_time_zone_displacement_value then
+  return null;
+end
+$$;
+revoke all on function public.timestamp_or_null from public, anon, authenticated;
+
 -- supabase/schemas/workers/functions/update_worker_model.sql
 -- Notes the model that a cloud worker has loaded; claims prefer tasks for it. Null forgets it.
 create or replace function public.update_worker_model(
@@ -3696,8 +4643,8 @@ begin
   values (for_worker, new_instance_type, loaded_model, now())
   on conflict (id) do update
     set current_model = excluded.current_model, last_heartbeat = now(),
-        -- A worker that was shut down on purpose is not brought back by its last message.
-        status = case when known.status in ('terminating', 'terminated') then known.status else 'active' end
+        status = public.status_after_heartbeat(known, 'active'),
+        own_status = case when public.operator_decided(known) then known.own_status else 'active' end
   returning * into worker;
   return jsonb_build_object(
     'success', true, 'worker_id', worker.id, 'current_model', worker.current_model,
@@ -3707,6 +4654,52 @@ end
 $$;
 revoke all on function public.update_worker_model from public, anon, authenticated;
 grant execute on function public.update_worker_model to service_role;
+
+-- supabase/schemas/workers/functions/worker_heartbeat.sql
+-- A worker's sign of life, and all it has to tell: status, loaded model, video memory, logs. Registers an unknown
+-- worker, notes that its silence will mean something, and keeps its running tasks with it, or gives them back when
+-- it says that it has ended. `report` holds the optional fields of the request as they came, `log_lines` its logs.
+-- `for_user` is the owner of a worker that came with a token.
+create or replace function public.worker_heartbeat(
+  for_user uuid, for_worker text, report jsonb default '{}', log_lines text default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  worker public.workers := public.register_worker(for_worker, for_user);
+  said constant text := coalesce(report ->> 'status', 'active');
+  logs record;
+begin
+  -- The worker's row before its tasks, here and in the trigger that the new status may set off.
+  update public.workers as known
+     set status = public.status_after_heartbeat(known, said),
+         own_status = case when public.operator_decided(known) then known.own_status else said end,
+         heartbeats = true, last_heartbeat = now(),
+         current_model = case when report ? 'current_model' then nullif(report ->> 'current_model', '')
+                              else known.current_model end,
+         metadata = (case when said = 'active' then known.metadata - 'self_terminated' else known.metadata end)
+           || jsonb_strip_nulls(jsonb_build_object(
+                'vram_total_mb', report -> 'vram_total_mb', 'vram_used_mb', report -> 'vram_used_mb'))
+           -- In a place of its own: beside it stand the notes of autoscalers.
+           || case when report ? 'metadata' then jsonb_build_object('reported', report -> 'metadata') else '{}' end
+   where id = worker.id
+  returning * into worker;
+  if said in ('crashed', 'terminated', 'error') then
+    -- Also where an operator's status stayed, so that no trigger fired for this one.
+    perform public.rescue_worker_tasks(for_worker, for_user, 'worker_' || said);
+  else
+    perform public.extend_worker_leases(for_worker, for_user, report -> 'tasks');
+  end if;
+  select * into logs from public.write_logs(log_lines, 100, public.worker_row_id(for_worker, for_user), for_user);
+  return jsonb_build_object(
+    'success', true, 'worker_id', for_worker, 'status', coalesce(worker.status, said),
+    'current_model', worker.current_model, 'last_heartbeat', coalesce(worker.last_heartbeat, now()),
+    'lease_seconds', (select extract(epoch from heartbeat_lease) from public.queue_settings),
+    'tasks', public.runs_of_worker(for_worker, for_user, report -> 'tasks'),
+    'logs_inserted', logs.inserted, 'logs_dropped', logs.dropped);
+end
+$$;
+revoke all on function public.worker_heartbeat from public, anon, authenticated;
+grant execute on function public.worker_heartbeat to service_role;
 
 -- supabase/schemas/workers/functions/worker_row_id.sql
 -- The id of a worker's row: as it calls itself in the cloud, behind its owner's id elsewhere.
@@ -3719,6 +4712,74 @@ begin
 end
 $$;
 revoke all on function public.worker_row_id from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/write_logs.sql
+-- Writes lines of log, `[{timestamp, level, message, …}]` as text, and never fails for what they hold: odd values
+-- are brought into shape, long ones cut, what is no line or beyond `at_most` is dropped and counted.
+-- With `of_worker` all of them are that worker's; without, they say themselves whose they are.
+-- A worker of somebody's own (`of_owner`) writes about 2,000 lines an hour with all its owner's others, and names
+-- its owner's tasks only.
+create or replace function public.write_logs(
+  lines text, at_most integer, of_worker text, of_owner uuid, out inserted integer, out dropped integer
+)
+language plpgsql set search_path = '' as $$
+declare
+  entries constant jsonb := public.readable_log_lines(lines);
+begin
+  inserted := 0;
+  dropped := 0;
+  if lines is null or lines in ('null', '[]') then
+    return;
+  end if;
+  if entries is null then
+    dropped := 1;
+    return;
+  end if;
+  if of_owner is not null then
+    at_most := least(at_most, 2000 - (
+      select count(*) from (select from public.system_logs
+                             where user_id = of_owner and received_at > now() - interval '1 hour'
+                             limit 2000) as recent));
+  end if;
+
+  insert into public.system_logs (
+    timestamp, source_type, source_id, log_level, message, task_id, worker_id, user_id, cycle_number, metadata)
+  select case when said.at between now() - interval '30 days' and now() + interval '1 hour' then said.at else now() end,
+         case when of_worker is not null then 'worker'
+              else left(coalesce(nullif(entry.line ->> 'source_type', ''), 'unknown'), 50) end,
+         coalesce(of_worker, left(entry.line ->> 'source_id', 240)),
+         case
+           when said.level in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL') then said.level
+           when said.level in ('TRACE', 'VERBOSE') then 'DEBUG'
+           when said.level = 'WARN' then 'WARNING'
+           when said.level in ('FATAL', 'EXCEPTION') then 'CRITICAL'
+           else 'INFO' end,
+         left(entry.line ->> 'message', 4000),
+         case when of_owner is null or exists (
+           select from public.tasks where id = said.task_id and user_id = of_owner) then said.task_id end,
+         coalesce(of_worker, left(entry.line ->> 'worker_id', 240)),
+         of_owner,
+         case when jsonb_typeof(entry.line -> 'cycle_number') = 'number'
+               and (entry.line ->> 'cycle_number')::numeric between 0 and 2147483647
+           then trunc((entry.line ->> 'cycle_number')::numeric)::integer end,
+         case
+           when jsonb_typeof(entry.line -> 'metadata') is distinct from 'object' then '{}'
+           when octet_length((entry.line -> 'metadata')::text) > 8192 then '{"truncated": true}'
+           else entry.line -> 'metadata' end
+    from jsonb_array_elements(entries) with ordinality as entry (line, position),
+         lateral (select
+           public.timestamp_or_null(entry.line ->> 'timestamp') as at,
+           upper(left(coalesce(entry.line ->> 'level', entry.line ->> 'log_level', ''), 20)) as level,
+           case when entry.line ->> 'task_id' ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
+             then (entry.line ->> 'task_id')::uuid end as task_id) as said
+   where entry.position <= at_most and jsonb_typeof(entry.line) = 'object'
+     and coalesce(entry.line ->> 'message', '') <> ''
+   order by entry.position;
+  get diagnostics inserted = row_count;
+  dropped := jsonb_array_length(entries) - inserted;
+end
+$$;
+revoke all on function public.write_logs from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/create_output.sql
 -- Makes what a finished task's output becomes: a variant of the generation it is based on, or a generation
@@ -3809,7 +4870,10 @@ begin
     return true;
   end if;
   select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
-  return found_status is null or found_status in ('Queued', 'In Progress');
+  if found_status is null then
+    return not exists (select from public.archived_tasks as task where task.id = segments[3]::uuid);
+  end if;
+  return found_status in ('Queued', 'In Progress');
 end
 $$;
 revoke all on function public.media_path_is_open from public, anon, authenticated;
@@ -3885,6 +4949,546 @@ $$;
 revoke all on function public.may_read_topic from public, anon, authenticated;
 grant execute on function public.may_read_topic to authenticated, service_role;
 
+-- supabase/schemas/webhooks/functions/claim_webhook_deliveries.sql
+-- Gives a sender what is due, with everything it needs to send it: at most so many, the endpoints taking turns.
+-- Guarantees: nothing is given to two senders within a minute, after which the first has died; an endpoint has at
+-- most four on their way, and one while it fails, however many senders there are, so that a slow one holds up
+-- none but itself. Nothing due costs one index probe.
+create or replace function public.claim_webhook_deliveries(at_most integer default 50)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  lease constant interval := '1 minute';
+  locked public.webhook_endpoints[];
+  claimed jsonb;
+begin
+  if not exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
+    return '[]';
+  end if;
+
+  -- From one endpoint with something pending to the next by index: a long queue costs no more than a short one.
+  with recursive waiting as (
+    (select delivery.endpoint_id from public.webhook_deliveries as delivery
+      where delivery.state = 'pending' order by delivery.endpoint_id limit 1)
+    union all
+    select (select delivery.endpoint_id from public.webhook_deliveries as delivery
+             where delivery.state = 'pending' and delivery.endpoint_id > waiting.endpoint_id
+             order by delivery.endpoint_id limit 1)
+      from waiting where waiting.endpoint_id is not null
+  ), due as (
+    select waiting.endpoint_id, (
+             select min(delivery.next_attempt_at) from public.webhook_deliveries as delivery
+              where delivery.endpoint_id = waiting.endpoint_id and delivery.state = 'pending') as since
+      from waiting where waiting.endpoint_id is not null
+  ), chosen as (
+    -- Whom another sender has locked is that one's to serve.
+    select endpoint as locked_endpoint from due join public.webhook_endpoints as endpoint on endpoint.id = due.endpoint_id
+     where due.since <= now() and public.webhook_capacity(endpoint) > 0
+     order by due.since limit at_most
+       for no key update of endpoint skip locked
+  )
+  select array_agg(locked_endpoint) into locked from chosen;
+
+  -- Written by transactions that began before their endpoint was disabled.
+  perform public.fail_pending_deliveries(endpoint.id) from unnest(locked) as endpoint where not endpoint.enabled;
+
+  -- A statement of its own, so that it sees what the last holder of these locks has claimed.
+  with turns as (
+    select delivery.id, delivery.next_attempt_at, delivery.turn
+      from unnest(locked) as endpoint
+     cross join lateral (
+       select one.id, one.next_attempt_at, row_number() over (order by one.next_attempt_at, one.seq) as turn
+         from public.webhook_deliveries as one
+        where one.endpoint_id = endpoint.id and one.state = 'pending' and one.next_attempt_at <= now()
+        order by one.next_attempt_at, one.seq
+        limit public.webhook_capacity(endpoint)) as delivery
+     where endpoint.enabled
+     order by delivery.turn, delivery.next_attempt_at limit at_most
+  ), taken as (
+    update public.webhook_deliveries as delivery
+       set claim_id = gen_random_uuid(), next_attempt_at = now() + lease
+      from turns where delivery.id = turns.id
+    returning delivery.*
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'delivery_id', taken.id, 'claim_id', taken.claim_id, 'endpoint_id', endpoint.id, 'url', endpoint.url,
+           'attempt', taken.attempts + 1, 'payload', taken.payload, 'secrets', (
+             select jsonb_agg(secret.secret order by secret.id desc) from public.webhook_secrets as secret
+              where secret.endpoint_id = endpoint.id and (secret.expires_at is null or secret.expires_at > now())))
+           order by taken.seq), '[]')
+    into claimed
+    from taken join unnest(locked) as endpoint on endpoint.id = taken.endpoint_id;
+  return claimed;
+end
+$$;
+revoke all on function public.claim_webhook_deliveries from public, anon, authenticated;
+grant execute on function public.claim_webhook_deliveries to service_role;
+
+-- supabase/schemas/webhooks/functions/create_webhook.sql
+-- Registers an endpoint with its first secret. A project has at most 10, also for two who register at once.
+create or replace function public.create_webhook(
+  for_user uuid, for_project uuid, url text, events text[], secret text, description text default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  project public.projects;
+  endpoint public.webhook_endpoints;
+begin
+  select * into project from public.projects as known
+   where known.id = for_project and (for_user is null or known.user_id = for_user)
+     for no key update;
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+  if (select count(*) from public.webhook_endpoints as known where known.project_id = project.id) >= 10 then
+    perform public.refuse('webhook_limit_reached', 422, '{"limit": 10}');
+  end if;
+  insert into public.webhook_endpoints (project_id, user_id, url, description, events)
+  values (project.id, project.user_id, create_webhook.url, create_webhook.description,
+          array(select distinct event from unnest(create_webhook.events) as event order by event))
+  returning * into endpoint;
+  insert into public.webhook_secrets (endpoint_id, secret) values (endpoint.id, create_webhook.secret);
+  return public.webhook_summary(endpoint) || jsonb_build_object('secret', create_webhook.secret);
+end
+$$;
+revoke all on function public.create_webhook from public, anon, authenticated;
+grant execute on function public.create_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/delete_webhook.sql
+-- Deletes an endpoint, its secrets and its deliveries. What is being sent at this moment may still arrive.
+create or replace function public.delete_webhook(for_user uuid, for_webhook uuid)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+begin
+  delete from public.webhook_endpoints where id = endpoint.id;
+  return jsonb_build_object('success', true, 'webhook_id', endpoint.id);
+end
+$$;
+revoke all on function public.delete_webhook from public, anon, authenticated;
+grant execute on function public.delete_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/disable_webhook.sql
+-- Ends an endpoint's deliveries until its owner enables it. The caller holds the endpoint's lock.
+create or replace function public.disable_webhook(for_endpoint uuid, reason text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  update public.webhook_endpoints
+     set enabled = false, disabled_at = now(), disabled_reason = reason, updated_at = now()
+   where id = for_endpoint;
+  perform public.fail_pending_deliveries(for_endpoint);
+end
+$$;
+revoke all on function public.disable_webhook from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/fail_pending_deliveries.sql
+-- Dead-letters whatever waits for an endpoint; its owner can have it sent again. What is being sent keeps its claim,
+-- so that its outcome is noted all the same. The caller holds the endpoint's lock.
+create or replace function public.fail_pending_deliveries(for_endpoint uuid)
+returns void
+language sql set search_path = '' as $$
+  update public.webhook_deliveries set state = 'failed', next_attempt_at = null
+   where endpoint_id = for_endpoint and state = 'pending'
+$$;
+revoke all on function public.fail_pending_deliveries from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/forget_old_webhooks.sql
+-- Forgets messages a week after they were delivered, and 30 days after their event in any case; and secrets that
+-- no longer sign. At most 50,000 at a call, so that no clean-up holds its locks for long.
+create or replace function public.forget_old_webhooks()
+returns void
+language sql security definer set search_path = '' as $$
+  delete from public.webhook_deliveries as delivery
+   where delivery.id in (
+     select old.id from public.webhook_deliveries as old
+      where old.created_at < now() - interval '7 days'
+        and (old.delivered_at < now() - interval '7 days' or old.created_at < now() - interval '30 days')
+        and old.state <> 'pending'
+      order by old.created_at limit 50000 for update skip locked);
+  delete from public.webhook_secrets where expires_at < now();
+$$;
+revoke all on function public.forget_old_webhooks from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/list_webhook_deliveries.sql
+-- A page of an endpoint's deliveries, newest first, with what came of their latest 20 attempts.
+create or replace function public.list_webhook_deliveries(
+  for_user uuid, for_webhook uuid, for_state text default null, before_seq bigint default null, page_size integer default 50
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  found_deliveries jsonb;
+begin
+  perform from public.webhook_endpoints where id = for_webhook and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('webhook_not_found', 404);
+  end if;
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'delivery_id', delivery.id, 'type', delivery.type, 'task_id', delivery.task_id, 'seq', delivery.seq,
+           'state', delivery.state, 'attempts', delivery.attempts, 'next_attempt_at', delivery.next_attempt_at,
+           'delivered_at', delivery.delivered_at, 'created_at', delivery.created_at,
+           'payload', delivery.payload::jsonb, 'history', (
+             select coalesce(jsonb_agg(to_jsonb(past) - 'delivery_id' order by past.attempt desc), '[]')
+               from (select * from public.webhook_attempts as attempt where attempt.delivery_id = delivery.id
+                      order by attempt.attempt desc limit 20) as past))
+           order by delivery.seq desc), '[]')
+    into found_deliveries
+    from (select * from public.webhook_deliveries as one
+           where one.endpoint_id = for_webhook and (for_state is null or one.state = for_state)
+             and (before_seq is null or one.seq < before_seq)
+           order by one.seq desc limit page_size) as delivery;
+  return jsonb_build_object('deliveries', found_deliveries, 'next_before_seq',
+    case when jsonb_array_length(found_deliveries) = page_size then found_deliveries -> -1 -> 'seq' end);
+end
+$$;
+revoke all on function public.list_webhook_deliveries from public, anon, authenticated;
+grant execute on function public.list_webhook_deliveries to service_role;
+
+-- supabase/schemas/webhooks/functions/list_webhooks.sql
+-- The endpoints of a project, oldest first.
+create or replace function public.list_webhooks(for_user uuid, for_project uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  perform from public.projects where id = for_project and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+  return (select jsonb_build_object('webhooks',
+                   coalesce(jsonb_agg(public.webhook_summary(endpoint) order by endpoint.created_at, endpoint.id), '[]'))
+            from public.webhook_endpoints as endpoint where endpoint.project_id = for_project);
+end
+$$;
+revoke all on function public.list_webhooks from public, anon, authenticated;
+grant execute on function public.list_webhooks to service_role;
+
+-- supabase/schemas/webhooks/functions/owned_webhook.sql
+-- An endpoint of this user's, or anybody's for the service, locked: whoever changes an endpoint or its deliveries
+-- takes this lock first. Foreign and unknown: 404.
+create or replace function public.owned_webhook(for_user uuid, for_webhook uuid)
+returns public.webhook_endpoints
+language plpgsql set search_path = '' as $$
+declare
+  endpoint public.webhook_endpoints;
+begin
+  select * into endpoint from public.webhook_endpoints as known
+   where known.id = for_webhook and (for_user is null or known.user_id = for_user)
+     for no key update;
+  if not found then
+    perform public.refuse('webhook_not_found', 404);
+  end if;
+  return endpoint;
+end
+$$;
+revoke all on function public.owned_webhook from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/record_webhook_delivery.sql
+-- Notes what came of an attempt: delivered, tried again later, or, after the eighth failure, dead-lettered.
+-- 410 disables the endpoint at once; so does failing for five days without one success.
+-- Answers the delivery's state; null for a claim that was given up and taken over: that attempt is not counted.
+create or replace function public.record_webhook_delivery(
+  for_delivery uuid, for_claim uuid, duration_ms integer,
+  status_code integer default null, error text default null, retry_after_seconds integer default null
+) returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  succeeded constant boolean := coalesce(record_webhook_delivery.status_code between 200 and 299, false);
+  endpoint public.webhook_endpoints;
+  delivery public.webhook_deliveries;
+  next_delay interval;
+begin
+  -- The endpoint first, as everywhere.
+  select * into endpoint from public.webhook_endpoints as known
+   where known.id = (select one.endpoint_id from public.webhook_deliveries as one where one.id = for_delivery)
+     for no key update;
+  select * into delivery from public.webhook_deliveries as one
+   where one.id = for_delivery and one.claim_id = for_claim for no key update;
+  if not found then
+    return null;
+  end if;
+  insert into public.webhook_attempts (delivery_id, attempt, status_code, error, duration_ms)
+  values (delivery.id, delivery.attempts + 1, record_webhook_delivery.status_code, record_webhook_delivery.error,
+          greatest(record_webhook_delivery.duration_ms, 0));
+
+  if succeeded then
+    update public.webhook_deliveries
+       set state = 'delivered', delivered_at = now(), next_attempt_at = null, claim_id = null, attempts = attempts + 1
+     where id = delivery.id;
+    if endpoint.failing_since is not null then
+      update public.webhook_endpoints set failing_since = null where id = endpoint.id;
+    end if;
+    return 'delivered';
+  end if;
+
+  -- One that was dead-lettered with its endpoint while it was sent stays so.
+  if delivery.state = 'pending' then
+    next_delay := greatest(
+      public.webhook_retry_delay(delivery.failures + 1),
+      -- A receiver may ask for more time, not for all of it.
+      case when delivery.failures < 7 then make_interval(secs => least(coalesce(retry_after_seconds, 0), 28800)) end);
+  end if;
+  update public.webhook_deliveries
+     set state = case when next_delay is null then 'failed' else 'pending' end,
+         next_attempt_at = now() + next_delay, claim_id = null, attempts = attempts + 1, failures = failures + 1
+   where id = delivery.id
+  returning * into delivery;
+  if endpoint.failing_since is null then
+    update public.webhook_endpoints set failing_since = now() where id = endpoint.id;
+  end if;
+  if endpoint.enabled and record_webhook_delivery.status_code = 410 then
+    perform public.disable_webhook(endpoint.id, 'gone');
+  elsif endpoint.enabled and endpoint.failing_since < now() - interval '5 days' then
+    perform public.disable_webhook(endpoint.id, 'failing');
+  end if;
+  return (select one.state from public.webhook_deliveries as one where one.id = delivery.id);
+end
+$$;
+revoke all on function public.record_webhook_delivery from public, anon, authenticated;
+grant execute on function public.record_webhook_delivery to service_role;
+
+-- supabase/schemas/webhooks/functions/redeliver_webhook.sql
+-- Sends again, under the same id and on a new schedule: one delivery, whatever became of it, or the failed ones of
+-- events since a time, the oldest 10,000 at a call. What is being sent at this moment is left to it. Answers how many.
+create or replace function public.redeliver_webhook(
+  for_user uuid, for_webhook uuid, for_delivery uuid default null, failed_since timestamptz default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+  redelivered integer;
+begin
+  if not endpoint.enabled then
+    perform public.refuse('webhook_disabled', 409);
+  end if;
+  if for_delivery is not null then
+    perform from public.webhook_deliveries where id = for_delivery and endpoint_id = endpoint.id;
+    if not found then
+      perform public.refuse('delivery_not_found', 404);
+    end if;
+  end if;
+  update public.webhook_deliveries as delivery
+     set state = 'pending', next_attempt_at = now(), failures = 0, claim_id = null, delivered_at = null
+   where delivery.endpoint_id = endpoint.id
+     and (delivery.state <> 'pending' or delivery.claim_id is null or delivery.next_attempt_at <= now())
+     and delivery.id in (
+       select chosen.id from public.webhook_deliveries as chosen where chosen.id = for_delivery
+       union all
+       (select failed.id from public.webhook_deliveries as failed
+         where for_delivery is null and failed.endpoint_id = endpoint.id and failed.state = 'failed'
+           and failed.created_at >= failed_since
+         order by failed.seq limit 10000));
+  get diagnostics redelivered = row_count;
+  return jsonb_build_object('success', true, 'redelivered', redelivered);
+end
+$$;
+revoke all on function public.redeliver_webhook from public, anon, authenticated;
+grant execute on function public.redeliver_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/request_webhook_delivery.sql
+-- On Supabase, by pg_cron: has the function `deliver-webhooks` send what is due. Its address and the key it is
+-- called with are secrets of the vault; without them, and where nothing is due, nothing happens.
+create or replace function public.request_webhook_delivery()
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  functions_url text;
+  service_key text;
+begin
+  if to_regclass('vault.decrypted_secrets') is null
+     or not exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
+    return;
+  end if;
+  execute 'select (select decrypted_secret from vault.decrypted_secrets where name = $1),
+                  (select decrypted_secret from vault.decrypted_secrets where name = $2)'
+     into functions_url, service_key using 'darkroom_functions_url', 'darkroom_service_key';
+  if functions_url is null or service_key is null then
+    return;
+  end if;
+  execute 'select net.http_post(url => $1, headers => $2, body => $3, timeout_milliseconds => 60000)'
+    using rtrim(functions_url, '/') || '/deliver-webhooks',
+          -- Keys of the new kind are known in `apikey` alone, JWT keys in either.
+          jsonb_build_object('content-type', 'application/json', 'apikey', service_key), '{}'::jsonb;
+end
+$$;
+revoke all on function public.request_webhook_delivery from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/rotate_webhook_secret.sql
+-- Gives an endpoint another secret. The one before signs beside it for the overlap; at most two earlier ones do.
+create or replace function public.rotate_webhook_secret(
+  for_user uuid, for_webhook uuid, new_secret text, overlap_seconds integer default 86400
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+  earlier_until constant timestamptz := now() + make_interval(secs => overlap_seconds);
+begin
+  -- An overlap of none ends every earlier secret: one of them has leaked.
+  update public.webhook_secrets
+     set expires_at = case when overlap_seconds = 0 then now() else coalesce(expires_at, earlier_until) end
+   where endpoint_id = endpoint.id;
+  delete from public.webhook_secrets as earlier
+   where earlier.endpoint_id = endpoint.id
+     and (earlier.expires_at <= now()
+          or earlier.id not in (select recent.id from public.webhook_secrets as recent
+                                 where recent.endpoint_id = endpoint.id order by recent.id desc limit 2));
+  insert into public.webhook_secrets (endpoint_id, secret) values (endpoint.id, new_secret);
+  return jsonb_build_object('webhook_id', endpoint.id, 'secret', new_secret, 'earlier_secret_until', earlier_until);
+end
+$$;
+revoke all on function public.rotate_webhook_secret from public, anon, authenticated;
+grant execute on function public.rotate_webhook_secret to service_role;
+
+-- supabase/schemas/webhooks/functions/test_webhook.sql
+-- Writes a message of type `webhook.test` to an enabled endpoint, whatever it subscribes to.
+create or replace function public.test_webhook(for_user uuid, for_webhook uuid)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+  next_seq constant bigint := nextval('public.webhook_sequence');
+  written public.webhook_deliveries;
+begin
+  if not endpoint.enabled then
+    perform public.refuse('webhook_disabled', 409);
+  end if;
+  insert into public.webhook_deliveries (endpoint_id, seq, type, payload)
+  values (endpoint.id, next_seq, 'webhook.test', public.webhook_payload('webhook.test', json_build_object(
+            'webhook_id', endpoint.id, 'project_id', endpoint.project_id, 'seq', next_seq)))
+  returning * into written;
+  return jsonb_build_object('success', true, 'delivery_id', written.id);
+end
+$$;
+revoke all on function public.test_webhook from public, anon, authenticated;
+grant execute on function public.test_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/update_webhook.sql
+-- Changes what is named in `changes`: url, description, events, enabled. Enabling, and another address, begin anew:
+-- earlier failures are forgotten. Disabling dead-letters what waits.
+create or replace function public.update_webhook(for_user uuid, for_webhook uuid, changes jsonb)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint constant public.webhook_endpoints := public.owned_webhook(for_user, for_webhook);
+  changed public.webhook_endpoints;
+begin
+  if endpoint.enabled and changes -> 'enabled' = 'false' then
+    perform public.disable_webhook(endpoint.id, 'owner');
+  elsif not endpoint.enabled and changes -> 'enabled' = 'true' then
+    update public.webhook_endpoints
+       set enabled = true, disabled_at = null, disabled_reason = null, failing_since = null where id = endpoint.id;
+  end if;
+  update public.webhook_endpoints
+     set url = coalesce(changes ->> 'url', endpoint.url),
+         description = case when changes ? 'description' then changes ->> 'description' else endpoint.description end,
+         events = case when changes ? 'events' then array(
+             select distinct event from jsonb_array_elements_text(changes -> 'events') as event order by event)
+           else endpoint.events end,
+         failing_since = case when changes ->> 'url' <> endpoint.url then null else failing_since end,
+         updated_at = now()
+   where id = endpoint.id
+  returning * into changed;
+  return public.webhook_summary(changed);
+end
+$$;
+revoke all on function public.update_webhook from public, anon, authenticated;
+grant execute on function public.update_webhook to service_role;
+
+-- supabase/schemas/webhooks/functions/webhook_capacity.sql
+-- How many more deliveries may be on their way to an endpoint: four in all, one while it fails.
+create or replace function public.webhook_capacity(endpoint public.webhook_endpoints)
+returns bigint
+language sql stable set search_path = '' as $$
+  select greatest(0, case when endpoint.failing_since is null then 4 else 1 end - count(*))
+    from public.webhook_deliveries as delivery
+   where delivery.endpoint_id = endpoint.id and delivery.state = 'pending' and delivery.claim_id is not null
+     and delivery.next_attempt_at > now()
+$$;
+revoke all on function public.webhook_capacity from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/webhook_payload.sql
+-- The body of a message, as Standard Webhooks has it: type, timestamp, data.
+create or replace function public.webhook_payload(event text, contents json)
+returns text
+language sql volatile set search_path = '' as $$
+  select json_build_object('type', event, 'timestamp', public.webhook_time(clock_timestamp()), 'data', contents)::text
+$$;
+revoke all on function public.webhook_payload from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/webhook_retry_delay.sql
+-- How long to wait after so many failures; none after the eighth: 5 s, 5 min, 30 min, 2 h, 5 h, 8 h, 8 h, about
+-- a day in all. Up to a tenth more, so that what failed together does not come back together.
+create or replace function public.webhook_retry_delay(failures integer)
+returns interval
+language sql volatile set search_path = '' as $$
+  select (array['5 seconds', '5 minutes', '30 minutes', '2 hours', '5 hours', '8 hours', '8 hours']::interval[])[failures]
+         * (1 + 0.1 * random())
+$$;
+revoke all on function public.webhook_retry_delay from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/webhook_summary.sql
+-- What people see of an endpoint: never its secrets.
+create or replace function public.webhook_summary(endpoint public.webhook_endpoints)
+returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object(
+    'webhook_id', endpoint.id, 'project_id', endpoint.project_id, 'url', endpoint.url,
+    'description', endpoint.description, 'events', to_jsonb(endpoint.events), 'enabled', endpoint.enabled,
+    'disabled_at', endpoint.disabled_at, 'disabled_reason', endpoint.disabled_reason,
+    'failing_since', endpoint.failing_since, 'created_at', endpoint.created_at, 'updated_at', endpoint.updated_at)
+$$;
+revoke all on function public.webhook_summary from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/webhook_time.sql
+-- A time as ISO 8601 in UTC, whatever the time zone of the connection.
+create or replace function public.webhook_time(at timestamptz)
+returns text
+language sql stable set search_path = '' as $$
+  select to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+revoke all on function public.webhook_time from public, anon, authenticated;
+
+-- supabase/schemas/webhooks/functions/write_webhook_outbox.sql
+-- Writes what subscribers are to be told of a task's new status, in the transaction that changes it.
+-- Guarantees: costs one index probe where nobody subscribes, and never makes the change itself fail: an endpoint
+-- that is being deleted is passed over (its row is locked before it is referred to), and what is long is left out.
+create or replace function public.write_webhook_outbox()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  event constant text := 'task.' || replace(lower(new.status::text), ' ', '_');
+  next_seq bigint;
+  body text;
+begin
+  if not exists (select from public.webhook_endpoints as endpoint
+                  where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
+    return null;
+  end if;
+  next_seq := nextval('public.webhook_sequence');
+  body := public.webhook_payload(event, json_build_object(
+    'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type,
+    'orchestrator_task_id', new.orchestrator_task_id,
+    'status', new.status, 'previous_status', case when tg_op = 'UPDATE' then old.status end,
+    'attempt', new.attempt, 'progress', new.progress,
+    -- Half an address is worse than none; `get-task-status` has it whole.
+    'output_location', case when length(new.output_location) <= 4000 then new.output_location end,
+    'thumbnail_url', case when length(new.thumbnail_url) <= 4000 then new.thumbnail_url end,
+    'error_message', left(new.error_message, 2000),
+    'generation_id', new.result_data -> 'generation_id', 'variant_id', new.result_data -> 'variant_id',
+    'created_at', public.webhook_time(new.created_at),
+    'generation_started_at', public.webhook_time(new.generation_started_at),
+    'generation_processed_at', public.webhook_time(new.generation_processed_at),
+    'seq', next_seq));
+  insert into public.webhook_deliveries (endpoint_id, seq, type, task_id, payload)
+  select endpoint.id, next_seq, event, new.id, body
+    from public.webhook_endpoints as endpoint
+   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)
+     for key share;
+  return null;
+end
+$$;
+revoke all on function public.write_webhook_outbox from public, anon, authenticated;
+
 -- supabase/schemas/accounts/triggers.sql
 create trigger welcome_new_user after insert on auth.users
   for each row execute function public.welcome_new_user();
@@ -3903,6 +5507,8 @@ create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
+create trigger tasks_forget_output after delete on public.tasks
+  for each row when (old.generation_created) execute function public.forget_output();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
@@ -3936,8 +5542,26 @@ begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
+    perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
+  end if;
+end
+$$;
+
+-- supabase/schemas/workers/triggers.sql
+-- Whenever a statement says that a worker has ended, also when its row said so before: it may have claimed since.
+create trigger workers_end after insert or update of status on public.workers
+  for each row when (new.status in ('crashed', 'terminated', 'error'))
+  execute function public.rescue_tasks_of_ended_worker();
+
+-- On Supabase, where no host has a timer. Elsewhere there is no pg_cron, and nothing happens here.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-mark-silent-workers', '* * * * *', 'select public.mark_silent_workers()');
+    perform cron.schedule('darkroom-forget-old-logs', '23 * * * *', 'select public.forget_old_logs()');
   end if;
 end
 $$;
@@ -3958,6 +5582,27 @@ create trigger broadcast_balance after update on public.credit_accounts
   execute function public.broadcast_balance();
 create trigger broadcast_generation after insert on public.generation_variants
   for each row execute function public.broadcast_generation();
+
+-- supabase/schemas/webhooks/triggers.sql
+create trigger write_webhook_outbox_at_insert after insert on public.tasks
+  for each row execute function public.write_webhook_outbox();
+create trigger write_webhook_outbox after update of status on public.tasks
+  for each row when (old.status is distinct from new.status)
+  execute function public.write_webhook_outbox();
+
+-- On Supabase, where no host has a timer. pg_net calls the function that sends.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-forget-old-webhooks', '37 * * * *', 'select public.forget_old_webhooks()');
+    if exists (select from pg_available_extensions where name = 'pg_net') then
+      create extension if not exists pg_net;
+      perform cron.schedule('darkroom-deliver-webhooks', '5 seconds', 'select public.request_webhook_delivery()');
+    end if;
+  end if;
+end
+$$;
 
 -- supabase/schemas/accounts/policies.sql
 alter table public.users enable row level security;
@@ -4028,10 +5673,12 @@ alter table public.task_counts enable row level security;
 alter table public.task_run_times enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
+alter table public.archived_tasks enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings
+  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings,
+  public.archived_tasks, public.all_tasks
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
@@ -4045,6 +5692,10 @@ grant delete on public.tasks to service_role;
 create policy tasks_select_own on public.tasks for select to authenticated
   using (user_id = (select auth.uid()));
 
+grant select on public.archived_tasks, public.all_tasks to authenticated, service_role;
+create policy archived_tasks_select_own on public.archived_tasks for select to authenticated
+  using (user_id = (select auth.uid()));
+
 grant select, update on public.queue_settings to service_role;
 
 -- supabase/schemas/workers/policies.sql
@@ -4054,6 +5705,11 @@ grant select, insert, update, delete on public.workers to service_role;
 grant select on public.workers to authenticated;
 create policy workers_select_own on public.workers for select to authenticated
   using (user_id = (select auth.uid()));
+
+-- What machines say is for operators; an owner's own lines too, for they stand beside everybody's.
+alter table public.system_logs enable row level security;
+revoke all on public.system_logs from anon, authenticated, service_role;
+grant select, insert, delete on public.system_logs to service_role;
 
 -- supabase/schemas/generations/policies.sql
 alter table public.generations enable row level security;
@@ -4116,3 +5772,20 @@ create policy media_update_own on storage.objects for update to authenticated
 -- Who may listen to private channels. Nobody may send to them: on these topics only the database speaks.
 create policy messages_select_own on realtime.messages for select to authenticated
   using (public.may_read_topic(topic));
+
+-- supabase/schemas/webhooks/policies.sql
+alter table public.webhook_endpoints enable row level security;
+alter table public.webhook_secrets enable row level security;
+alter table public.webhook_deliveries enable row level security;
+alter table public.webhook_attempts enable row level security;
+
+revoke all on public.webhook_endpoints, public.webhook_secrets, public.webhook_deliveries, public.webhook_attempts
+  from anon, authenticated, service_role;
+revoke all on sequence public.webhook_sequence from anon, authenticated, service_role;
+
+grant select on public.webhook_endpoints to authenticated, service_role;
+create policy webhook_endpoints_select_own on public.webhook_endpoints for select to authenticated
+  using (user_id = (select auth.uid()));
+
+-- Owners see deliveries by `list-webhook-deliveries`. Secrets are nobody's to read.
+grant select on public.webhook_deliveries, public.webhook_attempts to service_role;

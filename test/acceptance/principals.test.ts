@@ -66,6 +66,23 @@ const strangers = {
   revokedToken: "401 unauthenticated",
 };
 
+/** What is the owner's and the service's to do, with no token; for another user there is nothing. */
+function forOwnersOf(missing: string): Record<Principal, string> {
+  return {
+    ...strangers,
+    owner: "200",
+    otherUser: `404 ${missing}`,
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "200",
+  };
+}
+function readersOf(code: string) {
+  return { owner: "200", otherUser: code, ownersToken: "200", othersToken: code, service: "200" };
+}
+const readersOfTasks = readersOf("404 task_not_found");
+const readersOfProjects = readersOf("404 project_not_found");
+
 /** What each caller is answered by each endpoint: the one place where this is written. */
 const table: Record<string, Row> = {
   "create-task": {
@@ -123,6 +140,31 @@ const table: Record<string, Row> = {
     service: "200",
     body: () => Promise.resolve({}),
   },
+  "get-task-output": {
+    ...strangers,
+    ...readersOfTasks,
+    body: async (world) => ({ task_id: await queued(world) }),
+  },
+  "get-predecessor-output": {
+    ...strangers,
+    ...readersOfTasks,
+    body: async (world) => ({ task_id: await queued(world) }),
+  },
+  "get-orchestrator-children": {
+    ...strangers,
+    ...readersOfTasks,
+    body: async (world) => ({ orchestrator_task_id: await queued(world) }),
+  },
+  "get-completed-segments": {
+    ...strangers,
+    ...readersOfProjects,
+    body: ({ owner }) => Promise.resolve({ run_id: "a run", project_id: owner.projectId }),
+  },
+  "tasks-list": {
+    ...strangers,
+    ...readersOfProjects,
+    body: ({ owner }) => Promise.resolve({ projectId: owner.projectId }),
+  },
   "claim-next-task": {
     ...strangers,
     owner: "403 forbidden",
@@ -175,6 +217,15 @@ const table: Record<string, Row> = {
     service: "200",
     body: () => Promise.resolve({ worker_id: "cloud-1", current_model: null }),
   },
+  "worker-heartbeat": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "200",
+    othersToken: "200",
+    service: "200",
+    body: async (world) => ({ worker_id: "worker-1", tasks: [{ task_id: await inTheCloud(world) }] }),
+  },
   "grant-credits": {
     ...strangers,
     owner: "403 forbidden",
@@ -216,6 +267,47 @@ const table: Record<string, Row> = {
     othersToken: "403 forbidden",
     service: "403 forbidden",
     body: async ({ owner }) => ({ tokenId: (await tokenOf(owner)).id }),
+  },
+  "create-webhook": {
+    ...forOwnersOf("project_not_found"),
+    body: ({ owner }) => Promise.resolve({ project_id: owner.projectId, url: "http://127.0.0.1:9/" }),
+  },
+  "list-webhooks": {
+    ...forOwnersOf("project_not_found"),
+    body: ({ owner }) => Promise.resolve({ project_id: owner.projectId }),
+  },
+  "update-webhook": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world), description: "changed" }),
+  },
+  "delete-webhook": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world) }),
+  },
+  "rotate-webhook-secret": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world) }),
+  },
+  "list-webhook-deliveries": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world) }),
+  },
+  "redeliver-webhook": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world), failed_since: "2026-01-01T00:00:00Z" }),
+  },
+  "test-webhook": {
+    ...forOwnersOf("webhook_not_found"),
+    body: async (world) => ({ webhook_id: await webhookOf(world) }),
+  },
+  "deliver-webhooks": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "200",
+    body: () => Promise.resolve({ at_most: 1 }),
   },
 };
 
@@ -295,15 +387,27 @@ for (const { name, start } of hosts) {
           asks.push(
             ["get-task-status", principal, task, (task_id) => ({ task_id })],
             ["calculate-task-cost", principal, task, (task_id) => ({ task_id })],
+            ["get-task-output", principal, task, (task_id) => ({ task_id })],
+            ["get-predecessor-output", principal, task, (task_id) => ({ task_id })],
+            ["get-orchestrator-children", principal, task, (id) => ({ orchestrator_task_id: id })],
             ["update-task-status", principal, task, (task_id) => ({ task_id, status: "Cancelled" })],
           );
         }
-        asks.push([
-          "create-task",
-          principal,
-          owner.projectId,
-          (project_id) => ({ task_type: "qwen_image", params: {}, project_id }),
-        ]);
+        asks.push(
+          [
+            "create-task",
+            principal,
+            owner.projectId,
+            (project_id) => ({ task_type: "qwen_image", params: {}, project_id }),
+          ],
+          ["tasks-list", principal, owner.projectId, (project_id) => ({ project_id })],
+          [
+            "get-completed-segments",
+            principal,
+            owner.projectId,
+            (project_id) => ({ run_id: "a run", project_id }),
+          ],
+        );
       }
       for (const task of [running, waiting]) {
         asks.push(
@@ -312,6 +416,21 @@ for (const { name, start } of hosts) {
           ["complete_task", "othersToken", task, (task_id) => ({ task_id, storage_path })],
         );
       }
+      const webhook = await webhookOf(world);
+      for (const endpoint of [
+        "update-webhook",
+        "delete-webhook",
+        "rotate-webhook-secret",
+        "list-webhook-deliveries",
+        "test-webhook",
+      ]) {
+        asks.push([endpoint, "otherUser", webhook, (webhook_id) => ({ webhook_id })]);
+      }
+      const url = "http://127.0.0.1:9/";
+      asks.push(
+        ["create-webhook", "otherUser", owner.projectId, (project_id) => ({ project_id, url })],
+        ["list-webhooks", "otherUser", owner.projectId, (project_id) => ({ project_id })],
+      );
       asks.push(["revoke-pat", "otherUser", world.token.id, (tokenId) => ({ tokenId })]);
 
       for (const [endpoint, principal, foreign, body] of asks) {
@@ -329,7 +448,15 @@ for (const { name, start } of hosts) {
     test("what browsers read over REST is their own", async () => {
       const task = await queued(world);
       const stranger = await personWithProject(host);
-      for (const relation of ["tasks", "projects", "users", "credits_ledger", "personal_access_tokens"]) {
+      for (const relation of [
+        "tasks",
+        "archived_tasks",
+        "all_tasks",
+        "projects",
+        "users",
+        "credits_ledger",
+        "personal_access_tokens",
+      ]) {
         const { data } = await stranger.client.from(relation).select();
         const rows = JSON.stringify(data ?? []);
         assert.ok(!rows.includes(world.owner.userId) && !rows.includes(task), relation);
@@ -409,6 +536,14 @@ async function atHome(world: World): Promise<string> {
   const task = await queued(world);
   await claimTask(world.host, world.token.credentials, task, { worker_id: "home-1" });
   return task;
+}
+
+/** A webhook of the owner's, the only one: a project has at most ten. */
+async function webhookOf({ host, owner }: World): Promise<string> {
+  await host.sql`delete from webhook_endpoints`;
+  const body = { project_id: owner.projectId, url: "http://127.0.0.1:9/", events: ["task.failed"] };
+  const made = await succeed(post(host, "create-webhook", body, owner.credentials));
+  return String(made["webhook_id"]);
 }
 
 /** Ends what waits and runs: one user has no more than five running tasks. */

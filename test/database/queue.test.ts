@@ -121,7 +121,11 @@ test("within a user, priority and age decide across models and types", () =>
     const low = await queueTask(sql, user, { params: { model: "a" }, priority: -1 });
     const old = await queueTask(sql, user, { params: { model: "b" } });
     const young = await queueTask(sql, user, { taskType: "qwen_image", params: { model: "c" } });
-    const urgent = await queueTask(sql, user, { taskType: "qwen_image", params: { model: "a" }, priority: 5 });
+    const urgent = await queueTask(sql, user, {
+      taskType: "qwen_image",
+      params: { model: "a" },
+      priority: 5,
+    });
     const order = [];
     for (let task = 0; task < 4; task++) order.push((await claim(sql, "w"))?.task_id);
     assert.deepEqual(order, [urgent, old, young, low]);
@@ -146,7 +150,8 @@ test("a project's limit holds, and holds up no other project of its owner", () =
     for (let task = 0; task < 2; task++) await queueTask(sql, free);
     const projects = [];
     for (let task = 0; task < 4; task++) {
-      const [row] = await sql`select project_id from tasks where id = ${(await claim(sql, "w"))?.task_id ?? ""}`;
+      const [row] =
+        await sql`select project_id from tasks where id = ${(await claim(sql, "w"))?.task_id ?? ""}`;
       projects.push(row?.["project_id"]);
     }
     assert.equal(projects.filter((id) => id === limited.projectId).length, 2);
@@ -296,11 +301,15 @@ test("turns behind the mark are skipped, and a user who comes new enters at the 
       }
     };
     await drain(40);
-    const [mark] = await sql<{ turn: string }[]>`select max(turn) as turn from turn_marks where model is null`;
+    const [mark] = await sql<
+      { turn: string }[]
+    >`select max(turn) as turn from turn_marks where model is null`;
     assert.ok(Number(mark?.turn) > 100_000, "the mark follows the turns");
     const newcomer = await createUser(sql);
     const theirs = await queueTask(sql, newcomer, params("b"));
-    const [lane] = await sql<{ turn: string }[]>`select turn from task_lanes where user_id = ${newcomer.userId}`;
+    const [lane] = await sql<
+      { turn: string }[]
+    >`select turn from task_lanes where user_id = ${newcomer.userId}`;
     assert.ok(Number(lane?.turn) >= Number(mark?.turn));
     const next = [];
     for (let task = 0; task < 5; task++) next.push((await claim(sql, "w"))?.task_id);

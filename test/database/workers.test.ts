@@ -38,7 +38,7 @@ test("nobody takes the name of another's worker, or of the cloud's", () =>
     await database.sql`select update_worker_model('local-worker', 'x')`;
     assert.equal((await claim(database.sql, "local-worker", other.userId))?.task_id, taskId);
     const rows =
-      await database.sql`select user_id, current_model from workers order by current_model, created_at`;
+      await database.sql`select user_id, current_model from workers order by current_model, user_id = ${user.userId} desc`;
     assert.deepEqual(
       rows.map((row) => [row["user_id"], row["current_model"]]),
       [

@@ -18,7 +18,14 @@ const forService = new Map([
   ["media_path_is_open", "asked by the storage of the standalone host"],
   ["sweep_expired_leases", "run by an operator"],
   ["tend_queue", "runs on a timer of the standalone host, or by an operator"],
+  ["tidy_counts", "runs on a timer of the standalone host, or by an operator"],
+  ["archive_finished_tasks", "runs on a timer of the standalone host, or by an operator"],
   ["forget_old_requests", "runs on a timer of the standalone host, or by an operator"],
+  ["mark_silent_workers", "runs on a timer of the standalone host, or by an operator"],
+  ["forget_old_logs", "runs on a timer of the standalone host, or by an operator"],
+  ["func_worker_heartbeat_with_logs", "called over REST by the shipped GPU worker"],
+  ["func_update_worker_heartbeat", "called over REST by autoscalers"],
+  ["func_insert_logs_batch", "called over REST by autoscalers and API workers"],
 ]);
 
 interface CatalogFunction {

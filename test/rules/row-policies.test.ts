@@ -4,6 +4,7 @@ import { test } from "node:test";
 import postgres, { type ReservedSql, type Sql } from "postgres";
 import { type Role, withDatabase } from "../support/database.ts";
 import { claim, complete, createUser, queueTask, type TestUser } from "../support/factories.ts";
+import { createWebhook } from "../support/webhooks.ts";
 import { assertNone } from "./assert-none.ts";
 
 /**
@@ -35,12 +36,14 @@ interface Rule {
 
 interface Owner extends TestUser {
   taskId: string;
+  webhookId: string;
 }
 
 const spareUserId = randomUUID();
 
 const ofUser = ({ userId }: Owner) => `user_id = '${userId}'`;
 const ofProject = ({ projectId }: Owner) => `project_id = '${projectId}'`;
+const ofWebhook = (owner: Owner) => `endpoint_id = '${owner.webhookId}'`;
 const anyRow = () => "true";
 
 /** Every table and view of public. A new one needs a line here, and somebody who thought about it. */
@@ -57,8 +60,12 @@ const matrix: Record<string, Rule> = {
   // Tasks change by functions alone
   tasks:             { anon: nothing, owner: reads, stranger: seesNone, service: ["rows", "denied", "denied", "rows"],
                        row: ({ taskId }) => `id = '${taskId}'` },
+  archived_tasks:    { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  all_tasks:         { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   task_types:        { anon: reads, owner: reads, stranger: reads, service: ["rows", "denied", "rows", "denied"], row: anyRow,
                        update: "max_running_tasks = null" },
+  task_counts:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  task_run_times:    { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_dependencies: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   project_slots:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofProject },
@@ -85,10 +92,19 @@ const matrix: Record<string, Rule> = {
                          insert: ({ projectId }) => `(generation_id, project_id, location, variant_type)
                            select id, project_id, 'https://media.example/b.png', 'edit' from generations where project_id = '${projectId}' limit 1` },
 
+  // Where events are sent; what they are signed with is nobody's to read
+  webhook_endpoints:  { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  webhook_secrets:    { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofWebhook },
+  webhook_deliveries: { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ofWebhook },
+  webhook_attempts:   { anon: nothing, owner: nothing, stranger: nothing, service: reads,
+                        row: (owner) => `delivery_id in (select id from webhook_deliveries where ${ofWebhook(owner)})` },
+
   // Machines, credentials, counters
   workers:                { anon: nothing, owner: reads, stranger: seesNone, service: all, row: ofUser,
                             update: "current_model = 'changed'",
                             insert: ({ userId }) => `(id, user_id) values ('${userId}:another', '${userId}')` },
+  system_logs:            { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "rows", "denied", "rows"], row: ofUser,
+                            insert: ({ userId }) => `(message, user_id) values ('another', '${userId}')` },
   personal_access_tokens: { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   rate_limits:            { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ userId }) => `key like '%${userId}'` },
 };
@@ -248,6 +264,9 @@ test("mass assignment: an owner cannot write what the server decides, nor give r
       `update generation_variants set generation_id = (select id from generations limit 1)`,
       `update personal_access_tokens set scopes = '{tasks:run}', expires_at = null where user_id = '${userId}'`,
       `update workers set user_id = null where user_id = '${userId}'`,
+      `update webhook_endpoints set url = 'https://elsewhere.example/' where user_id = '${userId}'`,
+      `select secret from webhook_secrets`,
+      `select public.claim_webhook_deliveries()`,
       `truncate tasks cascade`,
       ...unreadable.map((column) => {
         const [table = "", name = ""] = column.split(".");
@@ -329,7 +348,10 @@ async function outcomeOf(connection: ReservedSql, statement: string): Promise<st
   } catch (error) {
     await connection`rollback to before`;
     if (!(error instanceof postgres.PostgresError)) throw error;
-    return error.code === "42501" ? "denied" : `failed with ${error.code} ${error.message}`;
+    // 55000: a view over several tables, through which nobody writes.
+    return error.code === "42501" || error.code === "55000"
+      ? "denied"
+      : `failed with ${error.code} ${error.message}`;
   }
 }
 
@@ -378,6 +400,7 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   const user = await createUser(sql);
   const { userId } = user;
   const worker = `worker-of-${userId}`;
+  const webhook = await createWebhook(sql, user);
   await sql`update projects set max_running_tasks = 5 where id = ${user.projectId}`;
   await sql`update task_types set max_running_tasks = 100 where name = 'z_image_turbo'`;
   await sql`insert into turn_marks (kind, turn) values ('gpu', 1) on conflict do nothing`;
@@ -385,6 +408,8 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   const claimed = await claim(sql, worker, userId);
   assert.equal(claimed?.task_id, finished);
   await complete(sql, finished, { worker, attempt: 1, forUser: userId });
+  await sql`update tasks set updated_at = now() - interval '1 year' where id = ${finished}`;
+  await sql`select archive_finished_tasks()`;
 
   const taskId = await queueTask(sql, user);
   const request = {
@@ -396,5 +421,9 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select create_task(${userId}, ${sql.json([request])}, false, 'a key')`;
   await sql`select generate_pat(${userId}, ${randomBytes(32)}, 'abcd', 'worker', ${["tasks:run"]})`;
   await sql`select admit(${userId}, null, '', 'create-task', 100, 60)`;
-  return { ...user, taskId };
+  await sql`
+    insert into webhook_attempts (delivery_id, attempt, status_code, duration_ms)
+    select id, 1, 500, 12 from webhook_deliveries where endpoint_id = ${webhook.id} limit 1`;
+  await sql`select worker_heartbeat(${userId}, ${worker}, '{}', '[{"message": "loaded"}]')`;
+  return { ...user, taskId, webhookId: webhook.id };
 }

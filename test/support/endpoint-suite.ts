@@ -300,7 +300,13 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
     environment: Environment,
     body: unknown,
     credentials: Credentials,
-    { method = "POST", query = "", headers, environment: otherEnvironment, contract: otherContract }: CallOptions,
+    {
+      method = "POST",
+      query = "",
+      headers,
+      environment: otherEnvironment,
+      contract: otherContract,
+    }: CallOptions,
   ): Promise<EndpointAnswer> {
     const requestId = randomUUID();
     const handle = bind(

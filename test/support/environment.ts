@@ -69,6 +69,7 @@ export async function startEnvironment(): Promise<EnvironmentUnderTest> {
       SUPABASE_SECRET_KEYS: JSON.stringify({ default: keys.secretKey }),
       SUPABASE_JWT_SECRET: keys.jwtSecret,
       DARKROOM_CHECK_ANSWERS: "on",
+      DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
     },
     fetch: async (input, init) => await services.fetch(new Request(input, init)),
     log,

@@ -77,6 +77,16 @@ export async function queueTask(
   return row?.created.task_id ?? "";
 }
 
+/** Ends everything that waits or runs, and forgets workers and run times: a suite's cases share a database. */
+export async function emptyQueue(connection: Connection): Promise<void> {
+  await run(
+    connection,
+    "select end_task(id, 'Cancelled', 'another case') from tasks where status in ('Queued', 'In Progress')",
+  );
+  await run(connection, "delete from workers");
+  await run(connection, "delete from task_run_times");
+}
+
 export interface Claimed {
   task_id: string;
   params: Record<string, unknown>;

@@ -20,6 +20,7 @@ export interface HostUnderTest {
   keys: HostKeys;
   /** The database as its owner, to see what calls did. */
   sql: Sql;
+  databaseUrl: string;
   /** Everything that was logged so far. */
   logged(): string;
   /** Something that a test opened, to be closed before the host stops. */
@@ -42,6 +43,17 @@ export async function startNodeHost(): Promise<HostUnderTest> {
     await opened.close();
     throw error;
   }
+}
+
+/** One more standalone host on the same database, as a second machine would be. */
+export async function startSecondHost(first: HostUnderTest): Promise<HostUnderTest> {
+  const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
+  first.atEnd(() => rm(folder, { recursive: true, force: true }));
+  const { databaseUrl } = first;
+  const options = { port: 0, hostname: "127.0.0.1", databaseUrl, dataDirectory: folder, checkAnswers: true };
+  const host = await startHost(options);
+  first.atEnd(() => host.stop());
+  return { ...first, name: "Node", apiUrl: host.apiUrl, keys: host.keys };
 }
 
 /**
@@ -68,10 +80,7 @@ export async function startDenoHost(): Promise<HostUnderTest> {
   }
 }
 
-async function startNode(
-  opened: Opened,
-  apiUrl?: string,
-): Promise<HostUnderTest & { port: number; databaseUrl: string }> {
+async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest & { port: number }> {
   const database = await createTestDatabase();
   opened.push(() => dropTestDatabase(database));
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
@@ -84,6 +93,9 @@ async function startNode(
     dataDirectory: folder,
     apiUrl,
     localWorker: false,
+    // On Deno they are delivered there, as on Supabase: by the function, when it is called.
+    webhooks: apiUrl === undefined,
+    webhooksAllowPrivate: true,
     checkAnswers: true,
     log: pino({ level: "trace" }, { write: (line: string) => void lines.push(line) }),
   });
@@ -128,6 +140,7 @@ async function startDeno(
       SUPABASE_PUBLISHABLE_KEYS: JSON.stringify({ default: keys.publishableKey }),
       SUPABASE_SECRET_KEYS: JSON.stringify({ default: keys.secretKey }),
       DARKROOM_CHECK_ANSWERS: "on",
+      DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
     },
   });
   opened.push(() => end(child));
@@ -150,7 +163,7 @@ async function startDeno(
   }
 }
 
-async function denoBinary(): Promise<string> {
+export async function denoBinary(): Promise<string> {
   const folder = projectPath("node_modules/@deno");
   const [platform] = await readdir(folder);
   if (!platform) throw new Error("Deno is not installed; run npm install.");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
-import { claim, complete, queueTask, setStatus } from "../../../test/support/factories.ts";
+import { claim, complete, emptyQueue, queueTask, setStatus } from "../../../test/support/factories.ts";
 import { queuePositionEndpoint } from "./endpoint.ts";
 
 describeEndpoint(queuePositionEndpoint, {
@@ -15,6 +15,7 @@ describeEndpoint(queuePositionEndpoint, {
       call,
       person,
     }) => {
+      await emptyQueue(sql);
       const owner = await person();
       const old = await queueTask(sql, owner);
       const young = await queueTask(sql, owner);
@@ -33,6 +34,7 @@ describeEndpoint(queuePositionEndpoint, {
     },
     "200: an estimate from workers and run times, later for who stands behind, never before other users' turns":
       async ({ sql, call, person }) => {
+        await emptyQueue(sql);
         const [owner, other] = [await person(), await person()];
         for (const [index, seconds] of [10, 12, 14, 60].entries()) {
           const task_id = await queueTask(sql, other);
@@ -65,6 +67,7 @@ describeEndpoint(queuePositionEndpoint, {
         assert.equal((answers[0]?.["based_on"] as Record<string, number>)["run_time_samples"], 4);
       },
     "200: says why a task cannot start, and what has started or ended": async ({ sql, call, person }) => {
+      await emptyQueue(sql);
       const owner = await person();
       const position = async (task_id: string) => (await call({ task_id }, owner.session)).body;
       const first = await queueTask(sql, owner);
@@ -79,9 +82,15 @@ describeEndpoint(queuePositionEndpoint, {
       await sql`update users set settings = '{}' where id = ${owner.userId}`;
       await claim(sql, "w");
       const running = await position(first);
-      assert.deepEqual([running["status"], running["reason"], running["position"]], ["In Progress", "running", null]);
+      assert.deepEqual(
+        [running["status"], running["reason"], running["position"]],
+        ["In Progress", "running", null],
+      );
       await setStatus(sql, first, "Failed", { worker: "w" });
-      assert.deepEqual([(await position(first))["reason"], (await position(first))["status"]], ["ended", "Failed"]);
+      assert.deepEqual(
+        [(await position(first))["reason"], (await position(first))["status"]],
+        ["ended", "Failed"],
+      );
     },
     "404 task_not_found: another's task is like none": async ({ sql, call, person }) => {
       const task_id = await queueTask(sql, await person());

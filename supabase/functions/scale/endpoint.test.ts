@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
-import { claim, complete, queueTask } from "../../../test/support/factories.ts";
+import { claim, complete, emptyQueue, queueTask } from "../../../test/support/factories.ts";
 import { scaleEndpoint } from "./endpoint.ts";
 
 describeEndpoint(scaleEndpoint, {
   accepted: (under) =>
     Promise.resolve({ body: { run_type: "gpu", target_wait_seconds: 30 }, credentials: under.service }),
   cases: {
-    "200: nothing wanted but the minimum where there is nothing to do": async ({ call, service }) => {
+    "200: nothing wanted but the minimum where there is nothing to do": async ({ sql, call, service }) => {
+      await emptyQueue(sql);
       const idle = await call(undefined, service);
       assert.deepEqual([idle.body["value"], idle.body["reason"], idle.body["by_run_type"]], [0, "work", []]);
       const warm = await call({ min_workers: 2 }, service);
@@ -19,6 +20,7 @@ describeEndpoint(scaleEndpoint, {
       person,
       service,
     }) => {
+      await emptyQueue(sql);
       const owner = await person();
       for (let task = 0; task < 12; task++) await queueTask(sql, owner, { params: { model: "flux" } });
       await queueTask(sql, await person());
@@ -35,7 +37,10 @@ describeEndpoint(scaleEndpoint, {
       );
       const query = "?run_type=api&max_workers=4";
       const asked = await call(undefined, service, { method: "GET", query });
-      assert.deepEqual([asked.body["value"], asked.body["unbounded"], asked.body["reason"]], [4, 6, "max_workers"]);
+      assert.deepEqual(
+        [asked.body["value"], asked.body["unbounded"], asked.body["reason"]],
+        [4, 6, "max_workers"],
+      );
       const refused = await call(undefined, service, { method: "GET", query: "?max_workers=many" });
       assert.equal(refused.status, 400);
     },
@@ -45,6 +50,7 @@ describeEndpoint(scaleEndpoint, {
       person,
       service,
     }) => {
+      await emptyQueue(sql);
       const people = [];
       for (let user = 0; user < 4; user++) people.push(await person());
       for (const owner of people) {

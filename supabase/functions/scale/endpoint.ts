@@ -31,7 +31,8 @@ export const scaleEndpoint = endpoint({
   requestsPerMinute: 600,
   answers: {
     200: {
-      description: "`value` is what KEDA's metrics-api scaler reads. Parameters may be sent as a query by GET.",
+      description:
+        "`value` is what KEDA's metrics-api scaler reads. Parameters may be sent as a query by GET.",
       schema: z.object({
         value: count.describe("the same as `wanted_workers`"),
         wanted_workers: count,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
-import { claim, queueTask } from "../../../test/support/factories.ts";
+import { claim, emptyQueue, queueTask } from "../../../test/support/factories.ts";
 import { taskCountsEndpoint } from "./endpoint.ts";
 
 type Totals = Record<string, number>;
@@ -19,6 +19,7 @@ describeEndpoint(taskCountsEndpoint, {
       person,
       service,
     }) => {
+      await emptyQueue(sql);
       const [busy, other, off] = [await person(), await person(), await person()];
       for (let task = 0; task < 8; task++) await queueTask(sql, busy);
       for (let task = 0; task < 5; task++) assert.ok(await claim(sql, "worker-1"));
@@ -54,14 +55,17 @@ describeEndpoint(taskCountsEndpoint, {
         }
       }
       const users = body["users"] as { user_id: string; [field: string]: unknown }[];
-      assert.deepEqual(users.find(({ user_id }) => user_id === busy.userId), {
-        user_id: busy.userId,
-        credits: users.find(({ user_id }) => user_id === busy.userId)?.["credits"],
-        queued_tasks: 3,
-        in_progress_tasks: 5,
-        allows_cloud: true,
-        at_limit: true,
-      });
+      assert.deepEqual(
+        users.find(({ user_id }) => user_id === busy.userId),
+        {
+          user_id: busy.userId,
+          credits: users.find(({ user_id }) => user_id === busy.userId)?.["credits"],
+          queued_tasks: 3,
+          in_progress_tasks: 5,
+          allows_cloud: true,
+          at_limit: true,
+        },
+      );
       assert.equal(users.length, 3);
       const { body: none } = await call({ run_type: "gpu" }, service);
       assert.ok(Object.values(none["totals"] as Totals).every((count) => count === 0));
@@ -72,6 +76,7 @@ describeEndpoint(taskCountsEndpoint, {
       person,
       service,
     }) => {
+      await emptyQueue(sql);
       const owner = await person();
       await queueTask(sql, owner, {
         taskType: "travel_orchestrator",
@@ -89,6 +94,7 @@ describeEndpoint(taskCountsEndpoint, {
       call,
       person,
     }) => {
+      await emptyQueue(sql);
       const [owner, other] = [await person(), await person()];
       await queueTask(sql, other);
       await sql`update users set settings = '{"ui":{"generationMethods":{"inCloud":false}}}' where id = ${owner.userId}`;
@@ -97,7 +103,11 @@ describeEndpoint(taskCountsEndpoint, {
       const { body } = await call(undefined, credentials);
       const totals = body["totals"] as Totals;
       assert.deepEqual([totals["queued_only"], totals["active_only"]], [1, 0]);
-      assert.deepEqual(body["debug_summary"], { at_capacity: false, capacity_used_pct: 0, can_claim_more: true });
+      assert.deepEqual(body["debug_summary"], {
+        at_capacity: false,
+        capacity_used_pct: 0,
+        can_claim_more: true,
+      });
       assert.deepEqual((body["user_info"] as Record<string, unknown>)["settings"], {
         ui: { generationMethods: { inCloud: false } },
       });
@@ -109,7 +119,10 @@ describeEndpoint(taskCountsEndpoint, {
       await sql`update users set settings = '{"ui":{"generationMethods":{"onComputer":false}}}' where id = ${owner.userId}`;
       const { body: turnedOff } = await call({}, credentials);
       assert.deepEqual(
-        [(turnedOff["totals"] as Totals)["queued_only"], (turnedOff["totals"] as Totals)["blocked_by_settings"]],
+        [
+          (turnedOff["totals"] as Totals)["queued_only"],
+          (turnedOff["totals"] as Totals)["blocked_by_settings"],
+        ],
         [0, 1],
       );
     },

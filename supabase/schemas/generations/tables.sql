@@ -2,9 +2,10 @@
 create table public.generations (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
-  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique.
+  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique. It names no
+  -- table by foreign key: the task may be in the archive.
   tasks jsonb not null default '[]',
-  source_task_id uuid unique references public.tasks (id) on delete set null,
+  source_task_id uuid unique,
   type text,
   name text check (length(name) <= 300),
   location text,
@@ -28,7 +29,7 @@ create table public.generation_variants (
   id uuid primary key default gen_random_uuid(),
   generation_id uuid not null references public.generations (id) on delete cascade,
   project_id uuid not null references public.projects (id) on delete cascade,
-  source_task_id uuid references public.tasks (id) on delete set null,
+  source_task_id uuid,
   location text not null,
   thumbnail_url text,
   params jsonb not null default '{}',

@@ -11,10 +11,12 @@ alter table public.task_counts enable row level security;
 alter table public.task_run_times enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
+alter table public.archived_tasks enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings
+  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings,
+  public.archived_tasks, public.all_tasks
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
@@ -26,6 +28,10 @@ create policy task_types_select on public.task_types for select to anon, authent
 grant select on public.tasks to authenticated, service_role;
 grant delete on public.tasks to service_role;
 create policy tasks_select_own on public.tasks for select to authenticated
+  using (user_id = (select auth.uid()));
+
+grant select on public.archived_tasks, public.all_tasks to authenticated, service_role;
+create policy archived_tasks_select_own on public.archived_tasks for select to authenticated
   using (user_id = (select auth.uid()));
 
 grant select, update on public.queue_settings to service_role;

@@ -178,9 +178,15 @@ create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, create
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
 create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
-create index tasks_by_project on public.tasks (project_id, created_at desc);
-create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at)
+-- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
+create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
+create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, created_at, id)
   where orchestrator_task_id is not null;
+create index complete_segments_by_run on public.tasks ((params ->> 'orchestrator_run_id'))
+  where task_type = 'travel_segment' and status = 'Complete';
+-- What may leave for the archive; a child leaves with its orchestrator.
+create index finished_tasks_by_age on public.tasks (updated_at, id)
+  where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
@@ -234,7 +240,83 @@ create table public.queue_settings (
   affinity_max_wait interval not null default '5 minutes',
   -- The lease of a worker that has shown that it heartbeats.
   heartbeat_lease interval not null default '60 seconds',
+  -- How long a finished task stays in `tasks`; null: for ever. Longer than any statement runs, so that a
+  -- task cannot be created, ended and archived while another request is about to use its id.
+  keep_finished interval default '30 days' check (keep_finished >= '1 hour'),
+  -- After how long without a heartbeat a worker that nobody manages counts as inactive.
+  silent_worker_after interval not null default '5 minutes',
+  -- How long the lines of `system_logs` are kept.
+  log_retention interval not null default '7 days',
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );
 insert into public.queue_settings default values;
+
+-- Finished tasks that have left `tasks`: the same columns but for those of the queue, so that history costs a
+-- claim nothing. A task is in one of the two tables. Filled by archive_finished_tasks(), changed by nobody.
+create table public.archived_tasks (
+  id uuid primary key,
+  project_id uuid not null references public.projects (id) on delete cascade,
+  user_id uuid not null,
+  task_type text not null,
+  params public.task_params not null,
+  status public.task_status not null check (status in ('Complete', 'Failed', 'Cancelled')),
+  run_type public.run_type not null,
+  model text,
+  is_orchestrator boolean not null,
+  -- No foreign keys: relatives are archived in an order of their own.
+  orchestrator_task_id uuid,
+  dependant_on uuid[],
+  unmet_dependencies public.natural_number not null,
+  priority public.task_priority not null,
+  run_after timestamptz,
+  request_hash bytea not null,
+  attempt public.natural_number not null,
+  attempts public.natural_number not null,
+  max_attempts public.attempt_limit not null,
+  worker_id text,
+  claimed_by_owner boolean,
+  progress public.task_progress,
+  progress_message text,
+  generation_started_at timestamptz,
+  generation_processed_at timestamptz,
+  output_location text,
+  thumbnail_url text,
+  error_message text,
+  generation_created boolean not null,
+  result_data jsonb not null,
+  in_cloud boolean not null,
+  price_id bigint not null,
+  upper_bound_microusd public.amount_microusd not null,
+  children_bound_microusd public.amount_microusd not null,
+  cost_microusd public.amount_microusd,
+  copied_from_share text,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  archived_at timestamptz not null default now()
+);
+create index archived_tasks_by_project on public.archived_tasks (project_id, created_at desc, id desc);
+create index archived_tasks_by_status on public.archived_tasks (project_id, status, created_at desc, id desc);
+create index archived_tasks_by_orchestrator on public.archived_tasks (orchestrator_task_id, created_at, id)
+  where orchestrator_task_id is not null;
+create index archived_segments_by_run on public.archived_tasks ((params ->> 'orchestrator_run_id'))
+  where task_type = 'travel_segment' and status = 'Complete';
+
+-- Both, for those who read. The archive comes second: who asks for one row by `limit 1` and finds it in
+-- `tasks` never looks there. Without what only the queue needs: lane, slot, request hash and the like.
+create view public.all_tasks with (security_invoker = true) as
+  select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
+         orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+         attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
+         generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
+         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         cost_microusd, copied_from_share, created_at, updated_at
+    from public.tasks
+  union all
+  select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
+         orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
+         attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
+         generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
+         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         cost_microusd, copied_from_share, created_at, updated_at
+    from public.archived_tasks;

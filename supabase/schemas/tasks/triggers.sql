@@ -2,6 +2,8 @@ create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
+create trigger tasks_forget_output after delete on public.tasks
+  for each row when (old.generation_created) execute function public.forget_output();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
@@ -35,6 +37,7 @@ begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
+    perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
   end if;

@@ -6,12 +6,39 @@ create table public.workers (
   instance_type text not null default 'external',
   status text not null default 'active'
     check (status in ('inactive', 'spawning', 'active', 'error', 'crashed', 'terminating', 'terminated')),
+  -- What it last said of itself. Where that is not its status, the status is an operator's word.
+  own_status text,
   current_model text check (length(current_model) <= 200),
-  last_heartbeat timestamptz,
+  -- Whole seconds, here and below: autoscalers read them by parsers that take 0, 3 or 6 digits of a fraction, and
+  -- JSON drops zeros at its end.
+  last_heartbeat timestamptz(0),
   -- Has shown that it heartbeats, so its silence means something: it gets short leases.
   heartbeats boolean not null default false,
   metadata jsonb not null default '{}',
-  created_at timestamptz not null default now(),
+  created_at timestamptz(0) not null default now(),
   constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
 create index workers_by_user on public.workers (user_id) where user_id is not null;
+-- Who may fall silent. On none of what a heartbeat changes, so that a heartbeat touches no index.
+create index live_workers on public.workers (id) where status in ('active', 'spawning');
+
+-- What workers and autoscalers log, kept for `queue_settings.log_retention`. Written a hundred lines at a time, so
+-- it has the indexes it needs and no more; nothing points at it and it points at no task, which it may outlive.
+create table public.system_logs (
+  id bigint generated always as identity primary key,
+  timestamp timestamptz not null default now(),
+  received_at timestamptz not null default now(),
+  source_type text not null default 'unknown' check (length(source_type) between 1 and 50),
+  source_id text check (length(source_id) <= 240),
+  log_level text not null default 'INFO' check (log_level in ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')),
+  message text not null check (length(message) <= 4000),
+  task_id uuid,
+  -- As in `workers.id`.
+  worker_id text check (length(worker_id) <= 240),
+  -- The owner of a worker that came with a personal access token.
+  user_id uuid references public.users (id) on delete cascade,
+  cycle_number integer,
+  metadata jsonb not null default '{}' check (octet_length(metadata::text) <= 8192)
+);
+create index system_logs_by_worker on public.system_logs (worker_id) where worker_id is not null;
+create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;

@@ -11,6 +11,7 @@ import { AppError } from "../errors/app-error.ts";
 import type { ServiceLimit } from "../limits/service-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
@@ -21,6 +22,7 @@ export interface Environment {
   database: Database;
   identifier: Identifier;
   storage: Storage;
+  webhooks: WebhookSender;
   serviceLimit: ServiceLimit;
   serviceRequestsPerMinute: number;
   waitingRoom: WaitingRoom;
@@ -82,6 +84,7 @@ async function answer(
     caller,
     database: { call: (name, args) => admission.call(name, args) },
     storage: environment.storage,
+    webhooks: environment.webhooks,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,

@@ -3,6 +3,7 @@ import { callingUser, type Database } from "../database/database.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting } from "../waiting/waiting-room.ts";
 
 export type CallerKind = "service" | "user" | "personal-access-token";
@@ -49,6 +50,7 @@ export interface EndpointContext<Body> {
   caller: Caller;
   database: Pick<Database, "call">;
   storage: Storage;
+  webhooks: WebhookSender;
   log: Log;
   waiting: Waiting;
   /** Headers that are part of some contract, such as `Idempotency-Key`. */

@@ -22,3 +22,14 @@ export const waitSeconds = z.number().min(0).max(50).nullish();
 export const timestamp = z.string();
 
 export const params = z.record(z.string(), z.unknown());
+
+/** Of lists that come in pages: how many, and where the page before ended. */
+export const pageLimit = z.int().min(1).max(1000).nullish().describe("1000 unless said");
+export const pageCursor = z
+  .string()
+  .regex(
+    /^\d{1,16}\.[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$/,
+    "must be a cursor of an earlier page",
+  )
+  .nullish()
+  .describe("`next_cursor` of the page before");

@@ -4,6 +4,7 @@ import type { Environment } from "../http/bind.ts";
 import { createServiceLimit } from "../limits/service-limit.ts";
 import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
+import { createWebhookSender } from "../webhooks/sender.ts";
 import { WaitingRoom } from "../waiting/waiting-room.ts";
 
 /** Settings under the names that Supabase gives them. */
@@ -18,6 +19,8 @@ export interface Settings {
   SUPABASE_JWT_SECRET?: string | undefined;
   /** `on` holds every answer against its contract. */
   DARKROOM_CHECK_ANSWERS?: string | undefined;
+  /** `on` lets webhooks go to http and private addresses. */
+  DARKROOM_WEBHOOKS_ALLOW_PRIVATE?: string | undefined;
 }
 
 export interface EnvironmentOptions {
@@ -54,6 +57,7 @@ export function createEnvironment({
       ...(fetch ? { fetch } : {}),
     }),
     storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
+    webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     // Here nobody tells news: requests that wait look by themselves.

@@ -3,17 +3,12 @@ create or replace function public.calculate_cost_of_task(for_user uuid, for_task
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  task public.tasks;
+  task constant public.all_tasks := public.find_task(for_user, for_task);
   price public.task_type_prices;
   hold public.credit_holds;
   is_final boolean;
   final_microusd bigint;
 begin
-  select * into task from public.tasks
-   where id = for_task and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('task_not_found', 404);
-  end if;
   select * into price from public.task_type_prices where id = task.price_id;
   select * into hold from public.credit_holds where task_id = task.id;
   is_final := task.status in ('Complete', 'Failed', 'Cancelled');

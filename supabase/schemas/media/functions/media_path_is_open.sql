@@ -14,7 +14,10 @@ begin
     return true;
   end if;
   select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
-  return found_status is null or found_status in ('Queued', 'In Progress');
+  if found_status is null then
+    return not exists (select from public.archived_tasks as task where task.id = segments[3]::uuid);
+  end if;
+  return found_status in ('Queued', 'In Progress');
 end
 $$;
 revoke all on function public.media_path_is_open from public, anon, authenticated;

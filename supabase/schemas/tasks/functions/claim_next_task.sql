@@ -31,10 +31,13 @@ begin
     if not found then
       worker := public.register_worker(for_worker, for_user);
     end if;
-    if worker.status in ('active', 'inactive') then
-      warm_model := worker.current_model;
-    end if;
+    warm_model := worker.current_model;
   end if;
+  -- A machine that an operator takes out of service gets no more work. One that said so of itself and asks is back.
+  if worker.status in ('error', 'terminating', 'terminated') and public.operator_decided(worker) then
+    return case when debug then jsonb_build_object('debug', jsonb_build_object('worker_is_' || worker.status, 1)) end;
+  end if;
+
   -- A type at its limit is left out here, so its lanes are not even looked at.
   if only_task_types is not null or exists (
        select from public.task_types as kind

@@ -6,6 +6,7 @@ declare
   hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
   project public.projects := public.project_of_request(for_user, request);
   new_params constant jsonb := request -> 'params';
+  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
   type_row public.task_types;
   orchestrator public.tasks;
@@ -27,25 +28,43 @@ begin
     if found then
       return public.repeated_task(known, project.user_id, hash);
     end if;
+    select * into known from public.archived_task(new_id);
+    if found then
+      return public.repeated_task(known, project.user_id, hash);
+    end if;
   end if;
 
   -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
-  select * into orchestrator from public.tasks
-   where id = public.orchestrator_of_params(new_params) and id <> new_id and project_id = project.id
-   for no key update;
+  if named_orchestrator is not null then
+    select * into orchestrator from public.tasks
+     where id = named_orchestrator and id <> new_id and project_id = project.id
+     for no key update;
+    if not found then
+      -- An archived one is not locked: it does not change any more.
+      select * into orchestrator from public.archived_task(named_orchestrator)
+       where id <> new_id and project_id = project.id;
+    end if;
+  end if;
   if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
     perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
       'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
   end if;
 
-  select array_agg(distinct value::uuid order by value::uuid) into dependencies
-    from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]'));
+  -- In the client's order: get-predecessor-output gives out the first.
+  select array_agg(id order by position) into dependencies
+    from (select value::uuid as id, min(ordinality) as position
+            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
+           group by 1) as given;
   if dependencies is not null then
     select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
            count(*) filter (where status <> 'Complete')
       into present, failed, unmet
       from (select status from public.tasks
              where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
+    if present <> cardinality(dependencies) then
+      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
+        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
+    end if;
     if present <> cardinality(dependencies) or failed > 0 then
       perform public.refuse('invalid_dependency', 422);
     end if;
@@ -80,8 +99,10 @@ begin
     return public.repeated_task(known, project.user_id, hash);
   end if;
 
-  insert into public.task_dependencies (dependency_id, task_id)
-  select dependency, new_id from unnest(dependencies) as dependency;
+  if dependencies is not null then
+    insert into public.task_dependencies (dependency_id, task_id)
+    select id, new_id from public.tasks where id = any (dependencies);
+  end if;
 
   if goes_to_cloud then
     if orchestrator.id is null then

@@ -2,12 +2,8 @@ create or replace function public.get_task_status(for_user uuid, for_task uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  task public.tasks;
+  task constant public.all_tasks := public.find_task(for_user, for_task);
 begin
-  select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('task_not_found', 404);
-  end if;
   return jsonb_build_object(
     'task_id', task.id, 'status', task.status, 'task_type', task.task_type, 'project_id', task.project_id,
     'progress', task.progress, 'progress_message', task.progress_message,

@@ -3,22 +3,29 @@
 create or replace function public.orchestrator_of_params(params jsonb)
 returns uuid
 language plpgsql stable set search_path = '' as $$
+declare
+  reference text;
+  orchestrator uuid;
 begin
-  return (
-    select task.id
-        from unnest(array[
-               params ->> 'orchestrator_task_id_ref',
-               params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
-               params -> 'orchestrator_details' ->> 'orchestrator_task_id',
-               params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
-               params ->> 'orchestrator_task_id',
-               params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-               params -> 'orchestration_contract' ->> 'orchestrator_task_id'
-             ]) with ordinality as place (reference, position)
-        join public.tasks as task
-          on place.reference ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' and task.id = place.reference::uuid
-       where task.is_orchestrator
-       order by place.position limit 1);
+  foreach reference in array array[
+    params ->> 'orchestrator_task_id_ref',
+    params -> 'orchestrator_details' ->> 'orchestrator_task_id_ref',
+    params -> 'orchestrator_details' ->> 'orchestrator_task_id',
+    params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
+    params ->> 'orchestrator_task_id',
+    params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
+    params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+  ] loop
+    continue when reference is null or reference !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$';
+    select id into orchestrator from public.tasks where id = reference::uuid and is_orchestrator;
+    if not found then
+      select id into orchestrator from public.archived_tasks where id = reference::uuid and is_orchestrator;
+    end if;
+    if orchestrator is not null then
+      return orchestrator;
+    end if;
+  end loop;
+  return null;
 end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;

@@ -8,7 +8,7 @@ declare
 begin
   if coalesce(request ->> 'project_id', 'default_project_id') = 'default_project_id' then
     select owner_project.* into project
-      from public.tasks as orchestrator
+      from public.all_tasks as orchestrator
       join public.projects as owner_project on owner_project.id = orchestrator.project_id
      where orchestrator.id = public.orchestrator_of_params(request -> 'params');
   else

@@ -5,8 +5,14 @@ returns void
 language plpgsql set search_path = '' as $$
 begin
   if names_attempt then
+    -- Whoever finds the row locked leaves the note to the one who holds it: a worker's row is locked before its
+    -- tasks, so nobody may wait for one while holding the other.
     update public.workers set heartbeats = true, last_heartbeat = now()
-     where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end) and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds');
+     where id = (
+       select id from public.workers
+        where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)
+          and (not heartbeats or last_heartbeat is null or last_heartbeat < now() - interval '10 seconds')
+          for no key update skip locked);
   end if;
   update public.tasks
      set progress = coalesce((changes ->> 'progress')::real, task.progress),

@@ -15,7 +15,9 @@ begin
     where id in (select dependency_id from public.task_dependencies where task_id = task.id) order by id for share;
   if exists (select from public.task_dependencies as needed
                join public.tasks as dependency on dependency.id = needed.dependency_id
-              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled')) then
+              where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
+     or exists (select from public.archived_tasks
+                 where id = any (task.dependant_on) and status in ('Failed', 'Cancelled')) then
     perform public.refuse('invalid_dependency', 422);
   end if;
   select count(*) into unmet

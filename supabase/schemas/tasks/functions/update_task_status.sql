@@ -12,7 +12,7 @@ begin
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
-    perform public.refuse('task_not_found', 404);
+    perform public.refuse_archived_change(for_user, caller_kind, for_task, new_status, for_worker, for_attempt);
   end if;
 
   -- A worker's word counts only for the run it has.

@@ -12,8 +12,8 @@ begin
   values (for_worker, new_instance_type, loaded_model, now())
   on conflict (id) do update
     set current_model = excluded.current_model, last_heartbeat = now(),
-        -- A worker that was shut down on purpose is not brought back by its last message.
-        status = case when known.status in ('terminating', 'terminated') then known.status else 'active' end
+        status = public.status_after_heartbeat(known, 'active'),
+        own_status = case when public.operator_decided(known) then known.own_status else 'active' end
   returning * into worker;
   return jsonb_build_object(
     'success', true, 'worker_id', worker.id, 'current_model', worker.current_model,

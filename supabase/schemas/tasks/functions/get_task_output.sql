@@ -1,0 +1,13 @@
+create or replace function public.get_task_output(for_user uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  task constant public.all_tasks := public.find_task(for_user, for_task);
+begin
+  return jsonb_build_object(
+    'task_id', task.id, 'status', task.status, 'output_location', task.output_location,
+    'params', task.params, 'dependant_on', task.dependant_on);
+end
+$$;
+revoke all on function public.get_task_output from public, anon, authenticated;
+grant execute on function public.get_task_output to service_role;
