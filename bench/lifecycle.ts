@@ -5,8 +5,9 @@
  *
  * `npm run bench -- lifecycle [--quick] [--profile] [--tasks 4000] [--concurrency 16,64] [--users 600]`
  */
-import { parseArgs } from "node:util";
 import path from "node:path";
+import { parseArgs } from "node:util";
+import type { Sql } from "postgres";
 import type { Contender } from "./peers/contender.ts";
 import { overHttp, overSql } from "./peers/darkroom.ts";
 import { startGraphileWorker } from "./peers/graphile-worker.ts";
@@ -42,6 +43,7 @@ interface Result {
   perSecond: number;
   watch: Stopwatch;
   cpu: CpuUse;
+  walBytes: number;
 }
 
 await onPostgres(values.profile ? { track_functions: "all" } : {}, async (bench) => {
@@ -64,7 +66,7 @@ await onPostgres(values.profile ? { track_functions: "all" } : {}, async (bench)
     results.push(await runOne(bench, http, concurrency, host.pid));
     for (const start of [
       async () => pgbench,
-      async () => overSql(bench.url, bench.sql, users, concurrency),
+      async () => overSql(bench.url, bench.sql, users),
       async () => await startPgBoss(bench.url),
       async () => await startGraphileWorker(bench.url),
     ]) {
@@ -78,27 +80,35 @@ await onPostgres(values.profile ? { track_functions: "all" } : {}, async (bench)
   http.close();
 });
 
-/** A tenth as warm-up, then the measured run. */
+/** Warm-up, then the measured run. */
 async function runOne(
   { sql, postmaster }: Bench,
   contender: Contender,
   concurrency: number,
   host: number,
 ): Promise<Result> {
-  const warmUp = Math.max(concurrency, Math.ceil(tasks / 10));
+  // Enough for Node to compile what is hot.
+  const warmUp = Math.max(300, Math.ceil(tasks / 10));
   await contender.prepare?.(warmUp, concurrency);
   await contender.run(warmUp, concurrency, new Stopwatch());
 
   await contender.prepare?.(tasks, concurrency);
   await settle(sql);
+  if (values.profile) await sql`select pg_stat_reset()`;
   const watch = new Stopwatch();
+  const walBefore = await walPosition(sql);
   const cpuUsed = await measureCpu({ host, postmaster });
-  const begun = performance.now();
-  await contender.run(tasks, concurrency, watch);
-  const seconds = (performance.now() - begun) / 1000;
+  const seconds = await contender.run(tasks, concurrency, watch);
   const cpu = await cpuUsed();
+  const walBytes = (await walPosition(sql)) - walBefore;
   console.log(`${contender.name}, ${concurrency} at a time: ${tasks} tasks in ${seconds.toFixed(1)} s`);
-  return { name: contender.name, perSecond: tasks / seconds, watch, cpu };
+  return { name: contender.name, perSecond: tasks / seconds, watch, cpu, walBytes };
+}
+
+/** Bytes of write-ahead log so far: what a durable commit waits for. */
+async function walPosition(sql: Sql): Promise<number> {
+  const [row] = await sql<{ bytes: string }[]>`select (pg_current_wal_insert_lsn() - '0/0')::text as bytes`;
+  return Number(row?.bytes);
 }
 
 function show(results: Result[], concurrency: number): void {
@@ -108,9 +118,11 @@ function show(results: Result[], concurrency: number): void {
   const straight = rate((name) => name.includes("SQL"));
   const peer = rate((name) => !name.startsWith("Darkroom"));
   console.log(`\n### ${concurrency} at a time, ${tasks} tasks each`);
-  console.log("\nCalls: milliseconds, p50 / p99 (pgbench: mean). CPU: seconds for 1,000 tasks.");
+  console.log(
+    "\nCalls: milliseconds, p50 / p99 (pgbench: mean). CPU: seconds for 1,000 tasks; others': of one core, meanwhile.",
+  );
   printTable(
-    results.map(({ name, perSecond, watch, cpu }) => {
+    results.map(({ name, perSecond, watch, cpu, walBytes }) => {
       const perThousand = (seconds: number) => ((seconds / tasks) * 1000).toFixed(2);
       return {
         "": name,
@@ -122,8 +134,12 @@ function show(results: Result[], concurrency: number): void {
         "CPU host": perThousand(cpu.host),
         "CPU PostgreSQL": perThousand(cpu.postgres),
         "CPU client": perThousand(cpu.client),
+        "WAL kB a task": (walBytes / tasks / 1000).toFixed(1),
+        "others' CPU": `${((cpu.others / cpu.seconds) * 100).toFixed(0)} %`,
         "of the fastest peer": `${((perSecond / peer) * 100).toFixed(0)} %`,
-        "of SQL straight": name.startsWith("Darkroom") ? `${((perSecond / straight) * 100).toFixed(0)} %` : "–",
+        "of SQL straight": name.startsWith("Darkroom")
+          ? `${((perSecond / straight) * 100).toFixed(0)} %`
+          : "–",
       };
     }),
   );

@@ -19,13 +19,16 @@ interface CpuProfile {
 
 /** The functions that took most time themselves: of the ended process, and of PostgreSQL (`track_functions`). */
 export async function showProfile(folder: string, sql: Sql): Promise<void> {
-  for (const file of await readdir(folder)) {
-    if (!file.endsWith(".cpuprofile")) continue;
-    const profile = JSON.parse(await readFile(path.join(folder, file), "utf8")) as CpuProfile;
-    console.log("\n### Host: functions by their own time, start of the process included");
-    printTable(selfTimes(profile).slice(0, 25));
-  }
-  console.log("### PostgreSQL: functions by their own time");
+  // Threads that load modules leave profiles too; the host's own is the one with the largest tree.
+  const files = (await readdir(folder)).filter((file) => file.endsWith(".cpuprofile"));
+  const profiles = await Promise.all(
+    files.map(async (file) => JSON.parse(await readFile(path.join(folder, file), "utf8")) as CpuProfile),
+  );
+  const [longest] = profiles.sort((a, b) => b.nodes.length - a.nodes.length);
+  if (!longest) throw new Error("the host left no profile");
+  console.log("\n### Host: functions by their own time, start of the process included");
+  printTable(selfTimes(longest).slice(0, 25));
+  console.log("### PostgreSQL: functions by their own time, their statements included, warm-up not");
   const functions = await sql<{ name: string; calls: string; total: string; self: string }[]>`
     select schemaname || '.' || funcname as name, calls::text, round(total_time)::text as total,
            round(self_time)::text as self
@@ -40,7 +43,11 @@ export async function showProfile(folder: string, sql: Sql): Promise<void> {
   );
 }
 
-function selfTimes({ nodes, samples, timeDeltas }: CpuProfile): { function: string; ms: string; share: string }[] {
+function selfTimes({
+  nodes,
+  samples,
+  timeDeltas,
+}: CpuProfile): { function: string; ms: string; share: string }[] {
   const names = new Map(nodes.map((node) => [node.id, nameOf(node.callFrame)]));
   const times = new Map<string, number>();
   for (const [index, sample] of samples.entries()) {

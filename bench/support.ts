@@ -204,10 +204,14 @@ export async function cpuSeconds(root: number): Promise<number> {
 export interface CpuUse {
   host: number;
   postgres: number;
+  /** This process, and what it started other than the host. */
   client: number;
+  /** Everything else on the machine: what makes numbers of a shared one doubtful. */
+  others: number;
+  seconds: number;
 }
 
-/** What host, PostgreSQL and this process have used when the returned function is called. */
+/** What was used from now until the returned function is called, in seconds of CPU. */
 export async function measureCpu({
   host,
   postmaster,
@@ -215,23 +219,34 @@ export async function measureCpu({
   host?: number;
   postmaster: number;
 }): Promise<() => Promise<CpuUse>> {
-  const now = async (): Promise<CpuUse> => {
-    const { user, system } = process.cpuUsage();
+  const now = async () => {
+    const ofHost = host === undefined ? 0 : await cpuSeconds(host);
     return {
-      host: host === undefined ? 0 : await cpuSeconds(host),
+      at: performance.now(),
+      host: ofHost,
       postgres: await cpuSeconds(postmaster),
-      client: (user + system) / 1e6,
+      client: (await cpuSeconds(process.pid)) - ofHost,
+      all: await cpuSecondsOfAll(),
     };
   };
   const before = await now();
   return async () => {
     const after = await now();
-    return {
-      host: after.host - before.host,
-      postgres: after.postgres - before.postgres,
-      client: after.client - before.client,
-    };
+    const [host, postgres, client] = [
+      after.host - before.host,
+      after.postgres - before.postgres,
+      after.client - before.client,
+    ];
+    const others = Math.max(0, after.all - before.all - host - postgres - client);
+    return { host, postgres, client, others, seconds: (after.at - before.at) / 1000 };
   };
+}
+
+async function cpuSecondsOfAll(): Promise<number> {
+  const [line = ""] = (await readFile("/proc/stat", "utf8")).split("\n");
+  const [, user, nice, system, , , interrupts, softInterrupts] = line.split(/\s+/).map(Number);
+  const ticks = [user, nice, system, interrupts, softInterrupts];
+  return ticks.reduce<number>((sum, time) => sum + (time ?? 0), 0) / ticksPerSecond;
 }
 
 // Calls over HTTP
@@ -330,10 +345,13 @@ export function printTable(rows: Record<string, string | number>[]): void {
   const columns = Object.keys(rows[0] ?? {});
   const cells = [columns, ...rows.map((row) => columns.map((column) => String(row[column] ?? "")))];
   const widths = columns.map((_, index) => Math.max(3, ...cells.map((line) => line[index]?.length ?? 0)));
-  const isNumeric = (index: number) => rows.every((row) => /^[\d.,–% /-]*$/.test(String(row[columns[index] ?? ""])));
+  const isNumeric = (index: number) =>
+    rows.every((row) => /^[\d.,–% /-]*$/.test(String(row[columns[index] ?? ""])));
   const line = (values: string[]) =>
     `| ${values.map((value, index) => (isNumeric(index) ? value.padStart(widths[index] ?? 0) : value.padEnd(widths[index] ?? 0))).join(" | ")} |`;
-  const rule = widths.map((width, index) => (isNumeric(index) ? `${"-".repeat(width - 1)}:` : "-".repeat(width)));
+  const rule = widths.map((width, index) =>
+    isNumeric(index) ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
+  );
   const [head = [], ...body] = cells;
   console.log(["", line(head), `| ${rule.join(" | ")} |`, ...body.map(line), ""].join("\n"));
 }

@@ -46,16 +46,21 @@ export function overHttp(host: HostProcess, sql: Sql, users: BenchUser[]): Conte
     async complete(worker, { task_id, attempt, params }) {
       const path = outputPath(params.owner, task_id);
       expectOk(
-        await client.call("complete_task", key(), { task_id, worker_id: worker, attempt, storage_path: path }),
+        await client.call("complete_task", key(), {
+          task_id,
+          worker_id: worker,
+          attempt,
+          storage_path: path,
+        }),
       );
     },
   });
 }
 
-/** The same SQL functions by the host's own driver, without HTTP. */
-export function overSql(url: string, sql: Sql, users: BenchUser[], connections: number): Contender {
-  const database = connect({ url, connections });
-  return darkroom("Darkroom, SQL by its driver", sql, users, () => database.close(), {
+/** The same SQL functions by the host's own driver and as many connections: all but HTTP. */
+export function overSql(url: string, sql: Sql, users: BenchUser[]): Contender {
+  const database = connect({ url });
+  return darkroom("Darkroom, SQL by its pool", sql, users, () => database.close(), {
     async create(task) {
       await database.call("create_task", { for_user: null, requests: [task], is_batch: false });
     },
@@ -76,13 +81,7 @@ export function overSql(url: string, sql: Sql, users: BenchUser[], connections: 
   });
 }
 
-function darkroom(
-  name: string,
-  sql: Sql,
-  users: BenchUser[],
-  close: () => unknown,
-  calls: Calls,
-): Contender {
+function darkroom(name: string, sql: Sql, users: BenchUser[], close: () => unknown, calls: Calls): Contender {
   let ready: NewTask[] = [];
   return {
     name,
@@ -98,7 +97,7 @@ function darkroom(
       );
     },
     async run(tasks, concurrency, watch) {
-      await spread(tasks, concurrency, async (number) => {
+      return await spread(tasks, concurrency, async (number) => {
         const worker = `bench-${number}`;
         const task = ready.pop();
         if (!task) throw new Error("more tasks than were prepared");

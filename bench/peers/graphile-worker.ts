@@ -32,10 +32,12 @@ export async function startGraphileWorker(url: string): Promise<Contender> {
         runner.events.on("job:error", ({ error }) => reject(error));
       });
       try {
+        const begun = performance.now();
         await spread(tasks, concurrency, async () => {
           await watch.time("create", () => utils.addJob("bench", { prompt: "a fox" }));
         });
         await done;
+        return (performance.now() - begun) / 1000;
       } finally {
         await runner.stop();
       }

@@ -12,7 +12,7 @@ export async function startPgBoss(url: string): Promise<Contender> {
   return {
     name: "pg-boss",
     async run(tasks, concurrency, watch) {
-      await spread(tasks, concurrency, async () => {
+      return await spread(tasks, concurrency, async () => {
         await watch.time("create", () => boss.send(queue, { prompt: "a fox" }));
         for (;;) {
           const [job] = await watch.time("claim", () => boss.fetch(queue));

@@ -47,7 +47,13 @@ export async function findPgbench(bench: Bench, users: BenchUser[]): Promise<Con
       const { stdout, stderr } = await execute(
         "pgbench",
         [
-          ["--no-vacuum", "--protocol=prepared", "--report-per-command", "--max-tries=4", "--define=number=0"],
+          [
+            "--no-vacuum",
+            "--protocol=prepared",
+            "--report-per-command",
+            "--max-tries=4",
+            "--define=number=0",
+          ],
           [`--client=${concurrency}`, "--jobs=2", `--transactions=${Math.ceil(tasks / concurrency)}`],
           [`--file=${script}`],
         ].flat(),
@@ -55,11 +61,13 @@ export async function findPgbench(bench: Bench, users: BenchUser[]): Promise<Con
       );
       const failed = /number of failed transactions: (\d+)/.exec(stdout)?.[1];
       if (failed !== "0" || /aborted/.test(stderr)) throw new Error(`pgbench: ${stdout}\n${stderr}`);
+      const perSecond = Number(/^tps = ([\d.]+)/m.exec(stdout)?.[1]);
       // It tells means, not percentiles.
       for (const name of ["create", "claim", "complete"]) {
         const mean = new RegExp(`^\\s+([\\d.]+)\\s.*\\b${name}(?:_next)?_task\\(`, "m").exec(stdout)?.[1];
         if (mean !== undefined) watch.add(`mean ${name}`, Number(mean));
       }
+      return tasks / perSecond;
     },
     close: () => Promise.resolve(),
   };
@@ -78,7 +86,7 @@ function scriptOf(round: number, users: number): string {
 \set user (:client_id * 7919 + :number) % ${users}
 select create_task(null, jsonb_build_array(jsonb_build_object('task_id', md5('${round}:' || :client_id::int || ':' || :number::int)::uuid, 'task_type', 'z_image_turbo', 'project_id', '00000000-0000-4000-9000-' || ${digits}, 'params', jsonb_build_object('prompt', 'a fox', 'owner', '00000000-0000-4000-8000-' || ${digits}))), false);
 \set found 0
-select (claimed is not null)::int as found, claimed ->> 'task_id' as task, claimed ->> 'attempt' as attempt, claimed -> 'params' ->> 'owner' as owner from claim_next_task(for_worker => 'bench-' || :client_id::int) as claimed \gset
+with next as (select claim_next_task(for_worker => 'bench-' || :client_id::int) as claimed) select (claimed is not null)::int as found, claimed ->> 'task_id' as task, claimed ->> 'attempt' as attempt, claimed -> 'params' ->> 'owner' as owner from next \gset
 \if :found
 select complete_task(null, :task::uuid, path, 'https://media.example/' || path, for_worker => 'bench-' || :client_id::int, for_attempt => :attempt::int) from concat(:owner::text, '/tasks/', :task::text, '/1-output.png') as path;
 \endif
