@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
+import postgres, { type Sql } from "postgres";
 import { connect, type Database } from "../../supabase/functions/_shared/database/database.ts";
 import { outputPath, storeOutputs } from "../peers/darkroom.ts";
-import postgres, { type Sql } from "postgres";
+import { models, runType } from "./seed.ts";
 
 export interface ClaimedTask {
   task_id: string;
@@ -38,9 +39,12 @@ export class QueueClient {
   }
 
   async claim(request: ClaimArguments): Promise<ClaimedTask[]> {
-    const claimed = await this.#database.call<ClaimedTask | { tasks: ClaimedTask[] } | null>("claim_next_task", {
-      ...request,
-    });
+    const claimed = await this.#database.call<ClaimedTask | { tasks: ClaimedTask[] } | null>(
+      "claim_next_task",
+      {
+        ...request,
+      },
+    );
     if (claimed === null) return [];
     return "tasks" in claimed ? claimed.tasks : [claimed];
   }
@@ -50,7 +54,10 @@ export class QueueClient {
     await storeOutputs(this.#owner, [outputPath(params.owner, task_id)]);
   }
 
-  async complete({ task_id, attempt, params }: ClaimedTask, { for_user, for_worker }: ClaimArguments): Promise<void> {
+  async complete(
+    { task_id, attempt, params }: ClaimedTask,
+    { for_user, for_worker }: ClaimArguments,
+  ): Promise<void> {
     const path = outputPath(params.owner, task_id);
     await this.#database.call("complete_task", {
       for_user: for_user ?? null,
@@ -62,13 +69,16 @@ export class QueueClient {
     });
   }
 
-  async create({ type, owner, project, model }: NewTask): Promise<void> {
+  /** @returns its id */
+  async create({ type, owner, project, model }: NewTask): Promise<string> {
+    const id = randomUUID();
     const params = { prompt: "a red fox in deep snow at dawn", model, owner, project };
     await this.#database.call("create_task", {
       for_user: null,
-      requests: [{ task_id: randomUUID(), task_type: type, project_id: project, params }],
+      requests: [{ task_id: id, task_type: type, project_id: project, params }],
       is_batch: false,
     });
+    return id;
   }
 
   /** Another like this one, so that the queue keeps its depth. */
@@ -81,13 +91,21 @@ export class QueueClient {
   }
 }
 
-/** Makes workers by name; one with a model is warm. */
-export async function makeWorkers(sql: Sql, workers: Map<string, string | undefined>): Promise<void> {
-  for (const [name, model] of workers) {
-    await sql`
-      insert into public.workers (id, current_model) values (${name}, ${model ?? null})
-      on conflict (id) do update set current_model = excluded.current_model`;
-  }
+/** A worker without a model, and one that is warm on each. */
+export async function makeWorkers(sql: Sql): Promise<void> {
+  await sql`insert into public.workers (id) values ('cold')`;
+  await sql`
+    insert into public.workers (id, current_model)
+    select 'warm on ' || model, model from unnest(${models}::text[]) as model`;
+}
+
+/** A claim for the cloud; half of them are by warm workers, of each model in turn. */
+export function serviceClaim(round: number): ClaimArguments {
+  return round % 2 === 0 ? { for_worker: "cold", for_run_type: runType } : warmClaim(Math.floor(round / 2));
+}
+
+export function warmClaim(number: number): ClaimArguments {
+  return { for_worker: `warm on ${models[number % models.length]}`, for_run_type: runType };
 }
 
 /** Tends the queue every five seconds, as a host does. @returns what stops it, with the failure if there was one */
@@ -96,7 +114,9 @@ export function tendQueue(url: string): () => Promise<void> {
   let failure: unknown;
   let running: Promise<unknown> = Promise.resolve();
   const tend = () => {
-    running = running.then(() => sql`select public.tend_queue()`).catch((error: unknown) => (failure ??= error));
+    running = running
+      .then(() => sql`select public.tend_queue()`)
+      .catch((error: unknown) => (failure ??= error));
   };
   tend();
   const timer = setInterval(tend, 5000);

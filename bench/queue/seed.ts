@@ -10,6 +10,8 @@ export interface Seed {
   depth: number;
   /** How many of the users' tasks the cloud cannot have; they own the oldest 90 % of the queue. */
   poisonedUsers: number;
+  /** Age of the oldest task; the others are evenly younger. */
+  ageSeconds?: number;
 }
 
 /** Makes the users of a benchmark once; `seedQueue` gives and takes their tasks. */
@@ -25,10 +27,10 @@ export async function seedUsers(sql: Sql, count: number): Promise<BenchUser[]> {
 }
 
 /** Replaces everything that is queued by a queue of this depth. The users keep their accounts. */
-export async function seedQueue(sql: Sql, { depth, poisonedUsers }: Seed): Promise<void> {
+export async function seedQueue(sql: Sql, { depth, poisonedUsers, ageSeconds = 3600 }: Seed): Promise<void> {
   await clearQueue(sql);
   await sql.begin(async (transaction) => {
-    await planTasks(transaction, depth, poisonedUsers);
+    await planTasks(transaction, depth, poisonedUsers, ageSeconds);
     // Neither checked row by row nor announced: a million events are not what is measured. `checkSeed` checks.
     await transaction`set local session_replication_role = replica`;
     await makeLanes(transaction);
@@ -54,15 +56,20 @@ async function clearQueue(sql: Sql): Promise<void> {
 }
 
 /** Who has which task in which situation, oldest first. */
-async function planTasks(sql: TransactionSql, depth: number, poisonedUsers: number): Promise<void> {
+async function planTasks(
+  sql: TransactionSql,
+  depth: number,
+  poisonedUsers: number,
+  ageSeconds: number,
+): Promise<void> {
   await sql`
     create unlogged table bench_plan as
-    select number, gen_random_uuid() as id, owner.id as user_id, owner.project_id,
+    select drawn.number, gen_random_uuid() as id, owner.id as user_id, owner.project_id,
            case when owner.number >= ${poisonedUsers} then 'free'
                 else (array['at cap', 'cloud off', 'without cover', 'blocked'])[owner.number % 4 + 1] end as situation,
            (${[...taskTypes]}::text[])[case when hash / 8 % 4 = 0 then 2 else 1 end] as task_type,
            'model-' || hash % 8 as model,
-           now() - interval '1 hour' + number * interval '59 minutes' / ${depth} as created_at
+           now() - make_interval(secs => ${ageSeconds} * (1 - drawn.number::float8 / ${depth})) as created_at
       from (select number, hashint8(number)::bigint & 2147483647 as hash
               from generate_series(0, ${depth - 1}::bigint) as number) as drawn
       join bench_users as owner
