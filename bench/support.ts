@@ -364,7 +364,9 @@ async function printMachine(sql: Sql, folder: string): Promise<void> {
                             'shared_buffers', 'max_wal_size', 'jit', 'autovacuum', 'track_functions',
                             'shared_preload_libraries')) as settings`;
   const processors = cpus();
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: projectPath("") });
+  const commit = execFileSync("git", ["describe", "--always", "--exclude=*", "--dirty=, changed since"], {
+    cwd: projectPath(""),
+  });
   console.log(`
 - ${new Date().toISOString().slice(0, 16)}Z, commit ${commit.toString().trim()}
 - ${processors.length} × ${processors[0]?.model.trim()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB memory, ${process.platform}
