@@ -11,7 +11,17 @@ import { BareQueue } from "./queue/bare.ts";
 import { type ClaimArguments, makeWorkers, QueueClient, serviceClaim, tendQueue } from "./queue/client.ts";
 import { ReferenceQueue } from "./queue/reference.ts";
 import { models, runType, seedQueue, seedUsers, taskTypes } from "./queue/seed.ts";
-import { type Bench, type BenchUser, onPostgres, percentile, printTable, Stopwatch } from "./support.ts";
+import {
+  type Bench,
+  type BenchUser,
+  type CpuUse,
+  measureCpu,
+  onPostgres,
+  percentile,
+  printTable,
+  showOthers,
+  Stopwatch,
+} from "./support.ts";
 
 const { values } = parseArgs({
   options: {
@@ -45,6 +55,7 @@ interface Measured {
   loaded: number[];
   reference: number[];
   bare: Stopwatch;
+  cpu: CpuUse;
 }
 
 await onPostgres({}, async (bench) => {
@@ -65,7 +76,7 @@ await onPostgres({}, async (bench) => {
 });
 
 async function measureDepth(
-  { sql, url }: Bench,
+  { sql, url, postmaster }: Bench,
   users: BenchUser[],
   shape: Shape,
   depth: number,
@@ -76,6 +87,7 @@ async function measureDepth(
   const bare = await measureBare(url, depth);
   const watch = new Stopwatch();
   const stopTending = tendQueue(url);
+  const cpuUsed = await measureCpu({ postmaster });
   const client = new QueueClient(url, 1);
   try {
     const free = users.slice(poisonedUsers, poisonedUsers + 20);
@@ -91,8 +103,9 @@ async function measureDepth(
   }
   const loaded: number[] = [];
   const cyclesPerSecond = await claimAtOnce(url, loaded);
+  const cpu = await cpuUsed();
   await stopTending();
-  return { shape, depth, watch, cyclesPerSecond, loaded, reference, bare };
+  return { shape, depth, watch, cyclesPerSecond, loaded, reference, bare, cpu };
 }
 
 function variants(owners: BenchUser[]): Record<string, (round: number) => ClaimArguments> {
@@ -214,9 +227,9 @@ function show(results: Measured[]): void {
 ### Claims, milliseconds as p50 / p99
 
 ${userCount.toLocaleString("en")} users, ${models.length} models, ${claims.toLocaleString("en")} claims on one connection, half of them by warm workers; then
-${connections} connections for ${seconds} s, each in cycles of claim, output's row, complete and create.`);
+${connections} connections for ${seconds} s, each in cycles of claim, output's row, complete and create. Others' CPU: of one core, meanwhile.`);
   printTable(
-    results.map(({ shape, depth, watch, cyclesPerSecond, loaded, reference, bare }) => ({
+    results.map(({ shape, depth, watch, cyclesPerSecond, loaded, reference, bare, cpu }) => ({
       queue: shape,
       queued: depth.toLocaleString("en"),
       claim: times(watch.get("service")),
@@ -226,6 +239,7 @@ ${connections} connections for ${seconds} s, each in cycles of claim, output's r
       "reference's shape": `${times(reference)} (n = ${reference.length})`,
       "bare claim": times(bare.get("claim")),
       "bare claim + complete": times(bare.get("claim and complete")),
+      "others' CPU": showOthers(cpu),
     })),
   );
   console.log(`### Other claims, milliseconds as p50 / p99, ${Math.ceil(claims / 5)} each on one connection`);

@@ -8,7 +8,15 @@ import { parseArgs } from "node:util";
 import { type ClaimedTask, makeWorkers, QueueClient, tendQueue, warmClaim } from "./queue/client.ts";
 import { atSteadyRate } from "./queue/pace.ts";
 import { models, runType, seedQueue, seedUsers, taskTypes } from "./queue/seed.ts";
-import { type Bench, type BenchUser, onPostgres, percentile, printTable } from "./support.ts";
+import {
+  type Bench,
+  type BenchUser,
+  measureCpu,
+  onPostgres,
+  percentile,
+  printTable,
+  showOthers,
+} from "./support.ts";
 
 const { values } = parseArgs({
   options: {
@@ -40,13 +48,13 @@ await onPostgres({}, async (bench) => {
 ### Turns
 
 ${userCount} users with equal backlogs of twice what is claimed, over ${models.length} models; ${claimers} claimers, each completing what it
-claimed. Most and least: claims of one user.`);
+claimed. Most and least: claims of one user. Others' CPU: of one core, meanwhile.`);
   printTable(rows);
   await measureRareModel(bench, users);
 });
 
 async function countTurns(
-  { sql, url }: Bench,
+  { sql, url, postmaster }: Bench,
   name: string,
   request: (worker: number) => ReturnType<typeof warmClaim>,
 ): Promise<Record<string, string | number>> {
@@ -56,7 +64,7 @@ async function countTurns(
   let warm = 0;
   const client = new QueueClient(url, claimers);
   const stopTending = tendQueue(url);
-  const begun = performance.now();
+  const cpuUsed = await measureCpu({ postmaster });
   try {
     let taken = 0;
     await atSteadyRate(
@@ -77,6 +85,7 @@ async function countTurns(
     await stopTending();
     await client.close();
   }
+  const cpu = await cpuUsed();
   const counts = [...turns.values()];
   const [most, least] = [Math.max(...counts), counts.length === userCount ? Math.min(...counts) : 0];
   return {
@@ -87,12 +96,13 @@ async function countTurns(
     "most : least": (most / least).toFixed(2),
     "at most 1.5": most / least <= 1.5 ? "yes" : "NO",
     "of the loaded model": `${((warm / claims) * 100).toFixed(0)} %`,
-    seconds: ((performance.now() - begun) / 1000).toFixed(0),
+    seconds: cpu.seconds.toFixed(0),
+    "others' CPU": showOthers(cpu),
   };
 }
 
 /** A queue that stays as long as it is: every claim is completed and replaced, one in a hundred by the rare model. */
-async function measureRareModel({ sql, url }: Bench, users: BenchUser[]): Promise<void> {
+async function measureRareModel({ sql, url, postmaster }: Bench, users: BenchUser[]): Promise<void> {
   await sql`update public.queue_settings set affinity_max_wait = make_interval(secs => ${affinitySeconds})`;
   // So short that what is not rare never waits long enough to be overdue.
   const depth = Math.max(models.length * claimers, Math.floor((perSecond * affinitySeconds) / 3));
@@ -108,7 +118,7 @@ async function measureRareModel({ sql, url }: Bench, users: BenchUser[]): Promis
   };
   const client = new QueueClient(url, claimers);
   const stopTending = tendQueue(url);
-  const begun = performance.now();
+  const cpuUsed = await measureCpu({ postmaster });
   let empty = 0;
   try {
     await atSteadyRate(
@@ -140,7 +150,7 @@ async function measureRareModel({ sql, url }: Bench, users: BenchUser[]): Promis
     await stopTending();
     await client.close();
   }
-  const seconds = (performance.now() - begun) / 1000;
+  const cpu = await cpuUsed();
   // Whoever still waits has waited this long already.
   const unserved = { rare: 0, other: 0 };
   for (const [id, at] of created) {
@@ -151,7 +161,8 @@ async function measureRareModel({ sql, url }: Bench, users: BenchUser[]): Promis
   console.log(`### A rare model
 
 1 % of new tasks are for a model that no worker has loaded; ${claimers} claimers, all warm on others and staying so, at
-${(claims / seconds).toFixed(0)} claims/s over ${depth} queued tasks; affinity_max_wait is ${affinitySeconds} s, and the queue is tended every 5 s. ${empty} claims were empty.
+${(claims / cpu.seconds).toFixed(0)} claims/s over ${depth} queued tasks; affinity_max_wait is ${affinitySeconds} s, and the queue is tended every 5 s. ${empty} claims were empty; others
+used ${showOthers(cpu)} of a core meanwhile.
 Waits in seconds, of those still queued at the end too.`);
   printTable(
     (["rare", "other"] as const).map((kind) => ({

@@ -13,7 +13,15 @@ import { BareQueue } from "./queue/bare.ts";
 import { makeWorkers, QueueClient, serviceClaim, tendQueue } from "./queue/client.ts";
 import { atSteadyRate } from "./queue/pace.ts";
 import { seedQueue, seedUsers } from "./queue/seed.ts";
-import { type Bench, onPostgres, percentile, printTable } from "./support.ts";
+import {
+  type Bench,
+  type CpuUse,
+  measureCpu,
+  onPostgres,
+  percentile,
+  printTable,
+  showOthers,
+} from "./support.ts";
 
 const { values } = parseArgs({
   options: {
@@ -46,6 +54,7 @@ interface Run {
   name: string;
   isHeld: boolean;
   intervals: { cycles: number; claims: number[]; wholes: number[] }[];
+  cpu: CpuUse;
   dead: Map<string, number>;
   grown: Map<string, number>;
 }
@@ -114,7 +123,7 @@ function openBare({ url }: Bench): Queue {
   };
 }
 
-async function measure({ sql, url }: Bench, queue: Queue, isHeld: boolean): Promise<Run> {
+async function measure({ sql, url, postmaster }: Bench, queue: Queue, isHeld: boolean): Promise<Run> {
   await queue.seed();
   await atSteadyRate({ perSecond, workers: connections }, (_, elapsed) => elapsed < 2000, cycleOf(queue));
   await sql`vacuum analyze`;
@@ -122,6 +131,7 @@ async function measure({ sql, url }: Bench, queue: Queue, isHeld: boolean): Prom
   const sizes = await indexSizes(sql, queue);
   const release = isHeld ? await holdSnapshot(url) : undefined;
   const intervals: Run["intervals"] = [];
+  const cpuUsed = await measureCpu({ postmaster });
   const begun = performance.now();
   const cycle = cycleOf(queue, (claimed, whole) => {
     const index = Math.floor((performance.now() - begun) / intervalMilliseconds);
@@ -133,13 +143,14 @@ async function measure({ sql, url }: Bench, queue: Queue, isHeld: boolean): Prom
   try {
     const end = minutes * 60_000;
     await atSteadyRate({ perSecond, workers: connections }, (_, elapsed) => elapsed < end, cycle);
+    const cpu = await cpuUsed();
     // Sessions report what they did a second later at most.
     await pause(1500);
     const grown = new Map<string, number>();
     for (const [name, size] of await indexSizes(sql, queue)) grown.set(name, size - (sizes.get(name) ?? 0));
     const whole = Math.round((minutes * 60_000) / intervalMilliseconds);
     const dead = await deadRows(sql, queue);
-    return { name: queue.name, isHeld, intervals: intervals.slice(0, whole), dead, grown };
+    return { name: queue.name, isHeld, intervals: intervals.slice(0, whole), cpu, dead, grown };
   } finally {
     await release?.();
   }
@@ -213,14 +224,51 @@ p50 / p99; a cycle is claim, output's row (Darkroom alone), complete and create.
   );
   console.log("### In the last interval, with the snapshot over without");
   printTable(pairsOf(runs));
-  console.log("### Dead rows at the end, and what indexes grew by (MB)");
-  printTable(
-    runs.map((run) => ({
-      queue: label(run),
-      "dead rows": list(run.dead, 1, 0),
-      indexes: list(run.grown, 2 ** 20, 1),
-    })),
-  );
+  for (const name of new Set(runs.map((run) => run.name))) {
+    const mine = runs.filter((run) => run.name === name);
+    console.log(`### ${name}: dead rows at the end, by table`);
+    printTable(
+      sideBySide(
+        mine,
+        "table",
+        (run) => run.dead,
+        (rows) => rows.toLocaleString("en"),
+      ),
+    );
+    console.log(`### ${name}: what indexes grew by, MB`);
+    printTable(
+      sideBySide(
+        mine,
+        "index",
+        (run) => run.grown,
+        (bytes) => (bytes / 2 ** 20).toFixed(2),
+      ),
+    );
+  }
+}
+
+/** A column a run; a row for each of the ten largest of either. */
+function sideBySide(
+  runs: Run[],
+  head: string,
+  amounts: (run: Run) => Map<string, number>,
+  show: (amount: number) => string,
+): Record<string, string>[] {
+  const largest = new Map<string, number>();
+  for (const run of runs) {
+    for (const [name, amount] of amounts(run)) largest.set(name, Math.max(amount, largest.get(name) ?? 0));
+  }
+  const rows = [...largest]
+    .filter(([, amount]) => amount > 0)
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, 10);
+  if (rows.length === 0) return [{ [head]: "none" }];
+  return rows.map(([name]) => ({
+    [head]: name,
+    ...Object.fromEntries(
+      runs.map((run) => [run.isHeld ? "snapshot held" : "no snapshot", show(amounts(run).get(name) ?? 0)]),
+    ),
+  }));
 }
 
 /** What is lost: rate by rate, claim by claim. */
@@ -235,22 +283,13 @@ function pairsOf(runs: Run[]): Record<string, string>[] {
         ratio(percentile(after?.claims ?? [], percent), percentile(before?.claims ?? [], percent));
       return {
         queue: held.name,
+        "others' CPU": `${free ? showOthers(free.cpu) : "–"}, then ${showOthers(held.cpu)}`,
         "rate lost": `${((1 - (after?.cycles ?? 0) / (before?.cycles ?? 0)) * 100).toFixed(1)} %`,
         "claim p50": `× ${part(50)}`,
         "claim p99": `× ${part(99)}`,
         "cycle p50": `× ${ratio(percentile(after?.wholes ?? [], 50), percentile(before?.wholes ?? [], 50))}`,
       };
     });
-}
-
-function list(amounts: Map<string, number>, unit: number, digits: number): string {
-  const largest = [...amounts].filter(([, amount]) => amount / unit >= 0.05).sort(([, a], [, b]) => b - a);
-  return (
-    largest
-      .slice(0, 8)
-      .map(([name, amount]) => `${name} ${(amount / unit).toFixed(digits)}`)
-      .join(", ") || "none"
-  );
 }
 
 function times(milliseconds: number[]): string {
