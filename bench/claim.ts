@@ -139,6 +139,7 @@ async function claimInTurns(
     // A short queue may run out of what a filter asks for; that is another measurement.
     if (isEmpty && name === "service") throw new Error("a claim found nothing");
     watch.add(isEmpty && name !== emptyClaim ? `${name}, empty` : name, claimed);
+    if (name === "service") watch.add(args.for_worker === "cold" ? "cold" : "warm", claimed);
     for (const task of tasks) {
       await client.storeOutput(task);
       const finishing = performance.now();
@@ -242,11 +243,15 @@ ${connections} connections for ${seconds} s, each in cycles of claim, output's r
       "others' CPU": showOthers(cpu),
     })),
   );
-  console.log(`### Other claims, milliseconds as p50 / p99, ${Math.ceil(claims / 5)} each on one connection`);
+  console.log(`### Kinds of claims, milliseconds as p50 / p99
+
+The same claims by cold and by warm workers; then other claims, ${Math.ceil(claims / 5)} of each kind on one connection.`);
   printTable(
     results.map(({ shape, depth, watch }) => ({
       queue: shape,
       queued: depth.toLocaleString("en"),
+      "cold worker": times(watch.get("cold")),
+      "warm worker": times(watch.get("warm")),
       ...Object.fromEntries(Object.keys(variants([])).map((name) => [name, withEmpty(watch, name)])),
     })),
   );
