@@ -242,6 +242,11 @@ export async function measureCpu({
   };
 }
 
+/** What everything else used meanwhile, of one core. */
+export function showOthers({ others, seconds }: CpuUse): string {
+  return `${((others / seconds) * 100).toFixed(0)} %`;
+}
+
 async function cpuSecondsOfAll(): Promise<number> {
   const [line = ""] = (await readFile("/proc/stat", "utf8")).split("\n");
   const [, user, nice, system, , , interrupts, softInterrupts] = line.split(/\s+/).map(Number);

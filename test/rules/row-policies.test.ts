@@ -403,6 +403,7 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   const webhook = await createWebhook(sql, user);
   await sql`update projects set max_running_tasks = 5 where id = ${user.projectId}`;
   await sql`update task_types set max_running_tasks = 100 where name = 'z_image_turbo'`;
+  await sql`insert into task_run_times (task_type, model, bucket, runs) values ('z_image_turbo', '', 1, 1) on conflict do nothing`;
   await sql`insert into turn_marks (kind, turn) values ('gpu', 1) on conflict do nothing`;
   const finished = await queueTask(sql, user);
   const claimed = await claim(sql, worker, userId);

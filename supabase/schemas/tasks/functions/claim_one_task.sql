@@ -53,6 +53,19 @@ begin
     end if;
     tried := '{}';
     failed_users := '{}';
+    if types is null and cardinality(run_types) = 1 and stage like 'run type%' and coalesce(cardinality(models), 1) = 1 then
+      lane := public.first_lane(run_types[1], models[1]);
+      -- None that is free; there may be some that other claims are taking from.
+      if lane.id is not null then
+        claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
+                                        worker_heartbeats, settings);
+        if claimed is not null then
+          return claimed;
+        end if;
+        tried := array[lane.id];
+        failed_users := array[lane.user_id];
+      end if;
+    end if;
     busy_users := '{}';
     for page in 1 .. 64 loop
       for lane in select * from public.lanes_to_try(
