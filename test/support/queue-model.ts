@@ -115,7 +115,14 @@ export interface TaskRow {
 export interface QueueRows {
   /** The oldest first. */
   tasks: TaskRow[];
-  users: { id: string; balance: number; allowsCloud: boolean; allowsLocal: boolean }[];
+  users: {
+    id: string;
+    balance: number;
+    allowsCloud: boolean;
+    allowsLocal: boolean;
+    /** The turn of their last service; null where claims at the same moment left it open. */
+    turn: number | null;
+  }[];
   projects: { id: string; limit: number | null }[];
   types: { name: string; limit: number | null }[];
   workers: { id: string; model: string | null }[];
@@ -559,7 +566,13 @@ export class QueueModel {
     for (const worker of this.workers) {
       worker.model = rows.workers.find(({ id }) => id === rowIdOf(worker))?.model ?? null;
     }
-    this.#turnsAreKnown = false;
+    this.#turnsAreKnown = true;
+    for (const user of this.users) {
+      const turn = rows.users.find(({ id }) => id === user.id)?.turn ?? null;
+      if (turn === null) this.#turnsAreKnown = false;
+      else user.served = turn;
+      this.#turn = Math.max(this.#turn, user.served);
+    }
     this.#note(rows);
   }
 
