@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type { Sql } from "postgres";
 import { refusal } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
@@ -20,9 +20,11 @@ import {
 } from "../support/queue-model.ts";
 import { brokenPromises, leftovers, queueRows } from "../support/queue-rows.ts";
 
-/** `DARKROOM_PROPERTY_RUNS=5000 DARKROOM_PROPERTY_SEED=7 npm test -- queue-model --test-timeout=3600000` */
+// More than usual: DARKROOM_PROPERTY_RUNS=5000 DARKROOM_PROPERTY_SEED=7 npm test -- queue-model --test-timeout=3600000
+// A failure is run again by its seed and its path: DARKROOM_PROPERTY_PATH.
 const runs = Number(process.env["DARKROOM_PROPERTY_RUNS"] ?? 60);
 const seed = Number(process.env["DARKROOM_PROPERTY_SEED"] ?? 20260);
+const path = process.env["DARKROOM_PROPERTY_PATH"];
 
 const connections = 4;
 const taskTypes: Omit<ModelTaskType, "limit">[] = [
@@ -131,16 +133,24 @@ const one = fc.oneof(
 const steps = fc.array(
   fc.oneof(
     { weight: 4, arbitrary: fc.tuple(one) },
-    { weight: 1, arbitrary: fc.array(one, { minLength: 2, maxLength: connections }) },
+    {
+      weight: 1,
+      arbitrary: fc.array(
+        // Some keep their locks, and what they did to themselves, for a while before they commit.
+        fc.tuple(one, fc.boolean()).map(([step, lingers]) => ({ ...step, lingers })),
+        { minLength: 2, maxLength: connections },
+      ),
+    },
   ),
   { minLength: 1, maxLength: 80, size: "max" },
 );
-type Step = typeof one extends fc.Arbitrary<infer S> ? S : never;
+type Step = (typeof one extends fc.Arbitrary<infer S> ? S : never) & { lingers?: boolean };
 
 test("random sequences of everything that can happen leave the queue as its model says", (context) =>
   withDatabase(async ({ sql, session }) => {
     context.diagnostic(`seed ${seed}, ${runs} runs`);
     const sessions = await Promise.all(Array.from({ length: connections }, session));
+    for (const opened of sessions) await opened.query("set deadlock_timeout = '20ms'");
     const counts = new Map<string, number>();
     await fc.assert(
       fc.asyncProperty(steps, async (sequence) => {
@@ -152,9 +162,9 @@ test("random sequences of everything that can happen leave the queue as its mode
       {
         seed,
         numRuns: runs,
-        ...(process.env["DARKROOM_PROPERTY_PATH"] ? { path: process.env["DARKROOM_PROPERTY_PATH"] } : {}),
-        verbose: fc.VerbosityLevel.None,
-        endOnFailure: process.env["NOSHRINK"] === "1",
+        ...(path !== undefined && { path }),
+        // What fails is made shorter until the file has to end.
+        ...(runs <= 200 && { interruptAfterTimeLimit: 90_000 }),
       },
     );
     context.diagnostic(
@@ -216,6 +226,8 @@ async function newWorld(sql: Sql): Promise<World> {
 /** One call to the database, and what the model makes of its answer. */
 interface Call {
   name: string;
+  /** What is no part of the call, but sets its scene. */
+  prepare?(connection: Session): Promise<unknown>;
   run(connection: Session): Promise<unknown>;
   /** Moves the model, and compares the answer with what it expects. */
   follow(answer: Answer): void;
@@ -236,14 +248,19 @@ async function take(
   some: Step[],
   counts: Map<string, number>,
 ): Promise<void> {
-  const calls = some.map((step) => callOf(step, model)).filter((call) => call !== undefined);
+  const calls = some.flatMap((step) => {
+    const call = callOf(step, model);
+    return call ? [{ ...call, lingers: step.lingers ?? false }] : [];
+  });
   for (const { name } of calls) {
     const key = calls.length > 1 ? `${name} at once` : name;
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   const before = new Map([...model.tasks.values()].map(({ id, attempt }) => [id, attempt]));
   const answers = await Promise.all(
-    calls.map((call, number) => answerOf(call, sessions[(position + number) % sessions.length] as Session)),
+    calls.map((call, number) =>
+      answerOf(call, sessions[(position + number) % sessions.length] as Session, counts),
+    ),
   );
   const [rows, broken] = await Promise.all([queueRows(sql), brokenPromises(sql)]);
   const names = calls.map(({ name }, number) => `${name}: ${answers[number]?.code}`).join(" | ");
@@ -267,16 +284,31 @@ async function take(
 }
 
 /** Runs a call as the functions do, which run it again after a deadlock. */
-async function answerOf({ name, run }: Call, connection: Session): Promise<Answer> {
+async function answerOf(
+  call: Call & { lingers: boolean },
+  connection: Session,
+  counts: Map<string, number>,
+): Promise<Answer> {
+  await call.prepare?.(connection);
   for (let attempt = 1; ; attempt++) {
     try {
-      return { code: "none", value: await run(connection) };
+      if (!call.lingers) return { code: "none", value: await call.run(connection) };
+      await connection.query("begin");
+      const value = await call.run(connection);
+      await connection.query("select pg_sleep(0.01)");
+      await connection.query("commit");
+      return { code: "none", value };
     } catch (error) {
+      if (call.lingers) await connection.query("rollback");
       const refused = refusal(error);
       if (refused instanceof AppError && refused.code !== "database_unavailable")
         return { code: refused.code, value: null };
-      if (attempt < 4 && (error as { code?: unknown }).code === "40P01") continue;
-      throw new Error(name, { cause: error });
+      if (attempt < 4 && (error as { code?: unknown }).code === "40P01") {
+        const key = `deadlock of ${call.name}`;
+        counts.set(key, (counts.get(key) ?? 0) + 1);
+        continue;
+      }
+      throw new Error(call.name, { cause: error });
     }
   }
 }
@@ -459,10 +491,12 @@ function claimCall(step: Extract<Step, { step: "claim" }>, model: QueueModel): C
   };
   return {
     name: "claim",
-    async run(on) {
+    async prepare(on) {
       await on.query("update queue_settings set tended_at = $1::text::timestamptz", [
         step.tendsFirst ? "-infinity" : "infinity",
       ]);
+    },
+    async run(on) {
       const { rows } = await on.query<{ claimed: unknown }>(
         `select claim_next_task(for_user => $1, for_worker => $2, for_run_type => $3, only_task_types => $4,
                                 only_models => $5, same_model_only => $6, max_tasks => $7) as claimed`,

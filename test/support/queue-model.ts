@@ -115,7 +115,14 @@ export interface TaskRow {
 export interface QueueRows {
   /** The oldest first. */
   tasks: TaskRow[];
-  users: { id: string; balance: number; allowsCloud: boolean; allowsLocal: boolean }[];
+  users: {
+    id: string;
+    balance: number;
+    allowsCloud: boolean;
+    allowsLocal: boolean;
+    /** The turn of their last service; null where claims at the same moment left it open. */
+    turn: number | null;
+  }[];
   projects: { id: string; limit: number | null }[];
   types: { name: string; limit: number | null }[];
   workers: { id: string; model: string | null }[];
@@ -274,25 +281,24 @@ export class QueueModel {
     const warm = candidates.filter((task) => model !== null && task.model === model);
     const prefersModel = model !== null && (models === undefined || models.includes(model));
     const pool = prefersModel && warm.length > 0 ? warm : candidates;
-    const pools = [pool];
-    // Overdue tasks of other models go first; which lane is overdue is not the model's business.
+    const users = [...new Set(pool.map((task) => task.project.user))];
+    const oldestTurn = Math.min(...users.map((user) => user.served));
+    const next = users.filter((user) => owner || !this.#turnsAreKnown || user.served === oldestTurn);
+    const acceptable = next.map((user) => firstOf(pool.filter((task) => task.project.user === user)));
     if (prefersModel && !owner && this.#hasOverdueLanes) {
-      for (const type of this.types) {
-        for (const name of new Set(candidates.map((task) => task.model)))
-          pools.push(candidates.filter((task) => task.type === type && task.model === name));
+      // Overdue tasks of other models go before; which are overdue is not the model's business.
+      for (const task of candidates) {
+        const lane = candidates.filter(
+          ({ project, type, model: name }) =>
+            project.user === task.project.user &&
+            type === task.type &&
+            name === task.model &&
+            (project === task.project || (project.limit === null && task.project.limit === null)),
+        );
+        acceptable.push(firstOf(lane));
       }
-      pools.push(candidates);
     }
-    return pools.flatMap((some) => {
-      const users = [...new Set(some.map((task) => task.project.user))];
-      const oldestTurn = Math.min(...users.map((user) => user.served));
-      const next = users.filter((user) => !this.#turnsAreKnown || user.served === oldestTurn);
-      const isExact = owner !== undefined || pools.length === 1;
-      return (isExact ? next : users).flatMap((user) => {
-        const [first] = some.filter((task) => task.project.user === user).sort(byPriorityThenAge);
-        return first ? [first] : [];
-      });
-    });
+    return acceptable.filter((task) => task !== undefined);
   }
 
   #start(task: ModelTask, worker: ModelWorker): void {
@@ -560,7 +566,13 @@ export class QueueModel {
     for (const worker of this.workers) {
       worker.model = rows.workers.find(({ id }) => id === rowIdOf(worker))?.model ?? null;
     }
-    this.#turnsAreKnown = false;
+    this.#turnsAreKnown = true;
+    for (const user of this.users) {
+      const turn = rows.users.find(({ id }) => id === user.id)?.turn ?? null;
+      if (turn === null) this.#turnsAreKnown = false;
+      else user.served = turn;
+      this.#turn = Math.max(this.#turn, user.served);
+    }
     this.#note(rows);
   }
 
@@ -587,8 +599,9 @@ function takesSlot({ type }: ModelTask): boolean {
   return !type.isOrchestrator;
 }
 
-function byPriorityThenAge(one: ModelTask, other: ModelTask): number {
-  return other.priority - one.priority || one.age - other.age;
+/** By priority, then age. */
+function firstOf(tasks: ModelTask[]): ModelTask | undefined {
+  return [...tasks].sort((one, other) => other.priority - one.priority || one.age - other.age)[0];
 }
 
 function describe(tasks: ModelTask[]): string {

@@ -17,7 +17,11 @@ export async function queueRows(sql: Sql): Promise<QueueRows> {
           order by created_at, id), '[]') from tasks as task),
       'users', (select jsonb_agg(jsonb_build_object(
           'id', user_id, 'balance', balance_microusd,
-          'allowsCloud', allows_cloud, 'allowsLocal', allows_local))
+          'allowsCloud', allows_cloud, 'allowsLocal', allows_local,
+          'turn', (select case when count(distinct turn) filter (where is_ready) > 1
+                                 or min(turn) filter (where is_ready) < max(turn) then null
+                               else coalesce(max(turn), 0) end
+                     from task_lanes as lane where lane.user_id = task_tenants.user_id)))
           from task_tenants join credit_accounts using (user_id)),
       'projects', (select jsonb_agg(jsonb_build_object('id', id, 'limit', max_running_tasks)) from projects),
       'types', (select jsonb_agg(jsonb_build_object('name', name, 'limit', max_running_tasks)) from task_types),
