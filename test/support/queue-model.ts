@@ -127,6 +127,7 @@ export interface QueueRows {
   types: { name: string; limit: number | null }[];
   workers: { id: string; model: string | null }[];
   hasMarks: boolean;
+  /** Or some that become it when the queue is tended. */
   hasOverdueLanes: boolean;
 }
 

@@ -27,7 +27,8 @@ export async function queueRows(sql: Sql): Promise<QueueRows> {
       'types', (select jsonb_agg(jsonb_build_object('name', name, 'limit', max_running_tasks)) from task_types),
       'workers', (select coalesce(jsonb_agg(jsonb_build_object('id', id, 'model', current_model)), '[]') from workers),
       'hasMarks', exists (select from turn_marks),
-      'hasOverdueLanes', exists (select from task_lanes where is_open and is_overdue)) as rows`;
+      'hasOverdueLanes', exists (select from task_lanes, queue_settings
+                                  where is_overdue or oldest_ready_at < now() - affinity_max_wait)) as rows`;
   if (!row) throw new Error("no rows");
   return row.rows;
 }
