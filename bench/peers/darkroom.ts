@@ -33,7 +33,7 @@ export function outputPath(owner: string, taskId: string): string {
 export function overHttp(host: HostProcess, sql: Sql, users: BenchUser[]): Contender {
   const client = new FunctionClient(host.apiUrl, Number.POSITIVE_INFINITY);
   let calls = 0;
-  // In turns, for each key may make 60,000 requests a minute, and this is more.
+  // In turns, for each key may make 300,000 requests a minute, and this is more.
   const key = () => host.serviceKeys[calls++ % 2] ?? "";
   return darkroom("Darkroom, HTTP", sql, users, () => client.close(), {
     async create(task) {
