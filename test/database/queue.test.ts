@@ -416,7 +416,9 @@ test("a task that is being claimed while its type is limited counts against the 
     const [claimer, operator] = [await database.session(), await database.session()];
     await claimer.query("begin");
     assert.ok(await claim(claimer, "w"));
-    const limited = operator.query("update task_types set max_running_tasks = 1 where name = 'z_image_turbo'");
+    const limited = operator.query(
+      "update task_types set max_running_tasks = 1 where name = 'z_image_turbo'",
+    );
     await database.lockIsWaitedFor();
     await claimer.query("commit");
     await limited;
