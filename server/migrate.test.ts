@@ -23,3 +23,12 @@ test("migrate() by many hosts at once happens once", () =>
     await Promise.all(Array.from({ length: 5 }, () => migrate(sql, { log })));
     assert.deepEqual(await pendingMigrations(sql), []);
   }));
+
+test("migrate() refuses a database that an earlier text of the same migration made, and leaves it alone", () =>
+  withDatabase(async ({ sql }) => {
+    await sql`update supabase_migrations.schema_migrations set statements = array['select 1']`;
+    await assert.rejects(migrate(sql, { log }), /another unreleased state of Darkroom/);
+    // As the Supabase CLI records it: statement by statement, which says nothing about the text.
+    await sql`update supabase_migrations.schema_migrations set statements = array['select 1', 'select 2']`;
+    await migrate(sql, { log });
+  }));

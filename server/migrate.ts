@@ -65,12 +65,22 @@ async function applyPlatform(sql: ReservedSql, log: Logger): Promise<void> {
 }
 
 async function applyMigrations(sql: ReservedSql, log: Logger): Promise<number> {
-  const applied = await appliedVersions(sql);
+  const applied = await appliedTexts(sql);
   let count = 0;
   for (const file of await migrationFiles()) {
     const version = versionOf(file);
-    if (applied.has(version)) continue;
     const text = await readFile(projectPath(`supabase/migrations/${file}`), "utf8");
+    if (applied.has(version)) {
+      const known = applied.get(version);
+      // Released migrations never change; until then there is one, and it does.
+      if (known !== undefined && known !== text) {
+        throw new Error(
+          `This database was made by another unreleased state of Darkroom (${file} differs). ` +
+            "Start with an empty data folder (--data) or database.",
+        );
+      }
+      continue;
+    }
     const name = file.slice(version.length + 1, -".sql".length);
     await inTransaction(sql, async () => {
       await sql.unsafe(text);
@@ -100,6 +110,15 @@ async function applySeed(sql: ReservedSql, log: Logger): Promise<void> {
 async function appliedVersions(sql: Sql): Promise<Set<string>> {
   const rows = await sql<{ version: string }[]>`select version from supabase_migrations.schema_migrations`;
   return new Set(rows.map((row) => row.version));
+}
+
+/** Versions with the text that was applied; without it where another tool did, which keeps single statements. */
+async function appliedTexts(sql: Sql): Promise<Map<string, string | undefined>> {
+  const rows = await sql<{ version: string; statements: string[] | null }[]>`
+    select version, statements from supabase_migrations.schema_migrations`;
+  return new Map(
+    rows.map(({ version, statements }) => [version, statements?.length === 1 ? statements[0] : undefined]),
+  );
 }
 
 async function migrationFiles(): Promise<string[]> {

@@ -35,7 +35,8 @@ begin
          output_location = null, cost_microusd = null, unmet_dependencies = unmet, updated_at = now()
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
-    perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
+    perform public.open_hold(
+      task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd));
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());
