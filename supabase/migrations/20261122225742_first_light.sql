@@ -1691,6 +1691,7 @@ begin
 
   while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
     -- A type at its limit is left out here, so its lanes are not even looked at.
+    types := null;
     if only_task_types is not null or exists (
          select from public.task_types as kind
           where kind.max_running_tasks is not null
