@@ -1822,6 +1822,7 @@ begin
       lane := public.first_lane(run_types[1], models[1]);
       -- None that is free; there may be some that other claims are taking from.
       if lane.id is not null then
+        perform public.take_lanes(lane.user_id);
         claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
                                         worker_heartbeats, settings);
         if claimed is not null then
@@ -1843,6 +1844,7 @@ begin
           busy_users := busy_users || lane.user_id;
           continue;
         end if;
+        perform public.take_lanes(lane.user_id);
         claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
                                         worker_heartbeats, settings);
         if claimed is not null then
@@ -3957,6 +3959,17 @@ end
 $$;
 revoke all on function public.sweep_expired_leases from public, anon, authenticated;
 grant execute on function public.sweep_expired_leases to service_role;
+
+-- supabase/schemas/tasks/functions/take_lanes.sql
+-- Keeps other claims from a user whose turn this claim has taken: they pass over locked lanes, to the next user.
+create or replace function public.take_lanes(of_user uuid)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.task_lanes where user_id = of_user and is_ready order by id for no key update skip locked;
+end
+$$;
+revoke all on function public.take_lanes from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/task_counts_for.sql
 -- What waits and what runs, for workers that decide whether to claim and for autoscalers: see the endpoint.

@@ -424,3 +424,23 @@ test("a task that is being claimed while its type is limited counts against the 
     await limited;
     assert.equal(await claim(database.sql, "w"), null);
   }));
+
+test("claims at the same moment serve different users, and one user's further slots only after them", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const [many, few] = [await createUser(sql), await createUser(sql)];
+    for (const model of ["a", "b", "c"]) await queueTask(sql, many, { params: { model } });
+    await queueTask(sql, few);
+    const ownerOf = async (taskId: string | undefined) =>
+      (await sql<{ user_id: string }[]>`select user_id from tasks where id = ${taskId ?? ""}`)[0]?.user_id;
+    const sessions = [await database.session(), await database.session(), await database.session()];
+    const owners = [];
+    for (const session of sessions) {
+      await session.query("begin");
+      await session.query("set local lock_timeout = '1ms'");
+      owners.push(await ownerOf((await claim(session, "w"))?.task_id));
+    }
+    for (const session of sessions) await session.query("commit");
+    assert.deepEqual(new Set(owners.slice(0, 2)), new Set([many.userId, few.userId]));
+    assert.equal(owners[2], many.userId);
+  }));

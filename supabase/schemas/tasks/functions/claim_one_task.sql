@@ -57,6 +57,7 @@ begin
       lane := public.first_lane(run_types[1], models[1]);
       -- None that is free; there may be some that other claims are taking from.
       if lane.id is not null then
+        perform public.take_lanes(lane.user_id);
         claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
                                         worker_heartbeats, settings);
         if claimed is not null then
@@ -78,6 +79,7 @@ begin
           busy_users := busy_users || lane.user_id;
           continue;
         end if;
+        perform public.take_lanes(lane.user_id);
         claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
                                         worker_heartbeats, settings);
         if claimed is not null then
