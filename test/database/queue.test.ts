@@ -435,12 +435,14 @@ test("claims at the same moment serve different users, and one user's further sl
       (await sql<{ user_id: string }[]>`select user_id from tasks where id = ${taskId ?? ""}`)[0]?.user_id;
     const sessions = [await database.session(), await database.session(), await database.session()];
     const owners = [];
-    for (const session of sessions) {
+    const claimed = [];
+    for (const [index, session] of sessions.entries()) {
       await session.query("begin");
       await session.query("set local lock_timeout = '1ms'");
-      owners.push(await ownerOf((await claim(session, "w"))?.task_id));
+      claimed.push(await claim(session, `worker-${index}`));
     }
     for (const session of sessions) await session.query("commit");
+    for (const task of claimed) owners.push(await ownerOf(task?.task_id));
     assert.deepEqual(new Set(owners.slice(0, 2)), new Set([many.userId, few.userId]));
     assert.equal(owners[2], many.userId);
   }));
