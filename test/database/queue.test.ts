@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Sql } from "postgres";
-import { withDatabase } from "../support/database.ts";
+import { type Session, withDatabase } from "../support/database.ts";
 import {
   claim,
   type Claimed,
@@ -423,6 +423,44 @@ test("a task that is being claimed while its type is limited counts against the 
     await claimer.query("commit");
     await limited;
     assert.equal(await claim(database.sql, "w"), null);
+  }));
+
+test("a claim that is under way keeps others from all lanes of its user, not from the next user", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const [many, few] = [await createUser(sql), await createUser(sql)];
+    for (const model of ["a", "b", "c"]) await queueTask(sql, many, { params: { model } });
+    const theirs = await queueTask(sql, few);
+    // Holds the first claim where it has chosen its task and has not passed the turn.
+    await sql.unsafe(`
+      create function hold_claim() returns trigger language plpgsql as $$
+      begin
+        if current_setting('application_name') = 'held' then perform pg_advisory_xact_lock(4711); end if;
+        return new;
+      end $$;
+      create trigger hold_claim before update on tasks for each row execute function hold_claim()`);
+    const [gate, first, second] = [
+      await database.session(),
+      await database.session(),
+      await database.session(),
+    ];
+    await gate.query("select pg_advisory_lock(4711)");
+    await first.query("set application_name = 'held'");
+    // As nearly every worker asks: by run type alone.
+    const claimOf = async (session: Session, worker: string): Promise<Claimed | null> => {
+      const { rows } = await session.query(
+        "select claim_next_task(for_worker => $1, for_run_type => 'api') as claimed",
+        [worker],
+      );
+      return (rows[0] as { claimed: Claimed | null } | undefined)?.claimed ?? null;
+    };
+    const held = claimOf(first, "worker-1");
+    await database.lockIsWaitedFor();
+    await second.query("set lock_timeout = '1ms'");
+    const meanwhile = await claimOf(second, "worker-2");
+    await gate.query("select pg_advisory_unlock(4711)");
+    assert.equal(meanwhile?.task_id, theirs);
+    assert.ok((await held)?.params["model"]);
   }));
 
 test("claims at the same moment serve different users, and one user's further slots only after them", () =>
