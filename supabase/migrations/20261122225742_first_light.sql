@@ -208,10 +208,11 @@ create table public.task_type_slots (
   primary key (task_type, slot)
 ) with (fillfactor = 50);
 
--- One queue a user, task type, model and payer, and a project where that has a limit of its own. A claim looks
--- at open lanes only, the least recently served first; `turn` numbers when that was. A lane is ready while a task
--- of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing closes
--- the lane. It is overdue when its oldest task has waited longer than a warm worker's model is worth.
+-- One queue a user, task type, model and payer, and a project where that has a limit of its own. A lane is ready while
+-- a task of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing
+-- closes the lane. It is overdue when its next task has waited longer than a warm worker's model is worth.
+-- `turn` is its user's turn, or an older one of theirs: claims that look for lanes of a kind bring those up to date that they
+-- meet. `oldest_ready_at` is when its next task began to wait, or earlier.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
@@ -229,18 +230,29 @@ create table public.task_lanes (
   unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
   constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
-create index open_lanes_by_run_type on public.task_lanes (run_type, turn) where is_open;
 create index open_lanes_by_run_type_and_model on public.task_lanes (run_type, model, turn) where is_open;
 create index open_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open;
 create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
 create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
 create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index ready_lanes_by_user on public.task_lanes (user_id) where is_ready;
 create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
 create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
 create sequence public.task_turns;
 
--- Below these turns no open lane of a kind is left; a kind is a run type or a task type, alone (null model) or
--- with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
+-- Whose turn it is: `turn` numbers when a user was last served. Open while they have an open lane of the run type, and
+-- sometimes a little longer. The one row that a claim writes to pass the turn, however many lanes the user has.
+create table public.user_turns (
+  user_id uuid not null references public.task_tenants (user_id) on delete cascade,
+  run_type public.run_type not null,
+  turn bigint not null,
+  is_open boolean not null default true,
+  primary key (user_id, run_type)
+) with (fillfactor = 50);
+create index open_turns on public.user_turns (run_type, turn) where is_open;
+
+-- Below these turns nothing open of a kind is left; a kind is a run type alone (null model: of users), or a lane's run
+-- type with a model, or its task type, alone or with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
 -- begin behind them. Rows are only added, so that the newest is found by one probe; the queue's upkeep removes
 -- old ones.
 create table public.turn_marks (
@@ -1574,6 +1586,122 @@ end
 $$;
 revoke all on function public.check_output_path from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/claim_by_lane.sql
+-- A task of the kinds that a claim asks for, when the users whose turn is next have none: looks where such tasks are,
+-- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
+-- A lane keeps the turn at which it was last looked at; those met are brought up to date, so that the order is right.
+create or replace function public.claim_by_lane(
+  stage text, run_types text[], types text[], models text[], for_worker text, worker_heartbeats boolean,
+  settings public.queue_settings
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  -- By run type there are fewer places to look than by task type. Who is overdue is listed by task type alone.
+  by_run_type constant boolean := types is null and stage <> 'overdue';
+  kinds constant text[] := case when by_run_type then run_types
+                                else coalesce(types, public.claimable_task_types(run_types, null)) end;
+  met public.task_lanes[];
+  lane public.task_lanes;
+  tried bigint[] := '{}';
+  failed_users uuid[] := '{}';
+  busy_users uuid[] := '{}';
+  busy_user uuid;
+  claimed jsonb;
+  page_size integer := 4;
+  -- Enough to be exact but where nearly all turns are taken elsewhere; then a claim is rather quick.
+  lifts_left integer := 32;
+  lifted integer;
+begin
+  for page in 1 .. 64 loop
+    loop
+      met := array(select next_lane from public.lanes_to_try(stage, kinds, models, tried, page_size) as next_lane);
+      exit when cardinality(met) = 0 or lifts_left <= 0;
+      lifted := public.lift_lanes(array(select id from unnest(met)));
+      exit when lifted = 0;
+      lifts_left := lifts_left - lifted;
+    end loop;
+    exit when cardinality(met) = 0;
+    foreach lane in array met loop
+      tried := tried || lane.id;
+      continue when lane.user_id = any (failed_users) or lane.user_id = any (busy_users);
+      perform from public.user_turns
+        where user_id = lane.user_id and run_type = lane.run_type for no key update skip locked;
+      if not found then
+        busy_users := busy_users || lane.user_id;
+        continue;
+      end if;
+      claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, null, for_worker,
+                                      worker_heartbeats, settings);
+      if claimed is not null then
+        if lane.turn % 16 = 0 and stage <> 'overdue' then
+          perform public.move_turn_mark(case when by_run_type then lane.run_type else lane.task_type end,
+                                        case when models is not null then lane.model end, lane.turn);
+        end if;
+        return claimed;
+      end if;
+      failed_users := failed_users || lane.user_id;
+    end loop;
+    page_size := 64;
+  end loop;
+  foreach busy_user in array busy_users loop
+    claimed := public.claim_of_user(busy_user, stage, run_types, types, models, null, for_worker,
+                                    worker_heartbeats, settings);
+    if claimed is not null then
+      return claimed;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_by_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/claim_by_turn.sql
+-- A task of the user whose turn it is. A user whom another claim is serving is left to the end, so that claims at the
+-- same moment serve different users; then they are tried too, for they may have more slots.
+create or replace function public.claim_by_turn(
+  run_types text[], types text[], models text[], for_worker text, worker_heartbeats boolean,
+  settings public.queue_settings
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  tried uuid[] := '{}';
+  all_busy uuid[] := '{}';
+  next_turn record;
+  busy_user uuid;
+  claimed jsonb;
+begin
+  for page in 1 .. 1024 loop
+    select * into next_turn from public.take_turn(run_types, types, models, tried);
+    all_busy := all_busy || next_turn.busy;
+    if (next_turn.taken).user_id is null then
+      exit when next_turn.busy is null or types is not null or models is not null;
+      tried := tried || next_turn.busy;
+      continue;
+    end if;
+    claimed := public.claim_of_user((next_turn.taken).user_id, 'turn', run_types, types, models, null, for_worker,
+                                    worker_heartbeats, settings);
+    if claimed is not null then
+      -- Now and then is enough.
+      if (next_turn.taken).turn % 16 = 0 then
+        perform public.move_turn_mark((next_turn.taken).run_type, null, (next_turn.taken).turn);
+      end if;
+      return claimed;
+    end if;
+    perform public.close_turn_if_idle((next_turn.taken).user_id, (next_turn.taken).run_type);
+    tried := tried || (next_turn.taken).user_id || next_turn.busy;
+  end loop;
+  foreach busy_user in array all_busy loop
+    claimed := public.claim_of_user(busy_user, 'turn', run_types, types, models, null, for_worker,
+                                    worker_heartbeats, settings);
+    if claimed is not null then
+      return claimed;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_by_turn from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/claim_from_lane.sql
 -- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
 -- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
@@ -1742,7 +1870,7 @@ begin
          order by priority desc, created_at, id limit 1) as head on true
      where mine.user_id = served_user
        and case when stage = 'owner' then mine.is_ready else mine.is_open end
-       and (mine.is_overdue or stage not like 'overdue%')
+       and (mine.is_overdue or stage <> 'overdue')
        and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
        and (models is null or mine.model = any (models))
      order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
@@ -1750,10 +1878,6 @@ begin
   loop
     claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
     if claimed is not null then
-      -- Now and then is enough.
-      if stage <> 'owner' and lane.turn % 16 = 0 then
-        perform public.move_turn_marks(stage, lane);
-      end if;
       return claimed;
     end if;
   end loop;
@@ -1763,29 +1887,16 @@ $$;
 revoke all on function public.claim_of_user from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_one_task.sql
--- One task of a claim: see claim_next_task. Tries lanes in the order of the claim's stages, until a lane's user
--- has a task and the slots for it. A lane that another claim is taking from is left to the end, so that claims at
--- the same moment serve different users; then it is tried too, for its user may have more slots.
+-- One task of a claim: see claim_next_task. Its stages: what has waited too long for a warm worker, what that worker
+-- has loaded, anything that it may have.
 create or replace function public.claim_one_task(
   for_user uuid, for_worker text, worker_heartbeats boolean, warm_model text, run_types text[], types text[],
   only_models text[], same_model_only boolean, settings public.queue_settings
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  stage text;
-  -- By run type there are fewer places to look than by task type.
-  kind constant text := case when types is null then 'run type' else 'task type' end;
-  kinds constant text[] := coalesce(types, run_types);
   -- Null when the worker's model is none of those that it asks for.
   preferred constant text := case when only_models is null or warm_model = any (only_models) then warm_model end;
-  last_stage constant text := case when only_models is null then kind else kind || ' and model' end;
-  stages text[] := array[last_stage];
-  models text[];
-  lane public.task_lanes;
-  tried bigint[];
-  failed_users uuid[];
-  busy_users uuid[];
-  busy_user uuid;
   claimed jsonb;
 begin
   if same_model_only and preferred is null then
@@ -1795,74 +1906,30 @@ begin
     if not (select allows_local from public.task_tenants where user_id = for_user) then
       return null;
     end if;
-    models := case when same_model_only then array[preferred] else only_models end;
-    return public.claim_of_user(for_user, 'owner', run_types, types, models, warm_model, for_worker,
-                                worker_heartbeats, settings);
-  end if;
-  if same_model_only then
-    stages := array['warm'];
-  elsif preferred is not null then
-    stages := array['warm', last_stage];
-    if exists (select from public.task_lanes where is_open and is_overdue) then
-      stages := array_prepend('overdue', stages);
-    end if;
+    return public.claim_of_user(for_user, 'owner', run_types, types,
+                                case when same_model_only then array[preferred] else only_models end, warm_model,
+                                for_worker, worker_heartbeats, settings);
   end if;
 
-  foreach stage in array stages loop
-    models := only_models;
-    if stage = 'warm' then
-      stage := kind || ' and model';
-      models := array[preferred];
-    elsif stage = 'overdue' and models is not null then
-      stage := 'overdue and model';
+  if preferred is not null then
+    if not same_model_only and exists (select from public.task_lanes where is_open and is_overdue) then
+      claimed := public.claim_by_lane('overdue', run_types, types, only_models, for_worker, worker_heartbeats, settings);
     end if;
-    tried := '{}';
-    failed_users := '{}';
-    if types is null and cardinality(run_types) = 1 and stage like 'run type%' and coalesce(cardinality(models), 1) = 1 then
-      lane := public.first_lane(run_types[1], models[1]);
-      -- None that is free; there may be some that other claims are taking from.
-      if lane.id is not null then
-        perform public.take_lanes(lane.user_id);
-        claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
-                                        worker_heartbeats, settings);
-        if claimed is not null then
-          return claimed;
-        end if;
-        tried := array[lane.id];
-        failed_users := array[lane.user_id];
-      end if;
+    if claimed is null then
+      claimed := public.claim_by_turn(run_types, types, array[preferred], for_worker, worker_heartbeats, settings);
     end if;
-    busy_users := '{}';
-    for page in 1 .. 64 loop
-      for lane in select * from public.lanes_to_try(
-        stage, case when stage like 'overdue%' then coalesce(types, public.claimable_task_types(run_types, null))
-                    else kinds end, models, tried, case page when 1 then 4 else 64 end) loop
-        tried := tried || lane.id;
-        continue when lane.user_id = any (failed_users) or lane.user_id = any (busy_users);
-        perform from public.task_lanes where id = lane.id for no key update skip locked;
-        if not found then
-          busy_users := busy_users || lane.user_id;
-          continue;
-        end if;
-        perform public.take_lanes(lane.user_id);
-        claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
-                                        worker_heartbeats, settings);
-        if claimed is not null then
-          return claimed;
-        end if;
-        failed_users := failed_users || lane.user_id;
-      end loop;
-      exit when not found;
-    end loop;
-    foreach busy_user in array busy_users loop
-      claimed := public.claim_of_user(busy_user, stage, run_types, types, models, warm_model, for_worker,
-                                      worker_heartbeats, settings);
-      if claimed is not null then
-        return claimed;
-      end if;
-    end loop;
-  end loop;
-  return null;
+    if claimed is null then
+      claimed := public.claim_by_lane('turn', run_types, types, array[preferred], for_worker, worker_heartbeats, settings);
+    end if;
+    if claimed is not null or same_model_only then
+      return claimed;
+    end if;
+  end if;
+  claimed := public.claim_by_turn(run_types, types, only_models, for_worker, worker_heartbeats, settings);
+  if claimed is null and (types is not null or only_models is not null) then
+    claimed := public.claim_by_lane('turn', run_types, types, only_models, for_worker, worker_heartbeats, settings);
+  end if;
+  return claimed;
 end
 $$;
 revoke all on function public.claim_one_task from public, anon, authenticated;
@@ -1918,6 +1985,25 @@ begin
 end
 $$;
 revoke all on function public.close_lane_if_idle from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/close_turn_if_idle.sql
+-- A claim found nothing of a user whose turn had come: they have none until a lane of theirs opens, unless one has.
+-- Whoever is adding work or freeing a slot holds the tenant's lock; then it is left as it is.
+create or replace function public.close_turn_if_idle(for_user uuid, of_run_type text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.task_tenants where user_id = for_user for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  update public.user_turns set is_open = false
+   where user_id = for_user and run_type = of_run_type and is_open
+     and not exists (select from public.task_lanes
+                      where user_id = for_user and run_type = of_run_type and is_open);
+end
+$$;
+revoke all on function public.close_turn_if_idle from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/complete_task.sql
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
@@ -2535,30 +2621,6 @@ end
 $$;
 revoke all on function public.finish_task from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/first_lane.sql
--- The first lane of a run type, with a model or of any, that no other claim is taking from; locked. What nearly every
--- claim asks for, in one probe of one index.
-create or replace function public.first_lane(of_run_type text, of_model text)
-returns public.task_lanes
-language plpgsql set search_path = '' as $$
-declare
-  mark constant bigint := public.turn_mark(of_run_type, of_model);
-  lane public.task_lanes;
-begin
-  if of_model is null then
-    select * into lane from public.task_lanes
-     where is_open and run_type = of_run_type and turn >= mark
-     order by turn limit 1 for no key update skip locked;
-  else
-    select * into lane from public.task_lanes
-     where is_open and run_type = of_run_type and model = of_model and turn >= mark
-     order by turn limit 1 for no key update skip locked;
-  end if;
-  return lane;
-end
-$$;
-revoke all on function public.first_lane from public, anon, authenticated;
-
 -- supabase/schemas/tasks/functions/follow_generation_methods.sql
 -- A user changed their mind about where their tasks run: opens or closes their lanes for the cloud.
 create or replace function public.follow_generation_methods()
@@ -2859,45 +2921,29 @@ $$;
 revoke all on function public.lane_of_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/lanes_to_try.sql
--- The next lanes for a claim's stage, best first, without those tried: one index probe a kind (and model), however
--- many lanes and tasks there are. Kinds are run types, or task types where the claim names some.
+-- The next lanes for a claim that looks where its kinds of task are, best first, without those tried: one index probe a
+-- kind (and model), however many lanes and tasks there are. Kinds are run types, and then models are named, or
+-- task types.
 create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[], page_size integer)
 returns setof public.task_lanes
 language plpgsql set search_path = '' as $$
 begin
-  if stage = 'run type' then
+  if stage = 'overdue' and models is null then
     return query
       select next_lane.*
         from unnest(kinds) as kind (name),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.run_type = kind.name
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
-  elsif stage = 'run type and model' then
+  elsif stage = 'overdue' then
     return query
       select next_lane.*
         from unnest(kinds) as kind (name), unnest(models) as wanted (model),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
-                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit page_size) as next_lane
-       order by next_lane.turn limit page_size;
-  elsif stage = 'task type' then
-    return query
-      select next_lane.*
-        from unnest(kinds) as kind (name),
-             lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = kind.name
-                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit page_size) as next_lane
-       order by next_lane.turn limit page_size;
-  elsif stage = 'task type and model' then
-    return query
-      select next_lane.*
-        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
-             lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                         and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
@@ -2906,8 +2952,17 @@ begin
       select next_lane.*
         from unnest(kinds) as kind (name),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                       where lane.is_open and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif kinds <@ array['gpu', 'api'] then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
   else
@@ -2915,8 +2970,7 @@ begin
       select next_lane.*
         from unnest(kinds) as kind (name), unnest(models) as wanted (model),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
-                         and lane.model = wanted.model
+                       where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
@@ -2958,6 +3012,28 @@ end
 $$;
 revoke all on function public.leave_queue from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/lift_lanes.sql
+-- Brings lanes that a claim met up to their users' turns; answers how many were behind. A lane that somebody else is
+-- writing is left as it is.
+create or replace function public.lift_lanes(met bigint[])
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  lifted integer;
+begin
+  update public.task_lanes as lane set turn = behind.user_turn
+    from (select mine.id, served.turn as user_turn
+            from public.task_lanes as mine
+            join public.user_turns as served on served.user_id = mine.user_id and served.run_type = mine.run_type
+           where mine.id = any (met) and mine.turn < served.turn
+           order by mine.id for no key update of mine skip locked) as behind
+   where lane.id = behind.id;
+  get diagnostics lifted = row_count;
+  return lifted;
+end
+$$;
+revoke all on function public.lift_lanes from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/lock_tenant.sql
 -- Every change that can make a lane ready or free a slot happens under this lock, so that no claim can close
 -- a lane on what it no longer knows.
@@ -2985,26 +3061,24 @@ end
 $$;
 revoke all on function public.model_of_params from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/move_turn_marks.sql
--- Notes how far the turns of a served lane's kinds have come, now and then: see turn_marks.
-create or replace function public.move_turn_marks(stage text, lane public.task_lanes)
+-- supabase/schemas/tasks/functions/move_turn_mark.sql
+-- Notes how far the turns of a kind have come, now and then: see turn_marks. `taken_turn` is one that a claim took.
+create or replace function public.move_turn_mark(of_kind text, of_model text, taken_turn bigint)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   apart constant integer := 256;
-  of_kind constant text := case when stage like 'run type%' then lane.run_type else lane.task_type end;
-  of_model constant text := case when stage like '%model' then lane.model end;
   passed constant bigint := public.turn_mark(of_kind, of_model);
   first_turn bigint;
 begin
-  if lane.turn <= passed + apart then
+  if taken_turn <= passed + apart then
     return;
   end if;
-  -- The first open lane, which need not be the one that was served.
-  if stage = 'run type' then
-    select turn into first_turn from public.task_lanes
+  -- The first that is open, which need not be the one that was served.
+  if of_kind in ('gpu', 'api') and of_model is null then
+    select turn into first_turn from public.user_turns
      where is_open and run_type = of_kind and turn >= passed order by turn limit 1;
-  elsif stage = 'run type and model' then
+  elsif of_kind in ('gpu', 'api') then
     select turn into first_turn from public.task_lanes
      where is_open and run_type = of_kind and model = of_model and turn >= passed order by turn limit 1;
   elsif of_model is null then
@@ -3021,7 +3095,25 @@ begin
   end if;
 end
 $$;
-revoke all on function public.move_turn_marks from public, anon, authenticated;
+revoke all on function public.move_turn_mark from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/newest_turn_mark.sql
+-- The newest mark of a kind, however young: what opens now enters the rotation there.
+create or replace function public.newest_turn_mark(of_kind text, of_model text)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  mark bigint;
+begin
+  if of_model is null then
+    select turn into mark from public.turn_marks where kind = of_kind and model is null order by turn desc limit 1;
+  else
+    select turn into mark from public.turn_marks where kind = of_kind and model = of_model order by turn desc limit 1;
+  end if;
+  return coalesce(mark, 0);
+end
+$$;
+revoke all on function public.newest_turn_mark from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/note_run_time.sql
 -- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
@@ -3077,9 +3169,34 @@ begin
                and (lane.project_id is null
                     or exists (select from public.project_slots
                                 where project_id = lane.project_id and task_id is null))));
+  if found then
+    perform public.open_turn(for_user, run_type)
+       from (select distinct run_type from public.task_lanes where user_id = for_user and is_open) as open_lane;
+  end if;
 end
 $$;
 revoke all on function public.open_lanes from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/open_turn.sql
+-- Puts a user with an open lane among those whose turn comes: not before where claims begin, and not before their own
+-- last turn, so that nobody gets ahead by coming back. The caller holds the tenant's lock.
+create or replace function public.open_turn(for_user uuid, of_run_type text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  first_turn bigint;
+begin
+  -- Only who holds the tenant's lock closes it.
+  if exists (select from public.user_turns where user_id = for_user and run_type = of_run_type and is_open) then
+    return;
+  end if;
+  first_turn := greatest(public.newest_turn_mark(of_run_type, null),
+                         (select max(turn) from public.user_turns where user_id = for_user));
+  insert into public.user_turns as mine (user_id, run_type, turn) values (for_user, of_run_type, first_turn)
+  on conflict (user_id, run_type) do update set is_open = true, turn = greatest(mine.turn, first_turn);
+end
+$$;
+revoke all on function public.open_turn from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/orchestrator_of_params.sql
 -- The task that these params name as their orchestrator: the first of the known places that holds a row's
@@ -3115,10 +3232,9 @@ $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/pass_turn.sql
--- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
--- task has waited. Lanes from which nothing more can be claimed are closed, so that claims do not visit them: the
--- served one when it is empty, all when the user has no slot left. A lane that another claim is updating is left
--- to that claim.
+-- Puts a user who was served behind all others. Lanes from which nothing more can be claimed are closed, so that
+-- claims do not visit them: the served one when it is empty, all when the user has no slot left. What another claim
+-- is updating is left to that claim.
 create or replace function public.pass_turn(served public.task_lanes, affinity_max_wait interval)
 returns void
 language plpgsql set search_path = '' as $$
@@ -3146,21 +3262,28 @@ begin
     may_close := true;
   end loop;
 
-  update public.task_lanes as lane
+  if may_close then
+    update public.task_lanes as lane
+       set is_ready = lane.id <> served.id or next_since is not null, is_open = false
+      from (select id from public.task_lanes
+             where user_id = served.user_id and is_ready
+               and (id = served.id and next_since is null
+                    or is_open and not is_orchestrator
+                       and (not has_slot or not has_project_slot and project_id = served.project_id))
+             order by id for no key update skip locked) as idle
+     where lane.id = idle.id;
+  end if;
+  if served.is_overdue and not coalesce(next_since < now() - affinity_max_wait, false) then
+    update public.task_lanes set is_overdue = false, oldest_ready_at = coalesce(next_since, oldest_ready_at)
+     where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
+  end if;
+  update public.user_turns as mine
      set turn = next_turn,
-         is_ready = not (may_close and lane.id = served.id and next_since is null),
-         is_open = lane.is_open and not (may_close and (
-           lane.id = served.id and next_since is null
-           or not lane.is_orchestrator and not has_slot
-           or lane.project_id is not distinct from served.project_id and not lane.is_orchestrator
-              and not has_project_slot)),
-         oldest_ready_at = case when lane.id = served.id then coalesce(next_since, lane.oldest_ready_at)
-                                else lane.oldest_ready_at end,
-         is_overdue = case when lane.id = served.id then coalesce(next_since < now() - affinity_max_wait, false)
-                           else lane.is_overdue end
-    from (select id from public.task_lanes where user_id = served.user_id and is_ready
-           order by id for no key update skip locked) as mine
-   where lane.id = mine.id;
+         is_open = mine.is_open and (not may_close or exists (
+           select from public.task_lanes where user_id = mine.user_id and run_type = mine.run_type and is_open))
+    from (select run_type from public.user_turns where user_id = served.user_id
+           order by run_type for no key update skip locked) as free
+   where mine.user_id = served.user_id and mine.run_type = free.run_type;
 end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
@@ -3409,6 +3532,9 @@ begin
          is_overdue = case when is_ready then is_overdue else false end,
          turn = public.turn_floor(lane)
    where id = for_lane;
+  if may_open then
+    perform public.open_turn(lane.user_id, lane.run_type);
+  end if;
 end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
@@ -3679,9 +3805,9 @@ begin
   -- In the order in which a run's end takes them; claims wait for neither.
   perform from public.tasks where task_type = new.name and status = 'In Progress' order by id for no key update;
   if old.max_running_tasks is null then
-    -- A claim holds a slot of its user, or an orchestrator's lane, before it looks for a limit: those that found none
-    -- have committed when we go on.
-    lock table public.task_slots, public.task_lanes in exclusive mode;
+    -- A claim holds its user's turn, or a slot, before it looks for a limit: those that found none have committed when
+    -- we go on.
+    lock table public.user_turns, public.task_slots in exclusive mode;
   end if;
   perform from public.task_type_slots where task_type = new.name order by slot for update;
   update public.tasks set task_type_slot = null where task_type = new.name and task_type_slot is not null;
@@ -3960,16 +4086,56 @@ $$;
 revoke all on function public.sweep_expired_leases from public, anon, authenticated;
 grant execute on function public.sweep_expired_leases to service_role;
 
--- supabase/schemas/tasks/functions/take_lanes.sql
--- Keeps other claims from a user whose turn this claim has taken: they pass over locked lanes, to the next user.
-create or replace function public.take_lanes(of_user uuid)
-returns void
+-- supabase/schemas/tasks/functions/take_turn.sql
+-- The user whose turn it is, locked: whoever was served longest ago of those who have an open lane for this claim and
+-- whom no other claim is serving (these are `busy`) or who were `tried`. Null when there is none; where the claim
+-- asks for task types or models, also when the next eight users have none of them.
+create or replace function public.take_turn(
+  run_types text[], types text[], models text[], tried uuid[], out taken public.user_turns, out busy uuid[]
+)
 language plpgsql set search_path = '' as $$
+declare
+  candidate public.user_turns;
+  passed integer := 0;
 begin
-  perform from public.task_lanes where user_id = of_user and is_ready order by id for no key update skip locked;
+  -- What nearly every claim asks for, in one probe of one index.
+  if cardinality(run_types) = 1 and types is null and models is null and tried = '{}' then
+    select * into taken from public.user_turns
+     where is_open and run_type = run_types[1] and turn >= public.turn_mark(run_types[1], null)
+     order by turn limit 1 for no key update skip locked;
+    if found then
+      return;
+    end if;
+  end if;
+  for candidate in
+    select next_turn.*
+      from unnest(run_types) as kind (name),
+           lateral (select * from public.user_turns as mine
+                     where mine.is_open and mine.run_type = kind.name
+                       and mine.turn >= public.turn_mark(kind.name, null) and mine.user_id <> all (tried)
+                     order by mine.turn limit 32) as next_turn
+     order by next_turn.turn
+  loop
+    if (types is not null or models is not null) and not exists (
+         select from public.task_lanes as lane
+          where lane.user_id = candidate.user_id and lane.is_open and lane.run_type = candidate.run_type
+            and (types is null or lane.task_type = any (types)) and (models is null or lane.model = any (models))) then
+      passed := passed + 1;
+      exit when passed = 8;
+      continue;
+    end if;
+    -- Served in the meantime, or being served.
+    select * into taken from public.user_turns
+     where user_id = candidate.user_id and run_type = candidate.run_type and turn = candidate.turn and is_open
+     for no key update skip locked;
+    if found then
+      return;
+    end if;
+    busy := busy || candidate.user_id;
+  end loop;
 end
 $$;
-revoke all on function public.take_lanes from public, anon, authenticated;
+revoke all on function public.take_turn from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/task_counts_for.sql
 -- What waits and what runs, for workers that decide whether to claim and for autoscalers: see the endpoint.
@@ -4206,10 +4372,18 @@ begin
     return;
   end if;
   update public.queue_settings set tended_at = now();
-  update public.task_lanes set is_overdue = true
-   where id in (select id from public.task_lanes
-                 where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
-                 order by oldest_ready_at limit 10000 for no key update skip locked);
+  -- Claims do not note how long the next task of a lane has waited; it is looked up when it may be too long.
+  update public.task_lanes as lane
+     set is_overdue = coalesce(head.since < now() - settings.affinity_max_wait, false),
+         oldest_ready_at = coalesce(head.since, now())
+    from (select id from public.task_lanes
+           where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
+           order by oldest_ready_at limit 10000 for no key update skip locked) as candidate
+    left join lateral (
+      select greatest(created_at, run_after) as since from public.tasks
+       where lane_id = candidate.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, tasks.id limit 1) as head on true
+   where lane.id = candidate.id;
   for mark in
     select kind, model, max(turn) as newest from public.turn_marks group by kind, model
   loop
@@ -4219,9 +4393,15 @@ begin
     -- A lane that opened while the mark was moved may be behind it.
     update public.task_lanes set turn = mark.newest
      where id in (select id from public.task_lanes
-                   where is_open and mark.kind in (run_type, task_type) and (mark.model is null or model = mark.model)
+                   where is_open and (mark.kind = task_type and mark.model is null
+                                      or mark.kind in (run_type, task_type) and model = mark.model)
                      and turn < mark.newest
                    for no key update skip locked);
+    update public.user_turns set turn = mark.newest
+     where (user_id, run_type) in (
+       select user_id, run_type from public.user_turns
+        where is_open and run_type = mark.kind and mark.model is null and turn < mark.newest
+          for no key update skip locked);
   end loop;
 end
 $$;
@@ -4276,18 +4456,14 @@ $$;
 revoke all on function public.time_of_cursor from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/turn_floor.sql
--- The turn at which a lane enters the rotation: not below what claims still look at, and not before its user's last
--- turn, so that nobody gets ahead by opening lane after lane.
+-- The turn at which a lane opens: not below what claims still look at. Its user's turn is what counts.
 create or replace function public.turn_floor(lane public.task_lanes)
 returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
   return greatest(
-    (select turn from public.turn_marks where kind = lane.run_type and model is null order by turn desc limit 1),
-    (select turn from public.turn_marks where kind = lane.run_type and model = lane.model order by turn desc limit 1),
-    (select turn from public.turn_marks where kind = lane.task_type and model is null order by turn desc limit 1),
-    (select turn from public.turn_marks where kind = lane.task_type and model = lane.model order by turn desc limit 1),
-    (select max(turn) from public.task_lanes where user_id = lane.user_id));
+    lane.turn, public.newest_turn_mark(lane.run_type, lane.model), public.newest_turn_mark(lane.task_type, null),
+    public.newest_turn_mark(lane.task_type, lane.model));
 end
 $$;
 revoke all on function public.turn_floor from public, anon, authenticated;
@@ -5764,6 +5940,7 @@ alter table public.task_types enable row level security;
 alter table public.task_tenants enable row level security;
 alter table public.task_slots enable row level security;
 alter table public.task_lanes enable row level security;
+alter table public.user_turns enable row level security;
 alter table public.project_slots enable row level security;
 alter table public.task_type_slots enable row level security;
 alter table public.turn_marks enable row level security;
@@ -5776,7 +5953,7 @@ alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
-  public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
+  public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.task_run_times, public.task_requests, public.queue_settings,
   public.archived_tasks, public.all_tasks
   from anon, authenticated, service_role;

@@ -70,6 +70,7 @@ const matrix: Record<string, Rule> = {
   task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   project_slots:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofProject },
   task_type_slots:   { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  user_turns:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   turn_marks:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_slots:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },

@@ -18,7 +18,7 @@ begin
          order by priority desc, created_at, id limit 1) as head on true
      where mine.user_id = served_user
        and case when stage = 'owner' then mine.is_ready else mine.is_open end
-       and (mine.is_overdue or stage not like 'overdue%')
+       and (mine.is_overdue or stage <> 'overdue')
        and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
        and (models is null or mine.model = any (models))
      order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
@@ -26,10 +26,6 @@ begin
   loop
     claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
     if claimed is not null then
-      -- Now and then is enough.
-      if stage <> 'owner' and lane.turn % 16 = 0 then
-        perform public.move_turn_marks(stage, lane);
-      end if;
       return claimed;
     end if;
   end loop;
