@@ -1656,41 +1656,53 @@ $$;
 revoke all on function public.claim_by_lane from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_by_turn.sql
--- A task of the user whose turn it is. A user whom another claim is serving is left to the end, so that claims at the
--- same moment serve different users; then they are tried too, for they may have more slots.
+-- A task of the user whose turn it is: of those who have an open lane for this claim, whoever was served longest ago. A
+-- user whom another claim is serving is left to the end, so that claims at the same moment serve different users;
+-- then they are tried too, for they may have more slots. Null also when the claim asks for task types or models of
+-- which the next eight users have none.
 create or replace function public.claim_by_turn(
   run_types text[], types text[], models text[], for_worker text, worker_heartbeats boolean,
   settings public.queue_settings
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
+  taken public.user_turns;
+  found_turn record;
+  busy uuid[] := '{}';
   tried uuid[] := '{}';
-  all_busy uuid[] := '{}';
-  next_turn record;
   busy_user uuid;
   claimed jsonb;
 begin
-  for page in 1 .. 1024 loop
-    select * into next_turn from public.take_turn(run_types, types, models, tried);
-    all_busy := all_busy || next_turn.busy;
-    if (next_turn.taken).user_id is null then
-      exit when next_turn.busy is null or types is not null or models is not null;
-      tried := tried || next_turn.busy;
-      continue;
+  for attempt in 1 .. 1024 loop
+    taken := null;
+    -- What nearly every claim asks for, in one probe of one index.
+    if types is null and models is null and cardinality(run_types) = 1 and tried = '{}' then
+      select * into taken from public.user_turns
+       where is_open and run_type = run_types[1]
+         and turn >= coalesce((select turn from public.turn_marks
+                                where kind = run_types[1] and model is null and created_at < now() - interval '1 second'
+                                order by turn desc limit 1), 0)
+       order by turn limit 1 for no key update skip locked;
     end if;
-    claimed := public.claim_of_user((next_turn.taken).user_id, 'turn', run_types, types, models, null, for_worker,
+    if taken.user_id is null then
+      select * into found_turn from public.take_turn(run_types, types, models, tried || busy);
+      taken := found_turn.taken;
+      busy := busy || found_turn.busy;
+    end if;
+    exit when taken.user_id is null;
+    claimed := public.claim_of_user(taken.user_id, 'turn', run_types, types, models, null, for_worker,
                                     worker_heartbeats, settings);
     if claimed is not null then
       -- Now and then is enough.
-      if (next_turn.taken).turn % 16 = 0 then
-        perform public.move_turn_mark((next_turn.taken).run_type, null, (next_turn.taken).turn);
+      if taken.turn % 16 = 0 then
+        perform public.move_turn_mark(taken.run_type, null, taken.turn);
       end if;
       return claimed;
     end if;
-    perform public.close_turn_if_idle((next_turn.taken).user_id, (next_turn.taken).run_type);
-    tried := tried || (next_turn.taken).user_id || next_turn.busy;
+    perform public.close_turn_if_idle(taken.user_id, taken.run_type);
+    tried := tried || taken.user_id;
   end loop;
-  foreach busy_user in array all_busy loop
+  foreach busy_user in array busy loop
     claimed := public.claim_of_user(busy_user, 'turn', run_types, types, models, null, for_worker,
                                     worker_heartbeats, settings);
     if claimed is not null then
@@ -1820,12 +1832,15 @@ begin
   while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
     -- A type at its limit is left out here, so its lanes are not even looked at.
     types := null;
-    if only_task_types is not null or exists (
-         select from public.task_types as kind
-          where kind.max_running_tasks is not null
-            and not exists (select from public.task_type_slots as free
-                             where free.task_type = kind.name and free.task_id is null)) then
+    if only_task_types is not null then
       types := public.claimable_task_types(run_types, only_task_types);
+    elsif exists (select from public.task_type_slots) then
+      if exists (select from public.task_types as kind
+                  where kind.max_running_tasks is not null
+                    and not exists (select from public.task_type_slots as free
+                                     where free.task_type = kind.name and free.task_id is null)) then
+        types := public.claimable_task_types(run_types, null);
+      end if;
     end if;
     claimed := public.claim_one_task(for_user, for_worker, coalesce(worker.heartbeats, false), warm_model, run_types,
                                      types, only_models, same_model_only and warm_model is not null, settings);
@@ -1859,10 +1874,11 @@ create or replace function public.claim_of_user(
 language plpgsql set search_path = '' as $$
 declare
   lane public.task_lanes;
+  tried bigint[] := '{}';
   claimed jsonb;
 begin
-  for lane in
-    select mine.*
+  loop
+    select mine.* into lane
       from public.task_lanes as mine
       left join lateral (
         select priority, created_at, id from public.tasks
@@ -1872,14 +1888,16 @@ begin
        and case when stage = 'owner' then mine.is_ready else mine.is_open end
        and (mine.is_overdue or stage <> 'overdue')
        and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
-       and (models is null or mine.model = any (models))
+       and (models is null or mine.model = any (models)) and mine.id <> all (tried)
      order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
               head.priority desc nulls last, head.created_at, head.id
-  loop
+     limit 1;
+    exit when not found;
     claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
     if claimed is not null then
       return claimed;
     end if;
+    tried := tried || lane.id;
   end loop;
   return null;
 end
@@ -2611,6 +2629,7 @@ begin
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
   end if;
+  perform public.note_run_time(finished);
   perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
@@ -3117,34 +3136,33 @@ revoke all on function public.newest_turn_mark from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/note_run_time.sql
 -- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
-create or replace function public.note_run_time()
-returns trigger
-language plpgsql security definer set search_path = '' as $$
+create or replace function public.note_run_time(finished public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
 declare
   for_bucket smallint;
-  for_model text := coalesce(new.model, '');
+  for_model text := coalesce(finished.model, '');
 begin
   -- An owner's machine says nothing about the cloud's.
-  if new.is_orchestrator or new.claimed_by_owner or new.generation_started_at is null then
-    return null;
+  if finished.is_orchestrator or finished.claimed_by_owner or finished.generation_started_at is null then
+    return;
   end if;
-  for_bucket := public.run_time_bucket(extract(epoch from new.generation_processed_at - new.generation_started_at));
+  for_bucket := public.run_time_bucket(extract(epoch from finished.generation_processed_at - finished.generation_started_at));
   update public.task_run_times set runs = runs + 1
    where ctid = (select ctid from public.task_run_times
-                  where task_type = new.task_type and model = for_model and bucket = for_bucket
+                  where task_type = finished.task_type and model = for_model and bucket = for_bucket
                   for no key update skip locked);
   if found or exists (select from public.task_run_times
-                       where task_type = new.task_type and model = for_model and bucket = for_bucket) then
-    return null;
+                       where task_type = finished.task_type and model = for_model and bucket = for_bucket) then
+    return;
   end if;
   if for_model <> '' and not exists (
-       select from public.task_run_times where task_type = new.task_type and model = for_model)
-     and (select count(distinct model) from public.task_run_times where task_type = new.task_type) >= 200 then
+       select from public.task_run_times where task_type = finished.task_type and model = for_model)
+     and (select count(distinct model) from public.task_run_times where task_type = finished.task_type) >= 200 then
     for_model := '';
   end if;
-  insert into public.task_run_times (task_type, model, bucket, runs) values (new.task_type, for_model, for_bucket, 1)
+  insert into public.task_run_times (task_type, model, bucket, runs) values (finished.task_type, for_model, for_bucket, 1)
   on conflict (task_type, model, bucket) do nothing;
-  return null;
 end
 $$;
 revoke all on function public.note_run_time from public, anon, authenticated;
@@ -3246,14 +3264,14 @@ declare
   may_close boolean := false;
 begin
   loop
-    next_since := (
-      select greatest(created_at, run_after) from public.tasks
-       where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-       order by priority desc, created_at, id limit 1);
-    has_slot := served.is_orchestrator
-      or exists (select from public.task_slots where user_id = served.user_id and task_id is null);
-    has_project_slot := served.project_id is null or served.is_orchestrator
-      or exists (select from public.project_slots where project_id = served.project_id and task_id is null);
+    select (select greatest(created_at, run_after) from public.tasks
+             where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+             order by priority desc, created_at, id limit 1),
+           served.is_orchestrator
+             or exists (select from public.task_slots where user_id = served.user_id and task_id is null),
+           served.project_id is null or served.is_orchestrator
+             or exists (select from public.project_slots where project_id = served.project_id and task_id is null)
+      into next_since, has_slot, has_project_slot;
     exit when may_close or (next_since is not null and has_slot and has_project_slot);
     -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
     -- again, for what was committed before we had it.
@@ -4087,9 +4105,7 @@ revoke all on function public.sweep_expired_leases from public, anon, authentica
 grant execute on function public.sweep_expired_leases to service_role;
 
 -- supabase/schemas/tasks/functions/take_turn.sql
--- The user whose turn it is, locked: whoever was served longest ago of those who have an open lane for this claim and
--- whom no other claim is serving (these are `busy`) or who were `tried`. Null when there is none; where the claim
--- asks for task types or models, also when the next eight users have none of them.
+-- The next user whose turn it is, locked: see claim_by_turn; and those before them whom another claim is serving.
 create or replace function public.take_turn(
   run_types text[], types text[], models text[], tried uuid[], out taken public.user_turns, out busy uuid[]
 )
@@ -4097,41 +4113,37 @@ language plpgsql set search_path = '' as $$
 declare
   candidate public.user_turns;
   passed integer := 0;
+  busy_before integer := -1;
 begin
-  -- What nearly every claim asks for, in one probe of one index.
-  if cardinality(run_types) = 1 and types is null and models is null and tried = '{}' then
-    select * into taken from public.user_turns
-     where is_open and run_type = run_types[1] and turn >= public.turn_mark(run_types[1], null)
-     order by turn limit 1 for no key update skip locked;
-    if found then
-      return;
-    end if;
-  end if;
-  for candidate in
-    select next_turn.*
-      from unnest(run_types) as kind (name),
-           lateral (select * from public.user_turns as mine
-                     where mine.is_open and mine.run_type = kind.name
-                       and mine.turn >= public.turn_mark(kind.name, null) and mine.user_id <> all (tried)
-                     order by mine.turn limit 32) as next_turn
-     order by next_turn.turn
-  loop
-    if (types is not null or models is not null) and not exists (
-         select from public.task_lanes as lane
-          where lane.user_id = candidate.user_id and lane.is_open and lane.run_type = candidate.run_type
-            and (types is null or lane.task_type = any (types)) and (models is null or lane.model = any (models))) then
-      passed := passed + 1;
-      exit when passed = 8;
-      continue;
-    end if;
-    -- Served in the meantime, or being served.
-    select * into taken from public.user_turns
-     where user_id = candidate.user_id and run_type = candidate.run_type and turn = candidate.turn and is_open
-     for no key update skip locked;
-    if found then
-      return;
-    end if;
-    busy := busy || candidate.user_id;
+  busy := '{}';
+  -- In pages, for all of one may be busy.
+  while taken.user_id is null and passed < 8 and cardinality(busy) > busy_before loop
+    busy_before := cardinality(busy);
+    for candidate in
+      select next_turn.*
+        from unnest(run_types) as kind (name),
+             lateral (select * from public.user_turns as mine
+                       where mine.is_open and mine.run_type = kind.name
+                         and mine.turn >= public.turn_mark(kind.name, null)
+                         and mine.user_id <> all (tried) and mine.user_id <> all (busy)
+                       order by mine.turn limit 32) as next_turn
+       order by next_turn.turn
+    loop
+      if (types is not null or models is not null) and not exists (
+           select from public.task_lanes as lane
+            where lane.user_id = candidate.user_id and lane.is_open and lane.run_type = candidate.run_type
+              and (types is null or lane.task_type = any (types)) and (models is null or lane.model = any (models))) then
+        passed := passed + 1;
+        exit when passed = 8;
+        continue;
+      end if;
+      -- Not when they were served in the meantime, or are being served.
+      select * into taken from public.user_turns
+       where user_id = candidate.user_id and run_type = candidate.run_type and turn = candidate.turn and is_open
+       for no key update skip locked;
+      exit when found;
+      busy := busy || candidate.user_id;
+    end loop;
   end loop;
 end
 $$;
@@ -5194,6 +5206,11 @@ create or replace function public.broadcast_task_update()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  -- Here and not as the trigger's condition, which would be read from its text at every statement.
+  if tg_op = 'UPDATE' and old.status = new.status and old.progress_shown_at is not distinct from new.progress_shown_at
+     and (new.status <> 'Complete' or old.output_location is not distinct from new.output_location) then
+    return null;
+  end if;
   perform realtime.send(
     jsonb_build_object(
       'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type, 'status', new.status,
@@ -5736,6 +5753,9 @@ declare
   next_seq bigint;
   body text;
 begin
+  if tg_op = 'UPDATE' and old.status = new.status then
+    return null;
+  end if;
   if not exists (select from public.webhook_endpoints as endpoint
                   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
     return null;
@@ -5789,8 +5809,6 @@ create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
   on public.tasks for each row execute function public.count_task();
-create trigger note_run_time after update of status on public.tasks
-  for each row when (new.status = 'Complete' and old.status = 'In Progress') execute function public.note_run_time();
 create trigger announce_new_lane after insert on public.task_lanes
   for each row when (new.is_ready) execute function public.announce_lane();
 create trigger announce_lane after update of is_ready, is_open on public.task_lanes
@@ -5845,12 +5863,8 @@ $$;
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
   for each row execute function public.broadcast_task_update();
-create trigger broadcast_task_update after update on public.tasks
-  for each row when (
-    old.status is distinct from new.status
-    or old.progress_shown_at is distinct from new.progress_shown_at
-    or (new.status = 'Complete' and old.output_location is distinct from new.output_location))
-  execute function public.broadcast_task_update();
+create trigger broadcast_task_update after update of status, progress_shown_at, output_location on public.tasks
+  for each row execute function public.broadcast_task_update();
 create trigger broadcast_balance after update on public.credit_accounts
   for each row when (
     old.balance_microusd is distinct from new.balance_microusd
@@ -5863,8 +5877,7 @@ create trigger broadcast_generation after insert on public.generation_variants
 create trigger write_webhook_outbox_at_insert after insert on public.tasks
   for each row execute function public.write_webhook_outbox();
 create trigger write_webhook_outbox after update of status on public.tasks
-  for each row when (old.status is distinct from new.status)
-  execute function public.write_webhook_outbox();
+  for each row execute function public.write_webhook_outbox();
 
 -- On Supabase, where no host has a timer. pg_net calls the function that sends.
 do $$

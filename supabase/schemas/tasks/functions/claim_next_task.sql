@@ -41,12 +41,15 @@ begin
   while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
     -- A type at its limit is left out here, so its lanes are not even looked at.
     types := null;
-    if only_task_types is not null or exists (
-         select from public.task_types as kind
-          where kind.max_running_tasks is not null
-            and not exists (select from public.task_type_slots as free
-                             where free.task_type = kind.name and free.task_id is null)) then
+    if only_task_types is not null then
       types := public.claimable_task_types(run_types, only_task_types);
+    elsif exists (select from public.task_type_slots) then
+      if exists (select from public.task_types as kind
+                  where kind.max_running_tasks is not null
+                    and not exists (select from public.task_type_slots as free
+                                     where free.task_type = kind.name and free.task_id is null)) then
+        types := public.claimable_task_types(run_types, null);
+      end if;
     end if;
     claimed := public.claim_one_task(for_user, for_worker, coalesce(worker.heartbeats, false), warm_model, run_types,
                                      types, only_models, same_model_only and warm_model is not null, settings);

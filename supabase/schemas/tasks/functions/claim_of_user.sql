@@ -7,10 +7,11 @@ create or replace function public.claim_of_user(
 language plpgsql set search_path = '' as $$
 declare
   lane public.task_lanes;
+  tried bigint[] := '{}';
   claimed jsonb;
 begin
-  for lane in
-    select mine.*
+  loop
+    select mine.* into lane
       from public.task_lanes as mine
       left join lateral (
         select priority, created_at, id from public.tasks
@@ -20,14 +21,16 @@ begin
        and case when stage = 'owner' then mine.is_ready else mine.is_open end
        and (mine.is_overdue or stage <> 'overdue')
        and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
-       and (models is null or mine.model = any (models))
+       and (models is null or mine.model = any (models)) and mine.id <> all (tried)
      order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
               head.priority desc nulls last, head.created_at, head.id
-  loop
+     limit 1;
+    exit when not found;
     claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
     if claimed is not null then
       return claimed;
     end if;
+    tried := tried || lane.id;
   end loop;
   return null;
 end

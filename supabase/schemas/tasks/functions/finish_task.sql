@@ -25,6 +25,7 @@ begin
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
   end if;
+  perform public.note_run_time(finished);
   perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));

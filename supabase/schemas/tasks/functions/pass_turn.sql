@@ -12,14 +12,14 @@ declare
   may_close boolean := false;
 begin
   loop
-    next_since := (
-      select greatest(created_at, run_after) from public.tasks
-       where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-       order by priority desc, created_at, id limit 1);
-    has_slot := served.is_orchestrator
-      or exists (select from public.task_slots where user_id = served.user_id and task_id is null);
-    has_project_slot := served.project_id is null or served.is_orchestrator
-      or exists (select from public.project_slots where project_id = served.project_id and task_id is null);
+    select (select greatest(created_at, run_after) from public.tasks
+             where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+             order by priority desc, created_at, id limit 1),
+           served.is_orchestrator
+             or exists (select from public.task_slots where user_id = served.user_id and task_id is null),
+           served.project_id is null or served.is_orchestrator
+             or exists (select from public.project_slots where project_id = served.project_id and task_id is null)
+      into next_since, has_slot, has_project_slot;
     exit when may_close or (next_since is not null and has_slot and has_project_slot);
     -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
     -- again, for what was committed before we had it.
