@@ -1386,7 +1386,7 @@ begin
          blocked = blocked + case state when 'blocked' then change else 0 end,
          scheduled = scheduled + case state when 'scheduled' then change else 0 end,
          running = running + case state when 'running' then change else 0 end
-   where id = (select id from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
+   where ctid = (select ctid from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
   if not found then
     insert into public.task_counts (lane_id, ready, blocked, scheduled, running)
     values (for_lane, case state when 'ready' then change else 0 end, case state when 'blocked' then change else 0 end,
@@ -1591,8 +1591,8 @@ revoke all on function public.check_output_path from public, anon, authenticated
 -- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
 -- A lane keeps the turn at which it was last looked at; those met are brought up to date, so that the order is right.
 create or replace function public.claim_by_lane(
-  stage text, run_types text[], types text[], models text[], for_worker text, worker_heartbeats boolean,
-  settings public.queue_settings
+  stage text, run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
+  affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -1631,7 +1631,7 @@ begin
         continue;
       end if;
       claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, null, for_worker,
-                                      worker_heartbeats, settings);
+                                      heartbeat_lease, affinity_max_wait);
       if claimed is not null then
         if lane.turn % 16 = 0 and stage <> 'overdue' then
           perform public.move_turn_mark(case when by_run_type then lane.run_type else lane.task_type end,
@@ -1645,7 +1645,7 @@ begin
   end loop;
   foreach busy_user in array busy_users loop
     claimed := public.claim_of_user(busy_user, stage, run_types, types, models, null, for_worker,
-                                    worker_heartbeats, settings);
+                                    heartbeat_lease, affinity_max_wait);
     if claimed is not null then
       return claimed;
     end if;
@@ -1661,8 +1661,8 @@ revoke all on function public.claim_by_lane from public, anon, authenticated;
 -- then they are tried too, for they may have more slots. Null also when the claim asks for task types or models of
 -- which the next eight users have none.
 create or replace function public.claim_by_turn(
-  run_types text[], types text[], models text[], for_worker text, worker_heartbeats boolean,
-  settings public.queue_settings
+  run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
+  affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -1691,7 +1691,7 @@ begin
     end if;
     exit when taken.user_id is null;
     claimed := public.claim_of_user(taken.user_id, 'turn', run_types, types, models, null, for_worker,
-                                    worker_heartbeats, settings);
+                                    heartbeat_lease, affinity_max_wait);
     if claimed is not null then
       -- Now and then is enough.
       if taken.turn % 16 = 0 then
@@ -1704,7 +1704,7 @@ begin
   end loop;
   foreach busy_user in array busy loop
     claimed := public.claim_of_user(busy_user, 'turn', run_types, types, models, null, for_worker,
-                                    worker_heartbeats, settings);
+                                    heartbeat_lease, affinity_max_wait);
     if claimed is not null then
       return claimed;
     end if;
@@ -1717,35 +1717,37 @@ revoke all on function public.claim_by_turn from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/claim_from_lane.sql
 -- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
 -- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
+-- The lease is the type's longest run, unless the worker is one that heartbeats.
 create or replace function public.claim_from_lane(
-  lane public.task_lanes, for_worker text, by_owner boolean, worker_heartbeats boolean, settings public.queue_settings
+  lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  free_slot smallint;
+  -- Of the lane's type: its limit and longest run; and a free slot of the user, but for an orchestrator.
+  terms record;
   free_project_slot smallint;
   free_type_slot smallint;
-  kind public.task_types;
   task public.tasks;
 begin
-  if not lane.is_orchestrator then
-    select slot into free_slot from public.task_slots
-     where user_id = lane.user_id and task_id is null order by slot limit 1 for update skip locked;
+  select kind.max_running_tasks, kind.max_runtime_seconds,
+         case when not lane.is_orchestrator then (
+           select slot from public.task_slots
+            where user_id = lane.user_id and task_id is null order by slot limit 1 for update skip locked) end as free_slot
+    into terms
+    from public.task_types as kind where kind.name = lane.task_type;
+  if terms.free_slot is null and not lane.is_orchestrator then
+    perform public.close_lane_if_idle(lane.id);
+    return null;
+  end if;
+  if lane.project_id is not null and not lane.is_orchestrator then
+    select slot into free_project_slot from public.project_slots
+     where project_id = lane.project_id and task_id is null order by slot limit 1 for update skip locked;
     if not found then
       perform public.close_lane_if_idle(lane.id);
       return null;
     end if;
-    if lane.project_id is not null then
-      select slot into free_project_slot from public.project_slots
-       where project_id = lane.project_id and task_id is null order by slot limit 1 for update skip locked;
-      if not found then
-        perform public.close_lane_if_idle(lane.id);
-        return null;
-      end if;
-    end if;
   end if;
-  select * into kind from public.task_types where name = lane.task_type;
-  if kind.max_running_tasks is not null then
+  if terms.max_running_tasks is not null then
     select slot into free_type_slot from public.task_type_slots
      where task_type = lane.task_type and task_id is null order by slot limit 1 for update skip locked;
     if not found then
@@ -1756,21 +1758,20 @@ begin
   update public.tasks
      set status = 'In Progress', attempt = attempt + 1,
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
-         slot = free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
+         slot = terms.free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
          generation_started_at = now(), updated_at = now(),
          progress = null, progress_message = null, error_message = null,
-         lease_expires_at = now() + case when worker_heartbeats then settings.heartbeat_lease
-                                         else make_interval(secs => kind.max_runtime_seconds) end
-   where id = (select id from public.tasks
-                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                order by priority desc, created_at, id limit 1 for no key update skip locked)
+         lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
+   where ctid = (select ctid from public.tasks
+                  where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                  order by priority desc, created_at, id limit 1 for no key update skip locked)
   returning * into task;
   if not found then
     perform public.close_lane_if_idle(lane.id);
     return null;
   end if;
-  if free_slot is not null then
-    update public.task_slots set task_id = task.id where user_id = lane.user_id and slot = free_slot;
+  if terms.free_slot is not null then
+    update public.task_slots set task_id = task.id where user_id = lane.user_id and slot = terms.free_slot;
     if free_project_slot is not null then
       update public.project_slots set task_id = task.id
        where project_id = lane.project_id and slot = free_project_slot;
@@ -1779,7 +1780,7 @@ begin
   if free_type_slot is not null then
     update public.task_type_slots set task_id = task.id where task_type = lane.task_type and slot = free_type_slot;
   end if;
-  perform public.pass_turn(lane, settings.affinity_max_wait);
+  perform public.pass_turn(lane, affinity_max_wait);
 
   return jsonb_build_object(
     'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
@@ -1804,25 +1805,25 @@ create or replace function public.claim_next_task(
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   row_id constant text := coalesce(for_user || ':', '') || for_worker;
-  settings public.queue_settings;
+  -- What a claim needs to know, looked up at once.
+  known record;
   worker public.workers;
-  warm_model text;
   run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
   -- Null when all types of these run types will do.
   types text[];
   claimed jsonb;
   claims jsonb := '[]';
 begin
-  select * into settings from public.queue_settings;
-  if settings.tended_at < now() - interval '5 seconds' then
+  select settings.tended_at, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
+         exists (select from public.task_type_slots) as has_limited_types
+    into known
+    from public.queue_settings as settings left join public.workers as caller on caller.id = row_id;
+  if known.tended_at < now() - interval '5 seconds' then
     perform public.tend_queue(16);
   end if;
-  if row_id is not null then
-    select * into worker from public.workers where id = row_id;
-    if not found then
-      worker := public.register_worker(for_worker, for_user);
-    end if;
-    warm_model := worker.current_model;
+  worker := known.worker;
+  if worker.id is null and row_id is not null then
+    worker := public.register_worker(for_worker, for_user);
   end if;
   -- A machine that an operator takes out of service gets no more work. One that said so of itself and asks is back.
   if worker.status in ('error', 'terminating', 'terminated') and public.operator_decided(worker) then
@@ -1834,7 +1835,7 @@ begin
     types := null;
     if only_task_types is not null then
       types := public.claimable_task_types(run_types, only_task_types);
-    elsif exists (select from public.task_type_slots) then
+    elsif known.has_limited_types then
       if exists (select from public.task_types as kind
                   where kind.max_running_tasks is not null
                     and not exists (select from public.task_type_slots as free
@@ -1842,8 +1843,9 @@ begin
         types := public.claimable_task_types(run_types, null);
       end if;
     end if;
-    claimed := public.claim_one_task(for_user, for_worker, coalesce(worker.heartbeats, false), warm_model, run_types,
-                                     types, only_models, same_model_only and warm_model is not null, settings);
+    claimed := public.claim_one_task(for_user, for_worker, case when worker.heartbeats then known.heartbeat_lease end,
+                                     known.affinity_max_wait, worker.current_model, run_types, types, only_models,
+                                     same_model_only and worker.current_model is not null);
     if claimed is null and claims = '[]' and public.release_overdue_work() then
       continue;
     end if;
@@ -1856,7 +1858,7 @@ begin
   end if;
   if debug then
     return jsonb_build_object('debug', public.explain_empty_claim(
-      for_user, run_types, types, only_models, case when same_model_only then warm_model end));
+      for_user, run_types, types, only_models, case when same_model_only then worker.current_model end));
   end if;
   return null;
 end
@@ -1869,7 +1871,7 @@ grant execute on function public.claim_next_task to service_role;
 -- their lanes that it may look at. An owner's worker prefers its loaded model.
 create or replace function public.claim_of_user(
   served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
-  for_worker text, worker_heartbeats boolean, settings public.queue_settings
+  for_worker text, heartbeat_lease interval, affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -1893,7 +1895,7 @@ begin
               head.priority desc nulls last, head.created_at, head.id
      limit 1;
     exit when not found;
-    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
+    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', heartbeat_lease, affinity_max_wait);
     if claimed is not null then
       return claimed;
     end if;
@@ -1908,8 +1910,8 @@ revoke all on function public.claim_of_user from public, anon, authenticated;
 -- One task of a claim: see claim_next_task. Its stages: what has waited too long for a warm worker, what that worker
 -- has loaded, anything that it may have.
 create or replace function public.claim_one_task(
-  for_user uuid, for_worker text, worker_heartbeats boolean, warm_model text, run_types text[], types text[],
-  only_models text[], same_model_only boolean, settings public.queue_settings
+  for_user uuid, for_worker text, heartbeat_lease interval, affinity_max_wait interval, warm_model text,
+  run_types text[], types text[], only_models text[], same_model_only boolean
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -1926,26 +1928,26 @@ begin
     end if;
     return public.claim_of_user(for_user, 'owner', run_types, types,
                                 case when same_model_only then array[preferred] else only_models end, warm_model,
-                                for_worker, worker_heartbeats, settings);
+                                for_worker, heartbeat_lease, affinity_max_wait);
   end if;
 
   if preferred is not null then
     if not same_model_only and exists (select from public.task_lanes where is_open and is_overdue) then
-      claimed := public.claim_by_lane('overdue', run_types, types, only_models, for_worker, worker_heartbeats, settings);
+      claimed := public.claim_by_lane('overdue', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
     end if;
     if claimed is null then
-      claimed := public.claim_by_turn(run_types, types, array[preferred], for_worker, worker_heartbeats, settings);
+      claimed := public.claim_by_turn(run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait);
     end if;
     if claimed is null then
-      claimed := public.claim_by_lane('turn', run_types, types, array[preferred], for_worker, worker_heartbeats, settings);
+      claimed := public.claim_by_lane('turn', run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait);
     end if;
     if claimed is not null or same_model_only then
       return claimed;
     end if;
   end if;
-  claimed := public.claim_by_turn(run_types, types, only_models, for_worker, worker_heartbeats, settings);
+  claimed := public.claim_by_turn(run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
   if claimed is null and (types is not null or only_models is not null) then
-    claimed := public.claim_by_lane('turn', run_types, types, only_models, for_worker, worker_heartbeats, settings);
+    claimed := public.claim_by_lane('turn', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
   end if;
   return claimed;
 end
@@ -2110,7 +2112,7 @@ begin
            blocked = blocked + case when is_now = 'blocked' then 1 when was = 'blocked' then -1 else 0 end,
            scheduled = scheduled + case when is_now = 'scheduled' then 1 when was = 'scheduled' then -1 else 0 end,
            running = running + case when is_now = 'running' then 1 when was = 'running' then -1 else 0 end
-     where id = (select id from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
+     where ctid = (select ctid from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
     if not found then
       perform public.add_to_count(new.lane_id, was, -1);
       perform public.add_to_count(new.lane_id, is_now, 1);

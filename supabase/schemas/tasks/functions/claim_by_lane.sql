@@ -2,8 +2,8 @@
 -- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
 -- A lane keeps the turn at which it was last looked at; those met are brought up to date, so that the order is right.
 create or replace function public.claim_by_lane(
-  stage text, run_types text[], types text[], models text[], for_worker text, worker_heartbeats boolean,
-  settings public.queue_settings
+  stage text, run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
+  affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -42,7 +42,7 @@ begin
         continue;
       end if;
       claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, null, for_worker,
-                                      worker_heartbeats, settings);
+                                      heartbeat_lease, affinity_max_wait);
       if claimed is not null then
         if lane.turn % 16 = 0 and stage <> 'overdue' then
           perform public.move_turn_mark(case when by_run_type then lane.run_type else lane.task_type end,
@@ -56,7 +56,7 @@ begin
   end loop;
   foreach busy_user in array busy_users loop
     claimed := public.claim_of_user(busy_user, stage, run_types, types, models, null, for_worker,
-                                    worker_heartbeats, settings);
+                                    heartbeat_lease, affinity_max_wait);
     if claimed is not null then
       return claimed;
     end if;

@@ -3,8 +3,8 @@
 -- then they are tried too, for they may have more slots. Null also when the claim asks for task types or models of
 -- which the next eight users have none.
 create or replace function public.claim_by_turn(
-  run_types text[], types text[], models text[], for_worker text, worker_heartbeats boolean,
-  settings public.queue_settings
+  run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
+  affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -33,7 +33,7 @@ begin
     end if;
     exit when taken.user_id is null;
     claimed := public.claim_of_user(taken.user_id, 'turn', run_types, types, models, null, for_worker,
-                                    worker_heartbeats, settings);
+                                    heartbeat_lease, affinity_max_wait);
     if claimed is not null then
       -- Now and then is enough.
       if taken.turn % 16 = 0 then
@@ -46,7 +46,7 @@ begin
   end loop;
   foreach busy_user in array busy loop
     claimed := public.claim_of_user(busy_user, 'turn', run_types, types, models, null, for_worker,
-                                    worker_heartbeats, settings);
+                                    heartbeat_lease, affinity_max_wait);
     if claimed is not null then
       return claimed;
     end if;

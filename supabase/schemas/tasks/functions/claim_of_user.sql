@@ -2,7 +2,7 @@
 -- their lanes that it may look at. An owner's worker prefers its loaded model.
 create or replace function public.claim_of_user(
   served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
-  for_worker text, worker_heartbeats boolean, settings public.queue_settings
+  for_worker text, heartbeat_lease interval, affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -26,7 +26,7 @@ begin
               head.priority desc nulls last, head.created_at, head.id
      limit 1;
     exit when not found;
-    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
+    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', heartbeat_lease, affinity_max_wait);
     if claimed is not null then
       return claimed;
     end if;

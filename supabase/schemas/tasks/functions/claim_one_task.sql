@@ -1,8 +1,8 @@
 -- One task of a claim: see claim_next_task. Its stages: what has waited too long for a warm worker, what that worker
 -- has loaded, anything that it may have.
 create or replace function public.claim_one_task(
-  for_user uuid, for_worker text, worker_heartbeats boolean, warm_model text, run_types text[], types text[],
-  only_models text[], same_model_only boolean, settings public.queue_settings
+  for_user uuid, for_worker text, heartbeat_lease interval, affinity_max_wait interval, warm_model text,
+  run_types text[], types text[], only_models text[], same_model_only boolean
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -19,26 +19,26 @@ begin
     end if;
     return public.claim_of_user(for_user, 'owner', run_types, types,
                                 case when same_model_only then array[preferred] else only_models end, warm_model,
-                                for_worker, worker_heartbeats, settings);
+                                for_worker, heartbeat_lease, affinity_max_wait);
   end if;
 
   if preferred is not null then
     if not same_model_only and exists (select from public.task_lanes where is_open and is_overdue) then
-      claimed := public.claim_by_lane('overdue', run_types, types, only_models, for_worker, worker_heartbeats, settings);
+      claimed := public.claim_by_lane('overdue', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
     end if;
     if claimed is null then
-      claimed := public.claim_by_turn(run_types, types, array[preferred], for_worker, worker_heartbeats, settings);
+      claimed := public.claim_by_turn(run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait);
     end if;
     if claimed is null then
-      claimed := public.claim_by_lane('turn', run_types, types, array[preferred], for_worker, worker_heartbeats, settings);
+      claimed := public.claim_by_lane('turn', run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait);
     end if;
     if claimed is not null or same_model_only then
       return claimed;
     end if;
   end if;
-  claimed := public.claim_by_turn(run_types, types, only_models, for_worker, worker_heartbeats, settings);
+  claimed := public.claim_by_turn(run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
   if claimed is null and (types is not null or only_models is not null) then
-    claimed := public.claim_by_lane('turn', run_types, types, only_models, for_worker, worker_heartbeats, settings);
+    claimed := public.claim_by_lane('turn', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
   end if;
   return claimed;
 end
