@@ -33,6 +33,10 @@ create domain public.attempt_limit as integer check (value between 1 and 20);
 create domain public.natural_number as integer check (value >= 0);
 create domain public.slot_number as smallint check (value between 1 and 5);
 
+-- supabase/schemas/generations/types.sql
+-- What a finished task's output became.
+create type public.made_output as (generation_id uuid, variant_id uuid, warnings jsonb);
+
 -- supabase/schemas/accounts/tables.sql
 -- People and their projects. `credits` (US cents) is kept by the credits room for clients that read it here.
 create table public.users (
@@ -534,24 +538,28 @@ create index system_logs_by_worker on public.system_logs (worker_id) where worke
 create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;
 
 -- supabase/schemas/generations/tables.sql
--- What finished tasks made. A generation shows its primary variant's file.
+-- What finished tasks made. A generation shows its primary variant's file; a parent without one waits for the
+-- stitch of its children.
 create table public.generations (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
-  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique. It names no
-  -- table by foreign key: the task may be in the archive.
+  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique: a task makes one
+  -- generation, an orchestrator one parent. It names no table by foreign key: the task may be in the archive.
   tasks jsonb not null default '[]',
   source_task_id uuid unique,
-  type text,
+  type text check (length(type) <= 100),
   name text check (length(name) <= 300),
-  location text,
-  thumbnail_url text,
+  location text check (length(location) <= 8192),
+  thumbnail_url text check (length(thumbnail_url) <= 8192),
   params jsonb not null default '{}',
   based_on uuid references public.generations (id) on delete set null,
   parent_generation_id uuid references public.generations (id) on delete cascade,
   is_child boolean not null default false,
   child_order integer,
+  -- The image of a shot behind which a child stands.
+  pair_shot_generation_id uuid,
   primary_variant_id uuid,
+  -- Where it stands in shots: {"<shot>": [frame or null, …]}; kept by a trigger.
   shot_data jsonb not null default '{}',
   starred boolean not null default false,
   created_at timestamptz not null default now(),
@@ -559,18 +567,24 @@ create table public.generations (
 );
 create index generations_by_project on public.generations (project_id, created_at desc);
 create index generations_by_based_on on public.generations (based_on) where based_on is not null;
-create index generations_by_parent on public.generations (parent_generation_id) where parent_generation_id is not null;
+create index generations_by_parent on public.generations (parent_generation_id, child_order)
+  where parent_generation_id is not null;
+create index generations_by_pair on public.generations (pair_shot_generation_id)
+  where pair_shot_generation_id is not null;
+-- Who made the image that a task began with.
+create index generations_by_location on public.generations using hash (location);
 
 create table public.generation_variants (
   id uuid primary key default gen_random_uuid(),
   generation_id uuid not null references public.generations (id) on delete cascade,
+  -- The generation's; a trigger sees to it.
   project_id uuid not null references public.projects (id) on delete cascade,
   source_task_id uuid,
-  location text not null,
-  thumbnail_url text,
+  location text not null check (length(location) <= 8192),
+  thumbnail_url text check (length(thumbnail_url) <= 8192),
   params jsonb not null default '{}',
   is_primary boolean not null default false,
-  variant_type text not null,
+  variant_type text not null check (length(variant_type) between 1 and 100),
   name text check (length(name) <= 300),
   viewed_at timestamptz,
   created_at timestamptz not null default now(),
@@ -585,6 +599,40 @@ alter table public.generations
   foreign key (primary_variant_id) references public.generation_variants (id) on delete set null
   -- A generation is written once, with its variant's id, and the variant after it.
   deferrable initially deferred;
+
+-- A timeline of images.
+create table public.shots (
+  id uuid primary key default gen_random_uuid(),
+  project_id uuid not null references public.projects (id) on delete cascade,
+  name text not null default 'Shot' check (length(name) between 1 and 300),
+  -- Counted from 1 within the project; the last when not given.
+  position integer not null,
+  aspect_ratio text check (aspect_ratio ~ '^\d{1,2}:\d{1,2}$|^Square$'),
+  settings jsonb not null default '{}' check (pg_column_size(settings) <= 262144),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now()
+);
+create index shots_by_project on public.shots (project_id, position);
+
+-- A generation's place in a shot; the same generation may stand in several.
+create table public.shot_generations (
+  id uuid primary key default gen_random_uuid(),
+  shot_id uuid not null references public.shots (id) on delete cascade,
+  generation_id uuid not null references public.generations (id) on delete cascade,
+  -- Null: belongs to the shot, stands nowhere on its timeline.
+  timeline_frame integer check (timeline_frame between -1000000 and 100000000),
+  metadata jsonb not null default '{}' check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 262144),
+  -- The task whose completion put it there, once.
+  source_task_id uuid,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  unique (shot_id, source_task_id)
+);
+create index shot_generations_by_shot on public.shot_generations (shot_id, timeline_frame);
+create index shot_generations_by_generation on public.shot_generations (generation_id);
+alter table public.generations
+  add constraint generations_pair_shot_generation_id_fkey
+  foreign key (pair_shot_generation_id) references public.shot_generations (id) on delete set null;
 
 -- supabase/schemas/media/tables.sql
 -- The buckets. They are data, but the code names them and their policies and the limits below are part of
@@ -611,7 +659,8 @@ on conflict (id) do update
 create sequence public.task_update_sequence;
 
 -- What `postgres_changes` may show; row policies decide to whom.
-alter publication supabase_realtime add table public.tasks, public.generations, public.generation_variants;
+alter publication supabase_realtime add table public.tasks, public.generations, public.generation_variants,
+  public.shots, public.shot_generations;
 
 -- supabase/schemas/webhooks/tables.sql
 -- Where the events of a project are sent.
@@ -2006,6 +2055,66 @@ end
 $$;
 revoke all on function public.close_lane_if_idle from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/close_orchestrator.sql
+-- Ends a running orchestration when all that it planned is done: nothing of it is open, and either its worker has said
+-- (by text of progress) that it has created everything, or as many parts as were asked for are done and no final
+-- stitch is to come. Otherwise keeps it waiting. The caller holds the orchestrator's lock, so one caller closes it.
+-- A part that failed fails it, with the price of the others; see end_task() for parts that fail while it runs.
+create or replace function public.close_orchestrator(for_orchestrator uuid)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  orchestrator public.tasks;
+  part_type text;
+  parts record;
+  result record;
+  made public.made_output;
+begin
+  select * into orchestrator from public.tasks where id = for_orchestrator and status = 'In Progress' for no key update;
+  if not found then
+    return;
+  end if;
+  part_type := case when orchestrator.task_type = 'travel_orchestrator' then 'travel_segment' else 'join_clips_segment' end;
+  select count(*) filter (where status in ('Queued', 'In Progress')) as open,
+         count(*) filter (where status in ('Failed', 'Cancelled')) as failed,
+         count(*) as total, min(generation_started_at) as started_at,
+         count(*) filter (where task_type = part_type and status = 'Complete') as complete,
+         bool_or(task_type in ('travel_stitch', 'join_final_stitch', 'join_clips_orchestrator')) as has_stitch
+    into parts
+    from public.tasks where orchestrator_task_id = orchestrator.id;
+  if parts.open > 0 or parts.total = 0
+     or orchestrator.output_location is null and orchestrator.progress_message is null
+        and (coalesce(parts.complete + parts.failed < public.expected_parts(orchestrator), true)
+             or public.plans_stitch(orchestrator) and not parts.has_stitch) then
+    perform public.extend_lease(orchestrator);
+    return;
+  end if;
+  if parts.failed > 0 then
+    perform public.end_task(orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total));
+    return;
+  end if;
+
+  -- The whole; else its last part, unless each stands for itself.
+  select output_location, thumbnail_url into result
+    from public.tasks
+   where orchestrator_task_id = orchestrator.id and output_location ~* '^https?://'
+     and (task_type in ('travel_stitch', 'join_final_stitch', 'join_clips_orchestrator')
+          or task_type = part_type and not (part_type = 'travel_segment' and public.parts_are_independent(orchestrator)))
+   order by array_position(array['join_final_stitch', 'join_clips_orchestrator', 'travel_stitch'], task_type) nulls last,
+            coalesce(public.integer_or_null(params ->> 'segment_index'), public.integer_or_null(params ->> 'join_index')) desc,
+            generation_processed_at desc
+   limit 1;
+  update public.tasks
+     set generation_started_at = coalesce(parts.started_at, generation_started_at), output_location = null
+   where id = orchestrator.id
+  returning * into orchestrator;
+  made := public.create_output(orchestrator, result.output_location, result.thumbnail_url);
+  perform public.finish_task(orchestrator, result.output_location, result.thumbnail_url,
+                             made.generation_id, made.variant_id);
+end
+$$;
+revoke all on function public.close_orchestrator from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/close_turn_if_idle.sql
 -- A claim found nothing of a user whose turn had come: they have none until a lane of theirs opens, unless one has.
 -- Whoever is adding work or freeing a slot holds the tenant's lock; then it is left as it is.
@@ -2037,9 +2146,11 @@ create or replace function public.complete_task(
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  task public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
-  made record;
+  task public.tasks;
+  made public.made_output;
 begin
+  perform public.lock_orchestrators(for_task);
+  task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
@@ -2048,7 +2159,7 @@ begin
     perform public.check_output_path(task, thumbnail_path);
   end if;
 
-  select * into made from public.create_output(task, complete_task.output_location, complete_task.thumbnail_location);
+  made := public.create_output(task, complete_task.output_location, complete_task.thumbnail_location);
   task := public.finish_task(task, complete_task.output_location, complete_task.thumbnail_location,
                              made.generation_id, made.variant_id);
   return public.stored_completion(task, made.warnings);
@@ -2407,6 +2518,33 @@ end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/expected_parts.sql
+-- How many segments or joins an orchestrator was asked for; null when its params do not say.
+create or replace function public.expected_parts(orchestrator public.tasks)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+declare
+  details constant jsonb := coalesce(orchestrator.params -> 'orchestrator_details', '{}') ;
+  clips integer;
+begin
+  if orchestrator.task_type = 'travel_orchestrator' then
+    return coalesce(public.integer_or_null(details ->> 'num_new_segments_to_generate'),
+                    public.integer_or_null(orchestrator.params ->> 'num_new_segments_to_generate'));
+  end if;
+  if orchestrator.task_type <> 'join_clips_orchestrator' then
+    return null;
+  end if;
+  clips := case
+    when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list')
+    when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') end;
+  if clips > 1 then
+    return clips - case when details -> 'loop_first_clip' = 'true' then 0 else 1 end;
+  end if;
+  return coalesce(public.integer_or_null(details ->> 'num_joins'), public.integer_or_null(orchestrator.params ->> 'num_joins'));
+end
+$$;
+revoke all on function public.expected_parts from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/explain_empty_claim.sql
 -- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
 -- the queue, up to 10,000 tasks of it: for people who debug, not for polling.
@@ -2617,7 +2755,7 @@ begin
          generation_processed_at = clock_timestamp(), updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
-         generation_created = new_generation is not null,
+         generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
    where id = task.id
@@ -2637,6 +2775,9 @@ begin
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
   perform public.release_dependants(task.id);
+  if task.orchestrator_task_id is not null then
+    perform public.close_orchestrator(task.orchestrator_task_id);
+  end if;
   return finished;
 end
 $$;
@@ -3055,6 +3196,23 @@ end
 $$;
 revoke all on function public.lift_lanes from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/lock_orchestrators.sql
+-- Locks the orchestrations that a task is part of, outermost first, before anybody locks the task: its end may be
+-- theirs, and of two parts that end at once the second sees the first.
+create or replace function public.lock_orchestrators(for_task uuid)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  orchestrator uuid := (select orchestrator_task_id from public.tasks where id = for_task);
+begin
+  if orchestrator is not null then
+    perform public.lock_orchestrators(orchestrator);
+    perform from public.tasks where id = orchestrator for no key update;
+  end if;
+end
+$$;
+revoke all on function public.lock_orchestrators from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/lock_tenant.sql
 -- Every change that can make a lane ready or free a slot happens under this lock, so that no claim can close
 -- a lane on what it no longer knows.
@@ -3251,6 +3409,18 @@ end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/parts_are_independent.sql
+-- Whether the segments of a travel stand each for itself: then no stitch makes one of them.
+create or replace function public.parts_are_independent(orchestrator public.tasks)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(orchestrator.params -> 'orchestrator_details' -> 'independent_segments',
+                  orchestrator.params -> 'independent_segments', 'true') <> 'false';
+end
+$$;
+revoke all on function public.parts_are_independent from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/pass_turn.sql
 -- Puts a user who was served behind all others. Lanes from which nothing more can be claimed are closed, so that
 -- claims do not visit them: the served one when it is empty, all when the user has no slot left. What another claim
@@ -3307,6 +3477,24 @@ begin
 end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/plans_stitch.sql
+-- Whether an orchestrator's worker will create a task that makes one of its parts, as far as params tell.
+create or replace function public.plans_stitch(orchestrator public.tasks)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+declare
+  details constant jsonb := coalesce(orchestrator.params -> 'orchestrator_details', '{}');
+begin
+  if orchestrator.task_type = 'travel_orchestrator' then
+    return jsonb_typeof(details -> 'stitch_config') = 'object' or details -> 'use_svi' = 'true'
+      or coalesce(details ->> 'model_type', 'vace') = 'vace' and details -> 'chain_segments' is distinct from 'false'
+         and not public.parts_are_independent(orchestrator);
+  end if;
+  return details -> 'use_parallel_joins' is distinct from 'false';
+end
+$$;
+revoke all on function public.plans_stitch from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/prepare_output.sql
 -- Where the output of a running task goes: a folder of its owner and of it alone. The attempt is part of
@@ -4544,6 +4732,7 @@ language plpgsql security definer set search_path = '' set plan_cache_mode = 'fo
 declare
   task public.tasks;
 begin
+  perform public.lock_orchestrators(for_task);
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
@@ -4569,6 +4758,10 @@ begin
     update public.tasks set output_location = changes ->> 'output_location', updated_at = now() where id = task.id;
   elsif task.status = 'In Progress' and new_status = 'In Progress' then
     perform public.report_progress(task, for_attempt is not null, changes);
+    if task.is_orchestrator and changes ?| array['output_location', 'progress_message'] then
+      -- Its parts may have been done before it said that it had created them.
+      perform public.close_orchestrator(task.id);
+    end if;
   elsif task.status = 'In Progress' and new_status = 'Complete' then
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
@@ -5071,77 +5264,831 @@ end
 $$;
 revoke all on function public.write_logs from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/add_generation_to_shot.sql
+-- Puts a generation into a shot: at the end of the timeline (see next_frame), or without a place. Each call adds one
+-- more place. For browsers, under the caller's policies.
+create or replace function public.add_generation_to_shot(
+  p_shot_id uuid, p_generation_id uuid, p_with_position boolean default true
+) returns public.shot_generations
+language plpgsql set search_path = '' as $$
+declare
+  added public.shot_generations;
+begin
+  -- Two at once take two places.
+  perform from public.shots where id = p_shot_id for no key update;
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  if not exists (select from public.generations where id = p_generation_id) then
+    perform public.refuse('generation_not_found', 404);
+  end if;
+  insert into public.shot_generations (shot_id, generation_id, timeline_frame, metadata)
+  values (p_shot_id, p_generation_id, case when p_with_position then public.next_frame(p_shot_id) end,
+          case when p_with_position then '{"auto_positioned": true}'::jsonb else '{}' end)
+  returning * into added;
+  return added;
+end
+$$;
+revoke all on function public.add_generation_to_shot from public, anon, authenticated;
+grant execute on function public.add_generation_to_shot to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/add_variant.sql
+-- One more file of a generation; a task adds one, however often it is repeated. Null when it did before.
+create or replace function public.add_variant(
+  to_generation uuid, task public.tasks, output_location text, output_thumbnail text, variant_params jsonb,
+  new_variant_type text, primary_variant boolean, seen boolean default false
+) returns uuid
+language plpgsql set search_path = '' as $$
+declare
+  new_id uuid;
+begin
+  insert into public.generation_variants
+    (generation_id, project_id, source_task_id, location, thumbnail_url, params, variant_type, is_primary, viewed_at)
+  values (to_generation, task.project_id, task.id, output_location, output_thumbnail, variant_params, new_variant_type,
+          primary_variant, case when seen then now() end)
+  on conflict (generation_id, source_task_id) do nothing
+  returning id into new_id;
+  return new_id;
+end
+$$;
+revoke all on function public.add_variant from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/based_on_of_params.sql
+-- The generation that an output is a version of, as params name it.
+create or replace function public.based_on_of_params(params jsonb)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(
+    params ->> 'based_on',
+    params -> 'originalParams' -> 'orchestrator_details' ->> 'based_on',
+    params -> 'orchestrator_details' ->> 'based_on',
+    params -> 'full_orchestrator_payload' ->> 'based_on',
+    params -> 'originalParams' ->> 'based_on');
+end
+$$;
+revoke all on function public.based_on_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/change_primary_variant.sql
+-- What is changed of a generation that its primary variant has too is changed there as well.
+create or replace function public.change_primary_variant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  -- A generation without a file has lost its last variant, or waits for its first.
+  update public.generation_variants
+     set location = coalesce(new.location, location), thumbnail_url = new.thumbnail_url,
+         name = case when new.name is distinct from old.name then new.name else name end
+   where id = new.primary_variant_id and generation_id = new.id
+     and (location, thumbnail_url, name) is distinct from
+         (coalesce(new.location, location), new.thumbnail_url,
+          case when new.name is distinct from old.name then new.name else name end);
+  return null;
+end
+$$;
+revoke all on function public.change_primary_variant from public, anon, authenticated;
+
 -- supabase/schemas/generations/functions/create_output.sql
--- Makes what a finished task's output becomes: a variant of the generation it is based on, or a generation
--- of its own with this file as its primary variant; nothing for orchestration and utility tasks.
--- An id in params that is no generation of the same project is left out and named in `warnings`.
-create or replace function public.create_output(
-  task public.tasks, output_location text, output_thumbnail text,
-  out generation_id uuid, out variant_id uuid, out warnings jsonb
-)
+-- Makes what a finished task's output becomes: a generation, or a variant of one; nothing for utilities and what has
+-- no file. See docs/generations.md. Every id in params must be of the task's project; another is left out and
+-- named in `warnings`.
+create or replace function public.create_output(task public.tasks, output_location text, output_thumbnail text)
+returns public.made_output
 language plpgsql set search_path = '' as $$
 declare
   type_row public.task_types;
-  based_on_text text;
+  is_child constant boolean := task.orchestrator_task_id is not null;
   base public.generations;
-  wants_own boolean;
-  output_params jsonb;
+  warnings jsonb := '[]';
+  made public.made_output;
 begin
-  warnings := '[]';
   select * into type_row from public.task_types where name = task.task_type;
-  if task.orchestrator_task_id is not null
-     or not (type_row.category = 'generation'
-             or (type_row.category = 'processing' and type_row.content_type = 'image')) then
-    return;
+  if output_location is null or type_row.category = 'utility' then
+    return row(null, null, warnings)::public.made_output;
+  end if;
+  if type_row.category = 'orchestration' then
+    return public.make_joined_clip(task, type_row, output_location, output_thumbnail);
   end if;
 
-  based_on_text := coalesce(
-    task.params ->> 'based_on',
-    task.params -> 'originalParams' -> 'orchestrator_details' ->> 'based_on',
-    task.params -> 'orchestrator_details' ->> 'based_on',
-    task.params -> 'full_orchestrator_payload' ->> 'based_on',
-    task.params -> 'originalParams' ->> 'based_on');
-  wants_own := coalesce(task.params -> 'create_as_generation' = 'true', false);
-  if based_on_text is not null then
-    if based_on_text ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
-      -- Locked against being deleted before this commits.
-      select * into base from public.generations
-       where id = based_on_text::uuid and project_id = task.project_id for key share;
-    end if;
+  if not is_child and public.based_on_of_params(task.params) is not null then
+    base := public.find_generation(public.based_on_of_params(task.params), task.project_id);
     if base.id is null then
-      warnings := warnings || jsonb_build_object(
-        'field', 'based_on', 'message', 'There is no such generation in this project; it was ignored.');
+      warnings := public.unknown_id('based_on');
+    elsif task.params -> 'create_as_generation' is distinct from 'true' then
+      return public.make_edit(task, type_row, base.id, output_location, output_thumbnail);
     end if;
   end if;
-
-  output_params := task.params || jsonb_strip_nulls(jsonb_build_object(
-    'source_task_id', task.id, 'created_from', task.task_type, 'content_type', type_row.content_type,
-    'tool_type', coalesce(task.params ->> 'tool_type', type_row.tool_type)));
-
-  if base.id is not null and not wants_own then
-    insert into public.generation_variants
-      (generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
-    values (base.id, task.project_id, task.id, output_location, output_thumbnail, output_params, false,
-            coalesce(type_row.variant_type, 'edit'))
-    returning id into variant_id;
-    generation_id := base.id;
-    return;
+  if type_row.category = 'upscale' then
+    return public.make_upscale(task, type_row, output_location, output_thumbnail);
+  end if;
+  if type_row.category = 'processing' and not is_child and type_row.content_type is distinct from 'image' then
+    return row(null, null, warnings)::public.made_output;
   end if;
 
-  variant_id := gen_random_uuid();
-  insert into public.generations
-    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, primary_variant_id)
-  values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'image'),
-          left(coalesce(task.params ->> 'generation_name', task.params -> 'orchestrator_details' ->> 'generation_name'), 300),
-          output_location, output_thumbnail, output_params, base.id, variant_id)
-  returning id into generation_id;
-  insert into public.generation_variants
-    (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
-  values (variant_id, generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true,
-          'original');
+  made := case
+    when task.task_type in ('travel_stitch', 'join_final_stitch') and is_child
+      then public.make_stitch(task, type_row, output_location, output_thumbnail)
+    when task.task_type = 'individual_travel_segment'
+      or task.task_type in ('travel_segment', 'join_clips_segment', 'edit_video_segment') and is_child
+      then public.make_segment(task, type_row, output_location, output_thumbnail)
+    end;
+  if made.generation_id is null then
+    warnings := warnings || coalesce(made.warnings, '[]');
+    made := public.make_generation(task, type_row, base.id, output_location, output_thumbnail);
+  end if;
+  made.warnings := warnings || made.warnings;
+  return made;
 end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/find_generation.sql
+-- A generation that params name, if it is one of this project; locked against being deleted before this commits.
+create or replace function public.find_generation(named text, of_project uuid)
+returns public.generations
+language plpgsql set search_path = '' as $$
+declare
+  found_generation public.generations;
+begin
+  select * into found_generation from public.generations
+   where id = public.uuid_or_null(named) and project_id = of_project for key share;
+  return found_generation;
+end
+$$;
+revoke all on function public.find_generation from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/generation_name_of_params.sql
+create or replace function public.generation_name_of_params(params jsonb)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return left(coalesce(params ->> 'generation_name', params -> 'orchestrator_details' ->> 'generation_name',
+                       params -> 'full_orchestrator_payload' ->> 'generation_name'), 300);
+end
+$$;
+revoke all on function public.generation_name_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/integer_or_null.sql
+-- A small number out of params; null when the text is none.
+create or replace function public.integer_or_null(written text)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+begin
+  if written ~ '^-?\d{1,9}(\.0+)?$' then
+    return split_part(written, '.', 1)::integer;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.integer_or_null from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/keep_generation_in_project.sql
+-- A generation stays in its project, and so do those that it names: nobody can hang their rows on another's.
+create or replace function public.keep_generation_in_project()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' and new.project_id <> old.project_id then
+    perform public.refuse('invalid_request', 400, '{"field": "project_id"}');
+  end if;
+  if new.based_on is not null and not exists (
+       select from public.generations where id = new.based_on and project_id = new.project_id) then
+    perform public.refuse('invalid_request', 400, '{"field": "based_on"}');
+  end if;
+  if new.parent_generation_id is not null and not exists (
+       select from public.generations
+        where id = new.parent_generation_id and id <> new.id and project_id = new.project_id) then
+    perform public.refuse('invalid_request', 400, '{"field": "parent_generation_id"}');
+  end if;
+  if new.pair_shot_generation_id is not null and not exists (
+       select from public.shot_generations as pair join public.shots as shot on shot.id = pair.shot_id
+        where pair.id = new.pair_shot_generation_id and shot.project_id = new.project_id) then
+    perform public.refuse('invalid_request', 400, '{"field": "pair_shot_generation_id"}');
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_generation_in_project from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/keep_shot_generation_in_project.sql
+-- A shot holds generations of its own project.
+create or replace function public.keep_shot_generation_in_project()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if not exists (
+       select from public.shots as shot join public.generations as generation on generation.project_id = shot.project_id
+        where shot.id = new.shot_id and generation.id = new.generation_id) then
+    perform public.refuse('invalid_request', 400, '{"field": "generation_id"}');
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_shot_generation_in_project from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/keep_variant_with_generation.sql
+-- A variant is of its generation's project, and stays with it. People's own images count as seen.
+create or replace function public.keep_variant_with_generation()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' then
+    if new.generation_id <> old.generation_id or new.project_id <> old.project_id then
+      perform public.refuse('invalid_request', 400, '{"field": "generation_id"}');
+    end if;
+    return new;
+  end if;
+  -- Null where there is no such generation; the foreign key says so.
+  new.project_id := (select project_id from public.generations where id = new.generation_id);
+  if new.variant_type = 'original' and new.source_task_id is null and not new.params ? 'source_task_id' then
+    new.viewed_at := coalesce(new.viewed_at, now());
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_variant_with_generation from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/link_to_shot.sql
+-- Puts what a task made into the shot that its params name, once; says in `warnings` when there is no such shot.
+create or replace function public.link_to_shot(task public.tasks, made_generation uuid, warnings jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  details constant jsonb := task.params -> 'orchestrator_details';
+  original constant jsonb := task.params -> 'originalParams';
+  named jsonb;
+  shot uuid;
+  has_place boolean;
+begin
+  named := coalesce(
+    nullif(original -> 'orchestrator_details' -> 'shot_id', 'null'), nullif(details -> 'shot_id', 'null'),
+    nullif(task.params -> 'shot_id', 'null'), nullif(task.params -> 'full_orchestrator_payload' -> 'shot_id', 'null'),
+    nullif(task.params -> 'shotId', 'null'));
+  if named is null then
+    return warnings;
+  end if;
+  -- Some clients send the whole row.
+  shot := public.uuid_or_null(case when jsonb_typeof(named) = 'object' then coalesce(named ->> 'id', named ->> 'uuid')
+                                   else named #>> '{}' end);
+  -- Locked, so that two at once take two places.
+  perform from public.shots where id = shot and project_id = task.project_id for no key update;
+  if not found then
+    return warnings || public.unknown_id('shot_id');
+  end if;
+  has_place := coalesce(task.params ->> 'add_in_position', original ->> 'add_in_position', details ->> 'add_in_position',
+                        original -> 'orchestrator_details' ->> 'add_in_position') in ('true', '1');
+  insert into public.shot_generations (shot_id, generation_id, timeline_frame, metadata, source_task_id)
+  values (shot, made_generation, case when has_place then public.next_frame(shot) end,
+          case when has_place then '{"auto_positioned": true}'::jsonb else '{}' end, task.id)
+  on conflict (shot_id, source_task_id) do nothing;
+  return warnings;
+end
+$$;
+revoke all on function public.link_to_shot from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_edit.sql
+-- A version of an existing generation beside its primary one.
+create or replace function public.make_edit(
+  task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  named_source constant text := task.params ->> 'source_variant_id';
+  source_variant uuid;
+  warnings jsonb := '[]';
+begin
+  if named_source is not null then
+    select id into source_variant from public.generation_variants
+     where id = public.uuid_or_null(named_source) and project_id = task.project_id;
+    if not found then
+      warnings := public.unknown_id('source_variant_id');
+    end if;
+  end if;
+  return row(
+    base_id,
+    public.add_variant(
+      base_id, task, output_location, output_thumbnail,
+      public.output_params(task, type_row, task.task_type, jsonb_build_object('source_variant_id', source_variant)),
+      coalesce(type_row.variant_type, 'edit'), false),
+    warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_edit from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_generation.sql
+-- A generation of its own, with the output as its primary variant, in the shot that params name. Where this task has
+-- made a generation before, the output is a new version of that.
+create or replace function public.make_generation(
+  task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  variant_id uuid := gen_random_uuid();
+  generation_id uuid;
+  new_params constant jsonb := public.output_params(task, type_row, task.task_type);
+begin
+  insert into public.generations
+    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, primary_variant_id)
+  values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'image'),
+          public.generation_name_of_params(task.params), output_location, output_thumbnail, new_params,
+          coalesce(base_id, public.source_of_image(task.params, task.project_id)), variant_id)
+  on conflict (source_task_id) do nothing
+  returning id into generation_id;
+  if found then
+    insert into public.generation_variants
+      (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
+    values (variant_id, generation_id, task.project_id, task.id, output_location, output_thumbnail, new_params, true,
+            'original');
+  else
+    select id into generation_id from public.generations where source_task_id = task.id;
+    variant_id := public.add_variant(generation_id, task, output_location, output_thumbnail, new_params,
+                                     'regenerated', true);
+  end if;
+  return row(generation_id, variant_id, public.link_to_shot(task, generation_id, '[]'))::public.made_output;
+end
+$$;
+revoke all on function public.make_generation from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_joined_clip.sql
+-- The clip that a join was for, where no final stitch has made it: what the parent that its params name shows from
+-- now on. Nothing for other orchestrations: their children have made it all.
+create or replace function public.make_joined_clip(
+  task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  parent public.made_output;
+begin
+  if task.task_type not in ('join_clips_orchestrator', 'edit_video_orchestrator')
+     or not exists (select from public.tasks where orchestrator_task_id = task.id and status = 'Complete')
+     or exists (select from public.tasks
+                 where orchestrator_task_id = task.id and task_type = 'join_final_stitch' and status = 'Complete') then
+    return row(null, null, '[]')::public.made_output;
+  end if;
+  parent := public.parent_generation(task.id, task);
+  return row(
+    parent.generation_id,
+    public.add_variant(
+      parent.generation_id, task, output_location, output_thumbnail,
+      public.output_params(task, type_row, 'join_clips_complete'), 'clip_join', true),
+    parent.warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_joined_clip from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_segment.sql
+-- A part of a whole: a new version of the child that params name, or of the child that stands at the same place; else a
+-- new child of the parent. The only part of an orchestration is the whole too.
+-- Without a parent it makes nothing.
+create or replace function public.make_segment(
+  task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  details constant jsonb := coalesce(
+    task.params -> 'orchestrator_details', task.params -> 'full_orchestrator_payload', '{}');
+  is_join constant boolean := task.task_type in ('join_clips_segment', 'edit_video_segment');
+  place constant integer := coalesce(
+    public.integer_or_null(task.params ->> case when is_join then 'join_index' else 'segment_index' end),
+    public.integer_or_null(task.params ->> 'index'), public.integer_or_null(task.params ->> 'sequence_index'));
+  is_only_part constant boolean := case
+    when is_join then task.params -> 'is_first_join' = 'true' and task.params -> 'is_last_join' = 'true'
+    else task.task_type = 'travel_segment' and place = 0
+      and '1' = coalesce(details ->> 'num_new_segments_to_generate', task.params ->> 'num_new_segments_to_generate') end;
+  named_pair constant text := case when not is_join then public.pair_of_params(task.params, coalesce(place, 0)) end;
+  new_params jsonb := public.output_params(
+    task, type_row, 'child_generation_original',
+    public.segment_params(task.params, coalesce(place, 0)) || jsonb_build_object('tool_type', type_row.tool_type));
+  parent public.made_output;
+  child public.generations;
+  pair uuid;
+  warnings jsonb := '[]';
+  variant uuid := gen_random_uuid();
+begin
+  if named_pair is not null then
+    select place_in_shot.id into pair
+      from public.shot_generations as place_in_shot join public.shots as shot on shot.id = place_in_shot.shot_id
+     where place_in_shot.id = public.uuid_or_null(named_pair) and shot.project_id = task.project_id
+       for key share of place_in_shot;
+    if not found then
+      warnings := public.unknown_id('pair_shot_generation_id');
+    end if;
+  end if;
+
+  if task.params ->> 'child_generation_id' is not null then
+    child := public.find_generation(task.params ->> 'child_generation_id', task.project_id);
+    if child.id is not null then
+      return public.make_segment_version(task, type_row, child, output_location, output_thumbnail, new_params, true, warnings);
+    end if;
+    warnings := warnings || public.unknown_id('child_generation_id');
+  end if;
+
+  if task.orchestrator_task_id is not null then
+    parent := public.parent_generation(task.orchestrator_task_id, task);
+  else
+    parent.generation_id := (public.find_generation(coalesce(
+      task.params ->> 'parent_generation_id', details ->> 'parent_generation_id'), task.project_id)).id;
+    parent.warnings := case
+      when parent.generation_id is null
+       and coalesce(task.params ->> 'parent_generation_id', details ->> 'parent_generation_id') is not null
+      then public.unknown_id('parent_generation_id') else '[]' end;
+  end if;
+  warnings := warnings || parent.warnings;
+  if parent.generation_id is null then
+    return row(null, null, warnings)::public.made_output;
+  end if;
+
+  if is_only_part then
+    -- Whoever shows something already goes on showing it.
+    variant := public.add_variant(
+      parent.generation_id, task, output_location, output_thumbnail,
+      new_params || jsonb_build_object('created_from', 'single_item_completion', 'is_single_item', true,
+                                       'is_single_join', case when is_join then true end),
+      type_row.variant_type,
+      not exists (select from public.generation_variants where generation_id = parent.generation_id and is_primary));
+    update public.tasks set generation_created = true where id = task.orchestrator_task_id;
+    if is_join then
+      return row(parent.generation_id, variant, warnings)::public.made_output;
+    end if;
+  end if;
+
+  if not is_join then
+    -- Under the parent's lock, so that of two for one place the second finds the first.
+    perform from public.generations where id = parent.generation_id for no key update;
+    select * into child from public.generations as sibling
+     where sibling.parent_generation_id = parent.generation_id
+       and case when pair is not null then sibling.pair_shot_generation_id = pair else sibling.child_order = place end
+     order by sibling.created_at desc, sibling.id limit 1;
+    if found then
+      return public.make_segment_version(task, type_row, child, output_location, output_thumbnail, new_params, false, warnings);
+    end if;
+  end if;
+
+  variant := gen_random_uuid();
+  if is_only_part then
+    new_params := new_params || '{"created_from": "single_segment_child_original"}';
+  end if;
+  insert into public.generations
+    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, parent_generation_id,
+     is_child, child_order, pair_shot_generation_id, primary_variant_id)
+  values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'video'),
+          public.generation_name_of_params(task.params), output_location, output_thumbnail, new_params,
+          coalesce((public.find_generation(public.based_on_of_params(task.params), task.project_id)).id,
+                   public.source_of_image(task.params, task.project_id)),
+          parent.generation_id, true, place, pair, variant)
+  returning * into child;
+  insert into public.generation_variants
+    (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type, viewed_at)
+  values (variant, child.id, task.project_id, task.id, output_location, output_thumbnail, new_params, true, 'original',
+          case when is_only_part then now() end);
+  return row(child.id, variant, warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_segment from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_segment_version.sql
+-- A new version of an existing part. One that was asked for by the child's id is shown from now on unless
+-- `make_primary_variant` says no; one that came to the same place is only if it says yes.
+-- When the part is its parent's only one, the parent shows what it shows.
+create or replace function public.make_segment_version(
+  task public.tasks, type_row public.task_types, child public.generations, output_location text, output_thumbnail text,
+  new_params jsonb, is_named boolean, warnings jsonb
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  shows constant boolean := case task.params -> 'make_primary_variant'
+    when 'true' then true when 'false' then false else is_named end;
+  is_only_child constant boolean := child.parent_generation_id is not null and not exists (
+    select from public.generations
+     where parent_generation_id = child.parent_generation_id and id <> child.id);
+  variant uuid;
+begin
+  variant := public.add_variant(
+    child.id, task, output_location, output_thumbnail,
+    new_params || jsonb_build_object(
+      'created_from', case when is_named then 'individual_segment_regeneration' else 'segment_variant_at_position' end),
+    type_row.variant_type, shows, is_only_child and (shows or not is_named));
+  if shows and is_only_child then
+    perform public.add_variant(
+      child.parent_generation_id, task, output_location, output_thumbnail,
+      new_params || '{"created_from": "single_segment_propagation", "propagated_from_child": true}',
+      'travel_segment', true);
+  end if;
+  return row(child.id, variant, warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_segment_version from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_stitch.sql
+-- The whole that an orchestration was for: what its parent shows from now on.
+create or replace function public.make_stitch(
+  task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  parent constant public.made_output := public.parent_generation(task.orchestrator_task_id, task);
+begin
+  return row(
+    parent.generation_id,
+    public.add_variant(
+      parent.generation_id, task, output_location, output_thumbnail,
+      public.output_params(task, type_row, task.task_type || '_completion',
+                           jsonb_build_object('tool_type', type_row.tool_type)),
+      type_row.variant_type, true),
+    parent.warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_stitch from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_upscale.sql
+-- The larger version of a generation, which it shows from now on; its params stay those of the source.
+create or replace function public.make_upscale(
+  task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  named constant text := task.params ->> 'generation_id';
+  source public.generations;
+begin
+  if named is null then
+    return row(null, null, '[]')::public.made_output;
+  end if;
+  source := public.find_generation(named, task.project_id);
+  if source.id is null then
+    return row(null, null, public.unknown_id('generation_id'))::public.made_output;
+  end if;
+  return row(
+    source.id,
+    public.add_variant(
+      source.id, task, output_location, coalesce(output_thumbnail, source.thumbnail_url),
+      source.params || jsonb_build_object(
+        'source_task_id', task.id, 'upscale_task_id', task.id, 'upscaled_from', task.params -> 'image',
+        'upscale_model', coalesce(task.params ->> 'model', 'unknown'),
+        'tool_type', coalesce(source.params ->> 'tool_type', 'image-generation')),
+      coalesce(type_row.variant_type, 'upscaled'), true),
+    '[]')::public.made_output;
+end
+$$;
+revoke all on function public.make_upscale from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_variant_primary.sql
+-- One variant is primary; the one that was is so no longer. The generation's lock keeps two from becoming it at once.
+create or replace function public.make_variant_primary()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform from public.generations where id = new.generation_id for no key update;
+  update public.generation_variants set is_primary = false
+   where generation_id = new.generation_id and is_primary and id <> new.id;
+  return new;
+end
+$$;
+revoke all on function public.make_variant_primary from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/next_frame.sql
+-- Where the next image of a shot goes: at 0, else as far behind the last as its images are apart, 10 to 81 frames.
+create or replace function public.next_frame(of_shot uuid)
+returns integer
+language plpgsql stable set search_path = '' as $$
+declare
+  frames record;
+begin
+  select count(*) as images, min(timeline_frame) as first, max(timeline_frame) as last into frames
+    from public.shot_generations where shot_id = of_shot and timeline_frame is not null;
+  return case
+    when frames.images = 0 then 0
+    when frames.images = 1 then frames.last + 81
+    else frames.last + least(greatest((frames.last - frames.first) / (frames.images - 1), 10), 81) end;
+end
+$$;
+revoke all on function public.next_frame from public, anon, authenticated;
+grant execute on function public.next_frame to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/output_params.sql
+-- The params of what a task made: the task's own, and where it comes from.
+create or replace function public.output_params(task public.tasks, type_row public.task_types, made_by text, more jsonb default '{}')
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return task.params || jsonb_strip_nulls(jsonb_build_object(
+    'source_task_id', task.id, 'created_from', made_by, 'content_type', type_row.content_type,
+    'tool_type', coalesce(task.params ->> 'tool_type', type_row.tool_type))) || more;
+end
+$$;
+revoke all on function public.output_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/pair_of_params.sql
+-- The image of a shot behind which a segment stands, as params name it.
+create or replace function public.pair_of_params(params jsonb, segment integer)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(
+    params ->> 'pair_shot_generation_id',
+    params -> 'individual_segment_params' ->> 'pair_shot_generation_id',
+    params -> 'orchestrator_details' -> 'pair_shot_generation_ids' ->> segment,
+    params -> 'full_orchestrator_payload' -> 'pair_shot_generation_ids' ->> segment);
+end
+$$;
+revoke all on function public.pair_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/parent_generation.sql
+-- The generation under which an orchestration's outputs stand: the one that its params name, else one of its own, made
+-- when it is first asked for. One an orchestrator, by its unique key: of two children that finish at once, one makes
+-- it. An orchestration within another stands under that one's.
+create or replace function public.parent_generation(orchestrator_id uuid, child public.tasks)
+returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  orchestrator public.tasks;
+  type_row public.task_types;
+  named text;
+  parent public.generations;
+  warnings jsonb := '[]';
+begin
+  select * into orchestrator from public.tasks where id = orchestrator_id;
+  foreach named in array array[
+    orchestrator.params ->> 'parent_generation_id',
+    orchestrator.params -> 'orchestrator_details' ->> 'parent_generation_id',
+    child.params ->> 'parent_generation_id',
+    child.params -> 'full_orchestrator_payload' ->> 'parent_generation_id'
+  ] loop
+    continue when named is null;
+    parent := public.find_generation(named, child.project_id);
+    if parent.id is not null then
+      return row(parent.id, null, '[]')::public.made_output;
+    end if;
+    warnings := public.unknown_id('parent_generation_id');
+  end loop;
+  if orchestrator.orchestrator_task_id is not null then
+    return public.parent_generation(orchestrator.orchestrator_task_id, child);
+  end if;
+
+  select * into parent from public.generations where source_task_id = orchestrator.id;
+  if not found then
+    select * into type_row from public.task_types where name = orchestrator.task_type;
+    insert into public.generations (project_id, tasks, source_task_id, type, name, params)
+    values (orchestrator.project_id, jsonb_build_array(orchestrator.id), orchestrator.id, 'video',
+            public.generation_name_of_params(orchestrator.params),
+            orchestrator.params || jsonb_build_object(
+              'tool_type', coalesce(orchestrator.params ->> 'tool_type', type_row.tool_type)))
+    on conflict (source_task_id) do nothing
+    returning * into parent;
+    if found then
+      warnings := public.link_to_shot(orchestrator, parent.id, warnings);
+    else
+      select * into parent from public.generations where source_task_id = orchestrator.id;
+    end if;
+  end if;
+  return row(parent.id, null, warnings)::public.made_output;
+end
+$$;
+revoke all on function public.parent_generation from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/place_shot.sql
+-- A shot without a position comes last. The project's lock keeps two new ones from the same place.
+create or replace function public.place_shot()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if new.position is null then
+    perform from public.projects where id = new.project_id for no key update;
+    new.position := (select coalesce(max(position), 0) + 1 from public.shots where project_id = new.project_id);
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.place_shot from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/promote_next_variant.sql
+-- The primary variant was deleted: the newest of the others takes its place; without one the generation is empty.
+create or replace function public.promote_next_variant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  -- Gone itself, when it took its variants with it.
+  perform from public.generations where id = old.generation_id for no key update;
+  if not found or exists (
+       select from public.generation_variants where generation_id = old.generation_id and is_primary) then
+    return null;
+  end if;
+  update public.generation_variants set is_primary = true
+   where id = (select id from public.generation_variants
+                where generation_id = old.generation_id order by created_at desc, id limit 1);
+  if not found then
+    update public.generations
+       set location = null, thumbnail_url = null, primary_variant_id = null, updated_at = now()
+     where id = old.generation_id;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.promote_next_variant from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/rebuild_shot_data.sql
+-- Keeps `generations.shot_data`: where a generation stands, by shot, in the order of the timeline.
+create or replace function public.rebuild_shot_data()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  changed uuid;
+begin
+  for changed in
+    select distinct id from unnest(array[case when tg_op <> 'INSERT' then old.generation_id end,
+                                         case when tg_op <> 'DELETE' then new.generation_id end]) as id
+     where id is not null order by id
+  loop
+    -- Locked first, so that of two changes the later one counts both.
+    perform from public.generations where id = changed for no key update;
+    update public.generations
+       set shot_data = (
+             select coalesce(jsonb_object_agg(shot_id, frames), '{}')
+               from (select shot_id, jsonb_agg(timeline_frame order by timeline_frame, id) as frames
+                       from public.shot_generations where generation_id = changed group by shot_id) as by_shot)
+     where id = changed;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.rebuild_shot_data from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/segment_params.sql
+-- What an orchestrator's lists say of one segment.
+create or replace function public.segment_params(params jsonb, segment integer)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  details constant jsonb := coalesce(params -> 'orchestrator_details', params -> 'full_orchestrator_payload');
+begin
+  return jsonb_strip_nulls(jsonb_build_object(
+    'prompt', details -> 'base_prompts_expanded' -> segment,
+    'negative_prompt', details -> 'negative_prompts_expanded' -> segment,
+    'num_frames', details -> 'segment_frames_expanded' -> segment,
+    'frame_overlap', details -> 'frame_overlap_expanded' -> segment,
+    'pair_shot_generation_id', public.pair_of_params(params, segment),
+    'start_image_generation_id', details -> 'input_image_generation_ids' -> segment,
+    'end_image_generation_id', details -> 'input_image_generation_ids' -> (segment + 1)));
+end
+$$;
+revoke all on function public.segment_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/show_primary_variant.sql
+-- A generation shows what its primary variant is. A variant without a name leaves the generation's as it is.
+create or replace function public.show_primary_variant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.generations
+     set location = new.location, thumbnail_url = new.thumbnail_url, params = new.params,
+         name = coalesce(new.name, name), primary_variant_id = new.id, updated_at = now()
+   where id = new.generation_id
+     and (location, thumbnail_url, params, primary_variant_id, coalesce(new.name, name))
+         is distinct from (new.location, new.thumbnail_url, new.params, new.id, name);
+  return null;
+end
+$$;
+revoke all on function public.show_primary_variant from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/source_of_image.sql
+-- The newest generation of a project that shows the image which a task began with.
+create or replace function public.source_of_image(task_params jsonb, of_project uuid)
+returns uuid
+language plpgsql stable set search_path = '' as $$
+begin
+  if jsonb_typeof(task_params -> 'image') is distinct from 'string' then
+    return null;
+  end if;
+  return (select id from public.generations
+           where location = task_params ->> 'image' and project_id = of_project order by created_at desc limit 1);
+end
+$$;
+revoke all on function public.source_of_image from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/unknown_id.sql
+-- What an answer's `warnings` say of an id in params that is no row of the task's project.
+create or replace function public.unknown_id(field text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return jsonb_build_array(jsonb_build_object(
+    'field', field, 'message', 'There is no such row in this project; it was ignored.'));
+end
+$$;
+revoke all on function public.unknown_id from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/uuid_or_null.sql
+-- An id out of params; null when the text is none.
+create or replace function public.uuid_or_null(written text)
+returns uuid
+language plpgsql immutable set search_path = '' as $$
+begin
+  if written ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
+    return written::uuid;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.uuid_or_null from public, anon, authenticated;
 
 -- supabase/schemas/media/functions/media_path_is_open.sql
 -- Whether a file may be written there: false for the folder of a task that is finished, because its output
@@ -5186,21 +6133,65 @@ $$;
 revoke all on function public.broadcast_balance from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_generation.sql
--- One event a change that people see: a generation, or a variant of it, with its file.
+-- One event a change that people see of a file: it came, became the one that its generation shows, or went.
 create or replace function public.broadcast_generation()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  variant public.generation_variants;
 begin
+  if tg_op = 'DELETE' then
+    -- With its generation, which says so itself.
+    if not exists (select from public.generations where id = old.generation_id) then
+      return null;
+    end if;
+    variant := old;
+  else
+    variant := new;
+  end if;
   perform realtime.send(
     jsonb_build_object(
-      'generation_id', new.generation_id, 'variant_id', new.id, 'project_id', new.project_id,
-      'task_id', new.source_task_id, 'variant_type', new.variant_type, 'is_primary', new.is_primary,
-      'location', new.location, 'thumbnail_url', new.thumbnail_url, 'created_at', new.created_at),
-    'generation', 'generations:' || new.project_id, true);
+      'change', case tg_op when 'INSERT' then 'created' when 'UPDATE' then 'updated' else 'deleted' end,
+      'generation_id', variant.generation_id, 'variant_id', variant.id, 'project_id', variant.project_id,
+      'task_id', variant.source_task_id, 'variant_type', variant.variant_type, 'is_primary', variant.is_primary,
+      'location', variant.location, 'thumbnail_url', variant.thumbnail_url, 'created_at', variant.created_at),
+    'generation', 'generations:' || variant.project_id, true);
   return null;
 end
 $$;
 revoke all on function public.broadcast_generation from public, anon, authenticated;
+
+-- supabase/schemas/realtime/functions/broadcast_generation_change.sql
+-- One event a change that people see of a generation and not of its files: a parent that waits for its parts was made;
+-- it was renamed, starred or moved; it was deleted.
+create or replace function public.broadcast_generation_change()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  generation public.generations;
+begin
+  if tg_op = 'DELETE' then
+    -- With its project: nobody listens there any more.
+    if not exists (select from public.projects where id = old.project_id) then
+      return null;
+    end if;
+    generation := old;
+  else
+    generation := new;
+  end if;
+  perform realtime.send(
+    jsonb_build_object(
+      'change', case tg_op when 'INSERT' then 'created' when 'UPDATE' then 'updated' else 'deleted' end,
+      'generation_id', generation.id, 'variant_id', null, 'project_id', generation.project_id,
+      'task_id', generation.source_task_id, 'variant_type', null, 'is_primary', null,
+      'location', generation.location, 'thumbnail_url', generation.thumbnail_url, 'created_at', generation.created_at,
+      'name', generation.name, 'starred', generation.starred,
+      'parent_generation_id', generation.parent_generation_id),
+    'generation', 'generations:' || generation.project_id, true);
+  return null;
+end
+$$;
+revoke all on function public.broadcast_generation_change from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_task_update.sql
 -- One event a change of status, and the shown ones of progress; never params.
@@ -5862,6 +6853,27 @@ begin
 end
 $$;
 
+-- supabase/schemas/generations/triggers.sql
+create trigger generations_stay_in_project before insert or update of project_id, based_on, parent_generation_id, pair_shot_generation_id
+  on public.generations for each row execute function public.keep_generation_in_project();
+create trigger variants_follow_generation before insert or update of generation_id, project_id
+  on public.generation_variants for each row execute function public.keep_variant_with_generation();
+create trigger make_variant_primary before insert or update of is_primary
+  on public.generation_variants for each row when (new.is_primary) execute function public.make_variant_primary();
+create trigger show_primary_variant
+  after insert or update of is_primary, location, thumbnail_url, params, name on public.generation_variants
+  for each row when (new.is_primary) execute function public.show_primary_variant();
+create trigger promote_next_variant after delete on public.generation_variants
+  for each row when (old.is_primary) execute function public.promote_next_variant();
+create trigger change_primary_variant after update of location, thumbnail_url, name on public.generations
+  for each row when (new.primary_variant_id is not null) execute function public.change_primary_variant();
+create trigger shots_are_placed before insert on public.shots
+  for each row execute function public.place_shot();
+create trigger shot_generations_stay_in_project before insert or update of shot_id, generation_id
+  on public.shot_generations for each row execute function public.keep_shot_generation_in_project();
+create trigger rebuild_shot_data after insert or delete or update of shot_id, generation_id, timeline_frame
+  on public.shot_generations for each row execute function public.rebuild_shot_data();
+
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
   for each row execute function public.broadcast_task_update();
@@ -5872,8 +6884,18 @@ create trigger broadcast_balance after update on public.credit_accounts
     old.balance_microusd is distinct from new.balance_microusd
     or old.held_microusd is distinct from new.held_microusd)
   execute function public.broadcast_balance();
-create trigger broadcast_generation after insert on public.generation_variants
+create trigger broadcast_generation after insert or delete on public.generation_variants
   for each row execute function public.broadcast_generation();
+create trigger broadcast_primary_variant after update of is_primary on public.generation_variants
+  for each row when (new.is_primary and not old.is_primary) execute function public.broadcast_generation();
+create trigger broadcast_new_parent after insert on public.generations
+  for each row when (new.location is null) execute function public.broadcast_generation_change();
+create trigger broadcast_generation_change after update of name, starred, parent_generation_id, child_order on public.generations
+  for each row when ((old.name, old.starred, old.parent_generation_id, old.child_order)
+                     is distinct from (new.name, new.starred, new.parent_generation_id, new.child_order))
+  execute function public.broadcast_generation_change();
+create trigger broadcast_deleted_generation after delete on public.generations
+  for each row execute function public.broadcast_generation_change();
 
 -- supabase/schemas/webhooks/triggers.sql
 create trigger write_webhook_outbox_at_insert after insert on public.tasks
@@ -6006,20 +7028,42 @@ grant select, insert, delete on public.system_logs to service_role;
 -- supabase/schemas/generations/policies.sql
 alter table public.generations enable row level security;
 alter table public.generation_variants enable row level security;
+alter table public.shots enable row level security;
+alter table public.shot_generations enable row level security;
 
-revoke all on public.generations, public.generation_variants from anon, authenticated, service_role;
-grant select, insert, update, delete on public.generations, public.generation_variants to service_role;
+revoke all on public.generations, public.generation_variants, public.shots, public.shot_generations
+  from anon, authenticated, service_role;
+grant select, insert, update, delete
+  on public.generations, public.generation_variants, public.shots, public.shot_generations to service_role;
 
--- Files and lineage come from completed tasks; people name, star, look and throw away.
-grant select, delete on public.generations, public.generation_variants to authenticated;
-grant update (name, starred) on public.generations to authenticated;
-grant update (name, viewed_at) on public.generation_variants to authenticated;
+-- People bring their own images, name, star, arrange and throw away; which task made what is the server's to say.
+grant select, delete on public.generations, public.generation_variants, public.shots, public.shot_generations
+  to authenticated;
+grant insert (id, project_id, type, name, location, thumbnail_url, params, based_on, parent_generation_id, is_child,
+              child_order, pair_shot_generation_id, starred) on public.generations to authenticated;
+grant update (type, name, location, thumbnail_url, params, based_on, parent_generation_id, is_child, child_order,
+              pair_shot_generation_id, starred) on public.generations to authenticated;
+grant insert (id, generation_id, location, thumbnail_url, params, is_primary, variant_type, name, viewed_at)
+  on public.generation_variants to authenticated;
+grant update (location, thumbnail_url, params, is_primary, variant_type, name, viewed_at)
+  on public.generation_variants to authenticated;
+grant insert (id, project_id, name, position, aspect_ratio, settings) on public.shots to authenticated;
+grant update (name, position, aspect_ratio, settings) on public.shots to authenticated;
+grant insert (id, shot_id, generation_id, timeline_frame, metadata) on public.shot_generations to authenticated;
+grant update (timeline_frame, metadata) on public.shot_generations to authenticated;
+
 create policy generations_own on public.generations for all to authenticated
   using (project_id in (select id from public.projects where user_id = (select auth.uid())))
   with check (project_id in (select id from public.projects where user_id = (select auth.uid())));
 create policy generation_variants_own on public.generation_variants for all to authenticated
   using (project_id in (select id from public.projects where user_id = (select auth.uid())))
   with check (project_id in (select id from public.projects where user_id = (select auth.uid())));
+create policy shots_own on public.shots for all to authenticated
+  using (project_id in (select id from public.projects where user_id = (select auth.uid())))
+  with check (project_id in (select id from public.projects where user_id = (select auth.uid())));
+create policy shot_generations_own on public.shot_generations for all to authenticated
+  using (shot_id in (select id from public.shots))
+  with check (shot_id in (select id from public.shots));
 
 -- supabase/schemas/media/policies.sql
 -- A person's files are those under their own id. Public buckets are read by URL, which asks no policy; to

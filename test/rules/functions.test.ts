@@ -9,6 +9,8 @@ import { filesBelow, type SqlCall, sqlCalls, sqlFunctions, textOf } from "./sour
 const forAuthenticated = new Map([
   ["create_user_record_if_not_exists", "after sign-in; makes the caller's own rows and no other"],
   ["may_read_topic", "asked by the policy of realtime.messages, as the caller"],
+  ["add_generation_to_shot", "called over REST by browsers, under their policies"],
+  ["next_frame", "asked by add_generation_to_shot, as its caller"],
 ]);
 
 /** What the service role may call although no use case does. */
@@ -23,6 +25,8 @@ const forService = new Map([
   ["forget_old_requests", "runs on a timer of the standalone host, or by an operator"],
   ["mark_silent_workers", "runs on a timer of the standalone host, or by an operator"],
   ["forget_old_logs", "runs on a timer of the standalone host, or by an operator"],
+  ["add_generation_to_shot", "called over REST"],
+  ["next_frame", "asked by add_generation_to_shot, as its caller"],
   ["func_worker_heartbeat_with_logs", "called over REST by the shipped GPU worker"],
   ["func_update_worker_heartbeat", "called over REST by autoscalers"],
   ["func_insert_logs_batch", "called over REST by autoscalers and API workers"],

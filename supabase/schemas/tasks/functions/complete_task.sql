@@ -9,9 +9,11 @@ create or replace function public.complete_task(
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  task public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
-  made record;
+  task public.tasks;
+  made public.made_output;
 begin
+  perform public.lock_orchestrators(for_task);
+  task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
@@ -20,7 +22,7 @@ begin
     perform public.check_output_path(task, thumbnail_path);
   end if;
 
-  select * into made from public.create_output(task, complete_task.output_location, complete_task.thumbnail_location);
+  made := public.create_output(task, complete_task.output_location, complete_task.thumbnail_location);
   task := public.finish_task(task, complete_task.output_location, complete_task.thumbnail_location,
                              made.generation_id, made.variant_id);
   return public.stored_completion(task, made.warnings);
