@@ -1,4 +1,5 @@
 import type { Sql } from "postgres";
+import { type ForeignKey, type Relationship, relationshipsOf } from "./relationships.ts";
 
 export interface Column {
   name: string;
@@ -15,6 +16,7 @@ export interface Relation {
 }
 
 export interface Argument {
+  /** Empty for the only argument of a function that takes the body as it is. */
   name: string;
   type: string;
   required: boolean;
@@ -28,11 +30,15 @@ export interface Routine {
   returns: "void" | "row" | "value";
   /** Columns of the rows it returns. */
   columns: Map<string, Column>;
+  /** The table whose rows these are: what may be embedded in them. */
+  relation: string | undefined;
 }
 
 /** What `public` exposes: the only source of identifiers in SQL that is made from requests. */
 export interface Catalog {
   relations: Map<string, Relation>;
+  /** Under the name of the table they start from. */
+  relationships: Map<string, Relationship[]>;
   /** Overloads under their name. */
   routines: Map<string, Routine[]>;
   /** Types that a cast may name, by every spelling of theirs. */
@@ -43,6 +49,8 @@ export interface CatalogCache {
   current(): Promise<Catalog>;
   /** A catalog younger than this one, or undefined when it was loaded too lately to have changed. */
   fresherThan(catalog: Catalog): Promise<Catalog | undefined>;
+  /** The next request loads it again. */
+  forget(): void;
 }
 
 const shortestRefreshMilliseconds = 1_000;
@@ -71,6 +79,9 @@ export function createCatalogCache(sql: Sql, now: () => number = Date.now): Cata
       if (now() - startedAt < shortestRefreshMilliseconds) return undefined;
       return await load();
     },
+    forget() {
+      loading = undefined;
+    },
   };
 }
 
@@ -87,10 +98,20 @@ interface RoutineRow {
   returns_set: boolean;
   returns: "void" | "row" | "value";
   row_columns: Column[];
+  relation: string | null;
+}
+
+interface ForeignKeyRow {
+  constraint: string;
+  origin: string;
+  origin_columns: string[];
+  target: string;
+  target_columns: string[];
+  is_unique: boolean;
 }
 
 export async function loadCatalog(sql: Sql): Promise<Catalog> {
-  const [, relations, routines, types] = await sql.begin("read only", (transaction) => [
+  const [, relations, foreignKeys, routines, types] = await sql.begin("read only", (transaction) => [
     // With nothing on the path, types are spelled with their schema: right wherever they are used.
     transaction`select set_config('search_path', '', true)`,
     transaction<RelationRow[]>`
@@ -118,6 +139,29 @@ export async function loadCatalog(sql: Sql): Promise<Catalog> {
         from pg_class as class
        where class.relnamespace = 'public'::regnamespace
          and class.relkind in ('r', 'v', 'm', 'f', 'p') and not class.relispartition`,
+    transaction<ForeignKeyRow[]>`
+      select key.conname as constraint,
+             origin.relname as origin,
+             (select json_agg(attribute.attname order by part.position)
+                from unnest(key.conkey) with ordinality as part (attnum, position)
+                join pg_attribute as attribute
+                  on attribute.attrelid = key.conrelid and attribute.attnum = part.attnum) as origin_columns,
+             target.relname as target,
+             (select json_agg(attribute.attname order by part.position)
+                from unnest(key.confkey) with ordinality as part (attnum, position)
+                join pg_attribute as attribute
+                  on attribute.attrelid = key.confrelid and attribute.attnum = part.attnum) as target_columns,
+             exists (
+               select from pg_constraint as other
+                where other.conrelid = key.conrelid and other.contype in ('p', 'u')
+                  and other.conkey @> key.conkey and other.conkey <@ key.conkey
+             ) as is_unique
+        from pg_constraint as key
+        join pg_class as origin on origin.oid = key.conrelid
+        join pg_class as target on target.oid = key.confrelid
+       where key.contype = 'f' and key.conparentid = 0
+         and origin.relnamespace = 'public'::regnamespace and target.relnamespace = 'public'::regnamespace
+       order by origin.relname, key.conname`,
     transaction<RoutineRow[]>`
       select routine.proname as name,
              coalesce((
@@ -144,7 +188,11 @@ export async function loadCatalog(sql: Sql): Promise<Catalog> {
                  from pg_attribute as attribute
                 where type.typtype = 'c' and attribute.attrelid = type.typrelid
                   and attribute.attnum > 0 and not attribute.attisdropped
-             ), '[]') as row_columns
+             ), '[]') as row_columns,
+             (select class.relname
+                from pg_class as class
+               where class.oid = type.typrelid and class.relkind <> 'c'
+                 and class.relnamespace = 'public'::regnamespace) as relation
         from pg_proc as routine
         join pg_type as type on type.oid = routine.prorettype
        where routine.pronamespace = 'public'::regnamespace and routine.prokind = 'f'
@@ -159,13 +207,15 @@ export async function loadCatalog(sql: Sql): Promise<Catalog> {
        order by namespace.nspname = 'pg_catalog'`,
   ]);
 
+  const relationsByName = new Map<string, Relation>(
+    relations.map(({ name, columns, primary_key: primaryKey }) => [
+      name,
+      { name, columns: columnsByName(columns), primaryKey },
+    ]),
+  );
   return {
-    relations: new Map(
-      relations.map(({ name, columns, primary_key: primaryKey }) => [
-        name,
-        { name, columns: columnsByName(columns), primaryKey },
-      ]),
-    ),
+    relations: relationsByName,
+    relationships: relationshipsOf(foreignKeys.map(foreignKeyOf), relationsByName),
     routines: routinesByName(routines.flatMap(routineOf)),
     types: new Map(
       types.flatMap(({ name, spelling }) => [
@@ -190,15 +240,25 @@ function routinesByName(routines: Routine[]): Map<string, Routine[]> {
   return byName;
 }
 
-/** None for a function that cannot be called by named arguments. */
+function foreignKeyOf(row: ForeignKeyRow): ForeignKey {
+  return {
+    constraint: row.constraint,
+    origin: row.origin,
+    target: row.target,
+    columns: row.origin_columns.map((own, index) => ({ own, other: row.target_columns[index] ?? "" })),
+    isUnique: row.is_unique,
+  };
+}
+
+/** None for a function that can be called neither by named arguments nor with the body alone. */
 function routineOf(row: RoutineRow): Routine[] {
   const inputs = row.arguments.filter(({ mode }) => ["i", "b", "v"].includes(mode));
   const outputs = row.arguments.filter(({ mode }) => ["o", "b", "t"].includes(mode));
   const named: Argument[] = [];
   for (const [index, { name, type, mode }] of inputs.entries()) {
-    if (name === null) return [];
+    if (name === null && inputs.length > 1) return [];
     const required = index < inputs.length - row.default_count;
-    named.push({ name, type, required, variadic: mode === "v" });
+    named.push({ name: name ?? "", type, required, variadic: mode === "v" });
   }
   const outputColumns = outputs.map(({ name, type }, index) => ({
     name: name ?? `column${index + 1}`,
@@ -212,6 +272,7 @@ function routineOf(row: RoutineRow): Routine[] {
       returnsSet: row.returns_set,
       returns: row.returns,
       columns: columnsByName(outputs.length > 0 ? outputColumns : row.row_columns),
+      relation: row.relation ?? undefined,
     },
   ];
 }

@@ -1,3 +1,4 @@
+import type { CallBody } from "./choose-routine.ts";
 import { RestError } from "./rest-error.ts";
 
 export interface JsonBody {
@@ -8,22 +9,58 @@ export interface JsonBody {
 
 /** The JSON of a request, read within a limit that does not trust `Content-Length`; undefined when there is none. */
 export async function readJson(request: Request, limitBytes: number): Promise<JsonBody | undefined> {
+  const type = contentType(request);
+  if (type !== undefined && !isJson(type)) throw unacceptable(type);
+  const bytes = await readBytes(request, limitBytes);
+  return bytes.byteLength === 0 ? undefined : parseJson(bytes);
+}
+
+/** What a function is called with: JSON, or one value of another kind for functions that take it whole. */
+export async function readCallBody(request: Request, limitBytes: number): Promise<CallBody> {
+  const type = contentType(request) ?? "application/json";
+  if (type !== "text/plain" && type !== "application/octet-stream" && !isJson(type)) throw unacceptable(type);
+  const bytes = await readBytes(request, limitBytes);
+  if (type === "text/plain") return { kind: "text", text: decode(bytes), names: undefined };
+  if (type === "application/octet-stream") {
+    return { kind: "binary", text: `\\x${Buffer.from(bytes).toString("hex")}`, names: undefined };
+  }
+  if (bytes.byteLength === 0) return { kind: "json", text: "{}", names: [] };
+  const { text, value } = parseJson(bytes);
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  return { kind: "json", text, names: isObject ? Object.keys(value) : undefined };
+}
+
+function contentType(request: Request): string | undefined {
   const encoding = request.headers.get("content-encoding");
   // Inflating is where a small body becomes a large one; no client of ours compresses.
   if (encoding && encoding.toLowerCase() !== "identity") {
     throw new RestError(415, "PGRST102", "Send the body not encoded");
   }
-  const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
-  if (type && !/^application\/(json|[\w.+-]+\+json)$/.test(type)) {
-    throw new RestError(400, "PGRST102", `Content-Type not acceptable: ${type.slice(0, 100)}`);
-  }
-  const bytes = await readBytes(request, limitBytes);
-  if (bytes.byteLength === 0) return undefined;
+  return request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase() || undefined;
+}
+
+function isJson(type: string): boolean {
+  return /^application\/(json|[\w.+-]+\+json)$/.test(type);
+}
+
+function unacceptable(type: string): RestError {
+  return new RestError(400, "PGRST102", `Content-Type not acceptable: ${type.slice(0, 100)}`);
+}
+
+function parseJson(bytes: Uint8Array): JsonBody {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     return { text, value: JSON.parse(text) };
   } catch (error) {
     throw new RestError(400, "PGRST102", "Empty or invalid json", { cause: error });
+  }
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new RestError(400, "PGRST102", "The body is no text in UTF-8", { cause: error });
   }
 }
 

@@ -1,17 +1,24 @@
-import { errorCodes, isErrorCode } from "../../supabase/functions/_shared/errors/codes.ts";
+import { z } from "zod";
+import { errorCodes } from "../../supabase/functions/_shared/errors/codes.ts";
 
 /** A refusal in PostgREST's words: `{code, message, details, hint}` with a status. */
 export class RestError extends Error {
   readonly status: number;
   readonly code: string;
-  readonly details: string | null;
+  readonly details: unknown;
   readonly hint: string | null;
+  readonly headers: Record<string, string>;
 
   constructor(
     status: number,
     code: string,
     message: string,
-    more: { details?: string | null; hint?: string | null; cause?: unknown } = {},
+    more: {
+      details?: unknown;
+      hint?: string | null;
+      headers?: Record<string, string>;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: more.cause });
     this.name = "RestError";
@@ -19,6 +26,7 @@ export class RestError extends Error {
     this.code = code;
     this.details = more.details ?? null;
     this.hint = more.hint ?? null;
+    this.headers = more.headers ?? {};
   }
 }
 
@@ -30,8 +38,9 @@ export class UnknownNameError extends RestError {
   }
 }
 
-export function unparsable(what: string, text: string, details: string): RestError {
-  return new RestError(400, "PGRST100", `failed to parse ${what} (${text.slice(0, 200)})`, { details });
+export function unparsable(what: string, text: string, position: number, details: string): RestError {
+  const message = `"failed to parse ${what} (${text.slice(0, 200)})" (line 1, column ${position + 1})`;
+  return new RestError(400, "PGRST100", message, { details });
 }
 
 export function unknownTable(name: string): RestError {
@@ -54,11 +63,8 @@ export function unknownBodyColumn(relation: string, name: string): RestError {
   );
 }
 
-export function embeddingRefused(text: string): RestError {
-  return new RestError(400, "PGRST200", `Could not embed '${text.slice(0, 200)}'`, {
-    details: "Embedded resources are not served here.",
-    hint: "Ask for the related rows by a request of their own, or through a function.",
-  });
+export function unknownType(name: string): RestError {
+  return new UnknownNameError(400, "42704", `type "${name}" does not exist`);
 }
 
 interface DatabaseRefusal {
@@ -84,14 +90,7 @@ export function restErrorOf(error: unknown, role: string): RestError {
   if (error instanceof RestError) return error;
   if (!isDatabaseError(error)) return internalError(error);
   const { code, message } = error;
-  if (/^TQ[45]\d\d$/.test(code)) {
-    return new RestError(
-      Number(code.slice(2)),
-      message,
-      isErrorCode(message) ? errorCodes[message].message : message,
-      { details: error.detail ?? null, hint: error.hint ?? null, cause: error },
-    );
-  }
+  if (code === "PGRST") return restErrorInFull(error);
   if (unreachable.test(code)) {
     return new RestError(503, "PGRST000", "The database does not answer; try again.", { cause: error });
   }
@@ -107,6 +106,43 @@ export function restErrorOf(error: unknown, role: string): RestError {
   });
 }
 
+const refusalInFull = z.object({
+  code: z.string(),
+  message: z.string(),
+  details: z.string().nullish(),
+  hint: z.string().nullish(),
+});
+const answerInFull = z.object({
+  status: z
+    .int()
+    .min(300)
+    .max(599)
+    .refine((status) => status !== 304),
+  headers: z.record(z.string(), z.string()),
+});
+
+/** `raise sqlstate 'PGRST'`: a function says the whole answer, its body as message and the rest as detail. */
+function restErrorInFull(error: Error & DatabaseRefusal): RestError {
+  const refusal = refusalInFull.safeParse(parsed(error.message));
+  const answer = answerInFull.safeParse(parsed(error.detail ?? ""));
+  if (!refusal.success || !answer.success) {
+    const message = "Could not parse JSON in the \"RAISE SQLSTATE 'PGRST'\" error";
+    return new RestError(500, "PGRST121", message, { cause: error });
+  }
+  const { code, message, details, hint } = refusal.data;
+  const { status, headers } = answer.data;
+  return new RestError(status, code, message, { details, hint: hint ?? null, headers, cause: error });
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
 function internalError(cause: unknown): RestError {
   return new RestError(500, "internal_error", errorCodes.internal_error.message, { cause });
 }
@@ -116,6 +152,9 @@ function statusOf(code: string, message: string, role: string): number {
     case "23503":
     case "23505":
       return 409;
+    case "22023":
+      // The role of a token whose role there is not.
+      return /^role .* does not exist$/.test(message) ? 401 : 400;
     case "25006":
       return 405;
     case "21000":
@@ -133,6 +172,9 @@ function statusOf(code: string, message: string, role: string): number {
     default:
   }
   switch (code.slice(0, 2)) {
+    // A function says its status by `PT402`.
+    case "PT":
+      return /^PT[45]\d\d$/.test(code) ? Number(code.slice(2)) : 500;
     case "0L":
     case "0P":
     case "28":

@@ -1,64 +1,41 @@
 import { type Context, Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import type { Sql } from "postgres";
 import type { Identity } from "../../supabase/functions/_shared/auth/identify.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { idOf } from "../../supabase/functions/_shared/http/bind.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
 import type { HostContext } from "../context.ts";
 import { hostIdentifier } from "../identifier.ts";
+import type { Shape } from "./build-answer.ts";
 import {
   buildCall,
   buildDelete,
   buildInsert,
+  buildPut,
   buildRead,
   buildUpdate,
-  type CallArguments as Given,
   type Inserted,
-  type Shape,
-  type Statement,
+  maxRows,
 } from "./build-sql.ts";
-import { type Catalog, createCatalogCache, type Relation, type Routine } from "./catalog.ts";
-import { looksLikeFilter, parseQuery, type Query, reservedParameters } from "./parse-query.ts";
+import { type Catalog, type CatalogCache, createCatalogCache, type Relation } from "./catalog.ts";
+import { chooseByBody, chooseByUrl, type Chosen } from "./choose-routine.ts";
+import { type Answer, createExecutor, type DatabaseCaller, type Wanted } from "./execute.ts";
+import { parseQuery, reservedParameters } from "./parse-query.ts";
 import {
   contentRange,
-  type MediaType,
+  pageOf,
   parseAccept,
   parsePreferences,
   parseRange,
-  type Preferences,
   requirePublicSchema,
+  unsatisfiable,
 } from "./preferences.ts";
-import { createPreparedShapes } from "./prepared-shapes.ts";
-import { type JsonBody, readJson } from "./read-body.ts";
+import type { Query } from "./query.ts";
+import { type JsonBody, readCallBody, readJson } from "./read-body.ts";
 import { RestError, restErrorOf, speaksOfStaleSchema, UnknownNameError, unknownTable } from "./rest-error.ts";
+import type { Statement } from "./sql-text.ts";
 
-const maxRows = 1_000;
 const bodyLimitBytes = 5 * 1024 * 1024;
-const statementTimeoutMilliseconds = 10_000;
-const maxPreparedShapes = 500;
-
-/** The caller as the database knows it. */
-interface DatabaseCaller {
-  role: "anon" | "authenticated" | "service_role";
-  claims: Record<string, unknown>;
-}
-
-interface Wanted {
-  url: URL;
-  caller: DatabaseCaller;
-  media: MediaType;
-  preferences: Preferences;
-  /** Of the resource below `/rest/v1`, as functions and policies see it. */
-  path: string;
-  method: string;
-}
-
-interface Answer {
-  body: string | null;
-  rows: number;
-  total: number | undefined;
-}
 
 interface RestVariables {
   Variables: { requestId: string; role: DatabaseCaller["role"] };
@@ -70,6 +47,7 @@ type RestContext = Context<RestVariables>;
 export function createRest(context: HostContext): { app: Hono } {
   const identifier = hostIdentifier(context);
   const catalogs = createCatalogCache(context.sql);
+  followSchema(context, catalogs);
   const execute = createExecutor(context.sql);
   const app = new Hono<RestVariables>();
 
@@ -92,12 +70,13 @@ export function createRest(context: HostContext): { app: Hono } {
     if (refused.status === 401) c.header("www-authenticate", "Bearer");
     if (refused.status === 503 || refused.status === 429) c.header("retry-after", "1");
     c.header("content-type", "application/json; charset=utf-8");
-    const { code, message, details, hint } = refused;
+    const { code, message, details, hint, headers } = refused;
+    for (const [name, value] of Object.entries(headers)) c.header(name, value);
     return c.body(JSON.stringify({ code, message, details, hint }), refused.status as ContentfulStatusCode);
   });
 
   app.options("*", (c) => {
-    c.header("access-control-allow-methods", "GET, HEAD, POST, PATCH, DELETE, OPTIONS");
+    c.header("access-control-allow-methods", "GET, HEAD, POST, PATCH, PUT, DELETE, OPTIONS");
     return c.body(null, 204);
   });
 
@@ -108,7 +87,7 @@ export function createRest(context: HostContext): { app: Hono } {
     await identifier.identify(new Headers({ apikey: headers.get("apikey") ?? "" }));
     const caller = databaseCaller(await identifier.identify(headers));
     c.set("role", caller.role);
-    requirePublicSchema(headers);
+    requirePublicSchema(c.req.method, headers);
     return {
       url: new URL(c.req.url),
       caller,
@@ -116,6 +95,7 @@ export function createRest(context: HostContext): { app: Hono } {
       preferences: parsePreferences(headers.get("prefer")),
       path,
       method: c.req.method,
+      headers,
     };
   }
 
@@ -136,7 +116,7 @@ export function createRest(context: HostContext): { app: Hono } {
   async function readTable(c: RestContext): Promise<Response> {
     const table = c.req.param("table") ?? "";
     const request = await wanted(c, `/${table}`);
-    const query = limited(parseQuery(request.url.searchParams), c.req.header("range"));
+    const query = paged(parseQuery(request.url.searchParams), c.req.header("range"));
     const shape = shapeOf(request, request.method !== "HEAD");
     const answer = await withCatalog((catalog) =>
       execute(buildRead(catalog, relationOf(catalog, table), query, shape), request, "read only"),
@@ -144,110 +124,126 @@ export function createRest(context: HostContext): { app: Hono } {
     return pageResponse(c, request, query, answer);
   }
 
-  async function writeTable(
-    c: RestContext,
-    prepare: (request: Wanted) => Promise<Build>,
-    status: { representation: 200 | 201; minimal: 201 | 204 },
-    rangeOf: (rows: number, total: number | undefined) => string,
-  ): Promise<Response> {
+  async function writeTable(c: RestContext, write: Write): Promise<Response> {
     const table = c.req.param("table") ?? "";
     const request = await wanted(c, `/${table}`);
     const query = parseQuery(request.url.searchParams);
-    const build = await prepare(request);
-    const representation = request.preferences.returning === "representation";
-    const shape = shapeOf(request, representation);
-    const written = await withCatalog((catalog) =>
-      execute(build(catalog, relationOf(catalog, table), query, shape), request, "read write"),
-    );
-    c.header("content-range", rangeOf(written.rows, shape.counted ? written.rows : undefined));
-    return respond(c, request, representation ? status.representation : status.minimal, written.body);
+    const build = await write.prepare(request);
+    const { returning, counted } = request.preferences;
+    const isRepresented = returning === "representation";
+    const { answer, location } = await withCatalog(async (catalog) => {
+      const relation = relationOf(catalog, table);
+      const key = write.isInsert && returning === "headers-only" ? relation.primaryKey : [];
+      const shape = shapeOf(request, isRepresented || key.length > 0);
+      const statement =
+        key.length > 0
+          ? build(catalog, relation, { ...query, select: key.map(asText), order: [] }, { ...shape, ...plain })
+          : build(catalog, relation, query, shape);
+      const written = await execute(statement, request, "read write");
+      return key.length > 0
+        ? { answer: { ...written, body: null }, location: locationOf(table, written.body) }
+        : { answer: written, location: undefined };
+    });
+    if (location !== undefined) c.header("location", location);
+    const total = counted ? answer.total : undefined;
+    const range = write.rangeOf?.(answer, total);
+    if (range !== undefined) c.header("content-range", range);
+    return respond(c, request, write.statusOf(answer, isRepresented, request), answer.body);
   }
 
   app.get("/:table", readTable);
 
   app.post("/:table", (c) =>
-    writeTable(
-      c,
-      async ({ preferences: { resolution, missingAsDefault } }) => {
+    writeTable(c, {
+      isInsert: true,
+      async prepare({ preferences: { resolution, missingAsDefault } }) {
         const body = { ...rowsOf(await readJson(c.req.raw, bodyLimitBytes)), resolution, missingAsDefault };
         return (catalog, relation, query, shape) => buildInsert(catalog, relation, query, body, shape);
       },
-      { representation: 201, minimal: 201 },
-      (_rows, total) => contentRange(0, 0, total),
-    ),
+      // Nothing was created if every row was there before.
+      statusOf: ({ total = 0, merged }, _represented, { preferences: { resolution } }) =>
+        resolution === "merge" && merged === total ? 200 : 201,
+      rangeOf: (_answer, total) => contentRange(0, 0, total),
+    }),
+  );
+
+  app.put("/:table", (c) =>
+    writeTable(c, {
+      async prepare() {
+        const rows = rowsOf(await readJson(c.req.raw, bodyLimitBytes));
+        const body: Inserted = { ...rows, resolution: "merge", missingAsDefault: false };
+        return (catalog, relation, query, shape) => buildPut(catalog, relation, query, body, shape);
+      },
+      statusOf: ({ merged }, isRepresented) => (!isRepresented ? 204 : merged > 0 ? 200 : 201),
+    }),
   );
 
   app.patch("/:table", (c) =>
-    writeTable(
-      c,
-      async () => {
-        const body = rowsOf(await readJson(c.req.raw, bodyLimitBytes));
-        if (body.rows.length !== 1) throw new RestError(400, "PGRST102", "An update takes one object");
+    writeTable(c, {
+      async prepare({ preferences: { missingAsDefault } }) {
+        const body = { ...rowsOf(await readJson(c.req.raw, bodyLimitBytes)), missingAsDefault };
+        if (body.rows.length > 1) throw new RestError(400, "PGRST102", "An update takes one object");
         return (catalog, relation, query, shape) => buildUpdate(catalog, relation, query, body, shape);
       },
-      { representation: 200, minimal: 204 },
-      (rows, total) => contentRange(0, rows, total),
-    ),
+      statusOf: changedStatus,
+      rangeOf: (answer, total) => contentRange(0, answer.total ?? 0, total),
+    }),
   );
 
   app.delete("/:table", (c) =>
-    writeTable(
-      c,
-      () => Promise.resolve(buildDelete),
-      { representation: 200, minimal: 204 },
-      (_rows, total) => contentRange(0, 0, total),
-    ),
+    writeTable(c, {
+      prepare: () => Promise.resolve(buildDelete),
+      statusOf: changedStatus,
+      rangeOf: (_answer, total) => contentRange(0, 0, total),
+    }),
   );
 
   async function callFunction(
     c: RestContext,
-    argumentsOf: (request: Wanted) => Promise<Given>,
+    access: "read only" | "read write",
+    chooserOf: (request: Wanted, name: string) => Promise<(catalog: Catalog) => Chosen>,
   ): Promise<Response> {
     const name = c.req.param("function") ?? "";
     const request = await wanted(c, `/rpc/${name}`);
-    const given = await argumentsOf(request);
-    const quiet = request.method === "HEAD" || request.preferences.applied.includes("return=minimal");
-    const shape = shapeOf(request, !quiet);
+    const choose = await chooserOf(request, name);
+    const shape = shapeOf(request, request.method !== "HEAD");
     return await withCatalog(async (catalog) => {
-      const routine = chooseRoutine(catalog, name, given);
+      const { routine, given } = choose(catalog);
       const isArgument = (key: string) =>
         given.kind === "text" &&
         routine.arguments.some((argument) => argument.name === key) &&
         given.values.has(key);
-      const query = limited(parseQuery(request.url.searchParams, isArgument), undefined);
+      const query = paged(parseQuery(request.url.searchParams, isArgument), c.req.header("range"));
       const statement = buildCall(catalog, routine, given, query, shape);
-      const answer = await execute(
-        statement,
-        request,
-        given.kind === "text" ? "read only" : "read write",
-        routine,
-      );
-      if (routine.returns === "void") return c.body(null, 204);
-      return pageResponse(c, request, query, answer);
+      const answer = await execute(statement, request, access, routine);
+      if (routine.returns !== "void") return pageResponse(c, request, query, answer);
+      c.header("content-range", contentRange(0, answer.rows, undefined));
+      return respond(c, request, 204, null);
     });
   }
 
   app.get("/rpc/:function", (c) =>
-    callFunction(c, ({ url }) => {
-      const values = [...url.searchParams].filter(([name]) => !reservedParameters.has(name));
-      return Promise.resolve({ kind: "text", values: new Map(values) });
+    callFunction(c, "read only", ({ url }, name) => {
+      const values = new Map<string, string[]>();
+      for (const [key, value] of url.searchParams) {
+        if (!reservedParameters.has(key)) values.set(key, [...(values.get(key) ?? []), value]);
+      }
+      return Promise.resolve((catalog) => chooseByUrl(catalog, name, values));
     }),
   );
 
   app.post("/rpc/:function", (c) =>
-    callFunction(c, async () => {
-      const body = await readJson(c.req.raw, bodyLimitBytes);
-      const value = body?.value ?? {};
-      if (!isRecord(value)) throw new RestError(400, "PGRST102", "Arguments must be a JSON object");
-      return { kind: "json", json: body?.text ?? "{}", names: Object.keys(value) };
+    callFunction(c, "read write", async (_request, name) => {
+      const body = await readCallBody(c.req.raw, bodyLimitBytes);
+      return (catalog) => chooseByBody(catalog, name, body);
     }),
   );
 
-  app.all("/:table", () => {
-    throw new RestError(405, "PGRST117", "Unsupported HTTP method");
+  app.all("/:table", (c) => {
+    throw new RestError(405, "PGRST117", `Unsupported HTTP method: ${c.req.method}`);
   });
-  app.all("/rpc/:function", () => {
-    throw new RestError(405, "PGRST101", "Functions are called by GET or POST");
+  app.all("/rpc/:function", (c) => {
+    throw new RestError(405, "PGRST101", `Cannot use the ${c.req.method} method on RPC`);
   });
   app.all("*", () => {
     throw new RestError(404, "PGRST125", "Invalid path specified in request URL");
@@ -257,68 +253,35 @@ export function createRest(context: HostContext): { app: Hono } {
   return { app: new Hono().route("/", app) };
 }
 
-type Build = (catalog: Catalog, relation: Relation, query: Query, shape: Shape) => Statement;
-
-type Execute = (
-  statement: Statement,
-  request: Wanted,
-  access: "read only" | "read write",
-  routine?: Routine,
-) => Promise<Answer>;
-
-/** Runs a statement as the caller: role and claims live and die with the transaction. */
-function createExecutor(sql: Sql): Execute {
-  const isPrepared = createPreparedShapes(maxPreparedShapes);
-
-  return async (statement, request, access, routine) => {
-    const { caller, method, path } = request;
-    return await sql.begin(access, async (transaction) => {
-      // Sent together: PostgreSQL runs them in this order, and the second not at all if the first fails.
-      const [, [row]] = await Promise.all([
-        transaction`
-          select set_config('role', ${caller.role}, true),
-                 set_config('request.jwt.claims', ${JSON.stringify(caller.claims)}, true),
-                 set_config('request.method', ${method}, true),
-                 set_config('request.path', ${path}, true),
-                 set_config('search_path', '"public", "extensions"', true),
-                 set_config('statement_timeout', ${String(statementTimeoutMilliseconds)}, true)`,
-        transaction.unsafe<{ body: string | null; rows: string; total: string | null }[]>(
-          statement.text,
-          statement.values,
-          { prepare: isPrepared(statement.text) },
-        ),
-      ]);
-      if (!row) throw new Error("a REST statement gave no row");
-      const answer: Answer = {
-        body: row.body,
-        rows: Number(row.rows),
-        total: row.total === null ? undefined : Number(row.total),
-      };
-      // Inside the transaction, so that a refusal takes back what was written.
-      holdAgainstWishes(answer, request, routine);
-      return answer;
+/** Hears of new schemas as PostgREST does: `notify pgrst, 'reload schema'`, which migrations send. */
+function followSchema({ sql, log }: HostContext, catalogs: CatalogCache): void {
+  sql
+    .listen(
+      "pgrst",
+      (payload) => {
+        if (payload === "" || payload === "reload schema") catalogs.forget();
+      },
+      // Connected anew: what was said meanwhile is unknown.
+      () => catalogs.forget(),
+    )
+    .catch((error: unknown) => {
+      // Without it, a new schema is noticed when something unknown is asked for.
+      log.warn({ err: error }, "cannot listen for changes of the schema");
     });
-  };
 }
 
-function holdAgainstWishes(
-  { rows }: Answer,
-  { media, preferences, method }: Wanted,
-  routine?: Routine,
-): void {
-  const hasRows = !routine || (routine.returnsSet && routine.returns === "row");
-  if (media.single && hasRows && rows !== 1) {
-    throw new RestError(406, "PGRST116", "Cannot coerce the result to a single JSON object", {
-      details: `The result contains ${rows} rows`,
-    });
-  }
-  const { maxAffected } = preferences;
-  const writes = method !== "GET" && method !== "HEAD";
-  if (writes && maxAffected !== undefined && rows > maxAffected) {
-    throw new RestError(400, "PGRST124", "Query result exceeds max-affected preference constraint", {
-      details: `The query affects ${rows} rows`,
-    });
-  }
+type Build = (catalog: Catalog, relation: Relation, query: Query, shape: Shape) => Statement;
+
+/** What differs between the ways to write. */
+interface Write {
+  isInsert?: boolean;
+  prepare(request: Wanted): Promise<Build>;
+  statusOf(answer: Answer, isRepresented: boolean, request: Wanted): 200 | 201 | 204;
+  rangeOf?(answer: Answer, total: number | undefined): string;
+}
+
+function changedStatus(_answer: Answer, isRepresented: boolean): 200 | 204 {
+  return isRepresented ? 200 : 204;
 }
 
 function databaseCaller(identity: Identity): DatabaseCaller {
@@ -358,40 +321,8 @@ function relationOf(catalog: Catalog, name: string): Relation {
   return relation;
 }
 
-/** The overload that takes these arguments, all of them; but in a URL what reads as a filter may be one. */
-function chooseRoutine(catalog: Catalog, name: string, given: Given): Routine {
-  const names = given.kind === "json" ? given.names : [...given.values.keys()];
-  const mayFilter = (one: string) => given.kind === "text" && looksLikeFilter(given.values.get(one) ?? "");
-  const used = (routine: Routine) => routine.arguments.filter((one) => names.includes(one.name)).length;
-  const fitting = (catalog.routines.get(name) ?? []).filter(
-    (routine) =>
-      routine.arguments.every((argument) => !argument.required || names.includes(argument.name)) &&
-      names.every((one) => routine.arguments.some((argument) => argument.name === one) || mayFilter(one)),
-  );
-  const most = Math.max(...fitting.map(used));
-  const [chosen, other] = fitting.filter((routine) => used(routine) === most);
-  if (other) {
-    throw new RestError(300, "PGRST203", `Could not choose the best candidate function for public.${name}`, {
-      hint: "Try renaming the parameters or the function itself, so that overloads can be told apart",
-    });
-  }
-  if (chosen) return chosen;
-  const shown =
-    names.length > 0 ? `public.${name}(${names.join(", ")})` : `public.${name} without parameters`;
-  throw new UnknownNameError(404, "PGRST202", `Could not find the function ${shown} in the schema cache`, {
-    details: `Searched for the function ${shown}, but no matches were found in the schema cache.`,
-  });
-}
-
-function limited(query: Query, rangeHeader: string | undefined): Query {
-  const range = parseRange(rangeHeader ?? null);
-  const offset = Math.max(query.offset, range?.offset ?? 0);
-  const ends = [
-    query.limit === undefined ? undefined : query.offset + query.limit,
-    range?.limit === undefined ? undefined : range.offset + range.limit,
-  ].filter((end) => end !== undefined);
-  const limit = Math.min(maxRows, ...ends.map((end) => Math.max(0, end - offset)));
-  return { ...query, offset, limit };
+function paged(query: Query, rangeHeader: string | undefined): Query {
+  return { ...query, ...pageOf(query, parseRange(rangeHeader ?? null), maxRows) };
 }
 
 function shapeOf({ media, preferences }: Wanted, representation: boolean): Shape {
@@ -400,7 +331,24 @@ function shapeOf({ media, preferences }: Wanted, representation: boolean): Shape
     representation,
     single: media.single,
     stripNulls: media.stripNulls,
+    csv: media.name === "text/csv",
   };
+}
+
+/** The shape in which keys of new rows are read, whatever the client accepts. */
+const plain = { single: false, stripNulls: false, csv: false };
+
+function asText(name: string): Query["select"][number] {
+  return { kind: "field", field: { name, path: [] }, alias: undefined, cast: "text" };
+}
+
+/** Where the one new row is to be found, by its primary key. */
+function locationOf(table: string, keys: string | null): string | undefined {
+  const rows = JSON.parse(keys ?? "[]") as Record<string, string>[];
+  const [key] = rows;
+  if (!key || rows.length !== 1) return undefined;
+  const filters = Object.entries(key).map(([name, value]) => [name, `eq.${value}`]);
+  return `/${encodeURIComponent(table)}?${new URLSearchParams(filters).toString()}`;
 }
 
 function rowsOf(body: JsonBody | undefined): Pick<Inserted, "json" | "rows"> {
@@ -420,9 +368,7 @@ function pageResponse(c: RestContext, request: Wanted, { offset }: Query, answer
   const { rows, total } = answer;
   if (total !== undefined && offset > total) {
     c.header("content-range", `*/${total}`);
-    throw new RestError(416, "PGRST103", "Requested range not satisfiable", {
-      details: `An offset of ${offset} was requested, but there are only ${total} rows.`,
-    });
+    throw unsatisfiable(`An offset of ${offset} was requested, but there are only ${total} rows.`);
   }
   c.header("content-range", contentRange(offset, rows, total));
   return respond(c, request, total !== undefined && rows < total ? 206 : 200, answer.body);

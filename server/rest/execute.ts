@@ -1,0 +1,131 @@
+import type { Sql, TransactionSql } from "postgres";
+import { maxRows } from "./build-sql.ts";
+import type { Routine } from "./catalog.ts";
+import type { MediaType, Preferences } from "./preferences.ts";
+import { createPreparedShapes } from "./prepared-shapes.ts";
+import { RestError } from "./rest-error.ts";
+import type { Statement } from "./sql-text.ts";
+
+const statementTimeoutMilliseconds = 10_000;
+const maxPreparedShapes = 500;
+
+/** The caller as the database knows it. */
+export interface DatabaseCaller {
+  role: "anon" | "authenticated" | "service_role";
+  claims: Record<string, unknown>;
+}
+
+export interface Wanted {
+  url: URL;
+  caller: DatabaseCaller;
+  media: MediaType;
+  preferences: Preferences;
+  method: string;
+  /** Of the resource below `/rest/v1`, as functions and policies see it. */
+  path: string;
+  headers: Headers;
+}
+
+export interface Answer {
+  body: string | null;
+  rows: number;
+  /** Matching rows of a read, if they were to be counted; rows that a write touched. */
+  total: number | undefined;
+  /** Rows of an upsert that were there before. */
+  merged: number;
+}
+
+export type Execute = (
+  statement: Statement,
+  request: Wanted,
+  access: "read only" | "read write",
+  routine?: Routine,
+) => Promise<Answer>;
+
+interface AnswerRow {
+  body: string | null;
+  rows: string;
+  total: string | null;
+  merged: string | null;
+}
+
+/** Runs a statement as the caller: role and claims live and die with the transaction. */
+export function createExecutor(sql: Sql): Execute {
+  const isPrepared = createPreparedShapes(maxPreparedShapes);
+
+  return async (statement, request, access, routine) =>
+    await sql.begin(access, async (transaction) => {
+      const run = <Row extends object>({ text, values }: Pick<Statement, "text" | "values">) =>
+        transaction.unsafe<Row[]>(text, values, { prepare: isPrepared(text) });
+      // Sent together: PostgreSQL runs them in this order, and none after the first that fails.
+      const [, [row], estimate] = await Promise.all([
+        beCaller(transaction, request),
+        run<AnswerRow>(statement),
+        statement.estimate ? run<Record<string, unknown>>(statement.estimate) : undefined,
+      ]);
+      if (!row) throw new Error("a REST statement gave no row");
+      const answer: Answer = {
+        body: row.body,
+        rows: Number(row.rows),
+        total: row.total === null ? undefined : Number(row.total),
+        merged: Number(row.merged ?? 0),
+      };
+      if (estimate) answer.total = estimatedTotal(answer.total, plannedRows(estimate));
+      // Inside the transaction, so that a refusal takes back what was written.
+      holdAgainstWishes(answer, request, routine);
+      return answer;
+    });
+}
+
+function beCaller(
+  transaction: TransactionSql,
+  { caller, method, path, headers, preferences: { timeZone } }: Wanted,
+): Promise<unknown> {
+  return transaction`
+    select set_config('role', ${caller.role}, true),
+           set_config('request.jwt.claims', ${JSON.stringify(caller.claims)}, true),
+           set_config('request.method', ${method}, true),
+           set_config('request.path', ${path}, true),
+           set_config('request.headers', ${JSON.stringify(Object.fromEntries(headers))}, true),
+           set_config('search_path', '"public", "extensions"', true),
+           set_config('statement_timeout', ${String(statementTimeoutMilliseconds)}, true),
+           case when ${timeZone ?? null}::text is not null then set_config('timezone', ${timeZone ?? null}, true) end`;
+}
+
+/** Small results were counted up to a page; beyond, the planner knows better than that page. */
+function estimatedTotal(counted: number | undefined, planned: number): number {
+  if (counted === undefined) return planned;
+  return counted > maxRows ? Math.max(counted, planned) : counted;
+}
+
+function plannedRows(explained: Record<string, unknown>[]): number {
+  const [plan] = Object.values(explained[0] ?? {}) as [{ Plan: { "Plan Rows": number } }[]];
+  const rows = plan[0]?.Plan["Plan Rows"];
+  if (rows === undefined) throw new Error("EXPLAIN names no rows");
+  return rows;
+}
+
+function holdAgainstWishes(answer: Answer, { media, preferences, method }: Wanted, routine?: Routine): void {
+  const { rows, total } = answer;
+  const hasRows = !routine || (routine.returnsSet && routine.returns === "row");
+  if (method === "PUT" && total !== 1) {
+    throw new RestError(400, "PGRST115", "Payload values do not match URL in primary key column(s)");
+  }
+  const isRead = method === "GET" || method === "HEAD";
+  if (
+    media.single &&
+    hasRows &&
+    rows !== 1 &&
+    (isRead || preferences.returning === "representation" || routine)
+  ) {
+    throw new RestError(406, "PGRST116", "Cannot coerce the result to a single JSON object", {
+      details: `The result contains ${rows} rows`,
+    });
+  }
+  const affected = routine ? rows : (total ?? rows);
+  if (!isRead && preferences.maxAffected !== undefined && affected > preferences.maxAffected) {
+    throw new RestError(400, "PGRST124", "Query result exceeds max-affected preference constraint", {
+      details: `The query affects ${affected} rows`,
+    });
+  }
+}
