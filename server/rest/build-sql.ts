@@ -28,7 +28,7 @@ export function buildRead(catalog: Catalog, relation: Relation, query: Query, sh
   return {
     text: answerOf(page, totalOf(matching, shape), shape, headFor(builder, query, rows, shape)),
     values: builder.parameters.values,
-    ...estimateOf(matching, shape, builder.parameters),
+    ...estimateOf(catalog, query, rows, shape),
   };
 }
 
@@ -93,7 +93,9 @@ export function buildUpdate(
   requireFilter(query, "UPDATE");
   const builder = new ResourceBuilder(catalog, maxRows);
   const { parameters } = builder;
-  const columns = body.rows.length === 0 ? [] : bodyColumns(relation, query.columns, body);
+  // Named by `columns=` but not in the body, a column gets its default all the same.
+  const named = { ...body, missingAsDefault: false };
+  const columns = body.rows.length === 0 ? [] : bodyColumns(relation, query.columns, named);
   if (columns.length === 0) {
     const none = (wanted: string) => `select ${wanted} from ${tableOf(relation.name)} as target where false`;
     return written(builder, none, query, relation, shape);
@@ -207,7 +209,10 @@ function textArgument({ type, variadic }: Argument, values: string[], parameters
     const element = type.replace(/\[\]$/, "");
     return `array[${values.map((value) => parameters.typed(value, element)).join(", ")}]::${type}`;
   }
-  return parameters.typed(values.at(-1) ?? "", type);
+  const value = values.at(-1) ?? "";
+  // What a URL says is text, also where JSON is wanted.
+  if (type === "json" || type === "jsonb") return `to_json(${parameters.text(value)})::${type}`;
+  return parameters.typed(value, type);
 }
 
 function named({ name, variadic }: Argument, value: string): string {
@@ -278,13 +283,17 @@ function totalOf(matching: string, { counted }: Shape): string {
   }
 }
 
+/** What the planner is to say how many rows it expects of; with its own parameters, for all must be used. */
 function estimateOf(
-  matching: string,
+  catalog: Catalog,
+  query: Query,
+  rows: RowSource,
   { counted }: Shape,
-  { values }: Parameters,
 ): Pick<Statement, "estimate"> {
   if (counted !== "planned" && counted !== "estimated") return {};
-  return { estimate: { text: `explain (format json) select 1 ${matching}`, values } };
+  const builder = new ResourceBuilder(catalog, maxRows);
+  const { matching } = builder.build({ ...query, select: query.select.filter(isEmbed), order: [] }, rows);
+  return { estimate: { text: `explain (format json) select 1 ${matching}`, values: builder.parameters.values } };
 }
 
 /** The columns that a body sets; without `columns=`, its rows must agree on them. */

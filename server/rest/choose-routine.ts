@@ -35,8 +35,9 @@ export function chooseByBody(catalog: Catalog, name: string, body: CallBody): Ch
   );
   if (other) throw ambiguous([whole, other].filter((one) => one !== undefined));
   if (whole) return { routine: whole, given: { kind: "body", text } };
-  const alternative = kind === "json" ? " or with a single unnamed json/jsonb parameter" : "";
-  throw unknownRoutine(name, names ?? [], alternative);
+  if (kind !== "json") throw unknownWholeRoutine(name, types[0] ?? "");
+  if (!names) throw new RestError(400, "PGRST102", "Arguments must be a JSON object");
+  throw unknownRoutine(name, names, " or with a single unnamed json/jsonb parameter");
 }
 
 function chooseByNames(
@@ -85,5 +86,14 @@ function unknownRoutine(name: string, names: string[], alternative: string): Res
       : `public.${name} without parameters`;
   return new UnknownNameError(404, "PGRST202", `Could not find the function ${called} in the schema cache`, {
     details: `Searched for the function ${searched}${alternative}, but no matches were found in the schema cache.`,
+  });
+}
+
+function unknownWholeRoutine(name: string, type: string): RestError {
+  const message = `Could not find the function public.${name} in the schema cache`;
+  return new UnknownNameError(404, "PGRST202", message, {
+    details:
+      `Searched for the function public.${name} with a single unnamed ${type} parameter, ` +
+      "but no matches were found in the schema cache.",
   });
 }

@@ -9,9 +9,12 @@ export interface Preferences {
   /** More rows than these are a mistake, and nothing is written. */
   maxAffected: number | undefined;
   timeZone: string | undefined;
-  /** For `Preference-Applied`. */
-  applied: string[];
+  /** For `Preference-Applied`, by name. */
+  applied: Map<string, string>;
 }
+
+/** Those that mean something to reads and to functions; the rest is about how rows are written. */
+export const readPreferences = new Set(["count", "handling", "timezone", "max-affected"]);
 
 const known: Record<string, string[]> = {
   resolution: ["merge-duplicates", "ignore-duplicates"],
@@ -52,7 +55,7 @@ export function parsePreferences(header: string | null): Preferences {
     missingAsDefault: chosen.get("missing") === "default",
     maxAffected: maxAffected === undefined ? undefined : Number(maxAffected),
     timeZone: chosen.get("timezone"),
-    applied: [...chosen].map(([name, value]) => `${name}=${value}`),
+    applied: chosen,
   };
 }
 
@@ -153,7 +156,7 @@ export function pageOf(
 ): { offset: number; limit: number } {
   const offset = Math.max(parameters.offset, header?.offset ?? 0);
   const end = Math.min(endOf(parameters), header ? endOf(header) : Infinity);
-  if (header && end < offset) throw unsatisfiable("Limit should be greater than or equal to zero.");
+  if (header && end <= offset && parameters.limit !== 0) throw unsatisfiable("Limit should be greater than or equal to zero.");
   return { offset, limit: Math.min(maxRows, Math.max(0, end - offset)) };
 }
 

@@ -158,7 +158,7 @@ function statusOf(code: string, message: string, role: string): number {
     case "25006":
       return 405;
     case "21000":
-      return message.endsWith("requires a WHERE clause") ? 400 : 500;
+      return /(requires a WHERE clause|cannot affect row a second time)$/.test(message) ? 400 : 500;
     case "P0001":
       return 400;
     case "42883":

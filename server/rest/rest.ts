@@ -23,10 +23,12 @@ import { type Answer, createExecutor, type DatabaseCaller, type Wanted } from ".
 import { parseQuery, reservedParameters } from "./parse-query.ts";
 import {
   contentRange,
+  type MediaType,
   pageOf,
   parseAccept,
   parsePreferences,
   parseRange,
+  readPreferences,
   requirePublicSchema,
   unsatisfiable,
 } from "./preferences.ts";
@@ -374,15 +376,23 @@ function pageResponse(c: RestContext, request: Wanted, { offset }: Query, answer
   return respond(c, request, total !== undefined && rows < total ? 206 : 200, answer.body);
 }
 
+function typeOf({ name, stripNulls }: MediaType): string {
+  return `${name}${stripNulls ? ";nulls=stripped" : ""}; charset=utf-8`;
+}
+
 function respond(
   c: RestContext,
-  { media, method, preferences: { applied } }: Wanted,
+  { media, method, path, preferences: { applied } }: Wanted,
   status: 200 | 201 | 204 | 206,
   body: string | null,
 ): Response {
-  if (applied.length > 0) c.header("preference-applied", applied.join(", "));
+  const reads = method === "GET" || method === "HEAD" || path.startsWith("/rpc/");
+  const heeded = [...applied].filter(([name]) => !reads || readPreferences.has(name));
+  if (heeded.length > 0) {
+    c.header("preference-applied", heeded.map(([name, value]) => `${name}=${value}`).join(", "));
+  }
   c.header("content-profile", "public");
-  if (method === "HEAD" || body !== null) c.header("content-type", `${media.name}; charset=utf-8`);
+  if (method === "HEAD" || body !== null) c.header("content-type", typeOf(media));
   if (body === null || status === 204) return c.body(null, status);
   return c.body(body, status);
 }

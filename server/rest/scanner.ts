@@ -75,7 +75,7 @@ export class Scanner {
 
   /** A name as PostgREST takes it without quotes: letters, digits, `_`, `$`, spaces and dashes inside. */
   name(): string {
-    return this.#name(/(?:[\p{L}\p{N}_$ ]|-(?!>))+/uy);
+    return this.#name(/(?:[\p{L}\p{N}_$ ]|-(?=[\p{L}\p{N}_$ ]))+/uy);
   }
 
   field(): Field {
