@@ -121,7 +121,7 @@ export async function deleteUser(sql: Sql, id: string): Promise<void> {
     if (count === 0) throw userNotFound();
   } catch (error) {
     const code = sqlCode(error);
-    if (code === undefined || !/^(23503|23001|P0001|TQ4\d\d)$/.test(code)) throw error;
+    if (code === undefined || !/^(23503|23001|P0001|PT4\d\d)$/.test(code)) throw error;
     throw new AuthError(409, "conflict", "The user has records that must be kept", {}, { cause: error });
   }
 }

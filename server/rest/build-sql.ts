@@ -292,8 +292,11 @@ function estimateOf(
 ): Pick<Statement, "estimate"> {
   if (counted !== "planned" && counted !== "estimated") return {};
   const builder = new ResourceBuilder(catalog, maxRows);
-  const { matching } = builder.build({ ...query, select: query.select.filter(isEmbed), order: [] }, rows);
-  return { estimate: { text: `explain (format json) select 1 ${matching}`, values: builder.parameters.values } };
+  const select = query.select.filter(({ kind }) => kind === "embed");
+  const { matching } = builder.build({ ...query, select, order: [], limit: undefined, offset: 0 }, rows);
+  return {
+    estimate: { text: `explain (format json) select 1 ${matching}`, values: builder.parameters.values },
+  };
 }
 
 /** The columns that a body sets; without `columns=`, its rows must agree on them. */

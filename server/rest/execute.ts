@@ -99,7 +99,6 @@ function estimatedTotal(counted: number | undefined, planned: number): number {
 }
 
 function plannedRows(explained: Record<string, unknown>[]): number {
-  console.log(JSON.stringify(explained));
   const [plan] = Object.values(explained[0] ?? {}) as [{ Plan: { "Plan Rows": number } }[]];
   const rows = plan[0]?.Plan["Plan Rows"];
   if (rows === undefined) throw new Error("EXPLAIN names no rows");

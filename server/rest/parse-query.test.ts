@@ -1,9 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseFilter, parseGroup, parseOrder, parseQuery, parseSelect } from "./parse-query.ts";
+import { parseFilter as parseFilterOf, parseGroup, parseOrder } from "./parse-conditions.ts";
+import { parseQuery } from "./parse-query.ts";
+import { parseSelect } from "./parse-select.ts";
 import { RestError } from "./rest-error.ts";
 
 const field = (name: string, ...path: { asText: boolean; key: string | number }[]) => ({ name, path });
+
+function parseFilter(name: string, value: string) {
+  const [column = "", key] = name.split("->>");
+  return parseFilterOf(field(column, ...(key === undefined ? [] : [{ asText: true, key }])), value);
+}
 
 function refusedAs(code: string, parse: () => unknown): void {
   assert.throws(parse, (error) => error instanceof RestError && error.code === code);
@@ -39,10 +46,63 @@ test("parseSelect() reads columns, aliases, casts and places in JSON", () => {
   ]);
 });
 
-test("parseSelect() refuses embedding and aggregates by their codes, and aliases that are more than a name", () => {
-  for (const text of ["id,posts(*)", "author:users!fk(name)", "...users(name)"]) {
-    refusedAs("PGRST200", () => parseSelect(text));
+test("parseSelect() reads what is embedded, at any depth", () => {
+  const all = { where: [], order: [], limit: undefined, offset: 0 };
+  assert.deepEqual(parseSelect("id,author:authors!fk!inner(name,...boss(n:name)),tags()"), [
+    { kind: "field", field: field("id"), alias: undefined, cast: undefined },
+    {
+      kind: "embed",
+      name: "authors",
+      alias: "author",
+      hint: "fk",
+      inner: true,
+      spread: false,
+      resource: {
+        ...all,
+        select: [
+          { kind: "field", field: field("name"), alias: undefined, cast: undefined },
+          {
+            kind: "embed",
+            name: "boss",
+            alias: undefined,
+            hint: undefined,
+            inner: false,
+            spread: true,
+            resource: {
+              ...all,
+              select: [{ kind: "field", field: field("name"), alias: "n", cast: undefined }],
+            },
+          },
+        ],
+      },
+    },
+    {
+      kind: "embed",
+      name: "tags",
+      alias: undefined,
+      hint: undefined,
+      inner: false,
+      spread: false,
+      resource: { ...all, select: [] },
+    },
+  ]);
+  for (const text of [
+    "a(",
+    "a(b",
+    "a(b)c",
+    "a(b))",
+    "a!(b)",
+    "a!x!y!z(b)",
+    "a->b(c)",
+    "x:...a(b)",
+    `${"a(".repeat(11)}b${")".repeat(11)}`,
+    Array.from({ length: 51 }, () => "a(b)").join(","),
+  ]) {
+    refusedAs("PGRST100", () => parseSelect(text));
   }
+});
+
+test("parseSelect() refuses aggregates by their code, and aliases that are more than a name", () => {
   for (const text of ["count()", "amount.sum()", "n:amount.avg()"]) {
     refusedAs("PGRST123", () => parseSelect(text));
   }
@@ -97,7 +157,15 @@ test("parseFilter() reads operators, negation and lists", () => {
     field: field("name"),
     operator: "like",
     quantifier: "any",
-    values: ["a%", "b%"],
+    array: "{a%,b%}",
+  });
+  assert.deepEqual(parseFilter("text", "not.wfts(english).cat -dog"), {
+    kind: "search",
+    negated: true,
+    field: field("text"),
+    operator: "wfts",
+    language: "english",
+    value: "cat -dog",
   });
   assert.deepEqual(parseFilter("params->>x", "eq.(1,2)"), {
     kind: "compare",
@@ -122,30 +190,32 @@ test("parseFilter() refuses what is no filter", () => {
   ]) {
     refusedAs("PGRST100", () => parseFilter("age", value));
   }
-  refusedAs("PGRST100", () => parseFilter("age", "fts.cat"));
-  refusedAs("PGRST200", () => parseFilter("posts.id", "eq.1"));
+  refusedAs("PGRST100", () => parseFilter("text", "fts(en;glish).cat"));
 });
 
 test("parseGroup() reads nested logic, quoted values and braces", () => {
-  assert.deepEqual(parseGroup("or", '(a.eq.1,not.and(b.lt.2,c.not.in.(x,"y)")),d.cs.{p,q},e.eq."f,g")'), {
-    kind: "group",
-    negated: false,
-    operator: "or",
-    conditions: [
-      { kind: "compare", negated: false, field: field("a"), operator: "eq", value: "1" },
-      {
-        kind: "group",
-        negated: true,
-        operator: "and",
-        conditions: [
-          { kind: "compare", negated: false, field: field("b"), operator: "lt", value: "2" },
-          { kind: "in", negated: true, field: field("c"), values: ["x", "y)"] },
-        ],
-      },
-      { kind: "compare", negated: false, field: field("d"), operator: "cs", value: "{p,q}" },
-      { kind: "compare", negated: false, field: field("e"), operator: "eq", value: "f,g" },
-    ],
-  });
+  assert.deepEqual(
+    parseGroup("or", false, '(a.eq.1,not.and(b.lt.2,c.not.in.(x,"y)")),d.cs.{p,q},e.eq."f,g")'),
+    {
+      kind: "group",
+      negated: false,
+      operator: "or",
+      conditions: [
+        { kind: "compare", negated: false, field: field("a"), operator: "eq", value: "1" },
+        {
+          kind: "group",
+          negated: true,
+          operator: "and",
+          conditions: [
+            { kind: "compare", negated: false, field: field("b"), operator: "lt", value: "2" },
+            { kind: "in", negated: true, field: field("c"), values: ["x", "y)"] },
+          ],
+        },
+        { kind: "compare", negated: false, field: field("d"), operator: "cs", value: "{p,q}" },
+        { kind: "compare", negated: false, field: field("e"), operator: "eq", value: "f,g" },
+      ],
+    },
+  );
   for (const text of [
     "a.eq.1",
     "(a.eq.1",
@@ -154,16 +224,16 @@ test("parseGroup() reads nested logic, quoted values and braces", () => {
     "(a)",
     `${"and(".repeat(40)}a.eq.1${")".repeat(40)}`,
   ]) {
-    refusedAs("PGRST100", () => parseGroup("and", text));
+    refusedAs("PGRST100", () => parseGroup("and", false, text));
   }
 });
 
 test("parseOrder() reads direction and the place of nulls", () => {
-  assert.deepEqual(parseOrder("a,b.desc,c.asc.nullsfirst,d->>e.nullslast"), [
-    { field: field("a"), descending: false, nulls: undefined },
-    { field: field("b"), descending: true, nulls: undefined },
-    { field: field("c"), descending: false, nulls: "first" },
-    { field: field("d", { asText: true, key: "e" }), descending: false, nulls: "last" },
+  assert.deepEqual(parseOrder("a,b.desc,c(name).asc.nullsfirst,d->>e.nullslast"), [
+    { embed: undefined, field: field("a"), descending: false, nulls: undefined },
+    { embed: undefined, field: field("b"), descending: true, nulls: undefined },
+    { embed: "c", field: field("name"), descending: false, nulls: "first" },
+    { embed: undefined, field: field("d", { asText: true, key: "e" }), descending: false, nulls: "last" },
   ]);
   for (const text of ["a.up", "a.desc.asc", "a.desc;drop", "", "a.nullslast.desc"]) {
     refusedAs("PGRST100", () => parseOrder(text));
@@ -177,6 +247,23 @@ test("parseQuery() tells parameters apart, and refuses zero bytes anywhere", () 
   assert.equal(query.where.length, 3);
   assert.deepEqual([query.limit, query.offset], [3, 4]);
   assert.deepEqual([query.columns, query.onConflict], [["x", "y"], ["x"]]);
+  const nested = parseQuery(
+    new URLSearchParams("b.limit=1&b.c.id=eq.1&b.not.or=(x.eq.1)&b.order=y&select=a,b:bs(x,c(id))"),
+  );
+  const [, embed] = nested.select;
+  assert.ok(embed?.kind === "embed");
+  assert.deepEqual([embed.resource.limit, embed.resource.order.length], [1, 1]);
+  assert.deepEqual([embed.resource.where[0]?.kind, embed.resource.where[0]?.negated], ["group", true]);
+  const [, deeper] = embed.resource.select;
+  assert.equal(deeper?.kind === "embed" && deeper.resource.where.length, 1);
+  for (const text of [
+    "bs.x=eq.1&select=b:bs(x)",
+    "x.limit=1",
+    "a.order=b&select=a",
+    "order=a(b)&a.c.or=(x.eq.1)",
+  ]) {
+    refusedAs("PGRST108", () => parseQuery(new URLSearchParams(text)));
+  }
   assert.equal(parseQuery(new URLSearchParams("a=eq.1&b=eq.2"), (name) => name === "a").where.length, 1);
   for (const text of ["a=eq.%00", "%00=eq.1", "select=%00:id", "limit=x", "offset=1e3"]) {
     refusedAs("PGRST100", () => parseQuery(new URLSearchParams(text)));

@@ -156,7 +156,8 @@ export function pageOf(
 ): { offset: number; limit: number } {
   const offset = Math.max(parameters.offset, header?.offset ?? 0);
   const end = Math.min(endOf(parameters), header ? endOf(header) : Infinity);
-  if (header && end <= offset && parameters.limit !== 0) throw unsatisfiable("Limit should be greater than or equal to zero.");
+  if (header && end <= offset && parameters.limit !== 0)
+    throw unsatisfiable("Limit should be greater than or equal to zero.");
   return { offset, limit: Math.min(maxRows, Math.max(0, end - offset)) };
 }
 
