@@ -51,7 +51,7 @@ test("SQL refuses with codes of the catalogue, under their status", () => {
     const refusals = refusalsIn(source);
     return [
       ...(calls === refusals.length ? [] : [`${file} refuses with a code that is not written there`]),
-      ...(/errcode\s*=\s*'TQ/.test(source) && !file.endsWith("/refuse.sql")
+      ...(/errcode\s*=\s*'PT/.test(source) && !file.endsWith("/refuse.sql")
         ? [`${file} raises a refusal without public.refuse()`]
         : []),
       ...refusals

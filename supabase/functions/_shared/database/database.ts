@@ -153,7 +153,7 @@ const unavailable =
 /** The one place where SQL's refusals become ours. */
 export function refusal(error: unknown): unknown {
   if (!isSqlError(error)) return error;
-  if (/^TQ\d{3}$/.test(error.code) && isErrorCode(error.message)) {
+  if (/^PT\d{3}$/.test(error.code) && isErrorCode(error.message)) {
     const details = error.detail ? (JSON.parse(error.detail) as Record<string, unknown>) : {};
     return new AppError(error.message, details, { cause: error });
   }

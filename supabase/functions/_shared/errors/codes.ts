@@ -1,6 +1,6 @@
 /**
  * Every refusal of Darkroom: its code on the wire, its HTTP status and its sentence for people.
- * SQL refuses with the same codes (SQLSTATE `TQ` + status, the code as message); `docs/errors.md` is made from this.
+ * SQL refuses with the same codes (SQLSTATE `PT` + status, the code as message); `docs/errors.md` is made from this.
  */
 export const errorCodes = {
   invalid_json: { status: 400, message: "The body is not a JSON object." },
