@@ -55,6 +55,8 @@ export interface Host {
 type Handler = (request: Request, bindings?: object) => Response | Promise<Response>;
 
 const drainMilliseconds = 10_000;
+/** Of a request's line and headers: a filter by a few hundred ids fits, as it does on Supabase. */
+const maxHeaderSize = 64 * 1024;
 const tendMilliseconds = 2_000;
 const archiveMilliseconds = 10_000;
 const silenceMilliseconds = 10_000;
@@ -277,7 +279,7 @@ class FrontDoor {
         ? this.handler(request, bindings)
         : Response.json({ error: "starting" }, { status: 503, headers: { "retry-after": "1" } });
     // Without TLS and HTTP/2 options, the server is plain HTTP.
-    this.server = createAdaptorServer({ fetch }) as Server;
+    this.server = createAdaptorServer({ fetch, serverOptions: { maxHeaderSize } }) as Server;
     // Longer than load balancers keep idle connections, so that it is never we who cut one being reused.
     this.server.keepAliveTimeout = 75_000;
   }

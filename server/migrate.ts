@@ -23,7 +23,11 @@ export async function migrate(sql: Sql, { log }: { log: Logger }): Promise<void>
     try {
       if (!(await isSupabase(connection))) await applyPlatform(connection, log);
       const applied = await applyMigrations(connection, log);
-      if (applied > 0) await applySeed(connection, log);
+      if (applied > 0) {
+        await applySeed(connection, log);
+        // Whoever serves the schema, PostgREST or a host that runs already, reads it again.
+        await connection`notify pgrst, 'reload schema'`;
+      }
     } finally {
       // Migrations may change settings of the session, and the connection goes back to a pool.
       await connection`reset all`;

@@ -36,7 +36,12 @@ export async function withServed<Result>(
   };
   const app = new Hono();
   mount(app, context);
-  const server = serve({ fetch: app.fetch, port, hostname: "127.0.0.1" });
+  const server = serve({
+    fetch: app.fetch,
+    port,
+    hostname: "127.0.0.1",
+    serverOptions: { maxHeaderSize: 64 * 1024 },
+  });
   try {
     await new Promise((resolve) => server.once("listening", resolve));
     return await test({

@@ -375,8 +375,14 @@ restTest("single() wants one row and says what it got", async ({ ada, request })
   assert.deepEqual(stripped.json, [{ id: 2 }]);
   assert.equal((await request("GET", "/news", { headers: { accept: "image/png" } })).json.code, "PGRST107");
   const csv = await request("GET", "/news?order=id", { headers: { accept: "text/csv" } });
-  assert.deepEqual([csv.text, csv.headers.get("content-type")], ["id,text\n1,open\n2,", "text/csv; charset=utf-8"]);
-  assert.equal((await ada.from("books").select("title,pages").eq("title", "Notes").csv()).data, "title,pages\nNotes,10");
+  assert.deepEqual(
+    [csv.text, csv.headers.get("content-type")],
+    ["id,text\n1,open\n2,", "text/csv; charset=utf-8"],
+  );
+  assert.equal(
+    (await ada.from("books").select("title,pages").eq("title", "Notes").csv()).data,
+    "title,pages\nNotes,10",
+  );
 });
 
 restTest("insert takes one or many, and answers when asked", async ({ service, request }) => {
@@ -672,6 +678,67 @@ restTest(
     assert.deepEqual((await service.from("news").select("body").eq("id", 1)).data, [{ body: "open" }]);
   },
 );
+
+restTest(
+  "`notify pgrst` makes known what nobody asked for in vain",
+  async ({ service, database, request }) => {
+    await database.sql.unsafe(`
+      create table public.covers (id int primary key, book bigint references public.books);
+      grant all on public.covers to service_role`);
+    const { data: book } = await service
+      .from("books")
+      .insert({ title: "A", owner: randomUUID() })
+      .select("id")
+      .single();
+    const embedded = async () => (await request("GET", "/books?select=title,covers(id)")).text;
+    const deadline = Date.now() + 5_000;
+    while (!(await embedded()).includes("covers") && Date.now() < deadline) continue;
+    await service.from("covers").insert({ id: 1, book: (book as { id: number }).id });
+    assert.equal(await embedded(), '[{"title":"A","covers":[{"id":1}]}]');
+    // Now a book has at most one: nothing that was known is wrong, only out of date.
+    await database.sql.unsafe("alter table public.covers add unique (book)");
+    assert.equal(await embedded(), '[{"title":"A","covers":[{"id":1}]}]');
+    await database.sql.unsafe("notify pgrst, 'reload schema'");
+    const one = '[{"title":"A","covers":{"id":1}}]';
+    while ((await embedded()) !== one && Date.now() < deadline) continue;
+    assert.equal(await embedded(), one);
+  },
+);
+
+restTest("a page holds 1,000 rows, of what is embedded too", async ({ database, request }) => {
+  await database.sql.unsafe(`
+    create table public.lines (id int primary key, news int references public.news);
+    grant select on public.lines to service_role;
+    insert into public.lines select n, 1 from generate_series(1, 1500) n`);
+  await database.sql.unsafe("notify pgrst, 'reload schema'");
+  const embedded = async (path: string) => {
+    const { json } = await request("GET", path);
+    return (json as unknown as { lines: unknown[] }[])[0]?.lines?.length;
+  };
+  const deadline = Date.now() + 5_000;
+  const path = "/news?select=id,lines(id)&id=eq.1";
+  while ((await embedded(path)) === undefined && Date.now() < deadline) continue;
+  assert.equal(await embedded(path), 1000);
+  assert.equal(await embedded(`${path}&lines.limit=5000`), 1000);
+  assert.equal(await embedded(`${path}&lines.limit=7&lines.offset=1495`), 5);
+});
+
+restTest("a URL may name hundreds of ids, and one that is too long is told so", async ({ request }) => {
+  const ids = (count: number) => Array.from({ length: count }, () => randomUUID()).join(",");
+  assert.equal((await request("GET", `/books?owner=in.(${ids(800)})`)).status, 200);
+  const long = await request("GET", `/books?owner=in.(${ids(1200)})`);
+  assert.deepEqual([long.status, long.json.code], [414, "PGRST100"]);
+});
+
+restTest("estimates ask the planner, and small results are counted", async ({ request, database }) => {
+  await database.sql.unsafe("insert into public.news select n, 'x' from generate_series(10, 3000) n");
+  await database.sql.unsafe("analyze public.news");
+  const range = async (path: string, prefer: string) =>
+    (await request("GET", path, { headers: { prefer } })).headers.get("content-range");
+  assert.equal(await range("/news?limit=1", "count=planned"), "0-0/2993");
+  assert.equal(await range("/news?limit=1", "count=estimated"), "0-0/2993");
+  assert.equal(await range("/news?limit=1&id=in.(1,2,10)", "count=estimated"), "0-0/3");
+});
 
 restTest("a statement is ended after its time", async ({ service, database }) => {
   await database.sql.unsafe(`

@@ -38,6 +38,7 @@ import { RestError, restErrorOf, speaksOfStaleSchema, UnknownNameError, unknownT
 import type { Statement } from "./sql-text.ts";
 
 const bodyLimitBytes = 5 * 1024 * 1024;
+const maxUrlLength = 40_000;
 
 interface RestVariables {
   Variables: { requestId: string; role: DatabaseCaller["role"] };
@@ -90,6 +91,11 @@ export function createRest(context: HostContext): { app: Hono } {
     const caller = databaseCaller(await identifier.identify(headers));
     c.set("role", caller.role);
     requirePublicSchema(c.req.method, headers);
+    if (c.req.url.length > maxUrlLength) {
+      throw new RestError(414, "PGRST100", `The URL is longer than ${maxUrlLength} characters`, {
+        hint: "Ask in several requests, or send long lists as arguments of a function.",
+      });
+    }
     return {
       url: new URL(c.req.url),
       caller,
