@@ -626,6 +626,20 @@ restTest("text of a request never becomes SQL", async ({ ada, request, database,
         `/books?select=title&order=${encoded}`,
         `/books?select=title&order=title.${encoded}`,
         `/books?select=title&order=data->>${encoded}`,
+        `/books?select=id,${encoded}(id)`,
+        `/books?select=id,follows!${encoded}(id)`,
+        `/books?select=id,...${encoded}(id)`,
+        `/books?select=id,${encoded}:follows(id)`,
+        `/books?select=id,follows(${encoded})`,
+        `/books?select=id,follows(id)&follows.${encoded}=eq.1`,
+        `/books?select=id,follows(id)&follows.title=eq.${encoded}`,
+        `/books?select=id,follows(id)&follows.or=(title.eq.${encoded})`,
+        `/books?select=id,follows(id)&${encoded}.id=eq.1`,
+        `/books?select=id,follows(id)&order=follows(${encoded})`,
+        `/books?select=id,follows(id)&order=${encoded}(id)`,
+        `/books?select=title&title=fts.${encoded}`,
+        `/books?select=title&title=fts(${encoded}).x`,
+        `/books?select=title&title=eq(any).${encoded}`,
         `/books?select=title&limit=${encoded}`,
         `/books?select=title&offset=${encoded}`,
         `/rpc/add?a=${encoded}`,
@@ -649,6 +663,14 @@ restTest("text of a request never becomes SQL", async ({ ada, request, database,
         const { status } = await request("POST", path, { body, headers: { ...headers, prefer }, key });
         assert.ok(status < 500, `${path}: ${status}`);
       }
+      for (const prefer of [`timezone=${encoded}`, `count=${encoded}`, `return=${encoded}`]) {
+        const { status } = await request("GET", "/books?select=title", {
+          headers: { ...headers, prefer },
+          key,
+        });
+        assert.ok(status < 500, `${prefer}: ${status}`);
+      }
+      await request("PUT", `/books?id=eq.${encoded}`, { body: { id: 1, title: text }, headers, key });
       await request("PATCH", `/books?title=eq.${encoded}`, { body: { title: text }, headers, key });
       await request("DELETE", `/books?title=eq.${encoded}`, { headers, key });
     }
