@@ -758,6 +758,8 @@ begin
 end
 $$;
 revoke all on function public.refuse from public, anon, authenticated;
+-- Functions that browsers call under their own rights refuse with them, too; by itself it changes nothing.
+grant execute on function public.refuse to authenticated, service_role;
 
 -- supabase/schemas/accounts/functions/create_user_record.sql
 -- Makes everything a new person needs, once: the user row, an account, a place in the queue and the

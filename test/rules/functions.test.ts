@@ -11,6 +11,7 @@ const forAuthenticated = new Map([
   ["may_read_topic", "asked by the policy of realtime.messages, as the caller"],
   ["add_generation_to_shot", "called over REST by browsers, under their policies"],
   ["next_frame", "asked by add_generation_to_shot, as its caller"],
+  ["refuse", "ends functions that run as their caller; changes nothing"],
 ]);
 
 /** What the service role may call although no use case does. */
@@ -18,6 +19,7 @@ const forService = new Map([
   ["admit", "runs before every function that is called for a user or a token"],
   ["may_read_topic", "asked by the policy of realtime.messages"],
   ["media_path_is_open", "asked by the storage of the standalone host"],
+  ["refuse", "ends functions that run as their caller; changes nothing"],
   ["sweep_expired_leases", "run by an operator"],
   ["tend_queue", "runs on a timer of the standalone host, or by an operator"],
   ["tidy_counts", "runs on a timer of the standalone host, or by an operator"],
