@@ -757,6 +757,8 @@ begin
 end
 $$;
 revoke all on function public.refuse from public, anon, authenticated;
+-- Called by functions that browsers call under their own policies. It does nothing but end the call.
+grant execute on function public.refuse to authenticated, service_role;
 
 -- supabase/schemas/accounts/functions/create_user_record.sql
 -- Makes everything a new person needs, once: the user row, an account, a place in the queue and the
@@ -5275,10 +5277,7 @@ declare
   added public.shot_generations;
 begin
   -- Two at once take two places.
-  perform from public.shots where id = p_shot_id for no key update;
-  if not found then
-    perform public.refuse('shot_not_found', 404);
-  end if;
+  perform public.shot_to_change(p_shot_id);
   if not exists (select from public.generations where id = p_generation_id) then
     perform public.refuse('generation_not_found', 404);
   end if;
@@ -5328,6 +5327,46 @@ begin
 end
 $$;
 revoke all on function public.based_on_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/batch_update_timeline_frames.sql
+-- Moves images of shots: [{shot_generation_id, timeline_frame (null: off the timeline), metadata?}], at most 1,000, all
+-- or none; metadata is added to what is there. Answers what moved. For browsers, under the caller's policies.
+create or replace function public.batch_update_timeline_frames(p_updates jsonb)
+returns table (shot_generation_id uuid, timeline_frame integer)
+language plpgsql set search_path = '' as $$
+declare
+  wanted integer;
+  moved integer;
+begin
+  if jsonb_typeof(p_updates) is distinct from 'array' or jsonb_array_length(p_updates) > 1000 then
+    perform public.refuse('invalid_request', 400, '{"field": "p_updates"}');
+  end if;
+  select count(distinct item ->> 'shot_generation_id') into wanted from jsonb_array_elements(p_updates) as item;
+  -- Shots in order, so that two who move images of the same ones do not wait for each other in a circle.
+  perform from public.shots as shot
+    where shot.id in (select place.shot_id from public.shot_generations as place
+                       where place.id in (select public.uuid_or_null(item ->> 'shot_generation_id')
+                                            from jsonb_array_elements(p_updates) as item))
+    order by shot.id for no key update;
+  return query
+    update public.shot_generations as place
+       set timeline_frame = change.frame, metadata = place.metadata || change.metadata
+      from (select distinct on (item ->> 'shot_generation_id')
+                   public.uuid_or_null(item ->> 'shot_generation_id') as id,
+                   (item ->> 'timeline_frame')::integer as frame,
+                   case when jsonb_typeof(item -> 'metadata') = 'object' then item -> 'metadata' else '{}' end as metadata
+              from jsonb_array_elements(p_updates) with ordinality as given (item, number)
+             order by item ->> 'shot_generation_id', number desc) as change
+     where place.id = change.id
+    returning place.id, place.timeline_frame;
+  get diagnostics moved = row_count;
+  if moved <> wanted then
+    perform public.refuse('generation_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.batch_update_timeline_frames from public, anon, authenticated;
+grant execute on function public.batch_update_timeline_frames to authenticated, service_role;
 
 -- supabase/schemas/generations/functions/change_primary_variant.sql
 -- What is changed of a generation that its primary variant has too is changed there as well.
@@ -5402,6 +5441,79 @@ end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/create_shot_with_image.sql
+-- A new shot behind the others, with an image at its beginning; both or none. For browsers, under the caller's policies.
+create or replace function public.create_shot_with_image(p_project_id uuid, p_shot_name text, p_generation_id uuid)
+returns table (shot_id uuid, shot_name text, shot_position integer, shot_generation_id uuid, success boolean)
+language plpgsql set search_path = '' as $$
+declare
+  added public.shots;
+begin
+  perform public.project_to_arrange(p_project_id);
+  insert into public.shots (project_id, name) values (p_project_id, p_shot_name) returning * into added;
+  return query
+    select added.id, added.name, added.position, (public.add_generation_to_shot(added.id, p_generation_id)).id, true;
+end
+$$;
+revoke all on function public.create_shot_with_image from public, anon, authenticated;
+grant execute on function public.create_shot_with_image to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/duplicate_shot.sql
+-- A copy of a shot behind it, with its images at their places. The images themselves are not copied. Answers the
+-- copy's id. For browsers, under the caller's policies.
+create or replace function public.duplicate_shot(original_shot_id uuid, project_id uuid default null)
+returns uuid
+language plpgsql set search_path = '' as $$
+declare
+  original public.shots;
+  copy uuid;
+begin
+  select * into original from public.shots as shot
+   where shot.id = original_shot_id and shot.project_id = coalesce(duplicate_shot.project_id, shot.project_id);
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  perform public.project_to_arrange(original.project_id);
+  original := public.shot_to_change(original_shot_id);
+  update public.shots as later set position = later.position + 1
+   where later.project_id = original.project_id and later.position > original.position;
+  insert into public.shots (project_id, name, position, aspect_ratio, settings)
+  values (original.project_id, left(original.name, 293) || ' (copy)', original.position + 1, original.aspect_ratio,
+          original.settings)
+  returning id into copy;
+  insert into public.shot_generations (shot_id, generation_id, timeline_frame, metadata)
+  select copy, place.generation_id, place.timeline_frame, place.metadata
+    from public.shot_generations as place where place.shot_id = original_shot_id order by place.created_at, place.id;
+  return copy;
+end
+$$;
+revoke all on function public.duplicate_shot from public, anon, authenticated;
+grant execute on function public.duplicate_shot to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/exchange_timeline_frames.sql
+-- Two images of a shot change places. For browsers, under the caller's policies.
+create or replace function public.exchange_timeline_frames(
+  p_shot_id uuid, p_first_shot_generation_id uuid, p_second_shot_generation_id uuid
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  moved integer;
+begin
+  perform public.shot_to_change(p_shot_id);
+  update public.shot_generations as place set timeline_frame = other.timeline_frame
+    from public.shot_generations as other
+   where place.shot_id = p_shot_id and other.shot_id = p_shot_id and place.id <> other.id
+     and place.id in (p_first_shot_generation_id, p_second_shot_generation_id)
+     and other.id in (p_first_shot_generation_id, p_second_shot_generation_id);
+  get diagnostics moved = row_count;
+  if moved <> 2 then
+    perform public.refuse('generation_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.exchange_timeline_frames from public, anon, authenticated;
+grant execute on function public.exchange_timeline_frames to authenticated, service_role;
+
 -- supabase/schemas/generations/functions/find_generation.sql
 -- A generation that params name, if it is one of this project; locked against being deleted before this commits.
 create or replace function public.find_generation(named text, of_project uuid)
@@ -5427,6 +5539,25 @@ begin
 end
 $$;
 revoke all on function public.generation_name_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/insert_shot_at_position.sql
+-- A new shot at a place (counted from 1; at the end when null), those from there on one further. For browsers, under
+-- the caller's policies.
+create or replace function public.insert_shot_at_position(p_project_id uuid, p_shot_name text, p_position integer)
+returns table (shot_id uuid, shot_name text, shot_position integer, success boolean)
+language plpgsql set search_path = '' as $$
+begin
+  perform public.project_to_arrange(p_project_id);
+  update public.shots as later set position = later.position + 1
+   where later.project_id = p_project_id and later.position >= p_position;
+  return query
+    insert into public.shots as added (project_id, name, position)
+    values (p_project_id, p_shot_name, case when p_position is not null then greatest(p_position, 1) end)
+    returning added.id, added.name, added.position, true;
+end
+$$;
+revoke all on function public.insert_shot_at_position from public, anon, authenticated;
+grant execute on function public.insert_shot_at_position to authenticated, service_role;
 
 -- supabase/schemas/generations/functions/integer_or_null.sql
 -- A small number out of params; null when the text is none.
@@ -5864,6 +5995,18 @@ $$;
 revoke all on function public.next_frame from public, anon, authenticated;
 grant execute on function public.next_frame to authenticated, service_role;
 
+-- supabase/schemas/generations/functions/note_update.sql
+-- Says when a row was last changed, whoever changes it.
+create or replace function public.note_update()
+returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.updated_at := now();
+  return new;
+end
+$$;
+revoke all on function public.note_update from public, anon, authenticated;
+
 -- supabase/schemas/generations/functions/output_params.sql
 -- The params of what a task made: the task's own, and where it comes from.
 create or replace function public.output_params(task public.tasks, type_row public.task_types, made_by text, more jsonb default '{}')
@@ -5960,6 +6103,46 @@ end
 $$;
 revoke all on function public.place_shot from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/position_existing_generation_in_shot.sql
+-- Gives an image that belongs to a shot without a place the next one on its timeline; adds it when it does not belong
+-- there yet. For browsers, under the caller's policies.
+create or replace function public.position_existing_generation_in_shot(p_shot_id uuid, p_generation_id uuid)
+returns public.shot_generations
+language plpgsql set search_path = '' as $$
+declare
+  placed public.shot_generations;
+begin
+  perform public.shot_to_change(p_shot_id);
+  update public.shot_generations
+     set timeline_frame = public.next_frame(p_shot_id), metadata = metadata || '{"auto_positioned": true}'
+   where id = (select id from public.shot_generations
+                where shot_id = p_shot_id and generation_id = p_generation_id and timeline_frame is null
+                order by created_at, id limit 1)
+  returning * into placed;
+  if not found then
+    placed := public.add_generation_to_shot(p_shot_id, p_generation_id);
+  end if;
+  return placed;
+end
+$$;
+revoke all on function public.position_existing_generation_in_shot from public, anon, authenticated;
+grant execute on function public.position_existing_generation_in_shot to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/project_to_arrange.sql
+-- Locks a project of the caller's whose shots are to be arranged; 404 when there is none that they may see.
+create or replace function public.project_to_arrange(of_project uuid)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.projects where id = of_project for no key update;
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.project_to_arrange from public, anon, authenticated;
+grant execute on function public.project_to_arrange to authenticated, service_role;
+
 -- supabase/schemas/generations/functions/promote_next_variant.sql
 -- The primary variant was deleted: the newest of the others takes its place; without one the generation is empty.
 create or replace function public.promote_next_variant()
@@ -5977,7 +6160,7 @@ begin
                 where generation_id = old.generation_id order by created_at desc, id limit 1);
   if not found then
     update public.generations
-       set location = null, thumbnail_url = null, primary_variant_id = null, updated_at = now()
+       set location = null, thumbnail_url = null, primary_variant_id = null
      where id = old.generation_id;
   end if;
   return null;
@@ -6012,6 +6195,32 @@ end
 $$;
 revoke all on function public.rebuild_shot_data from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/reorder_shots.sql
+-- Brings a project's shots into this order; those that are not named follow in the order that they had. Answers how many
+-- moved. For browsers, under the caller's policies.
+create or replace function public.reorder_shots(p_project_id uuid, p_shot_ids uuid[])
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  moved integer;
+begin
+  perform public.project_to_arrange(p_project_id);
+  if cardinality(p_shot_ids) > 10000 or (select count(*) from unnest(p_shot_ids)) > (
+       select count(*) from public.shots where project_id = p_project_id and id = any (p_shot_ids)) then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  update public.shots as shot set position = place.new_position
+    from (select id, row_number() over (
+                   order by array_position(p_shot_ids, id) nulls last, position, created_at, id) as new_position
+            from public.shots where project_id = p_project_id) as place
+   where shot.id = place.id and shot.position <> place.new_position;
+  get diagnostics moved = row_count;
+  return moved;
+end
+$$;
+revoke all on function public.reorder_shots from public, anon, authenticated;
+grant execute on function public.reorder_shots to authenticated, service_role;
+
 -- supabase/schemas/generations/functions/segment_params.sql
 -- What an orchestrator's lists say of one segment.
 create or replace function public.segment_params(params jsonb, segment integer)
@@ -6032,6 +6241,24 @@ end
 $$;
 revoke all on function public.segment_params from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/shot_to_change.sql
+-- A shot of the caller's, locked; 404 when there is none that they may see.
+create or replace function public.shot_to_change(of_shot uuid)
+returns public.shots
+language plpgsql set search_path = '' as $$
+declare
+  shot public.shots;
+begin
+  select * into shot from public.shots where id = of_shot for no key update;
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  return shot;
+end
+$$;
+revoke all on function public.shot_to_change from public, anon, authenticated;
+grant execute on function public.shot_to_change to authenticated, service_role;
+
 -- supabase/schemas/generations/functions/show_primary_variant.sql
 -- A generation shows what its primary variant is. A variant without a name leaves the generation's as it is.
 create or replace function public.show_primary_variant()
@@ -6040,7 +6267,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   update public.generations
      set location = new.location, thumbnail_url = new.thumbnail_url, params = new.params,
-         name = coalesce(new.name, name), primary_variant_id = new.id, updated_at = now()
+         name = coalesce(new.name, name), primary_variant_id = new.id
    where id = new.generation_id
      and (location, thumbnail_url, params, primary_variant_id, coalesce(new.name, name))
          is distinct from (new.location, new.thumbnail_url, new.params, new.id, name);
@@ -6076,6 +6303,55 @@ end
 $$;
 revoke all on function public.unknown_id from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/update_shot_pair_prompts.sql
+-- Writes the prompts of a shot's transitions to its images: the first prompt is of the way from the first image to the
+-- second, and so on. Videos and what stands nowhere count as no image. Empty prompts leave what is there, and so does
+-- everything else that an image's metadata holds. One statement, so nothing that is written at the same time is lost.
+create or replace function public.update_shot_pair_prompts(
+  for_user uuid, for_shot uuid, enhanced_prompts text[] default null, pair_prompts text[] default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  images integer;
+  updated integer;
+begin
+  -- Locked, so that two of these take turns.
+  perform from public.shots as shot
+    where shot.id = for_shot
+      and (for_user is null or exists (select from public.projects where id = shot.project_id and user_id = for_user))
+    for no key update;
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  with image as (
+    select place.id, row_number() over (order by place.timeline_frame, place.id) as number
+      from public.shot_generations as place
+      join public.generations as generation on generation.id = place.generation_id
+     where place.shot_id = for_shot and place.timeline_frame >= 0
+       and coalesce(generation.type, 'image') not in ('video', 'video_travel_output')
+       and coalesce(generation.location, '') !~* '\.(mp4|webm|mov)([?#]|$)'
+  ), written as (
+    update public.shot_generations as place
+       set metadata = place.metadata || prompts.given
+      from (select image.id, jsonb_strip_nulls(jsonb_build_object(
+                     'enhanced_prompt', nullif(btrim(enhanced_prompts[image.number]), ''),
+                     'pair_prompt', nullif(btrim(pair_prompts[image.number]), ''))) as given
+              from image) as prompts
+     where place.id = prompts.id and prompts.given <> '{}'
+    returning place.id
+  )
+  select (select count(*) from image), (select count(*) from written) into images, updated;
+  return jsonb_build_object(
+    'success', true, 'shot_id', for_shot, 'updated_count', updated, 'skipped_count', images - updated,
+    'failed_count', 0, 'image_count', images,
+    'unused_count', (select count(*) from unnest(enhanced_prompts, pair_prompts) with ordinality as given (enhanced, pair, number)
+                      where given.number > images and coalesce(nullif(btrim(enhanced), ''), nullif(btrim(pair), '')) is not null),
+    'message', format('Updated %s of %s images', updated, images));
+end
+$$;
+revoke all on function public.update_shot_pair_prompts from public, anon, authenticated;
+grant execute on function public.update_shot_pair_prompts to service_role;
+
 -- supabase/schemas/generations/functions/uuid_or_null.sql
 -- An id out of params; null when the text is none.
 create or replace function public.uuid_or_null(written text)
@@ -6089,6 +6365,7 @@ begin
 end
 $$;
 revoke all on function public.uuid_or_null from public, anon, authenticated;
+grant execute on function public.uuid_or_null to authenticated, service_role;
 
 -- supabase/schemas/media/functions/media_path_is_open.sql
 -- Whether a file may be written there: false for the folder of a task that is finished, because its output
@@ -6873,6 +7150,12 @@ create trigger shot_generations_stay_in_project before insert or update of shot_
   on public.shot_generations for each row execute function public.keep_shot_generation_in_project();
 create trigger rebuild_shot_data after insert or delete or update of shot_id, generation_id, timeline_frame
   on public.shot_generations for each row execute function public.rebuild_shot_data();
+create trigger generations_note_update before update on public.generations
+  for each row execute function public.note_update();
+create trigger shots_note_update before update on public.shots
+  for each row execute function public.note_update();
+create trigger shot_generations_note_update before update on public.shot_generations
+  for each row execute function public.note_update();
 
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
