@@ -311,6 +311,8 @@ create table public.tasks (
   output_location text,
   thumbnail_url text,
   error_message text,
+  -- The same, as shipped workers write it over REST.
+  error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
 
@@ -1811,7 +1813,7 @@ begin
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
          slot = terms.free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
          generation_started_at = now(), updated_at = now(),
-         progress = null, progress_message = null, error_message = null,
+         progress = null, progress_message = null, error_message = null, error_details = null,
          lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
    where ctid = (select ctid from public.tasks
                   where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
@@ -2268,122 +2270,47 @@ create or replace function public.create_one_task(for_user uuid, request jsonb)
 returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
-  project public.projects := public.project_of_request(for_user, request);
-  new_params constant jsonb := request -> 'params';
-  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
-  type_row public.task_types;
-  orchestrator public.tasks;
-  dependencies uuid[];
-  present integer;
-  failed integer;
-  unmet integer := 0;
-  quote record;
-  goes_to_cloud boolean;
+  plan record;
+  task public.tasks;
   known public.tasks;
-  start_after constant timestamptz := (request ->> 'run_after')::timestamptz;
-  lane bigint;
 begin
-  type_row := public.canonical_task_type(request ->> 'task_type');
-
   if request ? 'task_id' then
     select * into known from public.tasks where id = new_id;
-    if found then
-      return public.repeated_task(known, project.user_id, hash);
-    end if;
-    select * into known from public.archived_task(new_id);
-    if found then
-      return public.repeated_task(known, project.user_id, hash);
-    end if;
-  end if;
-
-  -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
-  if named_orchestrator is not null then
-    select * into orchestrator from public.tasks
-     where id = named_orchestrator and id <> new_id and project_id = project.id
-     for no key update;
     if not found then
-      -- An archived one is not locked: it does not change any more.
-      select * into orchestrator from public.archived_task(named_orchestrator)
-       where id <> new_id and project_id = project.id;
+      select * into known from public.archived_task(new_id);
     end if;
-  end if;
-  if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
-    perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
-      'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
-  end if;
-
-  -- In the client's order: get-predecessor-output gives out the first.
-  select array_agg(id order by position) into dependencies
-    from (select value::uuid as id, min(ordinality) as position
-            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
-           group by 1) as given;
-  if dependencies is not null then
-    select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
-           count(*) filter (where status <> 'Complete')
-      into present, failed, unmet
-      from (select status from public.tasks
-             where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
-    if present <> cardinality(dependencies) then
-      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
-        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
-    end if;
-    if present <> cardinality(dependencies) or failed > 0 then
-      perform public.refuse('invalid_dependency', 422);
+    if known.id is not null then
+      return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
+                                  public.hash_of_request(request));
     end if;
   end if;
 
-  perform public.lock_tenant(project.user_id);
-  -- Read again: under the tenant's lock a limit neither comes nor goes.
-  select * into project from public.projects where id = project.id;
-  select * into quote from public.quote_task(type_row.name, new_params);
-  goes_to_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
-    else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
-  lane := public.find_lane(project, type_row.name, coalesce(public.model_of_params(new_params), ''),
-                           goes_to_cloud, type_row.category = 'orchestration');
-
+  select * into plan from public.plan_task(for_user, request, new_id);
+  task := plan.planned;
   insert into public.tasks (
     id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
-    is_scheduled, max_attempts, request_hash,
+    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
     in_cloud, price_id, upper_bound_microusd)
   values (
-    new_id, project.id, project.user_id, type_row.name, new_params, lane, type_row.run_type,
-    public.model_of_params(new_params), type_row.category = 'orchestration',
-    orchestrator.id, dependencies, unmet,
-    coalesce((request ->> 'priority')::smallint, 0), start_after,
-    coalesce(start_after > now(), false),
-    coalesce((request ->> 'max_attempts')::integer, 3), hash,
-    goes_to_cloud, (quote.price).id, quote.upper_bound_microusd)
+    new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
+    task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
+    task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.in_cloud, task.price_id,
+    task.upper_bound_microusd)
   on conflict (id) do nothing;
   if not found then
     -- The same id, committed by another request since our look.
     select * into known from public.tasks where id = new_id;
-    return public.repeated_task(known, project.user_id, hash);
+    return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
+                                  public.hash_of_request(request));
   end if;
-
-  if dependencies is not null then
-    insert into public.task_dependencies (dependency_id, task_id)
-    select id, new_id from public.tasks where id = any (dependencies);
-  end if;
-
-  if goes_to_cloud then
-    if orchestrator.id is null then
-      perform public.open_hold(project.user_id, new_id, quote.upper_bound_microusd);
-    else
-      perform public.cover_child(orchestrator.id, quote.upper_bound_microusd);
-    end if;
-  end if;
-  if unmet = 0 and not coalesce(start_after > now(), false) then
-    perform public.ready_lane(lane, now());
-  end if;
+  perform public.enter_queue(task);
 
   return jsonb_build_object(
-    'task_id', new_id, 'status', 'Task queued', 'task_type', type_row.name, 'project_id', project.id,
-    'cost', quote.upper_bound_microusd / 10000.0, 'upper_bound_microusd', quote.upper_bound_microusd,
-    'exact', quote.exact, 'price_version', (quote.price).version,
-    'held_microusd', case when goes_to_cloud and orchestrator.id is null then quote.upper_bound_microusd else 0 end,
+    'task_id', new_id, 'status', 'Task queued', 'task_type', task.task_type, 'project_id', task.project_id,
+    'cost', task.upper_bound_microusd / 10000.0, 'upper_bound_microusd', task.upper_bound_microusd,
+    'exact', plan.exact, 'price_version', plan.price_version,
+    'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null then task.upper_bound_microusd else 0 end,
     'deduplicated', false);
 end
 $$;
@@ -2469,7 +2396,10 @@ revoke all on function public.end_project_tasks from public, anon, authenticated
 -- Charges nothing but an orchestrator's finished children; every other hold is released.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
-create or replace function public.end_task(for_task uuid, new_status public.task_status, error text)
+-- `already_ended` is the task as it was, where its row says so already.
+create or replace function public.end_task(
+  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null
+)
 returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -2485,6 +2415,10 @@ begin
       select candidate from public.tasks as candidate
        where candidate.id = any (relatives || dependants) and candidate.status in ('Queued', 'In Progress')
        order by candidate.id for no key update);
+    if already_ended.id is not null then
+      ended := ended || already_ended;
+      already_ended := null;
+    end if;
     exit when cardinality(ended) = 0;
     ended_ids := array(select id from unnest(ended));
     update public.tasks
@@ -2495,7 +2429,7 @@ begin
              else 'dependency_failed' end,
            slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
            updated_at = now()
-     where id = any (ended_ids);
+     where id = any (ended_ids) and status in ('Queued', 'In Progress');
     perform public.free_slots(ended);
     foreach task in array ended loop
       if task.is_orchestrator then
@@ -2519,6 +2453,31 @@ begin
 end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/enter_queue.sql
+-- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
+-- the task was planned.
+create or replace function public.enter_queue(task public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if task.dependant_on is not null then
+    insert into public.task_dependencies (dependency_id, task_id)
+    select id, task.id from public.tasks where id = any (task.dependant_on);
+  end if;
+  if task.in_cloud then
+    if task.orchestrator_task_id is null then
+      perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
+    else
+      perform public.cover_child(task.orchestrator_task_id, task.upper_bound_microusd);
+    end if;
+  end if;
+  if task.unmet_dependencies = 0 and not task.is_scheduled then
+    perform public.ready_lane(task.lane_id, now());
+  end if;
+end
+$$;
+revoke all on function public.enter_queue from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/expected_parts.sql
 -- How many segments or joins an orchestrator was asked for; null when its params do not say.
@@ -2785,6 +2744,26 @@ end
 $$;
 revoke all on function public.finish_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/follow_direct_change.sql
+-- What a change of status brings with it that was written over REST: see plan_direct_change().
+create or replace function public.follow_direct_change()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if new.status = old.status then
+    return null;
+  end if;
+  if new.status = 'Queued' then
+    perform public.free_slots(array[old]);
+    perform public.ready_lane(new.lane_id, greatest(new.created_at, new.run_after));
+  else
+    perform public.end_task(new.id, new.status, new.error_message, old);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.follow_direct_change from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/follow_generation_methods.sql
 -- A user changed their mind about where their tasks run: opens or closes their lanes for the cloud.
 create or replace function public.follow_generation_methods()
@@ -3024,6 +3003,17 @@ end
 $$;
 revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
+
+-- supabase/schemas/tasks/functions/hash_of_request.sql
+-- What tells whether a create is the same as one before; priority and attempts may differ.
+create or replace function public.hash_of_request(request jsonb)
+returns bytea
+language plpgsql immutable set search_path = '' as $$
+begin
+  return sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
+end
+$$;
+revoke all on function public.hash_of_request from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/keep_row.sql
 -- Refuses to delete what tasks speak of without a foreign key.
@@ -3395,7 +3385,10 @@ begin
     params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
     params ->> 'orchestrator_task_id',
     params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-    params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+    params -> 'orchestration_contract' ->> 'orchestrator_task_id',
+    params -> 'orchestrator_details' ->> 'parent_orchestrator_task_id',
+    params ->> 'parent_orchestrator_task_id',
+    params ->> 'orchestrator_id'
   ] loop
     continue when reference is null or reference !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$';
     select id into orchestrator from public.tasks where id = reference::uuid and is_orchestrator;
@@ -3480,6 +3473,193 @@ end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/plan_direct_change.sql
+-- A change that somebody writes into `tasks` itself, over REST: an autoscaler or a shipped worker that puts a task back
+-- or ends it, a browser that cancels. The row becomes what update_task_status() would have made of it; the rest is
+-- done by follow_direct_change(). Attempts are counted here, whatever the writer counted.
+create or replace function public.plan_direct_change()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  wanted constant public.task_status := new.status;
+  error constant text := case
+    when new.error_details is distinct from old.error_details then new.error_details
+    when new.error_message is distinct from old.error_message then new.error_message end;
+  wanted_output constant text := new.output_location;
+begin
+  if wanted <> old.status and not (
+       old.status = 'In Progress' and wanted = 'Queued' and auth.uid() is null
+       or old.status in ('Queued', 'In Progress') and wanted = 'Failed' and auth.uid() is null
+       or old.status in ('Queued', 'In Progress') and wanted = 'Cancelled') then
+    perform public.refuse('invalid_transition', 409,
+      public.status_details(old) || jsonb_build_object('requested_status', wanted));
+  end if;
+  new := old;
+  new.updated_at := now();
+  if error is not null then
+    new.error_message := error;
+    new.error_details := error;
+  end if;
+  if wanted = old.status then
+    if auth.uid() is null then
+      new.output_location := wanted_output;
+    end if;
+    return new;
+  end if;
+
+  new.slot := null;
+  new.project_slot := null;
+  new.task_type_slot := null;
+  new.lease_expires_at := null;
+  if wanted = 'Queued' then
+    new.attempts := old.attempts + 1;
+    if new.attempts < old.max_attempts then
+      perform public.lock_tenant(old.user_id);
+      new.status := 'Queued';
+      new.lane_id := public.lane_of_task(old);
+      new.worker_id := null;
+      new.claimed_by_owner := null;
+      new.generation_started_at := null;
+      new.progress := null;
+      new.progress_message := null;
+      return new;
+    end if;
+    new.error_message := coalesce(error, 'max_attempts_reached');
+  end if;
+  new.status := case wanted when 'Queued' then 'Failed' else wanted end;
+  new.is_scheduled := false;
+  return new;
+end
+$$;
+revoke all on function public.plan_direct_change from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/plan_direct_task.sql
+-- A row that a browser, or the service, writes into `tasks` itself, over REST: becomes what create_task() would have
+-- made of it, whatever else it says. Only the columns of a request count.
+create or replace function public.plan_direct_task()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  caller constant uuid := auth.uid();
+  created constant timestamptz := now();
+begin
+  if new.status <> 'Queued' then
+    perform public.refuse('invalid_request', 400, '{"field": "status"}');
+  end if;
+  if caller is not null then
+    -- As create-task counts.
+    perform public.take_rate_limit('create-task:' || caller, 600, 60);
+  end if;
+  new := (public.plan_task(
+    caller,
+    jsonb_strip_nulls(jsonb_build_object(
+      'task_type', new.task_type, 'project_id', new.project_id, 'priority', new.priority,
+      'dependant_on', new.dependant_on)) || jsonb_build_object('params', new.params),
+    new.id)).planned;
+  new.status := 'Queued';
+  new.attempt := 0;
+  new.attempts := 0;
+  new.generation_created := false;
+  new.result_data := '{}';
+  new.children_bound_microusd := 0;
+  new.created_at := created;
+  new.updated_at := created;
+  return new;
+end
+$$;
+revoke all on function public.plan_direct_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/plan_task.sql
+-- The row of a new task, priced and with its place in the queue; not written yet. Locks, in this order: orchestrator,
+-- dependencies, tenant. Whoever writes the row calls enter_queue() then.
+create or replace function public.plan_task(
+  for_user uuid, request jsonb, new_id uuid,
+  out planned public.tasks, out exact boolean, out price_version integer
+)
+language plpgsql set search_path = '' as $$
+declare
+  project public.projects := public.project_of_request(for_user, request);
+  new_params constant jsonb := request -> 'params';
+  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
+  type_row public.task_types;
+  orchestrator public.tasks;
+  dependencies uuid[];
+  present integer;
+  failed integer;
+  unmet integer := 0;
+  quote record;
+begin
+  type_row := public.canonical_task_type(request ->> 'task_type');
+
+  -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
+  if named_orchestrator is not null then
+    select * into orchestrator from public.tasks
+     where id = named_orchestrator and id <> new_id and project_id = project.id
+     for no key update;
+    if not found then
+      -- An archived one is not locked: it does not change any more.
+      select * into orchestrator from public.archived_task(named_orchestrator)
+       where id <> new_id and project_id = project.id;
+    end if;
+  end if;
+  if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
+    perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
+      'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
+  end if;
+
+  -- In the client's order: get-predecessor-output gives out the first.
+  select array_agg(id order by position) into dependencies
+    from (select value::uuid as id, min(ordinality) as position
+            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
+           group by 1) as given;
+  if dependencies is not null then
+    select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
+           count(*) filter (where status <> 'Complete')
+      into present, failed, unmet
+      from (select status from public.tasks
+             where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
+    if present <> cardinality(dependencies) then
+      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
+        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
+    end if;
+    if present <> cardinality(dependencies) or failed > 0 then
+      perform public.refuse('invalid_dependency', 422);
+    end if;
+  end if;
+
+  perform public.lock_tenant(project.user_id);
+  -- Read again: under the tenant's lock a limit neither comes nor goes.
+  select * into project from public.projects where id = project.id;
+  select * into quote from public.quote_task(type_row.name, new_params);
+  exact := quote.exact;
+  price_version := (quote.price).version;
+
+  planned.id := new_id;
+  planned.project_id := project.id;
+  planned.user_id := project.user_id;
+  planned.task_type := type_row.name;
+  planned.params := new_params;
+  planned.run_type := type_row.run_type;
+  planned.model := public.model_of_params(new_params);
+  planned.is_orchestrator := type_row.category = 'orchestration';
+  planned.orchestrator_task_id := orchestrator.id;
+  planned.dependant_on := dependencies;
+  planned.unmet_dependencies := unmet;
+  planned.priority := coalesce((request ->> 'priority')::smallint, 0);
+  planned.run_after := (request ->> 'run_after')::timestamptz;
+  planned.is_scheduled := coalesce(planned.run_after > now(), false);
+  planned.max_attempts := coalesce((request ->> 'max_attempts')::integer, 3);
+  planned.request_hash := public.hash_of_request(request);
+  planned.in_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
+    else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
+  planned.lane_id := public.find_lane(project, type_row.name, coalesce(planned.model, ''), planned.in_cloud,
+                                      planned.is_orchestrator);
+  planned.price_id := (quote.price).id;
+  planned.upper_bound_microusd := quote.upper_bound_microusd;
+end
+$$;
+revoke all on function public.plan_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/plans_stitch.sql
 -- Whether an orchestrator's worker will create a task that makes one of its parts, as far as params tell.
 create or replace function public.plans_stitch(orchestrator public.tasks)
@@ -3544,6 +3724,18 @@ begin
 end
 $$;
 revoke all on function public.project_of_request from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/queue_direct_task.sql
+-- The rest of what create_task() does, for a row that was written over REST.
+create or replace function public.queue_direct_task()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.enter_queue(new);
+  return null;
+end
+$$;
+revoke all on function public.queue_direct_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/queue_of_users.sql
 -- The users with work in these run types, with what a claim could take of it now. For everybody (null) those of the
@@ -7077,6 +7269,14 @@ create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger plan_direct_task before insert on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_task();
+create trigger queue_direct_task after insert on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.queue_direct_task();
+create trigger plan_direct_change before update on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_change();
+create trigger follow_direct_change after update on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.follow_direct_change();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
   on public.tasks for each row execute function public.count_task();
 create trigger announce_new_lane after insert on public.task_lanes
@@ -7283,11 +7483,21 @@ grant select on public.task_types to anon, authenticated, service_role;
 grant update (max_running_tasks) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
--- Tasks change by functions alone: a written row would be one without cover, lane or lease.
+-- Tasks change by functions: what clients write into the table themselves is turned into the same by triggers, so that
+-- no row is without cover, lane or lease. Only these columns are looked at.
 grant select on public.tasks to authenticated, service_role;
 grant delete on public.tasks to service_role;
+grant insert (id, project_id, task_type, params, status, dependant_on, priority, created_at)
+  on public.tasks to authenticated, service_role;
+grant update (status, updated_at) on public.tasks to authenticated;
+grant update (status, updated_at, worker_id, attempts, error_message, error_details, output_location,
+              generation_started_at, generation_processed_at) on public.tasks to service_role;
 create policy tasks_select_own on public.tasks for select to authenticated
   using (user_id = (select auth.uid()));
+create policy tasks_insert_own on public.tasks for insert to authenticated
+  with check (user_id = (select auth.uid()));
+create policy tasks_update_own on public.tasks for update to authenticated
+  using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
 grant select on public.archived_tasks, public.all_tasks to authenticated, service_role;
 create policy archived_tasks_select_own on public.archived_tasks for select to authenticated
