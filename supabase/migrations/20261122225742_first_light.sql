@@ -1557,23 +1557,6 @@ end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/check_output_path.sql
--- A task's files lie in its own folder. A foreign path is refused like a missing one would be, without a
--- look into storage.
-create or replace function public.check_output_path(task public.tasks, path text)
-returns void
-language plpgsql stable set search_path = '' as $$
-begin
-  if not starts_with(path, format('%s/tasks/%s/', task.user_id, task.id)) then
-    perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
-  end if;
-  if not exists (select from storage.objects where bucket_id = 'image_uploads' and name = path) then
-    perform public.refuse('output_not_found', 404, jsonb_build_object('path', path));
-  end if;
-end
-$$;
-revoke all on function public.check_output_path from public, anon, authenticated;
-
 -- supabase/schemas/tasks/functions/claim_from_lane.sql
 -- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
 -- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
@@ -1923,29 +1906,57 @@ revoke all on function public.close_lane_if_idle from public, anon, authenticate
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
 -- dependants. Guarantees: one output and one charge, for the status is checked under the row's lock;
 -- the same worker and attempt get the first answer again; everybody else 409, and nothing changes.
--- `output_path` and `thumbnail_path` name files in storage, which must be there and be this task's.
+-- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
+-- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
+-- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 create or replace function public.complete_task(
-  for_user uuid, for_task uuid, output_path text, output_location text,
+  for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
-  for_worker text default null, for_attempt integer default null
+  for_worker text default null, for_attempt integer default null,
+  output_text text default null, skip_generation boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
-  made record;
+  medium constant text := coalesce(output_location, output_text);
+  new_thumbnail text;
+  made_generation uuid;
+  made_variant uuid;
+  made_warnings jsonb := '[]';
+  more jsonb := '{}';
 begin
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
-  perform public.check_output_path(task, output_path);
+  if output_path is not null and not public.output_is_stored(task, output_path) then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
+  end if;
   if thumbnail_path is not null then
-    perform public.check_output_path(task, thumbnail_path);
+    -- Finished work is worth more than its thumbnail, whose upload may have failed.
+    if public.output_is_stored(task, thumbnail_path) then
+      new_thumbnail := complete_task.thumbnail_location;
+    else
+      more := '{"warnings": [{"field": "thumbnail_storage_path", "message": "There is no such file; the task has no thumbnail."}]}';
+    end if;
   end if;
 
-  select * into made from public.create_output(task, complete_task.output_location, complete_task.thumbnail_location);
-  task := public.finish_task(task, complete_task.output_location, complete_task.thumbnail_location,
-                             made.generation_id, made.variant_id);
-  return public.stored_completion(task, made.warnings);
+  if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
+    select generation_id, variant_id, warnings into made_generation, made_variant, made_warnings
+      from public.create_output(task, medium, new_thumbnail);
+  end if;
+  task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail, made_generation, made_variant);
+
+  -- What the row does not say, for repeats of this call.
+  if made_warnings <> '[]' then
+    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made_warnings);
+  end if;
+  if output_path is not null and output_text is not null then
+    more := more || jsonb_build_object('public_url', output_location);
+  end if;
+  if more <> '{}' then
+    update public.tasks set result_data = result_data || more where id = task.id returning * into task;
+  end if;
+  return public.stored_completion(task);
 end
 $$;
 revoke all on function public.complete_task from public, anon, authenticated;
@@ -3114,6 +3125,36 @@ end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/output_is_stored.sql
+-- Whether a file is in storage, of those that this task may be completed with: its own, its owner's uploads, and
+-- the files of complete tasks of its project (an orchestrator passes on what a child made). A complete task's
+-- files stay as they are; another's may still be replaced. What is out of reach is refused, there or not.
+create or replace function public.output_is_stored(task public.tasks, path text)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+declare
+  segments constant text[] := string_to_array(path, '/');
+  maker_status public.task_status;
+begin
+  if segments[1] <> task.user_id::text or array_length(segments, 1) < 3 then
+    perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
+  end if;
+  if segments[2] = 'tasks' and segments[3] <> task.id::text then
+    if segments[3] ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
+      select maker.status into maker_status from public.all_tasks as maker
+       where maker.id = segments[3]::uuid and maker.project_id = task.project_id limit 1;
+    end if;
+    if maker_status is null then
+      perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
+    elsif maker_status <> 'Complete' then
+      perform public.refuse('output_not_final', 409, jsonb_build_object('path', path));
+    end if;
+  end if;
+  return exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
+end
+$$;
+revoke all on function public.output_is_stored from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/pass_turn.sql
 -- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
 -- task has waited. Lanes from which nothing more can be claimed are closed, so that claims do not visit them: the
@@ -3920,16 +3961,20 @@ $$;
 revoke all on function public.status_details from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/stored_completion.sql
--- What completing a task answers, the first time and every time after.
-create or replace function public.stored_completion(task public.tasks, warnings jsonb default '[]')
+-- What completing a task answers, the first time and every time after. `public_url` is where the output can be
+-- fetched, also after its text was replaced; null where the output is text.
+create or replace function public.stored_completion(task public.tasks)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
+    'success', true, 'task_id', task.id,
+    'public_url', coalesce(task.result_data ->> 'public_url',
+                           case when task.output_location ~* '^https?://[^[:space:]]+$' then task.output_location end),
+    'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
     'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings);
+    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'));
 end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
@@ -4376,7 +4421,13 @@ begin
   end if;
 
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
-    update public.tasks set output_location = changes ->> 'output_location', updated_at = now() where id = task.id;
+    -- Where the file is stays known, for a repeat of its completion.
+    update public.tasks
+       set output_location = changes ->> 'output_location', updated_at = now(),
+           result_data = case when output_location ~* '^https?://[^[:space:]]+$' and not result_data ? 'public_url'
+                              then result_data || jsonb_build_object('public_url', output_location)
+                              else result_data end
+     where id = task.id;
   elsif task.status = 'In Progress' and new_status = 'In Progress' then
     perform public.report_progress(task, for_attempt is not null, changes);
   elsif task.status = 'In Progress' and new_status = 'Complete' then
@@ -4952,6 +5003,19 @@ begin
 end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/is_media_url.sql
+-- Whether an output is a picture, a film or a sound that can be shown: an http(s) URL whose path ends in the
+-- name of such a file. Nothing is fetched to find out.
+create or replace function public.is_media_url(location text)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return location ~* ('^https?://[^/?#[:space:]]+/[^?#[:space:]]*\.'
+    || '(png|jpe?g|gif|webp|avif|bmp|tiff?|heic|mp4|m4v|mov|webm|mkv|avi|mp3|wav|m4a|ogg|flac)([?#][^[:space:]]*)?$');
+end
+$$;
+revoke all on function public.is_media_url from public, anon, authenticated;
 
 -- supabase/schemas/media/functions/media_path_is_open.sql
 -- Whether a file may be written there: false for the folder of a task that is finished, because its output
