@@ -588,7 +588,8 @@ insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_typ
   ('lora_files', 'lora_files', true, 2147483648, array[
     'application/octet-stream', 'application/zip', 'application/json', 'text/plain',
     'image/png', 'image/jpeg', 'image/webp', 'video/mp4'
-  ])
+  ]),
+  ('temporary', 'temporary', false, 524288000, null)
 on conflict (id) do update
    set public = excluded.public,
        file_size_limit = excluded.file_size_limit,
@@ -5017,31 +5018,36 @@ end
 $$;
 revoke all on function public.is_media_url from public, anon, authenticated;
 
--- supabase/schemas/media/functions/media_path_is_open.sql
--- Whether a file may be written there: false for the folder of a task that is finished, because its output
--- was delivered and paid. Asked in the transaction that writes the file's row, it holds for that transaction:
--- the task cannot finish before it, for its row is locked against change.
-create or replace function public.media_path_is_open(path text)
-returns boolean
+-- supabase/schemas/media/functions/keep_finished_files.sql
+-- Refuses a file in the folder of a task that is finished, because its output was delivered and paid; whoever
+-- writes it, and however long ago the URL for it was signed. It holds for the transaction that writes the file's
+-- row: the task cannot finish before it, for its row is locked against change. Deleting is not refused.
+create or replace function public.keep_finished_files()
+returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-  segments text[] := string_to_array(path, '/');
+  segments constant text[] := string_to_array(new.name, '/');
   found_status public.task_status;
 begin
-  if segments[2] is distinct from 'tasks'
+  if new.bucket_id <> 'image_uploads'
+     or segments[2] is distinct from 'tasks'
      or segments[3] is null
      or segments[3] !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
-    return true;
+    return new;
   end if;
   select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
-  if found_status is null then
-    return not exists (select from public.archived_tasks as task where task.id = segments[3]::uuid);
+  if found_status not in ('Queued', 'In Progress')
+     or (found_status is null
+         and exists (select from public.archived_tasks as task where task.id = segments[3]::uuid)) then
+    -- The code that Supabase's storage answers with a 403.
+    raise exception using
+      errcode = 'insufficient_privilege', constraint = 'keep_finished_files',
+      message = 'The task of this file is finished; its files stay as they are.';
   end if;
-  return found_status in ('Queued', 'In Progress');
+  return new;
 end
 $$;
-revoke all on function public.media_path_is_open from public, anon, authenticated;
-grant execute on function public.media_path_is_open to service_role;
+revoke all on function public.keep_finished_files from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_balance.sql
 create or replace function public.broadcast_balance()
@@ -5730,6 +5736,17 @@ begin
 end
 $$;
 
+-- supabase/schemas/media/triggers.sql
+-- On a table that is the platform's: where it does not let us, a signed upload URL stays good until it expires.
+do $$
+begin
+  create or replace trigger keep_finished_files before insert or update of bucket_id, name, version
+    on storage.objects for each row execute function public.keep_finished_files();
+exception when insufficient_privilege then
+  raise warning 'files of finished tasks can be replaced until their upload URLs expire: %', sqlerrm;
+end
+$$;
+
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
   for each row execute function public.broadcast_task_update();
@@ -5899,14 +5916,14 @@ create policy generation_variants_own on public.generation_variants for all to a
 drop policy if exists media_select_own on storage.objects;
 create policy media_select_own on storage.objects for select to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
   );
 
 drop policy if exists media_delete_own on storage.objects;
 create policy media_delete_own on storage.objects for delete to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
   );
 
@@ -5914,7 +5931,7 @@ create policy media_delete_own on storage.objects for delete to authenticated
 drop policy if exists media_insert_own on storage.objects;
 create policy media_insert_own on storage.objects for insert to authenticated
   with check (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );
@@ -5922,12 +5939,12 @@ create policy media_insert_own on storage.objects for insert to authenticated
 drop policy if exists media_update_own on storage.objects;
 create policy media_update_own on storage.objects for update to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   )
   with check (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );

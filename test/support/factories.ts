@@ -128,7 +128,10 @@ export async function complete(
     connection,
     "insert into storage.objects (bucket_id, name) values ('image_uploads', $1) on conflict do nothing",
     [path],
-  );
+  ).catch((error: { code?: string }) => {
+    // A finished task takes no more files.
+    if (error.code !== "42501") throw error;
+  });
   const [row] = await run<{ completed: Record<string, unknown> }>(
     connection,
     `select complete_task(for_user => $1, for_task => $2, output_path => $3, output_location => $4,

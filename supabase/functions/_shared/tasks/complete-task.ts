@@ -37,12 +37,20 @@ export async function completeTaskWithFile(
 
   const path = `${folder}/${prefix}${outputName(file.filename)}`;
   const thumbnailPath = firstFrame && `${folder}/thumbnails/${prefix}${outputName(firstFrame.filename)}`;
-  await Promise.all([
+  const uploads = Promise.all([
     storage.upload(path, file.bytes, contentTypeOf(file.bytes)),
     firstFrame && thumbnailPath
       ? storage.upload(thumbnailPath, firstFrame.bytes, contentTypeOf(firstFrame.bytes))
       : undefined,
   ]);
+  try {
+    await uploads;
+  } catch (error) {
+    // The same call, sent twice at once: the other one has completed the task, whose files are kept from then on.
+    const meanwhile = await prepareOutput(database, caller, run);
+    if ("completed" in meanwhile) return meanwhile.completed;
+    throw error;
+  }
   return await complete({ database, storage }, caller, run, { path, thumbnailPath, ...wishes });
 }
 
