@@ -918,3 +918,89 @@ test("every answer can be read by a browser from anywhere", () =>
       await response.body?.cancel();
     }
   }));
+
+test("a gigabyte passes through without being held in memory", () =>
+  withStorage(async ({ url, serviceHeaders }) => {
+    const chunk = Buffer.alloc(1024 * 1024, 7);
+    const before = process.memoryUsage().rss;
+    let most = 0;
+    const watch = setInterval(() => (most = Math.max(most, process.memoryUsage().rss - before)), 10);
+    const sent = await chunkedUpload(`${url}/object/training-data/big.bin`, serviceHeaders, chunk, 1024);
+    assert.equal(sent.status, 200, sent.body);
+    const back = await fetch(`${url}/object/training-data/big.bin`, { headers: serviceHeaders });
+    let received = 0;
+    for await (const part of back.body ?? []) received += part.byteLength;
+    clearInterval(watch);
+    assert.equal(received, 1024 * 1024 * 1024);
+    assert.ok(most < 150 * 1024 * 1024, `${Math.round(most / 1024 / 1024)} MiB more than before`);
+  }));
+
+test("files made to hurt a decoder are refused from their header, or kept as bytes that nobody decodes", () =>
+  withStorage(async (storage) => {
+    const { url, serviceHeaders } = storage;
+    const upload = async (name: string, body: Uint8Array<ArrayBuffer>) => {
+      const headers = { ...serviceHeaders, "content-type": "image/png" };
+      return await fetch(`${url}/object/image_uploads/${name}`, { method: "POST", headers, body });
+    };
+    const refused = await refusalOf(await upload("huge.png", png(14_000, 14_000, 100)));
+    assert.deepEqual(refused, { status: 400, statusCode: "400", error: "invalid_image" });
+    assert.deepEqual((await filesOf(storage)).all, []);
+
+    // 10,000 frames of one pixel: a picture, whose frames are the business of whoever shows it.
+    const frame = Buffer.from("21f90400000000002c000000000100010000020144003b".slice(0, -2), "hex");
+    const frames = Array.from({ length: 10_000 }, () => frame);
+    const gif = Buffer.concat([
+      Buffer.from("GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff", "latin1"),
+      ...frames,
+      Buffer.from(";"),
+    ]);
+    for (const [name, body, type, attachment] of [
+      ["frames.gif", gif, "image/gif", false],
+      ["cut.png", Buffer.from(png(8, 8)).subarray(0, 18), "application/octet-stream", true],
+      ["cut.jpg", Buffer.from("\xff\xd8\xff\xe0", "latin1"), "application/octet-stream", true],
+      ["page.png", Buffer.from("<!doctype html><script>alert(1)</script>"), "application/octet-stream", true],
+      [
+        "drawing.png",
+        Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'),
+        "application/octet-stream",
+        true,
+      ],
+      ["empty.png", Buffer.alloc(0), "application/octet-stream", true],
+    ] as const) {
+      assert.equal((await upload(name, new Uint8Array(body))).status, 200, name);
+      const back = await fetch(`${url}/object/public/image_uploads/${name}`);
+      assert.equal(back.headers.get("content-type"), type, name);
+      assert.equal(back.headers.get("x-content-type-options"), "nosniff");
+      assert.match(back.headers.get("content-security-policy") ?? "", /default-src 'none'.*sandbox/);
+      assert.equal(
+        back.headers.get("content-disposition")?.startsWith("attachment") ?? false,
+        attachment,
+        name,
+      );
+      assert.equal((await back.arrayBuffer()).byteLength, body.length);
+    }
+  }));
+
+test("a download is not sent again to whoever has it, told by tag or by time", () =>
+  withStorage(async ({ service, url }) => {
+    await service.storage.from("image_uploads").upload("a.png", png(1, 1));
+    const first = await fetch(`${url}/object/public/image_uploads/a.png`);
+    await first.arrayBuffer();
+    const modified = first.headers.get("last-modified") ?? "";
+    const statusWith = async (headers: Record<string, string>) => {
+      // Not fetch(), which keeps a cache's headers for itself.
+      const response = await new Promise<number>((resolve, reject) =>
+        httpRequest(first.url, { headers }, (answer) => {
+          answer.resume();
+          resolve(answer.statusCode ?? 0);
+        })
+          .on("error", reject)
+          .end(),
+      );
+      return response;
+    };
+    assert.equal(await statusWith({ "if-modified-since": modified }), 304);
+    assert.equal(await statusWith({ "if-modified-since": new Date(0).toUTCString() }), 200);
+    assert.equal(await statusWith({ "if-modified-since": "nonsense" }), 200);
+    assert.equal(await statusWith({ "if-modified-since": modified, "if-none-match": '"other"' }), 200);
+  }));

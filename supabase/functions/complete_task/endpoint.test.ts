@@ -28,6 +28,55 @@ describeEndpoint(completeTaskEndpoint, {
       assert.equal(first.body["cost_microusd"], 6_500);
       assert.deepEqual((await under.call(body, under.service)).body, first.body);
     },
+    "200: the same call twice at once; the later upload finds the task complete, and is not kept": async (
+      under,
+    ) => {
+      const { person, task_id } = await running(under);
+      let first: unknown;
+      const { storage } = under.environment;
+      const slow = {
+        ...storage,
+        async upload(...upload: Parameters<typeof storage.upload>) {
+          first = (await under.call({ task_id, ...file }, under.service)).body;
+          await storage.upload(...upload);
+        },
+      };
+      const options = { environment: { storage: slow } };
+      const other = Buffer.from(png({ colour: 0xff_00_00 })).toString("base64");
+      const second = await under.call({ task_id, ...file, file_data: other }, under.service, options);
+      assert.equal(second.status, 200, second.text);
+      assert.deepEqual(second.body, first);
+      const [object] = await under.sql`
+        select count(*)::int as files, min((metadata ->> 'size')::int) as size from storage.objects
+         where starts_with(name, ${`${person.userId}/tasks/${task_id}/`})`;
+      assert.deepEqual({ ...object }, { files: 1, size: png().length });
+    },
+    "200: hostile names and contents stay in the task's folder, as bytes": async (under) => {
+      const names = [
+        "../../../etc/passwd",
+        "..\\..\\boot.ini",
+        "%2e%2e%2f%2e%2e%2fa.png",
+        "a\u0000b.png",
+        "\u202Egnp.exe",
+        "．．／a.png",
+        `${"x".repeat(300)}.png`,
+        "....",
+        "🦊.png",
+      ];
+      for (const filename of names) {
+        const { person, task_id } = await running(under);
+        const html = Buffer.from("<script>alert(1)</script>").toString("base64");
+        const { body, text } = await under.call({ task_id, filename, file_data: html }, under.service);
+        const start = `http://darkroom.test/storage/v1/object/public/image_uploads/${person.userId}/tasks/${task_id}/1-`;
+        assert.ok(String(body["public_url"]).startsWith(start), text);
+        assert.match(String(body["public_url"]).slice(start.length), /^[A-Za-z0-9_.-]{1,100}$/, filename);
+        assert.doesNotMatch(String(body["public_url"]).slice(start.length), /\.\./);
+        const [object] = await under.sql`
+          select metadata ->> 'mimetype' as type from storage.objects
+           where starts_with(name, ${`${person.userId}/tasks/${task_id}/`})`;
+        assert.equal(object?.["type"], "application/octet-stream");
+      }
+    },
     "400 invalid_request: no file, half a thumbnail, no base64": async (under) => {
       const { task_id } = await running(under);
       for (const body of [
