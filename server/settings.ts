@@ -61,14 +61,17 @@ function s3Settings(value: (name: string) => string | undefined): S3Settings | u
   const bucket = value("DARKROOM_S3_BUCKET");
   if (!bucket) return undefined;
   const region = value("DARKROOM_S3_REGION") ?? value("AWS_REGION") ?? "us-east-1";
-  const accessKeyId = value("DARKROOM_S3_ACCESS_KEY_ID") ?? value("AWS_ACCESS_KEY_ID");
-  const secretAccessKey = value("DARKROOM_S3_SECRET_ACCESS_KEY") ?? value("AWS_SECRET_ACCESS_KEY");
+  // A session's token belongs to AWS's key, so the three go together.
+  const isOwnKey = value("DARKROOM_S3_ACCESS_KEY_ID") !== undefined;
+  const accessKeyId = value(isOwnKey ? "DARKROOM_S3_ACCESS_KEY_ID" : "AWS_ACCESS_KEY_ID");
+  const secretAccessKey = value(isOwnKey ? "DARKROOM_S3_SECRET_ACCESS_KEY" : "AWS_SECRET_ACCESS_KEY");
+  const sessionToken = isOwnKey ? undefined : value("AWS_SESSION_TOKEN");
   if (!accessKeyId || !secretAccessKey) {
     throw new Error("DARKROOM_S3_BUCKET needs DARKROOM_S3_ACCESS_KEY_ID and DARKROOM_S3_SECRET_ACCESS_KEY.");
   }
   const endpoint = value("DARKROOM_S3_ENDPOINT") ?? `https://s3.${region}.amazonaws.com`;
   if (!/^https?:\/\/[^/]/.test(endpoint)) throw new Error(`"${endpoint}" is not the URL of an S3 endpoint.`);
-  return { endpoint, bucket, region, accessKeyId, secretAccessKey, sessionToken: value("AWS_SESSION_TOKEN") };
+  return { endpoint, bucket, region, accessKeyId, secretAccessKey, sessionToken };
 }
 
 function portNumber(text: string): number {

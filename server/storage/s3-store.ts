@@ -59,7 +59,7 @@ export function createS3Store(settings: S3Settings, log: Logger): S3Store {
       throw new StorageError("Unavailable", undefined, { cause: error });
     }
     if (response.ok || (mayBeMissing && response.status === 404)) return response;
-    const failure = new Error(`S3 answered ${response.status} to ${method}: ${await beginningOf(response)}`);
+    const failure = new Error(`S3 answered ${response.status} to ${method}: ${await complaintOf(response)}`);
     if (response.status < 500 && response.status !== 429) throw failure;
     throw new StorageError("Unavailable", undefined, { cause: failure });
   }
@@ -136,8 +136,12 @@ export function createS3Store(settings: S3Settings, log: Logger): S3Store {
     remove: (bucket, version) => remove(contentKey(bucket, version)),
 
     async check() {
-      const response = await send("GET", "", { query: "?list-type=2&max-keys=1" });
-      await response.body?.cancel();
+      try {
+        const response = await send("GET", "", { query: "?list-type=2&max-keys=1" });
+        await response.body?.cancel();
+      } catch (error) {
+        throw new Error(`Files cannot be kept at ${bucketUrl}: ${reasonOf(error)}`, { cause: error });
+      }
     },
   };
 }
@@ -225,6 +229,17 @@ function withRoom(part: Uint8Array | undefined, filled: number, wanted: number):
   return grown;
 }
 
-async function beginningOf(response: Response): Promise<string> {
-  return (await response.text()).slice(0, 500);
+/** Code and message of S3's XML, or the beginning of what else came. */
+async function complaintOf(response: Response): Promise<string> {
+  const text = await response.text();
+  const [code, message] = ["Code", "Message"].map((tag) => new RegExp(`<${tag}>([^<]*)`).exec(text)?.[1]);
+  return code ? `${code}, ${message ?? ""}` : text.slice(0, 500);
+}
+
+/** The innermost cause says most. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.cause !== undefined) return reasonOf(error.cause);
+  // Of several addresses tried.
+  return error instanceof AggregateError ? reasonOf(error.errors[0]) : error.message;
 }

@@ -919,20 +919,20 @@ test("every answer can be read by a browser from anywhere", () =>
     }
   }));
 
-test("a gigabyte passes through without being held in memory", () =>
+test("a long file passes through without being held in memory", () =>
   withStorage(async ({ url, serviceHeaders }) => {
     const chunk = Buffer.alloc(1024 * 1024, 7);
     const before = process.memoryUsage().rss;
     let most = 0;
     const watch = setInterval(() => (most = Math.max(most, process.memoryUsage().rss - before)), 10);
-    const sent = await chunkedUpload(`${url}/object/training-data/big.bin`, serviceHeaders, chunk, 1024);
+    const sent = await chunkedUpload(`${url}/object/training-data/big.bin`, serviceHeaders, chunk, 384);
     assert.equal(sent.status, 200, sent.body);
     const back = await fetch(`${url}/object/training-data/big.bin`, { headers: serviceHeaders });
     let received = 0;
     for await (const part of back.body ?? []) received += part.byteLength;
     clearInterval(watch);
-    assert.equal(received, 1024 * 1024 * 1024);
-    assert.ok(most < 150 * 1024 * 1024, `${Math.round(most / 1024 / 1024)} MiB more than before`);
+    assert.equal(received, 384 * 1024 * 1024);
+    assert.ok(most < 128 * 1024 * 1024, `${Math.round(most / 1024 / 1024)} MiB more than before`);
   }));
 
 test("files made to hurt a decoder are refused from their header, or kept as bytes that nobody decodes", () =>
