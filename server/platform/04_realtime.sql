@@ -31,13 +31,14 @@ language plpgsql as $$
 declare
   message_id constant uuid := gen_random_uuid();
 begin
-  perform set_config('realtime.topic', topic, true);
   -- As Supabase: listeners can tell a message that reaches them twice by the id in its payload.
   if jsonb_typeof(payload) = 'object' and not payload ? 'id' then
     payload := payload || jsonb_build_object('id', message_id);
   end if;
   insert into realtime.messages (id, payload, event, topic, private, extension)
-  values (message_id, send.payload, send.event, send.topic, send.private, 'broadcast');
+  -- What policies for senders look at; it answers the topic.
+  values (message_id, send.payload, send.event, set_config('realtime.topic', send.topic, true), send.private,
+          'broadcast');
 end
 $$;
 

@@ -376,7 +376,13 @@ async function execute(placement: Placement, name: "initdb" | "pg_ctl", args: st
 async function output(command: string, args: string[], placement?: Placement): Promise<string> {
   const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("PG"));
   const child = spawn(command, args, {
-    env: { ...Object.fromEntries(environment), LC_ALL: "C" },
+    env: {
+      ...Object.fromEntries(environment),
+      LC_ALL: "C",
+      // A backend keeps the memory of one statement for the next, where glibc would give it back and fetch it again.
+      MALLOC_TRIM_THRESHOLD_: "16777216",
+      MALLOC_TOP_PAD_: "1048576",
+    },
     stdio: ["ignore", "pipe", "pipe"],
     windowsHide: true,
     // Ctrl-C is for us: what we started is let finish, and then stopped in order. (On Windows, a console.)

@@ -33,6 +33,10 @@ create domain public.attempt_limit as integer check (value between 1 and 20);
 create domain public.natural_number as integer check (value >= 0);
 create domain public.slot_number as smallint check (value between 1 and 5);
 
+-- supabase/schemas/generations/types.sql
+-- What a finished task's output became.
+create type public.made_output as (generation_id uuid, variant_id uuid, warnings jsonb);
+
 -- supabase/schemas/accounts/tables.sql
 -- People and their projects. `credits` (US cents) is kept by the credits room for clients that read it here.
 create table public.users (
@@ -208,10 +212,11 @@ create table public.task_type_slots (
   primary key (task_type, slot)
 ) with (fillfactor = 50);
 
--- One queue a user, task type, model and payer, and a project where that has a limit of its own. A claim looks
--- at open lanes only, the least recently served first; `turn` numbers when that was. A lane is ready while a task
--- of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing closes
--- the lane. It is overdue when its oldest task has waited longer than a warm worker's model is worth.
+-- One queue a user, task type, model and payer, and a project where that has a limit of its own. A lane is ready while
+-- a task of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing
+-- closes the lane. It is overdue when its next task has waited longer than a warm worker's model is worth.
+-- `turn` is its user's turn, or an older one of theirs: claims that look for lanes of a kind bring those up to date that they
+-- meet. `oldest_ready_at` is when its next task began to wait, or earlier.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
@@ -229,18 +234,29 @@ create table public.task_lanes (
   unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
   constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
-create index open_lanes_by_run_type on public.task_lanes (run_type, turn) where is_open;
 create index open_lanes_by_run_type_and_model on public.task_lanes (run_type, model, turn) where is_open;
 create index open_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open;
 create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
 create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
 create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index ready_lanes_by_user on public.task_lanes (user_id) where is_ready;
 create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
 create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
 create sequence public.task_turns;
 
--- Below these turns no open lane of a kind is left; a kind is a run type or a task type, alone (null model) or
--- with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
+-- Whose turn it is: `turn` numbers when a user was last served. Open while they have an open lane of the run type, and
+-- sometimes a little longer. The one row that a claim writes to pass the turn, however many lanes the user has.
+create table public.user_turns (
+  user_id uuid not null references public.task_tenants (user_id) on delete cascade,
+  run_type public.run_type not null,
+  turn bigint not null,
+  is_open boolean not null default true,
+  primary key (user_id, run_type)
+) with (fillfactor = 50);
+create index open_turns on public.user_turns (run_type, turn) where is_open;
+
+-- Below these turns nothing open of a kind is left; a kind is a run type alone (null model: of users), or a lane's run
+-- type with a model, or its task type, alone or with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
 -- begin behind them. Rows are only added, so that the newest is found by one probe; the queue's upkeep removes
 -- old ones.
 create table public.turn_marks (
@@ -522,24 +538,28 @@ create index system_logs_by_worker on public.system_logs (worker_id) where worke
 create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;
 
 -- supabase/schemas/generations/tables.sql
--- What finished tasks made. A generation shows its primary variant's file.
+-- What finished tasks made. A generation shows its primary variant's file; a parent without one waits for the
+-- stitch of its children.
 create table public.generations (
   id uuid primary key default gen_random_uuid(),
   project_id uuid not null references public.projects (id) on delete cascade,
-  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique. It names no
-  -- table by foreign key: the task may be in the archive.
+  -- Ids of the tasks that made it, as clients read them; `source_task_id` is the same, unique: a task makes one
+  -- generation, an orchestrator one parent. It names no table by foreign key: the task may be in the archive.
   tasks jsonb not null default '[]',
   source_task_id uuid unique,
-  type text,
+  type text check (length(type) <= 100),
   name text check (length(name) <= 300),
-  location text,
-  thumbnail_url text,
+  location text check (length(location) <= 8192),
+  thumbnail_url text check (length(thumbnail_url) <= 8192),
   params jsonb not null default '{}',
   based_on uuid references public.generations (id) on delete set null,
   parent_generation_id uuid references public.generations (id) on delete cascade,
   is_child boolean not null default false,
   child_order integer,
+  -- The image of a shot behind which a child stands.
+  pair_shot_generation_id uuid,
   primary_variant_id uuid,
+  -- Where it stands in shots: {"<shot>": [frame or null, …]}; kept by a trigger.
   shot_data jsonb not null default '{}',
   starred boolean not null default false,
   created_at timestamptz not null default now(),
@@ -547,18 +567,24 @@ create table public.generations (
 );
 create index generations_by_project on public.generations (project_id, created_at desc);
 create index generations_by_based_on on public.generations (based_on) where based_on is not null;
-create index generations_by_parent on public.generations (parent_generation_id) where parent_generation_id is not null;
+create index generations_by_parent on public.generations (parent_generation_id, child_order)
+  where parent_generation_id is not null;
+create index generations_by_pair on public.generations (pair_shot_generation_id)
+  where pair_shot_generation_id is not null;
+-- Who made the image that a task began with.
+create index generations_by_location on public.generations using hash (location);
 
 create table public.generation_variants (
   id uuid primary key default gen_random_uuid(),
   generation_id uuid not null references public.generations (id) on delete cascade,
+  -- The generation's; a trigger sees to it.
   project_id uuid not null references public.projects (id) on delete cascade,
   source_task_id uuid,
-  location text not null,
-  thumbnail_url text,
+  location text not null check (length(location) <= 8192),
+  thumbnail_url text check (length(thumbnail_url) <= 8192),
   params jsonb not null default '{}',
   is_primary boolean not null default false,
-  variant_type text not null,
+  variant_type text not null check (length(variant_type) between 1 and 100),
   name text check (length(name) <= 300),
   viewed_at timestamptz,
   created_at timestamptz not null default now(),
@@ -573,6 +599,40 @@ alter table public.generations
   foreign key (primary_variant_id) references public.generation_variants (id) on delete set null
   -- A generation is written once, with its variant's id, and the variant after it.
   deferrable initially deferred;
+
+-- A timeline of images.
+create table public.shots (
+  id uuid primary key default gen_random_uuid(),
+  project_id uuid not null references public.projects (id) on delete cascade,
+  name text not null default 'Shot' check (length(name) between 1 and 300),
+  -- Counted from 1 within the project; the last when not given.
+  position integer not null,
+  aspect_ratio text check (aspect_ratio ~ '^\d{1,2}:\d{1,2}$|^Square$'),
+  settings jsonb not null default '{}' check (pg_column_size(settings) <= 262144),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now()
+);
+create index shots_by_project on public.shots (project_id, position);
+
+-- A generation's place in a shot; the same generation may stand in several.
+create table public.shot_generations (
+  id uuid primary key default gen_random_uuid(),
+  shot_id uuid not null references public.shots (id) on delete cascade,
+  generation_id uuid not null references public.generations (id) on delete cascade,
+  -- Null: belongs to the shot, stands nowhere on its timeline.
+  timeline_frame integer check (timeline_frame between -1000000 and 100000000),
+  metadata jsonb not null default '{}' check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 262144),
+  -- The task whose completion put it there, once.
+  source_task_id uuid,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  unique (shot_id, source_task_id)
+);
+create index shot_generations_by_shot on public.shot_generations (shot_id, timeline_frame);
+create index shot_generations_by_generation on public.shot_generations (generation_id);
+alter table public.generations
+  add constraint generations_pair_shot_generation_id_fkey
+  foreign key (pair_shot_generation_id) references public.shot_generations (id) on delete set null;
 
 -- supabase/schemas/media/tables.sql
 -- The buckets. They are data, but the code names them and their policies and the limits below are part of
@@ -600,7 +660,8 @@ on conflict (id) do update
 create sequence public.task_update_sequence;
 
 -- What `postgres_changes` may show; row policies decide to whom.
-alter publication supabase_realtime add table public.tasks, public.generations, public.generation_variants;
+alter publication supabase_realtime add table public.tasks, public.generations, public.generation_variants,
+  public.shots, public.shot_generations;
 
 -- supabase/schemas/webhooks/tables.sql
 -- Where the events of a project are sent.
@@ -697,6 +758,8 @@ begin
 end
 $$;
 revoke all on function public.refuse from public, anon, authenticated;
+-- Called by functions that browsers call under their own policies. It does nothing but end the call.
+grant execute on function public.refuse to authenticated, service_role;
 
 -- supabase/schemas/accounts/functions/create_user_record.sql
 -- Makes everything a new person needs, once: the user row, an account, a place in the queue and the
@@ -1375,7 +1438,7 @@ begin
          blocked = blocked + case state when 'blocked' then change else 0 end,
          scheduled = scheduled + case state when 'scheduled' then change else 0 end,
          running = running + case state when 'running' then change else 0 end
-   where id = (select id from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
+   where ctid = (select ctid from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
   if not found then
     insert into public.task_counts (lane_id, ready, blocked, scheduled, running)
     values (for_lane, case state when 'ready' then change else 0 end, case state when 'blocked' then change else 0 end,
@@ -1558,38 +1621,168 @@ end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/claim_from_lane.sql
--- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
--- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
-create or replace function public.claim_from_lane(
-  lane public.task_lanes, for_worker text, by_owner boolean, worker_heartbeats boolean, settings public.queue_settings
+-- supabase/schemas/tasks/functions/claim_by_lane.sql
+-- A task of the kinds that a claim asks for, when the users whose turn is next have none: looks where such tasks are,
+-- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
+-- A lane keeps the turn at which it was last looked at; those met are brought up to date, so that the order is right.
+create or replace function public.claim_by_lane(
+  stage text, run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
+  affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  free_slot smallint;
+  -- By run type there are fewer places to look than by task type. Who is overdue is listed by task type alone.
+  by_run_type constant boolean := types is null and stage <> 'overdue';
+  kinds constant text[] := case when by_run_type then run_types
+                                else coalesce(types, public.claimable_task_types(run_types, null)) end;
+  met public.task_lanes[];
+  lane public.task_lanes;
+  tried bigint[] := '{}';
+  failed_users uuid[] := '{}';
+  busy_users uuid[] := '{}';
+  busy_user uuid;
+  claimed jsonb;
+  page_size integer := 4;
+  -- Enough to be exact but where nearly all turns are taken elsewhere; then a claim is rather quick.
+  lifts_left integer := 32;
+  lifted integer;
+begin
+  for page in 1 .. 64 loop
+    loop
+      met := array(select next_lane from public.lanes_to_try(stage, kinds, models, tried, page_size) as next_lane);
+      exit when cardinality(met) = 0 or lifts_left <= 0;
+      lifted := public.lift_lanes(array(select id from unnest(met)));
+      exit when lifted = 0;
+      lifts_left := lifts_left - lifted;
+    end loop;
+    exit when cardinality(met) = 0;
+    foreach lane in array met loop
+      tried := tried || lane.id;
+      continue when lane.user_id = any (failed_users) or lane.user_id = any (busy_users);
+      perform from public.user_turns
+        where user_id = lane.user_id and run_type = lane.run_type for no key update skip locked;
+      if not found then
+        busy_users := busy_users || lane.user_id;
+        continue;
+      end if;
+      claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, null, for_worker,
+                                      heartbeat_lease, affinity_max_wait);
+      if claimed is not null then
+        if lane.turn % 16 = 0 and stage <> 'overdue' then
+          perform public.move_turn_mark(case when by_run_type then lane.run_type else lane.task_type end,
+                                        case when models is not null then lane.model end, lane.turn);
+        end if;
+        return claimed;
+      end if;
+      failed_users := failed_users || lane.user_id;
+    end loop;
+    page_size := 64;
+  end loop;
+  foreach busy_user in array busy_users loop
+    claimed := public.claim_of_user(busy_user, stage, run_types, types, models, null, for_worker,
+                                    heartbeat_lease, affinity_max_wait);
+    if claimed is not null then
+      return claimed;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_by_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/claim_by_turn.sql
+-- A task of the user whose turn it is: of those who have an open lane for this claim, whoever was served longest ago. A
+-- user whom another claim is serving is left to the end, so that claims at the same moment serve different users;
+-- then they are tried too, for they may have more slots. Null also when the claim asks for task types or models of
+-- which the next eight users have none.
+create or replace function public.claim_by_turn(
+  run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
+  affinity_max_wait interval
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  taken public.user_turns;
+  found_turn record;
+  busy uuid[] := '{}';
+  tried uuid[] := '{}';
+  busy_user uuid;
+  claimed jsonb;
+begin
+  for attempt in 1 .. 1024 loop
+    taken := null;
+    -- What nearly every claim asks for, in one probe of one index.
+    if types is null and models is null and cardinality(run_types) = 1 and tried = '{}' then
+      select * into taken from public.user_turns
+       where is_open and run_type = run_types[1]
+         and turn >= coalesce((select turn from public.turn_marks
+                                where kind = run_types[1] and model is null and created_at < now() - interval '1 second'
+                                order by turn desc limit 1), 0)
+       order by turn limit 1 for no key update skip locked;
+    end if;
+    if taken.user_id is null then
+      select * into found_turn from public.take_turn(run_types, types, models, tried || busy);
+      taken := found_turn.taken;
+      busy := busy || found_turn.busy;
+    end if;
+    exit when taken.user_id is null;
+    claimed := public.claim_of_user(taken.user_id, 'turn', run_types, types, models, null, for_worker,
+                                    heartbeat_lease, affinity_max_wait);
+    if claimed is not null then
+      -- Now and then is enough.
+      if taken.turn % 16 = 0 then
+        perform public.move_turn_mark(taken.run_type, null, taken.turn);
+      end if;
+      return claimed;
+    end if;
+    perform public.close_turn_if_idle(taken.user_id, taken.run_type);
+    tried := tried || taken.user_id;
+  end loop;
+  foreach busy_user in array busy loop
+    claimed := public.claim_of_user(busy_user, 'turn', run_types, types, models, null, for_worker,
+                                    heartbeat_lease, affinity_max_wait);
+    if claimed is not null then
+      return claimed;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.claim_by_turn from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/claim_from_lane.sql
+-- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
+-- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
+-- The lease is the type's longest run, unless the worker is one that heartbeats.
+create or replace function public.claim_from_lane(
+  lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  -- Of the lane's type: its limit and longest run; and a free slot of the user, but for an orchestrator.
+  terms record;
   free_project_slot smallint;
   free_type_slot smallint;
-  kind public.task_types;
   task public.tasks;
 begin
-  if not lane.is_orchestrator then
-    select slot into free_slot from public.task_slots
-     where user_id = lane.user_id and task_id is null order by slot limit 1 for update skip locked;
+  select kind.max_running_tasks, kind.max_runtime_seconds,
+         case when not lane.is_orchestrator then (
+           select slot from public.task_slots
+            where user_id = lane.user_id and task_id is null order by slot limit 1 for update skip locked) end as free_slot
+    into terms
+    from public.task_types as kind where kind.name = lane.task_type;
+  if terms.free_slot is null and not lane.is_orchestrator then
+    perform public.close_lane_if_idle(lane.id);
+    return null;
+  end if;
+  if lane.project_id is not null and not lane.is_orchestrator then
+    select slot into free_project_slot from public.project_slots
+     where project_id = lane.project_id and task_id is null order by slot limit 1 for update skip locked;
     if not found then
       perform public.close_lane_if_idle(lane.id);
       return null;
     end if;
-    if lane.project_id is not null then
-      select slot into free_project_slot from public.project_slots
-       where project_id = lane.project_id and task_id is null order by slot limit 1 for update skip locked;
-      if not found then
-        perform public.close_lane_if_idle(lane.id);
-        return null;
-      end if;
-    end if;
   end if;
-  select * into kind from public.task_types where name = lane.task_type;
-  if kind.max_running_tasks is not null then
+  if terms.max_running_tasks is not null then
     select slot into free_type_slot from public.task_type_slots
      where task_type = lane.task_type and task_id is null order by slot limit 1 for update skip locked;
     if not found then
@@ -1600,21 +1793,20 @@ begin
   update public.tasks
      set status = 'In Progress', attempt = attempt + 1,
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
-         slot = free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
+         slot = terms.free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
          generation_started_at = now(), updated_at = now(),
          progress = null, progress_message = null, error_message = null,
-         lease_expires_at = now() + case when worker_heartbeats then settings.heartbeat_lease
-                                         else make_interval(secs => kind.max_runtime_seconds) end
-   where id = (select id from public.tasks
-                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                order by priority desc, created_at, id limit 1 for no key update skip locked)
+         lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
+   where ctid = (select ctid from public.tasks
+                  where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                  order by priority desc, created_at, id limit 1 for no key update skip locked)
   returning * into task;
   if not found then
     perform public.close_lane_if_idle(lane.id);
     return null;
   end if;
-  if free_slot is not null then
-    update public.task_slots set task_id = task.id where user_id = lane.user_id and slot = free_slot;
+  if terms.free_slot is not null then
+    update public.task_slots set task_id = task.id where user_id = lane.user_id and slot = terms.free_slot;
     if free_project_slot is not null then
       update public.project_slots set task_id = task.id
        where project_id = lane.project_id and slot = free_project_slot;
@@ -1623,7 +1815,7 @@ begin
   if free_type_slot is not null then
     update public.task_type_slots set task_id = task.id where task_type = lane.task_type and slot = free_type_slot;
   end if;
-  perform public.pass_turn(lane, settings.affinity_max_wait);
+  perform public.pass_turn(lane, affinity_max_wait);
 
   return jsonb_build_object(
     'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
@@ -1648,25 +1840,25 @@ create or replace function public.claim_next_task(
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   row_id constant text := coalesce(for_user || ':', '') || for_worker;
-  settings public.queue_settings;
+  -- What a claim needs to know, looked up at once.
+  known record;
   worker public.workers;
-  warm_model text;
   run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
   -- Null when all types of these run types will do.
   types text[];
   claimed jsonb;
   claims jsonb := '[]';
 begin
-  select * into settings from public.queue_settings;
-  if settings.tended_at < now() - interval '5 seconds' then
+  select settings.tended_at, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
+         exists (select from public.task_type_slots) as has_limited_types
+    into known
+    from public.queue_settings as settings left join public.workers as caller on caller.id = row_id;
+  if known.tended_at < now() - interval '5 seconds' then
     perform public.tend_queue(16);
   end if;
-  if row_id is not null then
-    select * into worker from public.workers where id = row_id;
-    if not found then
-      worker := public.register_worker(for_worker, for_user);
-    end if;
-    warm_model := worker.current_model;
+  worker := known.worker;
+  if worker.id is null and row_id is not null then
+    worker := public.register_worker(for_worker, for_user);
   end if;
   -- A machine that an operator takes out of service gets no more work. One that said so of itself and asks is back.
   if worker.status in ('error', 'terminating', 'terminated') and public.operator_decided(worker) then
@@ -1676,15 +1868,19 @@ begin
   while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
     -- A type at its limit is left out here, so its lanes are not even looked at.
     types := null;
-    if only_task_types is not null or exists (
-         select from public.task_types as kind
-          where kind.max_running_tasks is not null
-            and not exists (select from public.task_type_slots as free
-                             where free.task_type = kind.name and free.task_id is null)) then
+    if only_task_types is not null then
       types := public.claimable_task_types(run_types, only_task_types);
+    elsif known.has_limited_types then
+      if exists (select from public.task_types as kind
+                  where kind.max_running_tasks is not null
+                    and not exists (select from public.task_type_slots as free
+                                     where free.task_type = kind.name and free.task_id is null)) then
+        types := public.claimable_task_types(run_types, null);
+      end if;
     end if;
-    claimed := public.claim_one_task(for_user, for_worker, coalesce(worker.heartbeats, false), warm_model, run_types,
-                                     types, only_models, same_model_only and warm_model is not null, settings);
+    claimed := public.claim_one_task(for_user, for_worker, case when worker.heartbeats then known.heartbeat_lease end,
+                                     known.affinity_max_wait, worker.current_model, run_types, types, only_models,
+                                     same_model_only and worker.current_model is not null);
     if claimed is null and claims = '[]' and public.release_overdue_work() then
       continue;
     end if;
@@ -1697,7 +1893,7 @@ begin
   end if;
   if debug then
     return jsonb_build_object('debug', public.explain_empty_claim(
-      for_user, run_types, types, only_models, case when same_model_only then warm_model end));
+      for_user, run_types, types, only_models, case when same_model_only then worker.current_model end));
   end if;
   return null;
 end
@@ -1710,15 +1906,16 @@ grant execute on function public.claim_next_task to service_role;
 -- their lanes that it may look at. An owner's worker prefers its loaded model.
 create or replace function public.claim_of_user(
   served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
-  for_worker text, worker_heartbeats boolean, settings public.queue_settings
+  for_worker text, heartbeat_lease interval, affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   lane public.task_lanes;
+  tried bigint[] := '{}';
   claimed jsonb;
 begin
-  for lane in
-    select mine.*
+  loop
+    select mine.* into lane
       from public.task_lanes as mine
       left join lateral (
         select priority, created_at, id from public.tasks
@@ -1726,20 +1923,18 @@ begin
          order by priority desc, created_at, id limit 1) as head on true
      where mine.user_id = served_user
        and case when stage = 'owner' then mine.is_ready else mine.is_open end
-       and (mine.is_overdue or stage not like 'overdue%')
+       and (mine.is_overdue or stage <> 'overdue')
        and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
-       and (models is null or mine.model = any (models))
+       and (models is null or mine.model = any (models)) and mine.id <> all (tried)
      order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
               head.priority desc nulls last, head.created_at, head.id
-  loop
-    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
+     limit 1;
+    exit when not found;
+    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', heartbeat_lease, affinity_max_wait);
     if claimed is not null then
-      -- Now and then is enough.
-      if stage <> 'owner' and lane.turn % 16 = 0 then
-        perform public.move_turn_marks(stage, lane);
-      end if;
       return claimed;
     end if;
+    tried := tried || lane.id;
   end loop;
   return null;
 end
@@ -1747,29 +1942,16 @@ $$;
 revoke all on function public.claim_of_user from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_one_task.sql
--- One task of a claim: see claim_next_task. Tries lanes in the order of the claim's stages, until a lane's user
--- has a task and the slots for it. A lane that another claim is taking from is left to the end, so that claims at
--- the same moment serve different users; then it is tried too, for its user may have more slots.
+-- One task of a claim: see claim_next_task. Its stages: what has waited too long for a warm worker, what that worker
+-- has loaded, anything that it may have.
 create or replace function public.claim_one_task(
-  for_user uuid, for_worker text, worker_heartbeats boolean, warm_model text, run_types text[], types text[],
-  only_models text[], same_model_only boolean, settings public.queue_settings
+  for_user uuid, for_worker text, heartbeat_lease interval, affinity_max_wait interval, warm_model text,
+  run_types text[], types text[], only_models text[], same_model_only boolean
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  stage text;
-  -- By run type there are fewer places to look than by task type.
-  kind constant text := case when types is null then 'run type' else 'task type' end;
-  kinds constant text[] := coalesce(types, run_types);
   -- Null when the worker's model is none of those that it asks for.
   preferred constant text := case when only_models is null or warm_model = any (only_models) then warm_model end;
-  last_stage constant text := case when only_models is null then kind else kind || ' and model' end;
-  stages text[] := array[last_stage];
-  models text[];
-  lane public.task_lanes;
-  tried bigint[];
-  failed_users uuid[];
-  busy_users uuid[];
-  busy_user uuid;
   claimed jsonb;
 begin
   if same_model_only and preferred is null then
@@ -1779,74 +1961,30 @@ begin
     if not (select allows_local from public.task_tenants where user_id = for_user) then
       return null;
     end if;
-    models := case when same_model_only then array[preferred] else only_models end;
-    return public.claim_of_user(for_user, 'owner', run_types, types, models, warm_model, for_worker,
-                                worker_heartbeats, settings);
-  end if;
-  if same_model_only then
-    stages := array['warm'];
-  elsif preferred is not null then
-    stages := array['warm', last_stage];
-    if exists (select from public.task_lanes where is_open and is_overdue) then
-      stages := array_prepend('overdue', stages);
-    end if;
+    return public.claim_of_user(for_user, 'owner', run_types, types,
+                                case when same_model_only then array[preferred] else only_models end, warm_model,
+                                for_worker, heartbeat_lease, affinity_max_wait);
   end if;
 
-  foreach stage in array stages loop
-    models := only_models;
-    if stage = 'warm' then
-      stage := kind || ' and model';
-      models := array[preferred];
-    elsif stage = 'overdue' and models is not null then
-      stage := 'overdue and model';
+  if preferred is not null then
+    if not same_model_only and exists (select from public.task_lanes where is_open and is_overdue) then
+      claimed := public.claim_by_lane('overdue', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
     end if;
-    tried := '{}';
-    failed_users := '{}';
-    if types is null and cardinality(run_types) = 1 and stage like 'run type%' and coalesce(cardinality(models), 1) = 1 then
-      lane := public.first_lane(run_types[1], models[1]);
-      -- None that is free; there may be some that other claims are taking from.
-      if lane.id is not null then
-        perform public.take_lanes(lane.user_id);
-        claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
-                                        worker_heartbeats, settings);
-        if claimed is not null then
-          return claimed;
-        end if;
-        tried := array[lane.id];
-        failed_users := array[lane.user_id];
-      end if;
+    if claimed is null then
+      claimed := public.claim_by_turn(run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait);
     end if;
-    busy_users := '{}';
-    for page in 1 .. 64 loop
-      for lane in select * from public.lanes_to_try(
-        stage, case when stage like 'overdue%' then coalesce(types, public.claimable_task_types(run_types, null))
-                    else kinds end, models, tried, case page when 1 then 4 else 64 end) loop
-        tried := tried || lane.id;
-        continue when lane.user_id = any (failed_users) or lane.user_id = any (busy_users);
-        perform from public.task_lanes where id = lane.id for no key update skip locked;
-        if not found then
-          busy_users := busy_users || lane.user_id;
-          continue;
-        end if;
-        perform public.take_lanes(lane.user_id);
-        claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, warm_model, for_worker,
-                                        worker_heartbeats, settings);
-        if claimed is not null then
-          return claimed;
-        end if;
-        failed_users := failed_users || lane.user_id;
-      end loop;
-      exit when not found;
-    end loop;
-    foreach busy_user in array busy_users loop
-      claimed := public.claim_of_user(busy_user, stage, run_types, types, models, warm_model, for_worker,
-                                      worker_heartbeats, settings);
-      if claimed is not null then
-        return claimed;
-      end if;
-    end loop;
-  end loop;
-  return null;
+    if claimed is null then
+      claimed := public.claim_by_lane('turn', run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait);
+    end if;
+    if claimed is not null or same_model_only then
+      return claimed;
+    end if;
+  end if;
+  claimed := public.claim_by_turn(run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
+  if claimed is null and (types is not null or only_models is not null) then
+    claimed := public.claim_by_lane('turn', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
+  end if;
+  return claimed;
 end
 $$;
 revoke all on function public.claim_one_task from public, anon, authenticated;
@@ -1903,6 +2041,85 @@ end
 $$;
 revoke all on function public.close_lane_if_idle from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/close_orchestrator.sql
+-- Ends a running orchestration when all that it planned is done: nothing of it is open, and either its worker has said
+-- (by text of progress) that it has created everything, or as many parts as were asked for are done and no final
+-- stitch is to come. Otherwise keeps it waiting. The caller holds the orchestrator's lock, so one caller closes it.
+-- A part that failed fails it, with the price of the others; see end_task() for parts that fail while it runs.
+create or replace function public.close_orchestrator(for_orchestrator uuid)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  orchestrator public.tasks;
+  part_type text;
+  parts record;
+  result record;
+  made public.made_output;
+begin
+  select * into orchestrator from public.tasks where id = for_orchestrator and status = 'In Progress' for no key update;
+  if not found then
+    return;
+  end if;
+  part_type := case when orchestrator.task_type = 'travel_orchestrator' then 'travel_segment' else 'join_clips_segment' end;
+  select count(*) filter (where status in ('Queued', 'In Progress')) as open,
+         count(*) filter (where status in ('Failed', 'Cancelled')) as failed,
+         count(*) as total, min(generation_started_at) as started_at,
+         count(*) filter (where task_type = part_type and status = 'Complete') as complete,
+         bool_or(task_type in ('travel_stitch', 'join_final_stitch', 'join_clips_orchestrator')) as has_stitch
+    into parts
+    from public.tasks where orchestrator_task_id = orchestrator.id;
+  if parts.open > 0 or parts.total = 0
+     or orchestrator.output_location is null and orchestrator.progress_message is null
+        and (coalesce(parts.complete + parts.failed < public.expected_parts(orchestrator), true)
+             or public.plans_stitch(orchestrator) and not parts.has_stitch) then
+    perform public.extend_lease(orchestrator);
+    return;
+  end if;
+  if parts.failed > 0 then
+    perform public.end_task(orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total));
+    return;
+  end if;
+
+  -- The whole; else its last part, unless each stands for itself.
+  select output_location, thumbnail_url into result
+    from public.tasks
+   where orchestrator_task_id = orchestrator.id and output_location ~* '^https?://'
+     and (task_type in ('travel_stitch', 'join_final_stitch', 'join_clips_orchestrator')
+          or task_type = part_type and not (part_type = 'travel_segment' and public.parts_are_independent(orchestrator)))
+   order by array_position(array['join_final_stitch', 'join_clips_orchestrator', 'travel_stitch'], task_type) nulls last,
+            coalesce(public.integer_or_null(params ->> 'segment_index'), public.integer_or_null(params ->> 'join_index')) desc,
+            generation_processed_at desc
+   limit 1;
+  update public.tasks
+     set generation_started_at = coalesce(parts.started_at, generation_started_at), output_location = null
+   where id = orchestrator.id
+  returning * into orchestrator;
+  made := public.create_output(orchestrator, result.output_location, result.thumbnail_url);
+  perform public.finish_task(orchestrator, result.output_location, result.thumbnail_url,
+                             made.generation_id, made.variant_id);
+end
+$$;
+revoke all on function public.close_orchestrator from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/close_turn_if_idle.sql
+-- A claim found nothing of a user whose turn had come: they have none until a lane of theirs opens, unless one has.
+-- Whoever is adding work or freeing a slot holds the tenant's lock; then it is left as it is.
+create or replace function public.close_turn_if_idle(for_user uuid, of_run_type text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.task_tenants where user_id = for_user for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  update public.user_turns set is_open = false
+   where user_id = for_user and run_type = of_run_type and is_open
+     and not exists (select from public.task_lanes
+                      where user_id = for_user and run_type = of_run_type and is_open);
+end
+$$;
+revoke all on function public.close_turn_if_idle from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/complete_task.sql
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
 -- dependants. Guarantees: one output and one charge, for the status is checked under the row's lock;
@@ -1918,14 +2135,14 @@ create or replace function public.complete_task(
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  task public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
+  task public.tasks;
   medium constant text := coalesce(output_location, output_text);
   new_thumbnail text;
-  made_generation uuid;
-  made_variant uuid;
-  made_warnings jsonb := '[]';
+  made public.made_output;
   more jsonb := '{}';
 begin
+  perform public.lock_orchestrators(for_task);
+  task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
@@ -1942,14 +2159,14 @@ begin
   end if;
 
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
-    select generation_id, variant_id, warnings into made_generation, made_variant, made_warnings
-      from public.create_output(task, medium, new_thumbnail);
+    made := public.create_output(task, medium, new_thumbnail);
   end if;
-  task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail, made_generation, made_variant);
+  task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
+                             made.generation_id, made.variant_id);
 
   -- What the row does not say, for repeats of this call.
-  if made_warnings <> '[]' then
-    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made_warnings);
+  if made.warnings <> '[]' then
+    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
   end if;
   if output_path is not null and output_text is not null then
     more := more || jsonb_build_object('public_url', output_location);
@@ -2018,7 +2235,7 @@ begin
            blocked = blocked + case when is_now = 'blocked' then 1 when was = 'blocked' then -1 else 0 end,
            scheduled = scheduled + case when is_now = 'scheduled' then 1 when was = 'scheduled' then -1 else 0 end,
            running = running + case when is_now = 'running' then 1 when was = 'running' then -1 else 0 end
-     where id = (select id from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
+     where ctid = (select ctid from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
     if not found then
       perform public.add_to_count(new.lane_id, was, -1);
       perform public.add_to_count(new.lane_id, is_now, 1);
@@ -2313,6 +2530,33 @@ end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/expected_parts.sql
+-- How many segments or joins an orchestrator was asked for; null when its params do not say.
+create or replace function public.expected_parts(orchestrator public.tasks)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+declare
+  details constant jsonb := coalesce(orchestrator.params -> 'orchestrator_details', '{}') ;
+  clips integer;
+begin
+  if orchestrator.task_type = 'travel_orchestrator' then
+    return coalesce(public.integer_or_null(details ->> 'num_new_segments_to_generate'),
+                    public.integer_or_null(orchestrator.params ->> 'num_new_segments_to_generate'));
+  end if;
+  if orchestrator.task_type <> 'join_clips_orchestrator' then
+    return null;
+  end if;
+  clips := case
+    when jsonb_typeof(details -> 'clip_list') = 'array' then jsonb_array_length(details -> 'clip_list')
+    when jsonb_typeof(details -> 'segment_task_ids') = 'array' then jsonb_array_length(details -> 'segment_task_ids') end;
+  if clips > 1 then
+    return clips - case when details -> 'loop_first_clip' = 'true' then 0 else 1 end;
+  end if;
+  return coalesce(public.integer_or_null(details ->> 'num_joins'), public.integer_or_null(orchestrator.params ->> 'num_joins'));
+end
+$$;
+revoke all on function public.expected_parts from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/explain_empty_claim.sql
 -- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
 -- the queue, up to 10,000 tasks of it: for people who debug, not for polling.
@@ -2523,7 +2767,7 @@ begin
          generation_processed_at = clock_timestamp(), updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
-         generation_created = new_generation is not null,
+         generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
    where id = task.id
@@ -2537,39 +2781,19 @@ begin
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
   end if;
+  perform public.note_run_time(finished);
   perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
   perform public.release_dependants(task.id);
+  if task.orchestrator_task_id is not null then
+    perform public.close_orchestrator(task.orchestrator_task_id);
+  end if;
   return finished;
 end
 $$;
 revoke all on function public.finish_task from public, anon, authenticated;
-
--- supabase/schemas/tasks/functions/first_lane.sql
--- The first lane of a run type, with a model or of any, that no other claim is taking from; locked. What nearly every
--- claim asks for, in one probe of one index.
-create or replace function public.first_lane(of_run_type text, of_model text)
-returns public.task_lanes
-language plpgsql set search_path = '' as $$
-declare
-  mark constant bigint := public.turn_mark(of_run_type, of_model);
-  lane public.task_lanes;
-begin
-  if of_model is null then
-    select * into lane from public.task_lanes
-     where is_open and run_type = of_run_type and turn >= mark
-     order by turn limit 1 for no key update skip locked;
-  else
-    select * into lane from public.task_lanes
-     where is_open and run_type = of_run_type and model = of_model and turn >= mark
-     order by turn limit 1 for no key update skip locked;
-  end if;
-  return lane;
-end
-$$;
-revoke all on function public.first_lane from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/follow_generation_methods.sql
 -- A user changed their mind about where their tasks run: opens or closes their lanes for the cloud.
@@ -2871,45 +3095,29 @@ $$;
 revoke all on function public.lane_of_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/lanes_to_try.sql
--- The next lanes for a claim's stage, best first, without those tried: one index probe a kind (and model), however
--- many lanes and tasks there are. Kinds are run types, or task types where the claim names some.
+-- The next lanes for a claim that looks where its kinds of task are, best first, without those tried: one index probe a
+-- kind (and model), however many lanes and tasks there are. Kinds are run types, and then models are named, or
+-- task types.
 create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[], page_size integer)
 returns setof public.task_lanes
 language plpgsql set search_path = '' as $$
 begin
-  if stage = 'run type' then
+  if stage = 'overdue' and models is null then
     return query
       select next_lane.*
         from unnest(kinds) as kind (name),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.run_type = kind.name
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
-  elsif stage = 'run type and model' then
+  elsif stage = 'overdue' then
     return query
       select next_lane.*
         from unnest(kinds) as kind (name), unnest(models) as wanted (model),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
-                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit page_size) as next_lane
-       order by next_lane.turn limit page_size;
-  elsif stage = 'task type' then
-    return query
-      select next_lane.*
-        from unnest(kinds) as kind (name),
-             lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = kind.name
-                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit page_size) as next_lane
-       order by next_lane.turn limit page_size;
-  elsif stage = 'task type and model' then
-    return query
-      select next_lane.*
-        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
-             lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                         and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
@@ -2918,8 +3126,17 @@ begin
       select next_lane.*
         from unnest(kinds) as kind (name),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                       where lane.is_open and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif kinds <@ array['gpu', 'api'] then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
   else
@@ -2927,8 +3144,7 @@ begin
       select next_lane.*
         from unnest(kinds) as kind (name), unnest(models) as wanted (model),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
-                         and lane.model = wanted.model
+                       where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
@@ -2970,6 +3186,45 @@ end
 $$;
 revoke all on function public.leave_queue from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/lift_lanes.sql
+-- Brings lanes that a claim met up to their users' turns; answers how many were behind. A lane that somebody else is
+-- writing is left as it is.
+create or replace function public.lift_lanes(met bigint[])
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  lifted integer;
+begin
+  update public.task_lanes as lane set turn = behind.user_turn
+    from (select mine.id, served.turn as user_turn
+            from public.task_lanes as mine
+            join public.user_turns as served on served.user_id = mine.user_id and served.run_type = mine.run_type
+           where mine.id = any (met) and mine.turn < served.turn
+           order by mine.id for no key update of mine skip locked) as behind
+   where lane.id = behind.id;
+  get diagnostics lifted = row_count;
+  return lifted;
+end
+$$;
+revoke all on function public.lift_lanes from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/lock_orchestrators.sql
+-- Locks the orchestrations that a task is part of, outermost first, before anybody locks the task: its end may be
+-- theirs, and of two parts that end at once the second sees the first.
+create or replace function public.lock_orchestrators(for_task uuid)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  orchestrator uuid := (select orchestrator_task_id from public.tasks where id = for_task);
+begin
+  if orchestrator is not null then
+    perform public.lock_orchestrators(orchestrator);
+    perform from public.tasks where id = orchestrator for no key update;
+  end if;
+end
+$$;
+revoke all on function public.lock_orchestrators from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/lock_tenant.sql
 -- Every change that can make a lane ready or free a slot happens under this lock, so that no claim can close
 -- a lane on what it no longer knows.
@@ -2997,26 +3252,24 @@ end
 $$;
 revoke all on function public.model_of_params from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/move_turn_marks.sql
--- Notes how far the turns of a served lane's kinds have come, now and then: see turn_marks.
-create or replace function public.move_turn_marks(stage text, lane public.task_lanes)
+-- supabase/schemas/tasks/functions/move_turn_mark.sql
+-- Notes how far the turns of a kind have come, now and then: see turn_marks. `taken_turn` is one that a claim took.
+create or replace function public.move_turn_mark(of_kind text, of_model text, taken_turn bigint)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   apart constant integer := 256;
-  of_kind constant text := case when stage like 'run type%' then lane.run_type else lane.task_type end;
-  of_model constant text := case when stage like '%model' then lane.model end;
   passed constant bigint := public.turn_mark(of_kind, of_model);
   first_turn bigint;
 begin
-  if lane.turn <= passed + apart then
+  if taken_turn <= passed + apart then
     return;
   end if;
-  -- The first open lane, which need not be the one that was served.
-  if stage = 'run type' then
-    select turn into first_turn from public.task_lanes
+  -- The first that is open, which need not be the one that was served.
+  if of_kind in ('gpu', 'api') and of_model is null then
+    select turn into first_turn from public.user_turns
      where is_open and run_type = of_kind and turn >= passed order by turn limit 1;
-  elsif stage = 'run type and model' then
+  elsif of_kind in ('gpu', 'api') then
     select turn into first_turn from public.task_lanes
      where is_open and run_type = of_kind and model = of_model and turn >= passed order by turn limit 1;
   elsif of_model is null then
@@ -3033,38 +3286,55 @@ begin
   end if;
 end
 $$;
-revoke all on function public.move_turn_marks from public, anon, authenticated;
+revoke all on function public.move_turn_mark from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/newest_turn_mark.sql
+-- The newest mark of a kind, however young: what opens now enters the rotation there.
+create or replace function public.newest_turn_mark(of_kind text, of_model text)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  mark bigint;
+begin
+  if of_model is null then
+    select turn into mark from public.turn_marks where kind = of_kind and model is null order by turn desc limit 1;
+  else
+    select turn into mark from public.turn_marks where kind = of_kind and model = of_model order by turn desc limit 1;
+  end if;
+  return coalesce(mark, 0);
+end
+$$;
+revoke all on function public.newest_turn_mark from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/note_run_time.sql
 -- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
-create or replace function public.note_run_time()
-returns trigger
-language plpgsql security definer set search_path = '' as $$
+create or replace function public.note_run_time(finished public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
 declare
   for_bucket smallint;
-  for_model text := coalesce(new.model, '');
+  for_model text := coalesce(finished.model, '');
 begin
   -- An owner's machine says nothing about the cloud's.
-  if new.is_orchestrator or new.claimed_by_owner or new.generation_started_at is null then
-    return null;
+  if finished.is_orchestrator or finished.claimed_by_owner or finished.generation_started_at is null then
+    return;
   end if;
-  for_bucket := public.run_time_bucket(extract(epoch from new.generation_processed_at - new.generation_started_at));
+  for_bucket := public.run_time_bucket(extract(epoch from finished.generation_processed_at - finished.generation_started_at));
   update public.task_run_times set runs = runs + 1
    where ctid = (select ctid from public.task_run_times
-                  where task_type = new.task_type and model = for_model and bucket = for_bucket
+                  where task_type = finished.task_type and model = for_model and bucket = for_bucket
                   for no key update skip locked);
   if found or exists (select from public.task_run_times
-                       where task_type = new.task_type and model = for_model and bucket = for_bucket) then
-    return null;
+                       where task_type = finished.task_type and model = for_model and bucket = for_bucket) then
+    return;
   end if;
   if for_model <> '' and not exists (
-       select from public.task_run_times where task_type = new.task_type and model = for_model)
-     and (select count(distinct model) from public.task_run_times where task_type = new.task_type) >= 200 then
+       select from public.task_run_times where task_type = finished.task_type and model = for_model)
+     and (select count(distinct model) from public.task_run_times where task_type = finished.task_type) >= 200 then
     for_model := '';
   end if;
-  insert into public.task_run_times (task_type, model, bucket, runs) values (new.task_type, for_model, for_bucket, 1)
+  insert into public.task_run_times (task_type, model, bucket, runs) values (finished.task_type, for_model, for_bucket, 1)
   on conflict (task_type, model, bucket) do nothing;
-  return null;
 end
 $$;
 revoke all on function public.note_run_time from public, anon, authenticated;
@@ -3089,9 +3359,34 @@ begin
                and (lane.project_id is null
                     or exists (select from public.project_slots
                                 where project_id = lane.project_id and task_id is null))));
+  if found then
+    perform public.open_turn(for_user, run_type)
+       from (select distinct run_type from public.task_lanes where user_id = for_user and is_open) as open_lane;
+  end if;
 end
 $$;
 revoke all on function public.open_lanes from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/open_turn.sql
+-- Puts a user with an open lane among those whose turn comes: not before where claims begin, and not before their own
+-- last turn, so that nobody gets ahead by coming back. The caller holds the tenant's lock.
+create or replace function public.open_turn(for_user uuid, of_run_type text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  first_turn bigint;
+begin
+  -- Only who holds the tenant's lock closes it.
+  if exists (select from public.user_turns where user_id = for_user and run_type = of_run_type and is_open) then
+    return;
+  end if;
+  first_turn := greatest(public.newest_turn_mark(of_run_type, null),
+                         (select max(turn) from public.user_turns where user_id = for_user));
+  insert into public.user_turns as mine (user_id, run_type, turn) values (for_user, of_run_type, first_turn)
+  on conflict (user_id, run_type) do update set is_open = true, turn = greatest(mine.turn, first_turn);
+end
+$$;
+revoke all on function public.open_turn from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/orchestrator_of_params.sql
 -- The task that these params name as their orchestrator: the first of the known places that holds a row's
@@ -3156,11 +3451,22 @@ end
 $$;
 revoke all on function public.output_is_stored from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/parts_are_independent.sql
+-- Whether the segments of a travel stand each for itself: then no stitch makes one of them.
+create or replace function public.parts_are_independent(orchestrator public.tasks)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(orchestrator.params -> 'orchestrator_details' -> 'independent_segments',
+                  orchestrator.params -> 'independent_segments', 'true') <> 'false';
+end
+$$;
+revoke all on function public.parts_are_independent from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/pass_turn.sql
--- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
--- task has waited. Lanes from which nothing more can be claimed are closed, so that claims do not visit them: the
--- served one when it is empty, all when the user has no slot left. A lane that another claim is updating is left
--- to that claim.
+-- Puts a user who was served behind all others. Lanes from which nothing more can be claimed are closed, so that
+-- claims do not visit them: the served one when it is empty, all when the user has no slot left. What another claim
+-- is updating is left to that claim.
 create or replace function public.pass_turn(served public.task_lanes, affinity_max_wait interval)
 returns void
 language plpgsql set search_path = '' as $$
@@ -3172,14 +3478,14 @@ declare
   may_close boolean := false;
 begin
   loop
-    next_since := (
-      select greatest(created_at, run_after) from public.tasks
-       where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-       order by priority desc, created_at, id limit 1);
-    has_slot := served.is_orchestrator
-      or exists (select from public.task_slots where user_id = served.user_id and task_id is null);
-    has_project_slot := served.project_id is null or served.is_orchestrator
-      or exists (select from public.project_slots where project_id = served.project_id and task_id is null);
+    select (select greatest(created_at, run_after) from public.tasks
+             where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+             order by priority desc, created_at, id limit 1),
+           served.is_orchestrator
+             or exists (select from public.task_slots where user_id = served.user_id and task_id is null),
+           served.project_id is null or served.is_orchestrator
+             or exists (select from public.project_slots where project_id = served.project_id and task_id is null)
+      into next_since, has_slot, has_project_slot;
     exit when may_close or (next_since is not null and has_slot and has_project_slot);
     -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
     -- again, for what was committed before we had it.
@@ -3188,24 +3494,49 @@ begin
     may_close := true;
   end loop;
 
-  update public.task_lanes as lane
+  if may_close then
+    update public.task_lanes as lane
+       set is_ready = lane.id <> served.id or next_since is not null, is_open = false
+      from (select id from public.task_lanes
+             where user_id = served.user_id and is_ready
+               and (id = served.id and next_since is null
+                    or is_open and not is_orchestrator
+                       and (not has_slot or not has_project_slot and project_id = served.project_id))
+             order by id for no key update skip locked) as idle
+     where lane.id = idle.id;
+  end if;
+  if served.is_overdue and not coalesce(next_since < now() - affinity_max_wait, false) then
+    update public.task_lanes set is_overdue = false, oldest_ready_at = coalesce(next_since, oldest_ready_at)
+     where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
+  end if;
+  update public.user_turns as mine
      set turn = next_turn,
-         is_ready = not (may_close and lane.id = served.id and next_since is null),
-         is_open = lane.is_open and not (may_close and (
-           lane.id = served.id and next_since is null
-           or not lane.is_orchestrator and not has_slot
-           or lane.project_id is not distinct from served.project_id and not lane.is_orchestrator
-              and not has_project_slot)),
-         oldest_ready_at = case when lane.id = served.id then coalesce(next_since, lane.oldest_ready_at)
-                                else lane.oldest_ready_at end,
-         is_overdue = case when lane.id = served.id then coalesce(next_since < now() - affinity_max_wait, false)
-                           else lane.is_overdue end
-    from (select id from public.task_lanes where user_id = served.user_id and is_ready
-           order by id for no key update skip locked) as mine
-   where lane.id = mine.id;
+         is_open = mine.is_open and (not may_close or exists (
+           select from public.task_lanes where user_id = mine.user_id and run_type = mine.run_type and is_open))
+    from (select run_type from public.user_turns where user_id = served.user_id
+           order by run_type for no key update skip locked) as free
+   where mine.user_id = served.user_id and mine.run_type = free.run_type;
 end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/plans_stitch.sql
+-- Whether an orchestrator's worker will create a task that makes one of its parts, as far as params tell.
+create or replace function public.plans_stitch(orchestrator public.tasks)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+declare
+  details constant jsonb := coalesce(orchestrator.params -> 'orchestrator_details', '{}');
+begin
+  if orchestrator.task_type = 'travel_orchestrator' then
+    return jsonb_typeof(details -> 'stitch_config') = 'object' or details -> 'use_svi' = 'true'
+      or coalesce(details ->> 'model_type', 'vace') = 'vace' and details -> 'chain_segments' is distinct from 'false'
+         and not public.parts_are_independent(orchestrator);
+  end if;
+  return details -> 'use_parallel_joins' is distinct from 'false';
+end
+$$;
+revoke all on function public.plans_stitch from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/prepare_output.sql
 -- Where the output of a running task goes: a folder of its owner and of it alone. The attempt is part of
@@ -3451,6 +3782,9 @@ begin
          is_overdue = case when is_ready then is_overdue else false end,
          turn = public.turn_floor(lane)
    where id = for_lane;
+  if may_open then
+    perform public.open_turn(lane.user_id, lane.run_type);
+  end if;
 end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
@@ -3721,9 +4055,9 @@ begin
   -- In the order in which a run's end takes them; claims wait for neither.
   perform from public.tasks where task_type = new.name and status = 'In Progress' order by id for no key update;
   if old.max_running_tasks is null then
-    -- A claim holds a slot of its user, or an orchestrator's lane, before it looks for a limit: those that found none
-    -- have committed when we go on.
-    lock table public.task_slots, public.task_lanes in exclusive mode;
+    -- A claim holds its user's turn, or a slot, before it looks for a limit: those that found none have committed when
+    -- we go on.
+    lock table public.user_turns, public.task_slots in exclusive mode;
   end if;
   perform from public.task_type_slots where task_type = new.name order by slot for update;
   update public.tasks set task_type_slot = null where task_type = new.name and task_type_slot is not null;
@@ -4006,16 +4340,50 @@ $$;
 revoke all on function public.sweep_expired_leases from public, anon, authenticated;
 grant execute on function public.sweep_expired_leases to service_role;
 
--- supabase/schemas/tasks/functions/take_lanes.sql
--- Keeps other claims from a user whose turn this claim has taken: they pass over locked lanes, to the next user.
-create or replace function public.take_lanes(of_user uuid)
-returns void
+-- supabase/schemas/tasks/functions/take_turn.sql
+-- The next user whose turn it is, locked: see claim_by_turn; and those before them whom another claim is serving.
+create or replace function public.take_turn(
+  run_types text[], types text[], models text[], tried uuid[], out taken public.user_turns, out busy uuid[]
+)
 language plpgsql set search_path = '' as $$
+declare
+  candidate public.user_turns;
+  passed integer := 0;
+  busy_before integer := -1;
 begin
-  perform from public.task_lanes where user_id = of_user and is_ready order by id for no key update skip locked;
+  busy := '{}';
+  -- In pages, for all of one may be busy.
+  while taken.user_id is null and passed < 8 and cardinality(busy) > busy_before loop
+    busy_before := cardinality(busy);
+    for candidate in
+      select next_turn.*
+        from unnest(run_types) as kind (name),
+             lateral (select * from public.user_turns as mine
+                       where mine.is_open and mine.run_type = kind.name
+                         and mine.turn >= public.turn_mark(kind.name, null)
+                         and mine.user_id <> all (tried) and mine.user_id <> all (busy)
+                       order by mine.turn limit 32) as next_turn
+       order by next_turn.turn
+    loop
+      if (types is not null or models is not null) and not exists (
+           select from public.task_lanes as lane
+            where lane.user_id = candidate.user_id and lane.is_open and lane.run_type = candidate.run_type
+              and (types is null or lane.task_type = any (types)) and (models is null or lane.model = any (models))) then
+        passed := passed + 1;
+        exit when passed = 8;
+        continue;
+      end if;
+      -- Not when they were served in the meantime, or are being served.
+      select * into taken from public.user_turns
+       where user_id = candidate.user_id and run_type = candidate.run_type and turn = candidate.turn and is_open
+       for no key update skip locked;
+      exit when found;
+      busy := busy || candidate.user_id;
+    end loop;
+  end loop;
 end
 $$;
-revoke all on function public.take_lanes from public, anon, authenticated;
+revoke all on function public.take_turn from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/task_counts_for.sql
 -- What waits and what runs, for workers that decide whether to claim and for autoscalers: see the endpoint.
@@ -4252,10 +4620,18 @@ begin
     return;
   end if;
   update public.queue_settings set tended_at = now();
-  update public.task_lanes set is_overdue = true
-   where id in (select id from public.task_lanes
-                 where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
-                 order by oldest_ready_at limit 10000 for no key update skip locked);
+  -- Claims do not note how long the next task of a lane has waited; it is looked up when it may be too long.
+  update public.task_lanes as lane
+     set is_overdue = coalesce(head.since < now() - settings.affinity_max_wait, false),
+         oldest_ready_at = coalesce(head.since, now())
+    from (select id from public.task_lanes
+           where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
+           order by oldest_ready_at limit 10000 for no key update skip locked) as candidate
+    left join lateral (
+      select greatest(created_at, run_after) as since from public.tasks
+       where lane_id = candidate.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, tasks.id limit 1) as head on true
+   where lane.id = candidate.id;
   for mark in
     select kind, model, max(turn) as newest from public.turn_marks group by kind, model
   loop
@@ -4265,9 +4641,15 @@ begin
     -- A lane that opened while the mark was moved may be behind it.
     update public.task_lanes set turn = mark.newest
      where id in (select id from public.task_lanes
-                   where is_open and mark.kind in (run_type, task_type) and (mark.model is null or model = mark.model)
+                   where is_open and (mark.kind = task_type and mark.model is null
+                                      or mark.kind in (run_type, task_type) and model = mark.model)
                      and turn < mark.newest
                    for no key update skip locked);
+    update public.user_turns set turn = mark.newest
+     where (user_id, run_type) in (
+       select user_id, run_type from public.user_turns
+        where is_open and run_type = mark.kind and mark.model is null and turn < mark.newest
+          for no key update skip locked);
   end loop;
 end
 $$;
@@ -4322,18 +4704,14 @@ $$;
 revoke all on function public.time_of_cursor from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/turn_floor.sql
--- The turn at which a lane enters the rotation: not below what claims still look at, and not before its user's last
--- turn, so that nobody gets ahead by opening lane after lane.
+-- The turn at which a lane opens: not below what claims still look at. Its user's turn is what counts.
 create or replace function public.turn_floor(lane public.task_lanes)
 returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
   return greatest(
-    (select turn from public.turn_marks where kind = lane.run_type and model is null order by turn desc limit 1),
-    (select turn from public.turn_marks where kind = lane.run_type and model = lane.model order by turn desc limit 1),
-    (select turn from public.turn_marks where kind = lane.task_type and model is null order by turn desc limit 1),
-    (select turn from public.turn_marks where kind = lane.task_type and model = lane.model order by turn desc limit 1),
-    (select max(turn) from public.task_lanes where user_id = lane.user_id));
+    lane.turn, public.newest_turn_mark(lane.run_type, lane.model), public.newest_turn_mark(lane.task_type, null),
+    public.newest_turn_mark(lane.task_type, lane.model));
 end
 $$;
 revoke all on function public.turn_floor from public, anon, authenticated;
@@ -4400,6 +4778,7 @@ language plpgsql security definer set search_path = '' set plan_cache_mode = 'fo
 declare
   task public.tasks;
 begin
+  perform public.lock_orchestrators(for_task);
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
@@ -4431,6 +4810,10 @@ begin
      where id = task.id;
   elsif task.status = 'In Progress' and new_status = 'In Progress' then
     perform public.report_progress(task, for_attempt is not null, changes);
+    if task.is_orchestrator and changes ?| array['output_location', 'progress_message'] then
+      -- Its parts may have been done before it said that it had created them.
+      perform public.close_orchestrator(task.id);
+    end if;
   elsif task.status = 'In Progress' and new_status = 'Complete' then
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
@@ -4933,77 +5316,1106 @@ end
 $$;
 revoke all on function public.write_logs from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/add_generation_to_shot.sql
+-- Puts a generation into a shot: at the end of the timeline (see next_frame), or without a place. Each call adds one
+-- more place. For browsers, under the caller's policies.
+create or replace function public.add_generation_to_shot(
+  p_shot_id uuid, p_generation_id uuid, p_with_position boolean default true
+) returns public.shot_generations
+language plpgsql set search_path = '' as $$
+declare
+  added public.shot_generations;
+begin
+  -- Two at once take two places.
+  perform public.shot_to_change(p_shot_id);
+  if not exists (select from public.generations where id = p_generation_id) then
+    perform public.refuse('generation_not_found', 404);
+  end if;
+  insert into public.shot_generations (shot_id, generation_id, timeline_frame, metadata)
+  values (p_shot_id, p_generation_id, case when p_with_position then public.next_frame(p_shot_id) end,
+          case when p_with_position then '{"auto_positioned": true}'::jsonb else '{}' end)
+  returning * into added;
+  return added;
+end
+$$;
+revoke all on function public.add_generation_to_shot from public, anon, authenticated;
+grant execute on function public.add_generation_to_shot to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/add_variant.sql
+-- One more file of a generation; a task adds one, however often it is repeated. Null when it did before.
+create or replace function public.add_variant(
+  to_generation uuid, task public.tasks, output_location text, output_thumbnail text, variant_params jsonb,
+  new_variant_type text, primary_variant boolean, seen boolean default false
+) returns uuid
+language plpgsql set search_path = '' as $$
+declare
+  new_id uuid;
+begin
+  insert into public.generation_variants
+    (generation_id, project_id, source_task_id, location, thumbnail_url, params, variant_type, is_primary, viewed_at)
+  values (to_generation, task.project_id, task.id, output_location, output_thumbnail, variant_params, new_variant_type,
+          primary_variant, case when seen then now() end)
+  on conflict (generation_id, source_task_id) do nothing
+  returning id into new_id;
+  return new_id;
+end
+$$;
+revoke all on function public.add_variant from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/based_on_of_params.sql
+-- The generation that an output is a version of, as params name it.
+create or replace function public.based_on_of_params(params jsonb)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(
+    params ->> 'based_on',
+    params -> 'originalParams' -> 'orchestrator_details' ->> 'based_on',
+    params -> 'orchestrator_details' ->> 'based_on',
+    params -> 'full_orchestrator_payload' ->> 'based_on',
+    params -> 'originalParams' ->> 'based_on');
+end
+$$;
+revoke all on function public.based_on_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/batch_update_timeline_frames.sql
+-- Moves images of shots: [{shot_generation_id, timeline_frame (null: off the timeline), metadata?}], at most 1,000, all
+-- or none; metadata is added to what is there. Answers what moved. For browsers, under the caller's policies.
+create or replace function public.batch_update_timeline_frames(p_updates jsonb)
+returns table (shot_generation_id uuid, timeline_frame integer)
+language plpgsql set search_path = '' as $$
+declare
+  wanted integer;
+  moved integer;
+begin
+  if jsonb_typeof(p_updates) is distinct from 'array' or jsonb_array_length(p_updates) > 1000 then
+    perform public.refuse('invalid_request', 400, '{"field": "p_updates"}');
+  end if;
+  select count(distinct item ->> 'shot_generation_id') into wanted from jsonb_array_elements(p_updates) as item;
+  -- Shots in order, so that two who move images of the same ones do not wait for each other in a circle.
+  perform from public.shots as shot
+    where shot.id in (select place.shot_id from public.shot_generations as place
+                       where place.id in (select public.uuid_or_null(item ->> 'shot_generation_id')
+                                            from jsonb_array_elements(p_updates) as item))
+    order by shot.id for no key update;
+  return query
+    update public.shot_generations as place
+       set timeline_frame = change.frame, metadata = place.metadata || change.metadata
+      from (select distinct on (item ->> 'shot_generation_id')
+                   public.uuid_or_null(item ->> 'shot_generation_id') as id,
+                   (item ->> 'timeline_frame')::integer as frame,
+                   case when jsonb_typeof(item -> 'metadata') = 'object' then item -> 'metadata' else '{}' end as metadata
+              from jsonb_array_elements(p_updates) with ordinality as given (item, number)
+             order by item ->> 'shot_generation_id', number desc) as change
+     where place.id = change.id
+    returning place.id, place.timeline_frame;
+  get diagnostics moved = row_count;
+  if moved <> wanted then
+    perform public.refuse('generation_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.batch_update_timeline_frames from public, anon, authenticated;
+grant execute on function public.batch_update_timeline_frames to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/change_primary_variant.sql
+-- What is changed of a generation that its primary variant has too is changed there as well.
+create or replace function public.change_primary_variant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  -- A generation without a file has lost its last variant, or waits for its first.
+  update public.generation_variants
+     set location = coalesce(new.location, location), thumbnail_url = new.thumbnail_url,
+         name = case when new.name is distinct from old.name then new.name else name end
+   where id = new.primary_variant_id and generation_id = new.id
+     and (location, thumbnail_url, name) is distinct from
+         (coalesce(new.location, location), new.thumbnail_url,
+          case when new.name is distinct from old.name then new.name else name end);
+  return null;
+end
+$$;
+revoke all on function public.change_primary_variant from public, anon, authenticated;
+
 -- supabase/schemas/generations/functions/create_output.sql
--- Makes what a finished task's output becomes: a variant of the generation it is based on, or a generation
--- of its own with this file as its primary variant; nothing for orchestration and utility tasks.
--- An id in params that is no generation of the same project is left out and named in `warnings`.
-create or replace function public.create_output(
-  task public.tasks, output_location text, output_thumbnail text,
-  out generation_id uuid, out variant_id uuid, out warnings jsonb
-)
+-- Makes what a finished task's output becomes: a generation, or a variant of one; nothing for utilities and what has
+-- no file. See docs/generations.md. Every id in params must be of the task's project; another is left out and
+-- named in `warnings`.
+create or replace function public.create_output(task public.tasks, output_location text, output_thumbnail text)
+returns public.made_output
 language plpgsql set search_path = '' as $$
 declare
   type_row public.task_types;
-  based_on_text text;
+  is_child constant boolean := task.orchestrator_task_id is not null;
   base public.generations;
-  wants_own boolean;
-  output_params jsonb;
+  warnings jsonb := '[]';
+  made public.made_output;
 begin
-  warnings := '[]';
   select * into type_row from public.task_types where name = task.task_type;
-  if task.orchestrator_task_id is not null
-     or not (type_row.category = 'generation'
-             or (type_row.category = 'processing' and type_row.content_type = 'image')) then
-    return;
+  if output_location is null or type_row.category = 'utility' then
+    return row(null, null, warnings)::public.made_output;
+  end if;
+  if type_row.category = 'orchestration' then
+    return public.make_joined_clip(task, type_row, output_location, output_thumbnail);
   end if;
 
-  based_on_text := coalesce(
-    task.params ->> 'based_on',
-    task.params -> 'originalParams' -> 'orchestrator_details' ->> 'based_on',
-    task.params -> 'orchestrator_details' ->> 'based_on',
-    task.params -> 'full_orchestrator_payload' ->> 'based_on',
-    task.params -> 'originalParams' ->> 'based_on');
-  wants_own := coalesce(task.params -> 'create_as_generation' = 'true', false);
-  if based_on_text is not null then
-    if based_on_text ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
-      -- Locked against being deleted before this commits.
-      select * into base from public.generations
-       where id = based_on_text::uuid and project_id = task.project_id for key share;
-    end if;
+  if not is_child and public.based_on_of_params(task.params) is not null then
+    base := public.find_generation(public.based_on_of_params(task.params), task.project_id);
     if base.id is null then
-      warnings := warnings || jsonb_build_object(
-        'field', 'based_on', 'message', 'There is no such generation in this project; it was ignored.');
+      warnings := public.unknown_id('based_on');
+    elsif task.params -> 'create_as_generation' is distinct from 'true' then
+      return public.make_edit(task, type_row, base.id, output_location, output_thumbnail);
     end if;
   end if;
-
-  output_params := task.params || jsonb_strip_nulls(jsonb_build_object(
-    'source_task_id', task.id, 'created_from', task.task_type, 'content_type', type_row.content_type,
-    'tool_type', coalesce(task.params ->> 'tool_type', type_row.tool_type)));
-
-  if base.id is not null and not wants_own then
-    insert into public.generation_variants
-      (generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
-    values (base.id, task.project_id, task.id, output_location, output_thumbnail, output_params, false,
-            coalesce(type_row.variant_type, 'edit'))
-    returning id into variant_id;
-    generation_id := base.id;
-    return;
+  if type_row.category = 'upscale' then
+    return public.make_upscale(task, type_row, output_location, output_thumbnail);
+  end if;
+  if type_row.category = 'processing' and not is_child and type_row.content_type is distinct from 'image' then
+    return row(null, null, warnings)::public.made_output;
   end if;
 
-  variant_id := gen_random_uuid();
-  insert into public.generations
-    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, primary_variant_id)
-  values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'image'),
-          left(coalesce(task.params ->> 'generation_name', task.params -> 'orchestrator_details' ->> 'generation_name'), 300),
-          output_location, output_thumbnail, output_params, base.id, variant_id)
-  returning id into generation_id;
-  insert into public.generation_variants
-    (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
-  values (variant_id, generation_id, task.project_id, task.id, output_location, output_thumbnail, output_params, true,
-          'original');
+  made := case
+    when task.task_type in ('travel_stitch', 'join_final_stitch') and is_child
+      then public.make_stitch(task, type_row, output_location, output_thumbnail)
+    when task.task_type = 'individual_travel_segment'
+      or task.task_type in ('travel_segment', 'join_clips_segment', 'edit_video_segment') and is_child
+      then public.make_segment(task, type_row, output_location, output_thumbnail)
+    end;
+  if made.generation_id is null then
+    warnings := warnings || coalesce(made.warnings, '[]');
+    made := public.make_generation(task, type_row, base.id, output_location, output_thumbnail);
+  end if;
+  made.warnings := warnings || made.warnings;
+  return made;
 end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/create_shot_with_image.sql
+-- A new shot behind the others, with an image at its beginning; both or none. For browsers, under the caller's policies.
+create or replace function public.create_shot_with_image(p_project_id uuid, p_shot_name text, p_generation_id uuid)
+returns table (shot_id uuid, shot_name text, shot_position integer, shot_generation_id uuid, success boolean)
+language plpgsql set search_path = '' as $$
+declare
+  added public.shots;
+begin
+  perform public.project_to_arrange(p_project_id);
+  insert into public.shots (project_id, name) values (p_project_id, p_shot_name) returning * into added;
+  return query
+    select added.id, added.name, added.position, (public.add_generation_to_shot(added.id, p_generation_id)).id, true;
+end
+$$;
+revoke all on function public.create_shot_with_image from public, anon, authenticated;
+grant execute on function public.create_shot_with_image to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/duplicate_shot.sql
+-- A copy of a shot behind it, with its images at their places. The images themselves are not copied. Answers the
+-- copy's id. For browsers, under the caller's policies.
+create or replace function public.duplicate_shot(original_shot_id uuid, project_id uuid default null)
+returns uuid
+language plpgsql set search_path = '' as $$
+declare
+  original public.shots;
+  copy uuid;
+begin
+  select * into original from public.shots as shot
+   where shot.id = original_shot_id and shot.project_id = coalesce(duplicate_shot.project_id, shot.project_id);
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  perform public.project_to_arrange(original.project_id);
+  original := public.shot_to_change(original_shot_id);
+  update public.shots as later set position = later.position + 1
+   where later.project_id = original.project_id and later.position > original.position;
+  insert into public.shots (project_id, name, position, aspect_ratio, settings)
+  values (original.project_id, left(original.name, 293) || ' (copy)', original.position + 1, original.aspect_ratio,
+          original.settings)
+  returning id into copy;
+  insert into public.shot_generations (shot_id, generation_id, timeline_frame, metadata)
+  select copy, place.generation_id, place.timeline_frame, place.metadata
+    from public.shot_generations as place where place.shot_id = original_shot_id order by place.created_at, place.id;
+  return copy;
+end
+$$;
+revoke all on function public.duplicate_shot from public, anon, authenticated;
+grant execute on function public.duplicate_shot to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/exchange_timeline_frames.sql
+-- Two images of a shot change places. For browsers, under the caller's policies.
+create or replace function public.exchange_timeline_frames(
+  p_shot_id uuid, p_first_shot_generation_id uuid, p_second_shot_generation_id uuid
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  moved integer;
+begin
+  perform public.shot_to_change(p_shot_id);
+  update public.shot_generations as place set timeline_frame = other.timeline_frame
+    from public.shot_generations as other
+   where place.shot_id = p_shot_id and other.shot_id = p_shot_id and place.id <> other.id
+     and place.id in (p_first_shot_generation_id, p_second_shot_generation_id)
+     and other.id in (p_first_shot_generation_id, p_second_shot_generation_id);
+  get diagnostics moved = row_count;
+  if moved <> 2 then
+    perform public.refuse('generation_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.exchange_timeline_frames from public, anon, authenticated;
+grant execute on function public.exchange_timeline_frames to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/find_generation.sql
+-- A generation that params name, if it is one of this project; locked against being deleted before this commits.
+create or replace function public.find_generation(named text, of_project uuid)
+returns public.generations
+language plpgsql set search_path = '' as $$
+declare
+  found_generation public.generations;
+begin
+  select * into found_generation from public.generations
+   where id = public.uuid_or_null(named) and project_id = of_project for key share;
+  return found_generation;
+end
+$$;
+revoke all on function public.find_generation from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/generation_name_of_params.sql
+create or replace function public.generation_name_of_params(params jsonb)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return left(coalesce(params ->> 'generation_name', params -> 'orchestrator_details' ->> 'generation_name',
+                       params -> 'full_orchestrator_payload' ->> 'generation_name'), 300);
+end
+$$;
+revoke all on function public.generation_name_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/insert_shot_at_position.sql
+-- A new shot at a place (counted from 1; at the end when null), those from there on one further. For browsers, under
+-- the caller's policies.
+create or replace function public.insert_shot_at_position(p_project_id uuid, p_shot_name text, p_position integer)
+returns table (shot_id uuid, shot_name text, shot_position integer, success boolean)
+language plpgsql set search_path = '' as $$
+begin
+  perform public.project_to_arrange(p_project_id);
+  update public.shots as later set position = later.position + 1
+   where later.project_id = p_project_id and later.position >= p_position;
+  return query
+    insert into public.shots as added (project_id, name, position)
+    values (p_project_id, p_shot_name, case when p_position is not null then greatest(p_position, 1) end)
+    returning added.id, added.name, added.position, true;
+end
+$$;
+revoke all on function public.insert_shot_at_position from public, anon, authenticated;
+grant execute on function public.insert_shot_at_position to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/integer_or_null.sql
+-- A small number out of params; null when the text is none.
+create or replace function public.integer_or_null(written text)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+begin
+  if written ~ '^-?\d{1,9}(\.0+)?$' then
+    return split_part(written, '.', 1)::integer;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.integer_or_null from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/keep_generation_in_project.sql
+-- A generation stays in its project, and so do those that it names: nobody can hang their rows on another's.
+create or replace function public.keep_generation_in_project()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' and new.project_id <> old.project_id then
+    perform public.refuse('invalid_request', 400, '{"field": "project_id"}');
+  end if;
+  if new.based_on is not null and not exists (
+       select from public.generations where id = new.based_on and project_id = new.project_id) then
+    perform public.refuse('invalid_request', 400, '{"field": "based_on"}');
+  end if;
+  if new.parent_generation_id is not null and not exists (
+       select from public.generations
+        where id = new.parent_generation_id and id <> new.id and project_id = new.project_id) then
+    perform public.refuse('invalid_request', 400, '{"field": "parent_generation_id"}');
+  end if;
+  if new.pair_shot_generation_id is not null and not exists (
+       select from public.shot_generations as pair join public.shots as shot on shot.id = pair.shot_id
+        where pair.id = new.pair_shot_generation_id and shot.project_id = new.project_id) then
+    perform public.refuse('invalid_request', 400, '{"field": "pair_shot_generation_id"}');
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_generation_in_project from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/keep_shot_generation_in_project.sql
+-- A shot holds generations of its own project.
+create or replace function public.keep_shot_generation_in_project()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if not exists (
+       select from public.shots as shot join public.generations as generation on generation.project_id = shot.project_id
+        where shot.id = new.shot_id and generation.id = new.generation_id) then
+    perform public.refuse('invalid_request', 400, '{"field": "generation_id"}');
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_shot_generation_in_project from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/keep_variant_with_generation.sql
+-- A variant is of its generation's project, and stays with it. People's own images count as seen.
+create or replace function public.keep_variant_with_generation()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if tg_op = 'UPDATE' then
+    if new.generation_id <> old.generation_id or new.project_id <> old.project_id then
+      perform public.refuse('invalid_request', 400, '{"field": "generation_id"}');
+    end if;
+    return new;
+  end if;
+  -- Null where there is no such generation; the foreign key says so.
+  new.project_id := (select project_id from public.generations where id = new.generation_id);
+  if new.variant_type = 'original' and new.source_task_id is null and not new.params ? 'source_task_id' then
+    new.viewed_at := coalesce(new.viewed_at, now());
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_variant_with_generation from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/link_to_shot.sql
+-- Puts what a task made into the shot that its params name, once; says in `warnings` when there is no such shot.
+create or replace function public.link_to_shot(task public.tasks, made_generation uuid, warnings jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  details constant jsonb := task.params -> 'orchestrator_details';
+  original constant jsonb := task.params -> 'originalParams';
+  named jsonb;
+  shot uuid;
+  has_place boolean;
+begin
+  named := coalesce(
+    nullif(original -> 'orchestrator_details' -> 'shot_id', 'null'), nullif(details -> 'shot_id', 'null'),
+    nullif(task.params -> 'shot_id', 'null'), nullif(task.params -> 'full_orchestrator_payload' -> 'shot_id', 'null'),
+    nullif(task.params -> 'shotId', 'null'));
+  if named is null then
+    return warnings;
+  end if;
+  -- Some clients send the whole row.
+  shot := public.uuid_or_null(case when jsonb_typeof(named) = 'object' then coalesce(named ->> 'id', named ->> 'uuid')
+                                   else named #>> '{}' end);
+  -- Locked, so that two at once take two places.
+  perform from public.shots where id = shot and project_id = task.project_id for no key update;
+  if not found then
+    return warnings || public.unknown_id('shot_id');
+  end if;
+  has_place := coalesce(task.params ->> 'add_in_position', original ->> 'add_in_position', details ->> 'add_in_position',
+                        original -> 'orchestrator_details' ->> 'add_in_position') in ('true', '1');
+  insert into public.shot_generations (shot_id, generation_id, timeline_frame, metadata, source_task_id)
+  values (shot, made_generation, case when has_place then public.next_frame(shot) end,
+          case when has_place then '{"auto_positioned": true}'::jsonb else '{}' end, task.id)
+  on conflict (shot_id, source_task_id) do nothing;
+  return warnings;
+end
+$$;
+revoke all on function public.link_to_shot from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_edit.sql
+-- A version of an existing generation beside its primary one.
+create or replace function public.make_edit(
+  task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  named_source constant text := task.params ->> 'source_variant_id';
+  source_variant uuid;
+  warnings jsonb := '[]';
+begin
+  if named_source is not null then
+    select id into source_variant from public.generation_variants
+     where id = public.uuid_or_null(named_source) and project_id = task.project_id;
+    if not found then
+      warnings := public.unknown_id('source_variant_id');
+    end if;
+  end if;
+  return row(
+    base_id,
+    public.add_variant(
+      base_id, task, output_location, output_thumbnail,
+      public.output_params(task, type_row, task.task_type, jsonb_build_object('source_variant_id', source_variant)),
+      coalesce(type_row.variant_type, 'edit'), false),
+    warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_edit from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_generation.sql
+-- A generation of its own, with the output as its primary variant, in the shot that params name. Where this task has
+-- made a generation before, the output is a new version of that.
+create or replace function public.make_generation(
+  task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  variant_id uuid := gen_random_uuid();
+  generation_id uuid;
+  new_params constant jsonb := public.output_params(task, type_row, task.task_type);
+begin
+  insert into public.generations
+    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, primary_variant_id)
+  values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'image'),
+          public.generation_name_of_params(task.params), output_location, output_thumbnail, new_params,
+          coalesce(base_id, public.source_of_image(task.params, task.project_id)), variant_id)
+  on conflict (source_task_id) do nothing
+  returning id into generation_id;
+  if found then
+    insert into public.generation_variants
+      (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type)
+    values (variant_id, generation_id, task.project_id, task.id, output_location, output_thumbnail, new_params, true,
+            'original');
+  else
+    select id into generation_id from public.generations where source_task_id = task.id;
+    variant_id := public.add_variant(generation_id, task, output_location, output_thumbnail, new_params,
+                                     'regenerated', true);
+  end if;
+  return row(generation_id, variant_id, public.link_to_shot(task, generation_id, '[]'))::public.made_output;
+end
+$$;
+revoke all on function public.make_generation from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_joined_clip.sql
+-- The clip that a join was for, where no final stitch has made it: what the parent that its params name shows from
+-- now on. Nothing for other orchestrations: their children have made it all.
+create or replace function public.make_joined_clip(
+  task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  parent public.made_output;
+begin
+  if task.task_type not in ('join_clips_orchestrator', 'edit_video_orchestrator')
+     or not exists (select from public.tasks where orchestrator_task_id = task.id and status = 'Complete')
+     or exists (select from public.tasks
+                 where orchestrator_task_id = task.id and task_type = 'join_final_stitch' and status = 'Complete') then
+    return row(null, null, '[]')::public.made_output;
+  end if;
+  parent := public.parent_generation(task.id, task);
+  return row(
+    parent.generation_id,
+    public.add_variant(
+      parent.generation_id, task, output_location, output_thumbnail,
+      public.output_params(task, type_row, 'join_clips_complete'), 'clip_join', true),
+    parent.warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_joined_clip from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_segment.sql
+-- A part of a whole: a new version of the child that params name, or of the child that stands at the same place; else a
+-- new child of the parent. The only part of an orchestration is the whole too.
+-- Without a parent it makes nothing.
+create or replace function public.make_segment(
+  task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  details constant jsonb := coalesce(
+    task.params -> 'orchestrator_details', task.params -> 'full_orchestrator_payload', '{}');
+  is_join constant boolean := task.task_type in ('join_clips_segment', 'edit_video_segment');
+  place constant integer := coalesce(
+    public.integer_or_null(task.params ->> case when is_join then 'join_index' else 'segment_index' end),
+    public.integer_or_null(task.params ->> 'index'), public.integer_or_null(task.params ->> 'sequence_index'));
+  is_only_part constant boolean := case
+    when is_join then task.params -> 'is_first_join' = 'true' and task.params -> 'is_last_join' = 'true'
+    else task.task_type = 'travel_segment' and place = 0
+      and '1' = coalesce(details ->> 'num_new_segments_to_generate', task.params ->> 'num_new_segments_to_generate') end;
+  named_pair constant text := case when not is_join then public.pair_of_params(task.params, coalesce(place, 0)) end;
+  new_params jsonb := public.output_params(
+    task, type_row, 'child_generation_original',
+    public.segment_params(task.params, coalesce(place, 0)) || jsonb_build_object('tool_type', type_row.tool_type));
+  parent public.made_output;
+  child public.generations;
+  pair uuid;
+  warnings jsonb := '[]';
+  variant uuid := gen_random_uuid();
+begin
+  if named_pair is not null then
+    select place_in_shot.id into pair
+      from public.shot_generations as place_in_shot join public.shots as shot on shot.id = place_in_shot.shot_id
+     where place_in_shot.id = public.uuid_or_null(named_pair) and shot.project_id = task.project_id
+       for key share of place_in_shot;
+    if not found then
+      warnings := public.unknown_id('pair_shot_generation_id');
+    end if;
+  end if;
+
+  if task.params ->> 'child_generation_id' is not null then
+    child := public.find_generation(task.params ->> 'child_generation_id', task.project_id);
+    if child.id is not null then
+      return public.make_segment_version(task, type_row, child, output_location, output_thumbnail, new_params, true, warnings);
+    end if;
+    warnings := warnings || public.unknown_id('child_generation_id');
+  end if;
+
+  if task.orchestrator_task_id is not null then
+    parent := public.parent_generation(task.orchestrator_task_id, task);
+  else
+    parent.generation_id := (public.find_generation(coalesce(
+      task.params ->> 'parent_generation_id', details ->> 'parent_generation_id'), task.project_id)).id;
+    parent.warnings := case
+      when parent.generation_id is null
+       and coalesce(task.params ->> 'parent_generation_id', details ->> 'parent_generation_id') is not null
+      then public.unknown_id('parent_generation_id') else '[]' end;
+  end if;
+  warnings := warnings || parent.warnings;
+  if parent.generation_id is null then
+    return row(null, null, warnings)::public.made_output;
+  end if;
+
+  if is_only_part then
+    -- Whoever shows something already goes on showing it.
+    variant := public.add_variant(
+      parent.generation_id, task, output_location, output_thumbnail,
+      new_params || jsonb_build_object('created_from', 'single_item_completion', 'is_single_item', true,
+                                       'is_single_join', case when is_join then true end),
+      type_row.variant_type,
+      not exists (select from public.generation_variants where generation_id = parent.generation_id and is_primary));
+    update public.tasks set generation_created = true where id = task.orchestrator_task_id;
+    if is_join then
+      return row(parent.generation_id, variant, warnings)::public.made_output;
+    end if;
+  end if;
+
+  if not is_join then
+    -- Under the parent's lock, so that of two for one place the second finds the first.
+    perform from public.generations where id = parent.generation_id for no key update;
+    select * into child from public.generations as sibling
+     where sibling.parent_generation_id = parent.generation_id
+       and case when pair is not null then sibling.pair_shot_generation_id = pair else sibling.child_order = place end
+     order by sibling.created_at desc, sibling.id limit 1;
+    if found then
+      return public.make_segment_version(task, type_row, child, output_location, output_thumbnail, new_params, false, warnings);
+    end if;
+  end if;
+
+  variant := gen_random_uuid();
+  if is_only_part then
+    new_params := new_params || '{"created_from": "single_segment_child_original"}';
+  end if;
+  insert into public.generations
+    (project_id, tasks, source_task_id, type, name, location, thumbnail_url, params, based_on, parent_generation_id,
+     is_child, child_order, pair_shot_generation_id, primary_variant_id)
+  values (task.project_id, jsonb_build_array(task.id), task.id, coalesce(type_row.content_type, 'video'),
+          public.generation_name_of_params(task.params), output_location, output_thumbnail, new_params,
+          coalesce((public.find_generation(public.based_on_of_params(task.params), task.project_id)).id,
+                   public.source_of_image(task.params, task.project_id)),
+          parent.generation_id, true, place, pair, variant)
+  returning * into child;
+  insert into public.generation_variants
+    (id, generation_id, project_id, source_task_id, location, thumbnail_url, params, is_primary, variant_type, viewed_at)
+  values (variant, child.id, task.project_id, task.id, output_location, output_thumbnail, new_params, true, 'original',
+          case when is_only_part then now() end);
+  return row(child.id, variant, warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_segment from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_segment_version.sql
+-- A new version of an existing part. One that was asked for by the child's id is shown from now on unless
+-- `make_primary_variant` says no; one that came to the same place is only if it says yes.
+-- When the part is its parent's only one, the parent shows what it shows.
+create or replace function public.make_segment_version(
+  task public.tasks, type_row public.task_types, child public.generations, output_location text, output_thumbnail text,
+  new_params jsonb, is_named boolean, warnings jsonb
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  shows constant boolean := case task.params -> 'make_primary_variant'
+    when 'true' then true when 'false' then false else is_named end;
+  is_only_child constant boolean := child.parent_generation_id is not null and not exists (
+    select from public.generations
+     where parent_generation_id = child.parent_generation_id and id <> child.id);
+  variant uuid;
+begin
+  variant := public.add_variant(
+    child.id, task, output_location, output_thumbnail,
+    new_params || jsonb_build_object(
+      'created_from', case when is_named then 'individual_segment_regeneration' else 'segment_variant_at_position' end),
+    type_row.variant_type, shows, is_only_child and (shows or not is_named));
+  if shows and is_only_child then
+    perform public.add_variant(
+      child.parent_generation_id, task, output_location, output_thumbnail,
+      new_params || '{"created_from": "single_segment_propagation", "propagated_from_child": true}',
+      'travel_segment', true);
+  end if;
+  return row(child.id, variant, warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_segment_version from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_stitch.sql
+-- The whole that an orchestration was for: what its parent shows from now on.
+create or replace function public.make_stitch(
+  task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  parent constant public.made_output := public.parent_generation(task.orchestrator_task_id, task);
+begin
+  return row(
+    parent.generation_id,
+    public.add_variant(
+      parent.generation_id, task, output_location, output_thumbnail,
+      public.output_params(task, type_row, task.task_type || '_completion',
+                           jsonb_build_object('tool_type', type_row.tool_type)),
+      type_row.variant_type, true),
+    parent.warnings)::public.made_output;
+end
+$$;
+revoke all on function public.make_stitch from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_upscale.sql
+-- The larger version of a generation, which it shows from now on; its params stay those of the source.
+create or replace function public.make_upscale(
+  task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
+) returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  named constant text := task.params ->> 'generation_id';
+  source public.generations;
+begin
+  if named is null then
+    return row(null, null, '[]')::public.made_output;
+  end if;
+  source := public.find_generation(named, task.project_id);
+  if source.id is null then
+    return row(null, null, public.unknown_id('generation_id'))::public.made_output;
+  end if;
+  return row(
+    source.id,
+    public.add_variant(
+      source.id, task, output_location, coalesce(output_thumbnail, source.thumbnail_url),
+      source.params || jsonb_build_object(
+        'source_task_id', task.id, 'upscale_task_id', task.id, 'upscaled_from', task.params -> 'image',
+        'upscale_model', coalesce(task.params ->> 'model', 'unknown'),
+        'tool_type', coalesce(source.params ->> 'tool_type', 'image-generation')),
+      coalesce(type_row.variant_type, 'upscaled'), true),
+    '[]')::public.made_output;
+end
+$$;
+revoke all on function public.make_upscale from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_variant_primary.sql
+-- One variant is primary; the one that was is so no longer. The generation's lock keeps two from becoming it at once.
+create or replace function public.make_variant_primary()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform from public.generations where id = new.generation_id for no key update;
+  update public.generation_variants set is_primary = false
+   where generation_id = new.generation_id and is_primary and id <> new.id;
+  return new;
+end
+$$;
+revoke all on function public.make_variant_primary from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/next_frame.sql
+-- Where the next image of a shot goes: at 0, else as far behind the last as its images are apart, 10 to 81 frames.
+create or replace function public.next_frame(of_shot uuid)
+returns integer
+language plpgsql stable set search_path = '' as $$
+declare
+  frames record;
+begin
+  select count(*) as images, min(timeline_frame) as first, max(timeline_frame) as last into frames
+    from public.shot_generations where shot_id = of_shot and timeline_frame is not null;
+  return case
+    when frames.images = 0 then 0
+    when frames.images = 1 then frames.last + 81
+    else frames.last + least(greatest((frames.last - frames.first) / (frames.images - 1), 10), 81) end;
+end
+$$;
+revoke all on function public.next_frame from public, anon, authenticated;
+grant execute on function public.next_frame to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/note_update.sql
+-- Says when a row was last changed, whoever changes it.
+create or replace function public.note_update()
+returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.updated_at := now();
+  return new;
+end
+$$;
+revoke all on function public.note_update from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/output_params.sql
+-- The params of what a task made: the task's own, and where it comes from.
+create or replace function public.output_params(task public.tasks, type_row public.task_types, made_by text, more jsonb default '{}')
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return task.params || jsonb_strip_nulls(jsonb_build_object(
+    'source_task_id', task.id, 'created_from', made_by, 'content_type', type_row.content_type,
+    'tool_type', coalesce(task.params ->> 'tool_type', type_row.tool_type))) || more;
+end
+$$;
+revoke all on function public.output_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/pair_of_params.sql
+-- The image of a shot behind which a segment stands, as params name it.
+create or replace function public.pair_of_params(params jsonb, segment integer)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(
+    params ->> 'pair_shot_generation_id',
+    params -> 'individual_segment_params' ->> 'pair_shot_generation_id',
+    params -> 'orchestrator_details' -> 'pair_shot_generation_ids' ->> segment,
+    params -> 'full_orchestrator_payload' -> 'pair_shot_generation_ids' ->> segment);
+end
+$$;
+revoke all on function public.pair_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/parent_generation.sql
+-- The generation under which an orchestration's outputs stand: the one that its params name, else one of its own, made
+-- when it is first asked for. One an orchestrator, by its unique key: of two children that finish at once, one makes
+-- it. An orchestration within another stands under that one's.
+create or replace function public.parent_generation(orchestrator_id uuid, child public.tasks)
+returns public.made_output
+language plpgsql set search_path = '' as $$
+declare
+  orchestrator public.tasks;
+  type_row public.task_types;
+  named text;
+  parent public.generations;
+  warnings jsonb := '[]';
+begin
+  select * into orchestrator from public.tasks where id = orchestrator_id;
+  foreach named in array array[
+    orchestrator.params ->> 'parent_generation_id',
+    orchestrator.params -> 'orchestrator_details' ->> 'parent_generation_id',
+    child.params ->> 'parent_generation_id',
+    child.params -> 'full_orchestrator_payload' ->> 'parent_generation_id'
+  ] loop
+    continue when named is null;
+    parent := public.find_generation(named, child.project_id);
+    if parent.id is not null then
+      return row(parent.id, null, '[]')::public.made_output;
+    end if;
+    warnings := public.unknown_id('parent_generation_id');
+  end loop;
+  if orchestrator.orchestrator_task_id is not null then
+    return public.parent_generation(orchestrator.orchestrator_task_id, child);
+  end if;
+
+  select * into parent from public.generations where source_task_id = orchestrator.id;
+  if not found then
+    select * into type_row from public.task_types where name = orchestrator.task_type;
+    insert into public.generations (project_id, tasks, source_task_id, type, name, params)
+    values (orchestrator.project_id, jsonb_build_array(orchestrator.id), orchestrator.id, 'video',
+            public.generation_name_of_params(orchestrator.params),
+            orchestrator.params || jsonb_build_object(
+              'tool_type', coalesce(orchestrator.params ->> 'tool_type', type_row.tool_type)))
+    on conflict (source_task_id) do nothing
+    returning * into parent;
+    if found then
+      warnings := public.link_to_shot(orchestrator, parent.id, warnings);
+    else
+      select * into parent from public.generations where source_task_id = orchestrator.id;
+    end if;
+  end if;
+  return row(parent.id, null, warnings)::public.made_output;
+end
+$$;
+revoke all on function public.parent_generation from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/place_shot.sql
+-- A shot without a position comes last. The project's lock keeps two new ones from the same place.
+create or replace function public.place_shot()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if new.position is null then
+    perform from public.projects where id = new.project_id for no key update;
+    new.position := (select coalesce(max(position), 0) + 1 from public.shots where project_id = new.project_id);
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.place_shot from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/position_existing_generation_in_shot.sql
+-- Gives an image that belongs to a shot without a place the next one on its timeline; adds it when it does not belong
+-- there yet. For browsers, under the caller's policies.
+create or replace function public.position_existing_generation_in_shot(p_shot_id uuid, p_generation_id uuid)
+returns public.shot_generations
+language plpgsql set search_path = '' as $$
+declare
+  placed public.shot_generations;
+begin
+  perform public.shot_to_change(p_shot_id);
+  update public.shot_generations
+     set timeline_frame = public.next_frame(p_shot_id), metadata = metadata || '{"auto_positioned": true}'
+   where id = (select id from public.shot_generations
+                where shot_id = p_shot_id and generation_id = p_generation_id and timeline_frame is null
+                order by created_at, id limit 1)
+  returning * into placed;
+  if not found then
+    placed := public.add_generation_to_shot(p_shot_id, p_generation_id);
+  end if;
+  return placed;
+end
+$$;
+revoke all on function public.position_existing_generation_in_shot from public, anon, authenticated;
+grant execute on function public.position_existing_generation_in_shot to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/project_to_arrange.sql
+-- Locks a project of the caller's whose shots are to be arranged; 404 when there is none that they may see.
+create or replace function public.project_to_arrange(of_project uuid)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.projects where id = of_project for no key update;
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.project_to_arrange from public, anon, authenticated;
+grant execute on function public.project_to_arrange to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/promote_next_variant.sql
+-- The primary variant was deleted: the newest of the others takes its place; without one the generation is empty.
+create or replace function public.promote_next_variant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  -- Gone itself, when it took its variants with it.
+  perform from public.generations where id = old.generation_id for no key update;
+  if not found or exists (
+       select from public.generation_variants where generation_id = old.generation_id and is_primary) then
+    return null;
+  end if;
+  update public.generation_variants set is_primary = true
+   where id = (select id from public.generation_variants
+                where generation_id = old.generation_id order by created_at desc, id limit 1);
+  if not found then
+    update public.generations
+       set location = null, thumbnail_url = null, primary_variant_id = null
+     where id = old.generation_id;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.promote_next_variant from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/rebuild_shot_data.sql
+-- Keeps `generations.shot_data`: where a generation stands, by shot, in the order of the timeline.
+create or replace function public.rebuild_shot_data()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  changed uuid;
+begin
+  for changed in
+    select distinct id from unnest(array[case when tg_op <> 'INSERT' then old.generation_id end,
+                                         case when tg_op <> 'DELETE' then new.generation_id end]) as id
+     where id is not null order by id
+  loop
+    -- Locked first, so that of two changes the later one counts both.
+    perform from public.generations where id = changed for no key update;
+    update public.generations
+       set shot_data = (
+             select coalesce(jsonb_object_agg(shot_id, frames), '{}')
+               from (select shot_id, jsonb_agg(timeline_frame order by timeline_frame, id) as frames
+                       from public.shot_generations where generation_id = changed group by shot_id) as by_shot)
+     where id = changed;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.rebuild_shot_data from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/reorder_shots.sql
+-- Brings a project's shots into this order; those that are not named follow in the order that they had. Answers how many
+-- moved. For browsers, under the caller's policies.
+create or replace function public.reorder_shots(p_project_id uuid, p_shot_ids uuid[])
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  moved integer;
+begin
+  perform public.project_to_arrange(p_project_id);
+  if cardinality(p_shot_ids) > 10000 or (select count(*) from unnest(p_shot_ids)) > (
+       select count(*) from public.shots where project_id = p_project_id and id = any (p_shot_ids)) then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  update public.shots as shot set position = place.new_position
+    from (select id, row_number() over (
+                   order by array_position(p_shot_ids, id) nulls last, position, created_at, id) as new_position
+            from public.shots where project_id = p_project_id) as place
+   where shot.id = place.id and shot.position <> place.new_position;
+  get diagnostics moved = row_count;
+  return moved;
+end
+$$;
+revoke all on function public.reorder_shots from public, anon, authenticated;
+grant execute on function public.reorder_shots to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/segment_params.sql
+-- What an orchestrator's lists say of one segment.
+create or replace function public.segment_params(params jsonb, segment integer)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  details constant jsonb := coalesce(params -> 'orchestrator_details', params -> 'full_orchestrator_payload');
+begin
+  return jsonb_strip_nulls(jsonb_build_object(
+    'prompt', details -> 'base_prompts_expanded' -> segment,
+    'negative_prompt', details -> 'negative_prompts_expanded' -> segment,
+    'num_frames', details -> 'segment_frames_expanded' -> segment,
+    'frame_overlap', details -> 'frame_overlap_expanded' -> segment,
+    'pair_shot_generation_id', public.pair_of_params(params, segment),
+    'start_image_generation_id', details -> 'input_image_generation_ids' -> segment,
+    'end_image_generation_id', details -> 'input_image_generation_ids' -> (segment + 1)));
+end
+$$;
+revoke all on function public.segment_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/shot_to_change.sql
+-- A shot of the caller's, locked; 404 when there is none that they may see.
+create or replace function public.shot_to_change(of_shot uuid)
+returns public.shots
+language plpgsql set search_path = '' as $$
+declare
+  shot public.shots;
+begin
+  select * into shot from public.shots where id = of_shot for no key update;
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  return shot;
+end
+$$;
+revoke all on function public.shot_to_change from public, anon, authenticated;
+grant execute on function public.shot_to_change to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/show_primary_variant.sql
+-- A generation shows what its primary variant is. A variant without a name leaves the generation's as it is.
+create or replace function public.show_primary_variant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.generations
+     set location = new.location, thumbnail_url = new.thumbnail_url, params = new.params,
+         name = coalesce(new.name, name), primary_variant_id = new.id
+   where id = new.generation_id
+     and (location, thumbnail_url, params, primary_variant_id, coalesce(new.name, name))
+         is distinct from (new.location, new.thumbnail_url, new.params, new.id, name);
+  return null;
+end
+$$;
+revoke all on function public.show_primary_variant from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/source_of_image.sql
+-- The newest generation of a project that shows the image which a task began with.
+create or replace function public.source_of_image(task_params jsonb, of_project uuid)
+returns uuid
+language plpgsql stable set search_path = '' as $$
+begin
+  if jsonb_typeof(task_params -> 'image') is distinct from 'string' then
+    return null;
+  end if;
+  return (select id from public.generations
+           where location = task_params ->> 'image' and project_id = of_project order by created_at desc limit 1);
+end
+$$;
+revoke all on function public.source_of_image from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/unknown_id.sql
+-- What an answer's `warnings` say of an id in params that is no row of the task's project.
+create or replace function public.unknown_id(field text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return jsonb_build_array(jsonb_build_object(
+    'field', field, 'message', 'There is no such row in this project; it was ignored.'));
+end
+$$;
+revoke all on function public.unknown_id from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/update_shot_pair_prompts.sql
+-- Writes the prompts of a shot's transitions to its images: the first prompt is of the way from the first image to the
+-- second, and so on. Videos and what stands nowhere count as no image. Empty prompts leave what is there, and so does
+-- everything else that an image's metadata holds. One statement, so nothing that is written at the same time is lost.
+create or replace function public.update_shot_pair_prompts(
+  for_user uuid, for_shot uuid, enhanced_prompts text[] default null, pair_prompts text[] default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  images integer;
+  updated integer;
+begin
+  -- Locked, so that two of these take turns.
+  perform from public.shots as shot
+    where shot.id = for_shot
+      and (for_user is null or exists (select from public.projects where id = shot.project_id and user_id = for_user))
+    for no key update;
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  with image as (
+    select place.id, row_number() over (order by place.timeline_frame, place.id) as number
+      from public.shot_generations as place
+      join public.generations as generation on generation.id = place.generation_id
+     where place.shot_id = for_shot and place.timeline_frame >= 0
+       and coalesce(generation.type, 'image') not in ('video', 'video_travel_output')
+       and coalesce(generation.location, '') !~* '\.(mp4|webm|mov)([?#]|$)'
+  ), written as (
+    update public.shot_generations as place
+       set metadata = place.metadata || prompts.given
+      from (select image.id, jsonb_strip_nulls(jsonb_build_object(
+                     'enhanced_prompt', nullif(btrim(enhanced_prompts[image.number]), ''),
+                     'pair_prompt', nullif(btrim(pair_prompts[image.number]), ''))) as given
+              from image) as prompts
+     where place.id = prompts.id and prompts.given <> '{}'
+    returning place.id
+  )
+  select (select count(*) from image), (select count(*) from written) into images, updated;
+  return jsonb_build_object(
+    'success', true, 'shot_id', for_shot, 'updated_count', updated, 'skipped_count', images - updated,
+    'failed_count', 0, 'image_count', images,
+    'unused_count', (select count(*) from unnest(enhanced_prompts, pair_prompts) with ordinality as given (enhanced, pair, number)
+                      where given.number > images and coalesce(nullif(btrim(enhanced), ''), nullif(btrim(pair), '')) is not null),
+    'message', format('Updated %s of %s images', updated, images));
+end
+$$;
+revoke all on function public.update_shot_pair_prompts from public, anon, authenticated;
+grant execute on function public.update_shot_pair_prompts to service_role;
+
+-- supabase/schemas/generations/functions/uuid_or_null.sql
+-- An id out of params; null when the text is none.
+create or replace function public.uuid_or_null(written text)
+returns uuid
+language plpgsql immutable set search_path = '' as $$
+begin
+  if written ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
+    return written::uuid;
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.uuid_or_null from public, anon, authenticated;
+grant execute on function public.uuid_or_null to authenticated, service_role;
 
 -- supabase/schemas/media/functions/is_media_url.sql
 -- Whether an output is a picture, a film or a sound that can be shown: an http(s) URL whose path ends in the
@@ -5066,21 +6478,65 @@ $$;
 revoke all on function public.broadcast_balance from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_generation.sql
--- One event a change that people see: a generation, or a variant of it, with its file.
+-- One event a change that people see of a file: it came, became the one that its generation shows, or went.
 create or replace function public.broadcast_generation()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  variant public.generation_variants;
 begin
+  if tg_op = 'DELETE' then
+    -- With its generation, which says so itself.
+    if not exists (select from public.generations where id = old.generation_id) then
+      return null;
+    end if;
+    variant := old;
+  else
+    variant := new;
+  end if;
   perform realtime.send(
     jsonb_build_object(
-      'generation_id', new.generation_id, 'variant_id', new.id, 'project_id', new.project_id,
-      'task_id', new.source_task_id, 'variant_type', new.variant_type, 'is_primary', new.is_primary,
-      'location', new.location, 'thumbnail_url', new.thumbnail_url, 'created_at', new.created_at),
-    'generation', 'generations:' || new.project_id, true);
+      'change', case tg_op when 'INSERT' then 'created' when 'UPDATE' then 'updated' else 'deleted' end,
+      'generation_id', variant.generation_id, 'variant_id', variant.id, 'project_id', variant.project_id,
+      'task_id', variant.source_task_id, 'variant_type', variant.variant_type, 'is_primary', variant.is_primary,
+      'location', variant.location, 'thumbnail_url', variant.thumbnail_url, 'created_at', variant.created_at),
+    'generation', 'generations:' || variant.project_id, true);
   return null;
 end
 $$;
 revoke all on function public.broadcast_generation from public, anon, authenticated;
+
+-- supabase/schemas/realtime/functions/broadcast_generation_change.sql
+-- One event a change that people see of a generation and not of its files: a parent that waits for its parts was made;
+-- it was renamed, starred or moved; it was deleted.
+create or replace function public.broadcast_generation_change()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  generation public.generations;
+begin
+  if tg_op = 'DELETE' then
+    -- With its project: nobody listens there any more.
+    if not exists (select from public.projects where id = old.project_id) then
+      return null;
+    end if;
+    generation := old;
+  else
+    generation := new;
+  end if;
+  perform realtime.send(
+    jsonb_build_object(
+      'change', case tg_op when 'INSERT' then 'created' when 'UPDATE' then 'updated' else 'deleted' end,
+      'generation_id', generation.id, 'variant_id', null, 'project_id', generation.project_id,
+      'task_id', generation.source_task_id, 'variant_type', null, 'is_primary', null,
+      'location', generation.location, 'thumbnail_url', generation.thumbnail_url, 'created_at', generation.created_at,
+      'name', generation.name, 'starred', generation.starred,
+      'parent_generation_id', generation.parent_generation_id),
+    'generation', 'generations:' || generation.project_id, true);
+  return null;
+end
+$$;
+revoke all on function public.broadcast_generation_change from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_task_update.sql
 -- One event a change of status, and the shown ones of progress; never params.
@@ -5088,6 +6544,11 @@ create or replace function public.broadcast_task_update()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  -- Here and not as the trigger's condition, which would be read from its text at every statement.
+  if tg_op = 'UPDATE' and old.status = new.status and old.progress_shown_at is not distinct from new.progress_shown_at
+     and (new.status <> 'Complete' or old.output_location is not distinct from new.output_location) then
+    return null;
+  end if;
   perform realtime.send(
     jsonb_build_object(
       'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type, 'status', new.status,
@@ -5630,6 +7091,9 @@ declare
   next_seq bigint;
   body text;
 begin
+  if tg_op = 'UPDATE' and old.status = new.status then
+    return null;
+  end if;
   if not exists (select from public.webhook_endpoints as endpoint
                   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
     return null;
@@ -5683,8 +7147,6 @@ create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
   on public.tasks for each row execute function public.count_task();
-create trigger note_run_time after update of status on public.tasks
-  for each row when (new.status = 'Complete' and old.status = 'In Progress') execute function public.note_run_time();
 create trigger announce_new_lane after insert on public.task_lanes
   for each row when (new.is_ready) execute function public.announce_lane();
 create trigger announce_lane after update of is_ready, is_open on public.task_lanes
@@ -5736,6 +7198,33 @@ begin
 end
 $$;
 
+-- supabase/schemas/generations/triggers.sql
+create trigger generations_stay_in_project before insert or update of project_id, based_on, parent_generation_id, pair_shot_generation_id
+  on public.generations for each row execute function public.keep_generation_in_project();
+create trigger variants_follow_generation before insert or update of generation_id, project_id
+  on public.generation_variants for each row execute function public.keep_variant_with_generation();
+create trigger make_variant_primary before insert or update of is_primary
+  on public.generation_variants for each row when (new.is_primary) execute function public.make_variant_primary();
+create trigger show_primary_variant
+  after insert or update of is_primary, location, thumbnail_url, params, name on public.generation_variants
+  for each row when (new.is_primary) execute function public.show_primary_variant();
+create trigger promote_next_variant after delete on public.generation_variants
+  for each row when (old.is_primary) execute function public.promote_next_variant();
+create trigger change_primary_variant after update of location, thumbnail_url, name on public.generations
+  for each row when (new.primary_variant_id is not null) execute function public.change_primary_variant();
+create trigger shots_are_placed before insert on public.shots
+  for each row execute function public.place_shot();
+create trigger shot_generations_stay_in_project before insert or update of shot_id, generation_id
+  on public.shot_generations for each row execute function public.keep_shot_generation_in_project();
+create trigger rebuild_shot_data after insert or delete or update of shot_id, generation_id, timeline_frame
+  on public.shot_generations for each row execute function public.rebuild_shot_data();
+create trigger generations_note_update before update on public.generations
+  for each row execute function public.note_update();
+create trigger shots_note_update before update on public.shots
+  for each row execute function public.note_update();
+create trigger shot_generations_note_update before update on public.shot_generations
+  for each row execute function public.note_update();
+
 -- supabase/schemas/media/triggers.sql
 -- On a table that is the platform's: where it does not let us, a signed upload URL stays good until it expires.
 do $$
@@ -5750,26 +7239,31 @@ $$;
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
   for each row execute function public.broadcast_task_update();
-create trigger broadcast_task_update after update on public.tasks
-  for each row when (
-    old.status is distinct from new.status
-    or old.progress_shown_at is distinct from new.progress_shown_at
-    or (new.status = 'Complete' and old.output_location is distinct from new.output_location))
-  execute function public.broadcast_task_update();
+create trigger broadcast_task_update after update of status, progress_shown_at, output_location on public.tasks
+  for each row execute function public.broadcast_task_update();
 create trigger broadcast_balance after update on public.credit_accounts
   for each row when (
     old.balance_microusd is distinct from new.balance_microusd
     or old.held_microusd is distinct from new.held_microusd)
   execute function public.broadcast_balance();
-create trigger broadcast_generation after insert on public.generation_variants
+create trigger broadcast_generation after insert or delete on public.generation_variants
   for each row execute function public.broadcast_generation();
+create trigger broadcast_primary_variant after update of is_primary on public.generation_variants
+  for each row when (new.is_primary and not old.is_primary) execute function public.broadcast_generation();
+create trigger broadcast_new_parent after insert on public.generations
+  for each row when (new.location is null) execute function public.broadcast_generation_change();
+create trigger broadcast_generation_change after update of name, starred, parent_generation_id, child_order on public.generations
+  for each row when ((old.name, old.starred, old.parent_generation_id, old.child_order)
+                     is distinct from (new.name, new.starred, new.parent_generation_id, new.child_order))
+  execute function public.broadcast_generation_change();
+create trigger broadcast_deleted_generation after delete on public.generations
+  for each row execute function public.broadcast_generation_change();
 
 -- supabase/schemas/webhooks/triggers.sql
 create trigger write_webhook_outbox_at_insert after insert on public.tasks
   for each row execute function public.write_webhook_outbox();
 create trigger write_webhook_outbox after update of status on public.tasks
-  for each row when (old.status is distinct from new.status)
-  execute function public.write_webhook_outbox();
+  for each row execute function public.write_webhook_outbox();
 
 -- On Supabase, where no host has a timer. pg_net calls the function that sends.
 do $$
@@ -5845,6 +7339,7 @@ alter table public.task_types enable row level security;
 alter table public.task_tenants enable row level security;
 alter table public.task_slots enable row level security;
 alter table public.task_lanes enable row level security;
+alter table public.user_turns enable row level security;
 alter table public.project_slots enable row level security;
 alter table public.task_type_slots enable row level security;
 alter table public.turn_marks enable row level security;
@@ -5857,7 +7352,7 @@ alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
-  public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
+  public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.task_run_times, public.task_requests, public.queue_settings,
   public.archived_tasks, public.all_tasks
   from anon, authenticated, service_role;
@@ -5895,20 +7390,42 @@ grant select, insert, delete on public.system_logs to service_role;
 -- supabase/schemas/generations/policies.sql
 alter table public.generations enable row level security;
 alter table public.generation_variants enable row level security;
+alter table public.shots enable row level security;
+alter table public.shot_generations enable row level security;
 
-revoke all on public.generations, public.generation_variants from anon, authenticated, service_role;
-grant select, insert, update, delete on public.generations, public.generation_variants to service_role;
+revoke all on public.generations, public.generation_variants, public.shots, public.shot_generations
+  from anon, authenticated, service_role;
+grant select, insert, update, delete
+  on public.generations, public.generation_variants, public.shots, public.shot_generations to service_role;
 
--- Files and lineage come from completed tasks; people name, star, look and throw away.
-grant select, delete on public.generations, public.generation_variants to authenticated;
-grant update (name, starred) on public.generations to authenticated;
-grant update (name, viewed_at) on public.generation_variants to authenticated;
+-- People bring their own images, name, star, arrange and throw away; which task made what is the server's to say.
+grant select, delete on public.generations, public.generation_variants, public.shots, public.shot_generations
+  to authenticated;
+grant insert (id, project_id, type, name, location, thumbnail_url, params, based_on, parent_generation_id, is_child,
+              child_order, pair_shot_generation_id, starred) on public.generations to authenticated;
+grant update (type, name, location, thumbnail_url, params, based_on, parent_generation_id, is_child, child_order,
+              pair_shot_generation_id, starred) on public.generations to authenticated;
+grant insert (id, generation_id, location, thumbnail_url, params, is_primary, variant_type, name, viewed_at)
+  on public.generation_variants to authenticated;
+grant update (location, thumbnail_url, params, is_primary, variant_type, name, viewed_at)
+  on public.generation_variants to authenticated;
+grant insert (id, project_id, name, position, aspect_ratio, settings) on public.shots to authenticated;
+grant update (name, position, aspect_ratio, settings) on public.shots to authenticated;
+grant insert (id, shot_id, generation_id, timeline_frame, metadata) on public.shot_generations to authenticated;
+grant update (timeline_frame, metadata) on public.shot_generations to authenticated;
+
 create policy generations_own on public.generations for all to authenticated
   using (project_id in (select id from public.projects where user_id = (select auth.uid())))
   with check (project_id in (select id from public.projects where user_id = (select auth.uid())));
 create policy generation_variants_own on public.generation_variants for all to authenticated
   using (project_id in (select id from public.projects where user_id = (select auth.uid())))
   with check (project_id in (select id from public.projects where user_id = (select auth.uid())));
+create policy shots_own on public.shots for all to authenticated
+  using (project_id in (select id from public.projects where user_id = (select auth.uid())))
+  with check (project_id in (select id from public.projects where user_id = (select auth.uid())));
+create policy shot_generations_own on public.shot_generations for all to authenticated
+  using (shot_id in (select id from public.shots))
+  with check (shot_id in (select id from public.shots));
 
 -- supabase/schemas/media/policies.sql
 -- A person's files are those under their own id. Public buckets are read by URL, which asks no policy; to

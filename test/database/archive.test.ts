@@ -390,7 +390,9 @@ async function finishedTravel(sql: Sql, user: TestUser) {
   const single = await finished(sql, user);
   const orchestrator = await queueTask(sql, user, {
     taskType: "travel_orchestrator",
-    params: { orchestrator_details: { run_id: "run-1", num_new_segments_to_generate: 3 } },
+    params: {
+      orchestrator_details: { run_id: "run-1", num_new_segments_to_generate: 3, independent_segments: false },
+    },
   });
   const conductor = await claimed(sql, orchestrator);
   const segments: string[] = [];

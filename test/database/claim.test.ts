@@ -179,6 +179,7 @@ test("a warm worker stays with its model until another model's task has waited t
     const warm = await claim(database.sql, "warm");
     assert.equal(warm?.params["model"], "z_image");
 
+    await database.sql`update tasks set created_at = now() - interval '6 minutes' where id = ${waiting}`;
     await database.sql`update task_lanes set oldest_ready_at = now() - interval '6 minutes' where model = 'flux'`;
     await database.sql`select tend_queue()`;
     assert.equal((await claim(database.sql, "warm"))?.task_id, waiting);

@@ -187,7 +187,7 @@ async function newWorld(sql: Sql): Promise<World> {
     await transaction`
       truncate auth.users, users, projects, credit_accounts, credits_ledger, credit_holds, tasks, archived_tasks,
         task_dependencies, task_lanes, task_counts, task_run_times, task_tenants, task_slots, project_slots,
-        task_type_slots, turn_marks, workers, generations cascade`;
+        task_type_slots, user_turns, turn_marks, workers, generations cascade`;
     await transaction`update task_types set max_running_tasks = null where max_running_tasks is not null`;
     await transaction`update queue_settings set tended_at = 'infinity'`;
     await transaction`select setval('task_turns', 1)`;
@@ -378,8 +378,9 @@ function callOf(step: Step, model: QueueModel): Call | undefined {
       return {
         name: "tend",
         async run(on) {
-          if (step.isLate)
-            await on.query("update task_lanes set oldest_ready_at = now() - interval '1 hour'");
+          await on.query("update queue_settings set affinity_max_wait = $1", [
+            step.isLate ? "0" : "5 minutes",
+          ]);
           if (step.tidies) await on.query("select tidy_counts()");
           await on.query("select tend_queue()");
         },

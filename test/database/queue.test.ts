@@ -308,16 +308,16 @@ test("turns behind the mark are skipped, and a user who comes new enters at the 
     assert.ok(Number(mark?.turn) > 100_000, "the mark follows the turns");
     const newcomer = await createUser(sql);
     const theirs = await queueTask(sql, newcomer, params("b"));
-    const [lane] = await sql<
+    const [entered] = await sql<
       { turn: string }[]
-    >`select turn from task_lanes where user_id = ${newcomer.userId}`;
-    assert.ok(Number(lane?.turn) >= Number(mark?.turn));
+    >`select turn from user_turns where user_id = ${newcomer.userId}`;
+    assert.ok(Number(entered?.turn) >= Number(mark?.turn));
     const next = [];
     for (let task = 0; task < 5; task++) next.push((await claim(sql, "w"))?.task_id);
     assert.ok(next.includes(theirs), "served within one round");
   }));
 
-test("a lane that is behind the mark all the same is brought back by the queue's upkeep", () =>
+test("a user whose turn is behind the mark all the same is brought back by the queue's upkeep", () =>
   withDatabase(async ({ sql }) => {
     const user = await createUser(sql);
     const task = await queueTask(sql, user);

@@ -37,6 +37,8 @@ interface Rule {
 interface Owner extends TestUser {
   taskId: string;
   webhookId: string;
+  generationId: string;
+  shotId: string;
 }
 
 const spareUserId = randomUUID();
@@ -70,6 +72,7 @@ const matrix: Record<string, Rule> = {
   task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   project_slots:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofProject },
   task_type_slots:   { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  user_turns:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   turn_marks:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_slots:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -84,13 +87,19 @@ const matrix: Record<string, Rule> = {
   task_type_prices: { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
 
   // What tasks made
-  generations:         { anon: nothing, owner: ["rows", "denied", "rows", "rows"], stranger: ["none", "denied", "none", "none"], service: all,
+  generations:         { anon: nothing, owner: all, stranger: ["none", "denied", "none", "none"], service: all,
                          row: ofProject, update: "name = 'changed'",
                          insert: ({ projectId }) => `(project_id, location) values ('${projectId}', 'https://media.example/a.png')` },
-  generation_variants: { anon: nothing, owner: ["rows", "denied", "rows", "rows"], stranger: ["none", "denied", "none", "none"], service: all,
+  generation_variants: { anon: nothing, owner: all, stranger: ["none", "denied", "none", "none"], service: all,
                          row: ofProject, update: "name = 'changed'",
-                         insert: ({ projectId }) => `(generation_id, project_id, location, variant_type)
-                           select id, project_id, 'https://media.example/b.png', 'edit' from generations where project_id = '${projectId}' limit 1` },
+                         insert: ({ generationId }) => `(generation_id, location, variant_type)
+                           values ('${generationId}', 'https://media.example/b.png', 'edit')` },
+  shots:               { anon: nothing, owner: all, stranger: ["none", "denied", "none", "none"], service: all,
+                         row: ofProject, update: "name = 'changed'",
+                         insert: ({ projectId }) => `(project_id) values ('${projectId}')` },
+  shot_generations:    { anon: nothing, owner: all, stranger: ["none", "denied", "none", "none"], service: all,
+                         row: ({ shotId }) => `shot_id = '${shotId}'`, update: "timeline_frame = 7",
+                         insert: ({ shotId, generationId }) => `(shot_id, generation_id) values ('${shotId}', '${generationId}')` },
 
   // Where events are sent; what they are signed with is nobody's to read
   webhook_endpoints:  { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
@@ -110,12 +119,27 @@ const matrix: Record<string, Rule> = {
 };
 
 /** Columns that a browser may write. Whatever else it names is refused, whoever's the row is. */
+// prettier-ignore
 const writable: Record<string, string[]> = {
   "insert projects": ["aspect_ratio", "id", "max_running_tasks", "name", "settings", "user_id"],
   "update projects": ["aspect_ratio", "max_running_tasks", "name", "settings"],
   "update users": ["avatar_url", "name", "onboarding", "settings", "username"],
-  "update generations": ["name", "starred"],
-  "update generation_variants": ["name", "viewed_at"],
+  "insert generations": [
+    "based_on", "child_order", "id", "is_child", "location", "name", "pair_shot_generation_id", "params",
+    "parent_generation_id", "project_id", "starred", "thumbnail_url", "type",
+  ],
+  "update generations": [
+    "based_on", "child_order", "is_child", "location", "name", "pair_shot_generation_id", "params",
+    "parent_generation_id", "starred", "thumbnail_url", "type",
+  ],
+  "insert generation_variants": [
+    "generation_id", "id", "is_primary", "location", "name", "params", "thumbnail_url", "variant_type", "viewed_at",
+  ],
+  "update generation_variants": ["is_primary", "location", "name", "params", "thumbnail_url", "variant_type", "viewed_at"],
+  "insert shots": ["aspect_ratio", "id", "name", "position", "project_id", "settings"],
+  "update shots": ["aspect_ratio", "name", "position", "settings"],
+  "insert shot_generations": ["generation_id", "id", "metadata", "shot_id", "timeline_frame"],
+  "update shot_generations": ["metadata", "timeline_frame"],
 };
 
 /** Columns of readable tables that stay on the server. */
@@ -259,8 +283,7 @@ test("mass assignment: an owner cannot write what the server decides, nor give r
       `update credit_holds set state = 'released', closed_at = now() where user_id = '${userId}'`,
       `insert into credits_ledger (user_id, type, amount_microusd, balance_after_microusd) values ('${userId}', 'manual', 1, 1)`,
       `update generations set project_id = '${stranger.projectId}' where project_id = '${projectId}'`,
-      `update generations set location = 'https://elsewhere.example/' where project_id = '${projectId}'`,
-      `update generation_variants set is_primary = true where project_id = '${projectId}'`,
+      `update generations set source_task_id = '${taskId}' where project_id = '${projectId}'`,
       `update generation_variants set generation_id = (select id from generations limit 1)`,
       `update personal_access_tokens set scopes = '{tasks:run}', expires_at = null where user_id = '${userId}'`,
       `update workers set user_id = null where user_id = '${userId}'`,
@@ -426,5 +449,13 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
     insert into webhook_attempts (delivery_id, attempt, status_code, duration_ms)
     select id, 1, 500, 12 from webhook_deliveries where endpoint_id = ${webhook.id} limit 1`;
   await sql`select worker_heartbeat(${userId}, ${worker}, '{}', '[{"message": "loaded"}]')`;
-  return { ...user, taskId, webhookId: webhook.id };
+  const [generation] = await sql<
+    { id: string }[]
+  >`select id from generations where source_task_id = ${finished}`;
+  const [shot] = await sql<
+    { id: string }[]
+  >`insert into shots (project_id) values (${user.projectId}) returning id`;
+  assert.ok(generation && shot);
+  await sql`select add_generation_to_shot(${shot.id}, ${generation.id})`;
+  return { ...user, taskId, webhookId: webhook.id, generationId: generation.id, shotId: shot.id };
 }

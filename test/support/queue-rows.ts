@@ -18,10 +18,8 @@ export async function queueRows(sql: Sql): Promise<QueueRows> {
       'users', (select jsonb_agg(jsonb_build_object(
           'id', user_id, 'balance', balance_microusd,
           'allowsCloud', allows_cloud, 'allowsLocal', allows_local,
-          'turn', (select case when count(distinct turn) filter (where is_ready) > 1
-                                 or min(turn) filter (where is_ready) < max(turn) then null
-                               else coalesce(max(turn), 0) end
-                     from task_lanes as lane where lane.user_id = task_tenants.user_id)))
+          'turn', (select case when min(turn) < max(turn) then null else coalesce(max(turn), 0) end
+                     from user_turns as mine where mine.user_id = task_tenants.user_id)))
           from task_tenants join credit_accounts using (user_id)),
       'projects', (select jsonb_agg(jsonb_build_object('id', id, 'limit', max_running_tasks)) from projects),
       'types', (select jsonb_agg(jsonb_build_object('name', name, 'limit', max_running_tasks)) from task_types),
@@ -105,8 +103,18 @@ export async function brokenPromises(sql: Sql): Promise<{ promise: string; what:
        and lane.project_id is distinct from case when max_running_tasks is not null then projects.id end
     union all
     select 'no open lane is behind where claims begin', lane.id::text
-      from task_lanes as lane, unnest(array[run_type::text, task_type]) as kind, unnest(array[null, model]) as of_model
+      from task_lanes as lane,
+           lateral (values (lane.run_type::text, lane.model), (lane.task_type, null), (lane.task_type, lane.model))
+             as looked_at (kind, of_model)
      where is_open and turn < turn_mark(kind, of_model)
+    union all
+    select 'no user whose turn comes is behind where claims begin', user_id::text
+      from user_turns where is_open and turn < turn_mark(run_type, null)
+    union all
+    select 'a user with an open lane has a turn that comes', lane.user_id::text
+      from task_lanes as lane
+      left join user_turns as mine on mine.user_id = lane.user_id and mine.run_type = lane.run_type and mine.is_open
+     where lane.is_open and mine.user_id is null
     union all
     select 'who waits knows for how many', task.id::text
       from tasks as task
@@ -171,6 +179,7 @@ export async function leftovers(sql: Sql): Promise<{ what: string; count: number
       ('taken slots', (select count(*)::int from task_slots where task_id is not null)),
       ('taken slots of projects', (select count(*)::int from project_slots where task_id is not null)),
       ('taken slots of types', (select count(*)::int from task_type_slots where task_id is not null)),
-      ('open lanes', (select count(*)::int from task_lanes where is_open))) as left_over (what, count)
+      ('open lanes', (select count(*)::int from task_lanes where is_open)),
+      ('open turns', (select count(*)::int from user_turns where is_open))) as left_over (what, count)
      where count > 0`;
 }

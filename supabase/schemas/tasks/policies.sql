@@ -2,6 +2,7 @@ alter table public.task_types enable row level security;
 alter table public.task_tenants enable row level security;
 alter table public.task_slots enable row level security;
 alter table public.task_lanes enable row level security;
+alter table public.user_turns enable row level security;
 alter table public.project_slots enable row level security;
 alter table public.task_type_slots enable row level security;
 alter table public.turn_marks enable row level security;
@@ -14,7 +15,7 @@ alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
-  public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
+  public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.task_run_times, public.task_requests, public.queue_settings,
   public.archived_tasks, public.all_tasks
   from anon, authenticated, service_role;

@@ -54,10 +54,11 @@ create table public.task_type_slots (
   primary key (task_type, slot)
 ) with (fillfactor = 50);
 
--- One queue a user, task type, model and payer, and a project where that has a limit of its own. A claim looks
--- at open lanes only, the least recently served first; `turn` numbers when that was. A lane is ready while a task
--- of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing closes
--- the lane. It is overdue when its oldest task has waited longer than a warm worker's model is worth.
+-- One queue a user, task type, model and payer, and a project where that has a limit of its own. A lane is ready while
+-- a task of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing
+-- closes the lane. It is overdue when its next task has waited longer than a warm worker's model is worth.
+-- `turn` is its user's turn, or an older one of theirs: claims that look for lanes of a kind bring those up to date that they
+-- meet. `oldest_ready_at` is when its next task began to wait, or earlier.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
@@ -75,18 +76,29 @@ create table public.task_lanes (
   unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
   constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
-create index open_lanes_by_run_type on public.task_lanes (run_type, turn) where is_open;
 create index open_lanes_by_run_type_and_model on public.task_lanes (run_type, model, turn) where is_open;
 create index open_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open;
 create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
 create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
 create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index ready_lanes_by_user on public.task_lanes (user_id) where is_ready;
 create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
 create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
 create sequence public.task_turns;
 
--- Below these turns no open lane of a kind is left; a kind is a run type or a task type, alone (null model) or
--- with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
+-- Whose turn it is: `turn` numbers when a user was last served. Open while they have an open lane of the run type, and
+-- sometimes a little longer. The one row that a claim writes to pass the turn, however many lanes the user has.
+create table public.user_turns (
+  user_id uuid not null references public.task_tenants (user_id) on delete cascade,
+  run_type public.run_type not null,
+  turn bigint not null,
+  is_open boolean not null default true,
+  primary key (user_id, run_type)
+) with (fillfactor = 50);
+create index open_turns on public.user_turns (run_type, turn) where is_open;
+
+-- Below these turns nothing open of a kind is left; a kind is a run type alone (null model: of users), or a lane's run
+-- type with a model, or its task type, alone or with a model. Where the turns of served lanes cannot be cleaned up because somebody holds an old snapshot, claims
 -- begin behind them. Rows are only added, so that the newest is found by one probe; the queue's upkeep removes
 -- old ones.
 create table public.turn_marks (

@@ -8,8 +8,6 @@ create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
   on public.tasks for each row execute function public.count_task();
-create trigger note_run_time after update of status on public.tasks
-  for each row when (new.status = 'Complete' and old.status = 'In Progress') execute function public.note_run_time();
 create trigger announce_new_lane after insert on public.task_lanes
   for each row when (new.is_ready) execute function public.announce_lane();
 create trigger announce_lane after update of is_ready, is_open on public.task_lanes

@@ -1,8 +1,7 @@
 create trigger write_webhook_outbox_at_insert after insert on public.tasks
   for each row execute function public.write_webhook_outbox();
 create trigger write_webhook_outbox after update of status on public.tasks
-  for each row when (old.status is distinct from new.status)
-  execute function public.write_webhook_outbox();
+  for each row execute function public.write_webhook_outbox();
 
 -- On Supabase, where no host has a timer. pg_net calls the function that sends.
 do $$

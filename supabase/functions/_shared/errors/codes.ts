@@ -16,6 +16,8 @@ export const errorCodes = {
   user_not_found: { status: 404, message: "There is no such user." },
   token_not_found: { status: 404, message: "There is no such access token." },
   webhook_not_found: { status: 404, message: "There is no such webhook." },
+  shot_not_found: { status: 404, message: "There is no such shot." },
+  generation_not_found: { status: 404, message: "There is no such generation." },
   delivery_not_found: { status: 404, message: "There is no such delivery." },
   output_not_found: { status: 404, message: "The named file is not in storage." },
   method_not_allowed: { status: 405, message: "This method is not served here." },

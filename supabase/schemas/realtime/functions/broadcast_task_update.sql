@@ -3,6 +3,11 @@ create or replace function public.broadcast_task_update()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  -- Here and not as the trigger's condition, which would be read from its text at every statement.
+  if tg_op = 'UPDATE' and old.status = new.status and old.progress_shown_at is not distinct from new.progress_shown_at
+     and (new.status <> 'Complete' or old.output_location is not distinct from new.output_location) then
+    return null;
+  end if;
   perform realtime.send(
     jsonb_build_object(
       'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type, 'status', new.status,

@@ -1,34 +1,36 @@
 -- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
 -- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
+-- The lease is the type's longest run, unless the worker is one that heartbeats.
 create or replace function public.claim_from_lane(
-  lane public.task_lanes, for_worker text, by_owner boolean, worker_heartbeats boolean, settings public.queue_settings
+  lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  free_slot smallint;
+  -- Of the lane's type: its limit and longest run; and a free slot of the user, but for an orchestrator.
+  terms record;
   free_project_slot smallint;
   free_type_slot smallint;
-  kind public.task_types;
   task public.tasks;
 begin
-  if not lane.is_orchestrator then
-    select slot into free_slot from public.task_slots
-     where user_id = lane.user_id and task_id is null order by slot limit 1 for update skip locked;
+  select kind.max_running_tasks, kind.max_runtime_seconds,
+         case when not lane.is_orchestrator then (
+           select slot from public.task_slots
+            where user_id = lane.user_id and task_id is null order by slot limit 1 for update skip locked) end as free_slot
+    into terms
+    from public.task_types as kind where kind.name = lane.task_type;
+  if terms.free_slot is null and not lane.is_orchestrator then
+    perform public.close_lane_if_idle(lane.id);
+    return null;
+  end if;
+  if lane.project_id is not null and not lane.is_orchestrator then
+    select slot into free_project_slot from public.project_slots
+     where project_id = lane.project_id and task_id is null order by slot limit 1 for update skip locked;
     if not found then
       perform public.close_lane_if_idle(lane.id);
       return null;
     end if;
-    if lane.project_id is not null then
-      select slot into free_project_slot from public.project_slots
-       where project_id = lane.project_id and task_id is null order by slot limit 1 for update skip locked;
-      if not found then
-        perform public.close_lane_if_idle(lane.id);
-        return null;
-      end if;
-    end if;
   end if;
-  select * into kind from public.task_types where name = lane.task_type;
-  if kind.max_running_tasks is not null then
+  if terms.max_running_tasks is not null then
     select slot into free_type_slot from public.task_type_slots
      where task_type = lane.task_type and task_id is null order by slot limit 1 for update skip locked;
     if not found then
@@ -39,21 +41,20 @@ begin
   update public.tasks
      set status = 'In Progress', attempt = attempt + 1,
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
-         slot = free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
+         slot = terms.free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
          generation_started_at = now(), updated_at = now(),
          progress = null, progress_message = null, error_message = null,
-         lease_expires_at = now() + case when worker_heartbeats then settings.heartbeat_lease
-                                         else make_interval(secs => kind.max_runtime_seconds) end
-   where id = (select id from public.tasks
-                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                order by priority desc, created_at, id limit 1 for no key update skip locked)
+         lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
+   where ctid = (select ctid from public.tasks
+                  where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                  order by priority desc, created_at, id limit 1 for no key update skip locked)
   returning * into task;
   if not found then
     perform public.close_lane_if_idle(lane.id);
     return null;
   end if;
-  if free_slot is not null then
-    update public.task_slots set task_id = task.id where user_id = lane.user_id and slot = free_slot;
+  if terms.free_slot is not null then
+    update public.task_slots set task_id = task.id where user_id = lane.user_id and slot = terms.free_slot;
     if free_project_slot is not null then
       update public.project_slots set task_id = task.id
        where project_id = lane.project_id and slot = free_project_slot;
@@ -62,7 +63,7 @@ begin
   if free_type_slot is not null then
     update public.task_type_slots set task_id = task.id where task_type = lane.task_type and slot = free_type_slot;
   end if;
-  perform public.pass_turn(lane, settings.affinity_max_wait);
+  perform public.pass_turn(lane, affinity_max_wait);
 
   return jsonb_build_object(
     'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,

@@ -13,25 +13,25 @@ create or replace function public.claim_next_task(
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   row_id constant text := coalesce(for_user || ':', '') || for_worker;
-  settings public.queue_settings;
+  -- What a claim needs to know, looked up at once.
+  known record;
   worker public.workers;
-  warm_model text;
   run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
   -- Null when all types of these run types will do.
   types text[];
   claimed jsonb;
   claims jsonb := '[]';
 begin
-  select * into settings from public.queue_settings;
-  if settings.tended_at < now() - interval '5 seconds' then
+  select settings.tended_at, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
+         exists (select from public.task_type_slots) as has_limited_types
+    into known
+    from public.queue_settings as settings left join public.workers as caller on caller.id = row_id;
+  if known.tended_at < now() - interval '5 seconds' then
     perform public.tend_queue(16);
   end if;
-  if row_id is not null then
-    select * into worker from public.workers where id = row_id;
-    if not found then
-      worker := public.register_worker(for_worker, for_user);
-    end if;
-    warm_model := worker.current_model;
+  worker := known.worker;
+  if worker.id is null and row_id is not null then
+    worker := public.register_worker(for_worker, for_user);
   end if;
   -- A machine that an operator takes out of service gets no more work. One that said so of itself and asks is back.
   if worker.status in ('error', 'terminating', 'terminated') and public.operator_decided(worker) then
@@ -41,15 +41,19 @@ begin
   while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
     -- A type at its limit is left out here, so its lanes are not even looked at.
     types := null;
-    if only_task_types is not null or exists (
-         select from public.task_types as kind
-          where kind.max_running_tasks is not null
-            and not exists (select from public.task_type_slots as free
-                             where free.task_type = kind.name and free.task_id is null)) then
+    if only_task_types is not null then
       types := public.claimable_task_types(run_types, only_task_types);
+    elsif known.has_limited_types then
+      if exists (select from public.task_types as kind
+                  where kind.max_running_tasks is not null
+                    and not exists (select from public.task_type_slots as free
+                                     where free.task_type = kind.name and free.task_id is null)) then
+        types := public.claimable_task_types(run_types, null);
+      end if;
     end if;
-    claimed := public.claim_one_task(for_user, for_worker, coalesce(worker.heartbeats, false), warm_model, run_types,
-                                     types, only_models, same_model_only and warm_model is not null, settings);
+    claimed := public.claim_one_task(for_user, for_worker, case when worker.heartbeats then known.heartbeat_lease end,
+                                     known.affinity_max_wait, worker.current_model, run_types, types, only_models,
+                                     same_model_only and worker.current_model is not null);
     if claimed is null and claims = '[]' and public.release_overdue_work() then
       continue;
     end if;
@@ -62,7 +66,7 @@ begin
   end if;
   if debug then
     return jsonb_build_object('debug', public.explain_empty_claim(
-      for_user, run_types, types, only_models, case when same_model_only then warm_model end));
+      for_user, run_types, types, only_models, case when same_model_only then worker.current_model end));
   end if;
   return null;
 end

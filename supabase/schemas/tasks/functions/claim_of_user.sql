@@ -2,15 +2,16 @@
 -- their lanes that it may look at. An owner's worker prefers its loaded model.
 create or replace function public.claim_of_user(
   served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
-  for_worker text, worker_heartbeats boolean, settings public.queue_settings
+  for_worker text, heartbeat_lease interval, affinity_max_wait interval
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
   lane public.task_lanes;
+  tried bigint[] := '{}';
   claimed jsonb;
 begin
-  for lane in
-    select mine.*
+  loop
+    select mine.* into lane
       from public.task_lanes as mine
       left join lateral (
         select priority, created_at, id from public.tasks
@@ -18,20 +19,18 @@ begin
          order by priority desc, created_at, id limit 1) as head on true
      where mine.user_id = served_user
        and case when stage = 'owner' then mine.is_ready else mine.is_open end
-       and (mine.is_overdue or stage not like 'overdue%')
+       and (mine.is_overdue or stage <> 'overdue')
        and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
-       and (models is null or mine.model = any (models))
+       and (models is null or mine.model = any (models)) and mine.id <> all (tried)
      order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
               head.priority desc nulls last, head.created_at, head.id
-  loop
-    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', worker_heartbeats, settings);
+     limit 1;
+    exit when not found;
+    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', heartbeat_lease, affinity_max_wait);
     if claimed is not null then
-      -- Now and then is enough.
-      if stage <> 'owner' and lane.turn % 16 = 0 then
-        perform public.move_turn_marks(stage, lane);
-      end if;
       return claimed;
     end if;
+    tried := tried || lane.id;
   end loop;
   return null;
 end

@@ -12,14 +12,14 @@ create or replace function public.complete_task(
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  task public.tasks := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
+  task public.tasks;
   medium constant text := coalesce(output_location, output_text);
   new_thumbnail text;
-  made_generation uuid;
-  made_variant uuid;
-  made_warnings jsonb := '[]';
+  made public.made_output;
   more jsonb := '{}';
 begin
+  perform public.lock_orchestrators(for_task);
+  task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
@@ -36,14 +36,14 @@ begin
   end if;
 
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
-    select generation_id, variant_id, warnings into made_generation, made_variant, made_warnings
-      from public.create_output(task, medium, new_thumbnail);
+    made := public.create_output(task, medium, new_thumbnail);
   end if;
-  task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail, made_generation, made_variant);
+  task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
+                             made.generation_id, made.variant_id);
 
   -- What the row does not say, for repeats of this call.
-  if made_warnings <> '[]' then
-    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made_warnings);
+  if made.warnings <> '[]' then
+    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
   end if;
   if output_path is not null and output_text is not null then
     more := more || jsonb_build_object('public_url', output_location);

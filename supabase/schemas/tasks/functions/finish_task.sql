@@ -11,7 +11,7 @@ begin
          generation_processed_at = clock_timestamp(), updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
-         generation_created = new_generation is not null,
+         generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
    where id = task.id
@@ -25,11 +25,15 @@ begin
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
   end if;
+  perform public.note_run_time(finished);
   perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
   perform public.release_dependants(task.id);
+  if task.orchestrator_task_id is not null then
+    perform public.close_orchestrator(task.orchestrator_task_id);
+  end if;
   return finished;
 end
 $$;

@@ -1,42 +1,26 @@
--- The next lanes for a claim's stage, best first, without those tried: one index probe a kind (and model), however
--- many lanes and tasks there are. Kinds are run types, or task types where the claim names some.
+-- The next lanes for a claim that looks where its kinds of task are, best first, without those tried: one index probe a
+-- kind (and model), however many lanes and tasks there are. Kinds are run types, and then models are named, or
+-- task types.
 create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[], page_size integer)
 returns setof public.task_lanes
 language plpgsql set search_path = '' as $$
 begin
-  if stage = 'run type' then
+  if stage = 'overdue' and models is null then
     return query
       select next_lane.*
         from unnest(kinds) as kind (name),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.run_type = kind.name
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
-  elsif stage = 'run type and model' then
+  elsif stage = 'overdue' then
     return query
       select next_lane.*
         from unnest(kinds) as kind (name), unnest(models) as wanted (model),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
-                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
-                       order by lane.turn limit page_size) as next_lane
-       order by next_lane.turn limit page_size;
-  elsif stage = 'task type' then
-    return query
-      select next_lane.*
-        from unnest(kinds) as kind (name),
-             lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = kind.name
-                         and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
-                       order by lane.turn limit page_size) as next_lane
-       order by next_lane.turn limit page_size;
-  elsif stage = 'task type and model' then
-    return query
-      select next_lane.*
-        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
-             lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
+                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                         and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
@@ -45,8 +29,17 @@ begin
       select next_lane.*
         from unnest(kinds) as kind (name),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
+                       where lane.is_open and lane.task_type = kind.name
                          and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
+                       order by lane.turn limit page_size) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif kinds <@ array['gpu', 'api'] then
+    return query
+      select next_lane.*
+        from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+             lateral (select * from public.task_lanes as lane
+                       where lane.is_open and lane.run_type = kind.name and lane.model = wanted.model
+                         and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;
   else
@@ -54,8 +47,7 @@ begin
       select next_lane.*
         from unnest(kinds) as kind (name), unnest(models) as wanted (model),
              lateral (select * from public.task_lanes as lane
-                       where lane.is_open and lane.is_overdue and lane.task_type = kind.name
-                         and lane.model = wanted.model
+                       where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
                          and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
                        order by lane.turn limit page_size) as next_lane
        order by next_lane.turn limit page_size;

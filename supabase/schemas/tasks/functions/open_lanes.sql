@@ -17,6 +17,10 @@ begin
                and (lane.project_id is null
                     or exists (select from public.project_slots
                                 where project_id = lane.project_id and task_id is null))));
+  if found then
+    perform public.open_turn(for_user, run_type)
+       from (select distinct run_type from public.task_lanes where user_id = for_user and is_open) as open_lane;
+  end if;
 end
 $$;
 revoke all on function public.open_lanes from public, anon, authenticated;

@@ -1,7 +1,6 @@
--- Puts a user who was served behind all others, in every ready lane, and notes how long the served lane's next
--- task has waited. Lanes from which nothing more can be claimed are closed, so that claims do not visit them: the
--- served one when it is empty, all when the user has no slot left. A lane that another claim is updating is left
--- to that claim.
+-- Puts a user who was served behind all others. Lanes from which nothing more can be claimed are closed, so that
+-- claims do not visit them: the served one when it is empty, all when the user has no slot left. What another claim
+-- is updating is left to that claim.
 create or replace function public.pass_turn(served public.task_lanes, affinity_max_wait interval)
 returns void
 language plpgsql set search_path = '' as $$
@@ -13,14 +12,14 @@ declare
   may_close boolean := false;
 begin
   loop
-    next_since := (
-      select greatest(created_at, run_after) from public.tasks
-       where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-       order by priority desc, created_at, id limit 1);
-    has_slot := served.is_orchestrator
-      or exists (select from public.task_slots where user_id = served.user_id and task_id is null);
-    has_project_slot := served.project_id is null or served.is_orchestrator
-      or exists (select from public.project_slots where project_id = served.project_id and task_id is null);
+    select (select greatest(created_at, run_after) from public.tasks
+             where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+             order by priority desc, created_at, id limit 1),
+           served.is_orchestrator
+             or exists (select from public.task_slots where user_id = served.user_id and task_id is null),
+           served.project_id is null or served.is_orchestrator
+             or exists (select from public.project_slots where project_id = served.project_id and task_id is null)
+      into next_since, has_slot, has_project_slot;
     exit when may_close or (next_since is not null and has_slot and has_project_slot);
     -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
     -- again, for what was committed before we had it.
@@ -29,21 +28,28 @@ begin
     may_close := true;
   end loop;
 
-  update public.task_lanes as lane
+  if may_close then
+    update public.task_lanes as lane
+       set is_ready = lane.id <> served.id or next_since is not null, is_open = false
+      from (select id from public.task_lanes
+             where user_id = served.user_id and is_ready
+               and (id = served.id and next_since is null
+                    or is_open and not is_orchestrator
+                       and (not has_slot or not has_project_slot and project_id = served.project_id))
+             order by id for no key update skip locked) as idle
+     where lane.id = idle.id;
+  end if;
+  if served.is_overdue and not coalesce(next_since < now() - affinity_max_wait, false) then
+    update public.task_lanes set is_overdue = false, oldest_ready_at = coalesce(next_since, oldest_ready_at)
+     where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
+  end if;
+  update public.user_turns as mine
      set turn = next_turn,
-         is_ready = not (may_close and lane.id = served.id and next_since is null),
-         is_open = lane.is_open and not (may_close and (
-           lane.id = served.id and next_since is null
-           or not lane.is_orchestrator and not has_slot
-           or lane.project_id is not distinct from served.project_id and not lane.is_orchestrator
-              and not has_project_slot)),
-         oldest_ready_at = case when lane.id = served.id then coalesce(next_since, lane.oldest_ready_at)
-                                else lane.oldest_ready_at end,
-         is_overdue = case when lane.id = served.id then coalesce(next_since < now() - affinity_max_wait, false)
-                           else lane.is_overdue end
-    from (select id from public.task_lanes where user_id = served.user_id and is_ready
-           order by id for no key update skip locked) as mine
-   where lane.id = mine.id;
+         is_open = mine.is_open and (not may_close or exists (
+           select from public.task_lanes where user_id = mine.user_id and run_type = mine.run_type and is_open))
+    from (select run_type from public.user_turns where user_id = served.user_id
+           order by run_type for no key update skip locked) as free
+   where mine.user_id = served.user_id and mine.run_type = free.run_type;
 end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;

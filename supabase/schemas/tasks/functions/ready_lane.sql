@@ -20,6 +20,9 @@ begin
          is_overdue = case when is_ready then is_overdue else false end,
          turn = public.turn_floor(lane)
    where id = for_lane;
+  if may_open then
+    perform public.open_turn(lane.user_id, lane.run_type);
+  end if;
 end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;

@@ -10,9 +10,9 @@ begin
   -- In the order in which a run's end takes them; claims wait for neither.
   perform from public.tasks where task_type = new.name and status = 'In Progress' order by id for no key update;
   if old.max_running_tasks is null then
-    -- A claim holds a slot of its user, or an orchestrator's lane, before it looks for a limit: those that found none
-    -- have committed when we go on.
-    lock table public.task_slots, public.task_lanes in exclusive mode;
+    -- A claim holds its user's turn, or a slot, before it looks for a limit: those that found none have committed when
+    -- we go on.
+    lock table public.user_turns, public.task_slots in exclusive mode;
   end if;
   perform from public.task_type_slots where task_type = new.name order by slot for update;
   update public.tasks set task_type_slot = null where task_type = new.name and task_type_slot is not null;

@@ -16,10 +16,18 @@ begin
     return;
   end if;
   update public.queue_settings set tended_at = now();
-  update public.task_lanes set is_overdue = true
-   where id in (select id from public.task_lanes
-                 where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
-                 order by oldest_ready_at limit 10000 for no key update skip locked);
+  -- Claims do not note how long the next task of a lane has waited; it is looked up when it may be too long.
+  update public.task_lanes as lane
+     set is_overdue = coalesce(head.since < now() - settings.affinity_max_wait, false),
+         oldest_ready_at = coalesce(head.since, now())
+    from (select id from public.task_lanes
+           where is_open and not is_overdue and oldest_ready_at < now() - settings.affinity_max_wait
+           order by oldest_ready_at limit 10000 for no key update skip locked) as candidate
+    left join lateral (
+      select greatest(created_at, run_after) as since from public.tasks
+       where lane_id = candidate.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, tasks.id limit 1) as head on true
+   where lane.id = candidate.id;
   for mark in
     select kind, model, max(turn) as newest from public.turn_marks group by kind, model
   loop
@@ -29,9 +37,15 @@ begin
     -- A lane that opened while the mark was moved may be behind it.
     update public.task_lanes set turn = mark.newest
      where id in (select id from public.task_lanes
-                   where is_open and mark.kind in (run_type, task_type) and (mark.model is null or model = mark.model)
+                   where is_open and (mark.kind = task_type and mark.model is null
+                                      or mark.kind in (run_type, task_type) and model = mark.model)
                      and turn < mark.newest
                    for no key update skip locked);
+    update public.user_turns set turn = mark.newest
+     where (user_id, run_type) in (
+       select user_id, run_type from public.user_turns
+        where is_open and run_type = mark.kind and mark.model is null and turn < mark.newest
+          for no key update skip locked);
   end loop;
 end
 $$;

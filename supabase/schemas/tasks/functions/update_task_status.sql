@@ -9,6 +9,7 @@ language plpgsql security definer set search_path = '' set plan_cache_mode = 'fo
 declare
   task public.tasks;
 begin
+  perform public.lock_orchestrators(for_task);
   select * into task from public.tasks
    where id = for_task and (for_user is null or user_id = for_user) for no key update;
   if not found then
@@ -40,6 +41,10 @@ begin
      where id = task.id;
   elsif task.status = 'In Progress' and new_status = 'In Progress' then
     perform public.report_progress(task, for_attempt is not null, changes);
+    if task.is_orchestrator and changes ?| array['output_location', 'progress_message'] then
+      -- Its parts may have been done before it said that it had created them.
+      perform public.close_orchestrator(task.id);
+    end if;
   elsif task.status = 'In Progress' and new_status = 'Complete' then
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);

@@ -9,6 +9,9 @@ declare
   next_seq bigint;
   body text;
 begin
+  if tg_op = 'UPDATE' and old.status = new.status then
+    return null;
+  end if;
   if not exists (select from public.webhook_endpoints as endpoint
                   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
     return null;

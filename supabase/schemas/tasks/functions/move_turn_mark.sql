@@ -1,22 +1,20 @@
--- Notes how far the turns of a served lane's kinds have come, now and then: see turn_marks.
-create or replace function public.move_turn_marks(stage text, lane public.task_lanes)
+-- Notes how far the turns of a kind have come, now and then: see turn_marks. `taken_turn` is one that a claim took.
+create or replace function public.move_turn_mark(of_kind text, of_model text, taken_turn bigint)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   apart constant integer := 256;
-  of_kind constant text := case when stage like 'run type%' then lane.run_type else lane.task_type end;
-  of_model constant text := case when stage like '%model' then lane.model end;
   passed constant bigint := public.turn_mark(of_kind, of_model);
   first_turn bigint;
 begin
-  if lane.turn <= passed + apart then
+  if taken_turn <= passed + apart then
     return;
   end if;
-  -- The first open lane, which need not be the one that was served.
-  if stage = 'run type' then
-    select turn into first_turn from public.task_lanes
+  -- The first that is open, which need not be the one that was served.
+  if of_kind in ('gpu', 'api') and of_model is null then
+    select turn into first_turn from public.user_turns
      where is_open and run_type = of_kind and turn >= passed order by turn limit 1;
-  elsif stage = 'run type and model' then
+  elsif of_kind in ('gpu', 'api') then
     select turn into first_turn from public.task_lanes
      where is_open and run_type = of_kind and model = of_model and turn >= passed order by turn limit 1;
   elsif of_model is null then
@@ -33,4 +31,4 @@ begin
   end if;
 end
 $$;
-revoke all on function public.move_turn_marks from public, anon, authenticated;
+revoke all on function public.move_turn_mark from public, anon, authenticated;
