@@ -650,7 +650,8 @@ insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_typ
   ('lora_files', 'lora_files', true, 2147483648, array[
     'application/octet-stream', 'application/zip', 'application/json', 'text/plain',
     'image/png', 'image/jpeg', 'image/webp', 'video/mp4'
-  ])
+  ]),
+  ('temporary', 'temporary', false, 524288000, null)
 on conflict (id) do update
    set public = excluded.public,
        file_size_limit = excluded.file_size_limit,
@@ -1622,23 +1623,6 @@ end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/check_output_path.sql
--- A task's files lie in its own folder. A foreign path is refused like a missing one would be, without a
--- look into storage.
-create or replace function public.check_output_path(task public.tasks, path text)
-returns void
-language plpgsql stable set search_path = '' as $$
-begin
-  if not starts_with(path, format('%s/tasks/%s/', task.user_id, task.id)) then
-    perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
-  end if;
-  if not exists (select from storage.objects where bucket_id = 'image_uploads' and name = path) then
-    perform public.refuse('output_not_found', 404, jsonb_build_object('path', path));
-  end if;
-end
-$$;
-revoke all on function public.check_output_path from public, anon, authenticated;
-
 -- supabase/schemas/tasks/functions/claim_by_lane.sql
 -- A task of the kinds that a claim asks for, when the users whose turn is next have none: looks where such tasks are,
 -- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
@@ -2142,31 +2126,57 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
 -- dependants. Guarantees: one output and one charge, for the status is checked under the row's lock;
 -- the same worker and attempt get the first answer again; everybody else 409, and nothing changes.
--- `output_path` and `thumbnail_path` name files in storage, which must be there and be this task's.
+-- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
+-- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
+-- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 create or replace function public.complete_task(
-  for_user uuid, for_task uuid, output_path text, output_location text,
+  for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
-  for_worker text default null, for_attempt integer default null
+  for_worker text default null, for_attempt integer default null,
+  output_text text default null, skip_generation boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
+  medium constant text := coalesce(output_location, output_text);
+  new_thumbnail text;
   made public.made_output;
+  more jsonb := '{}';
 begin
   perform public.lock_orchestrators(for_task);
   task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
-  perform public.check_output_path(task, output_path);
+  if output_path is not null and not public.output_is_stored(task, output_path) then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
+  end if;
   if thumbnail_path is not null then
-    perform public.check_output_path(task, thumbnail_path);
+    -- Finished work is worth more than its thumbnail, whose upload may have failed.
+    if public.output_is_stored(task, thumbnail_path) then
+      new_thumbnail := complete_task.thumbnail_location;
+    else
+      more := '{"warnings": [{"field": "thumbnail_storage_path", "message": "There is no such file; the task has no thumbnail."}]}';
+    end if;
   end if;
 
-  made := public.create_output(task, complete_task.output_location, complete_task.thumbnail_location);
-  task := public.finish_task(task, complete_task.output_location, complete_task.thumbnail_location,
+  if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
+    made := public.create_output(task, medium, new_thumbnail);
+  end if;
+  task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
-  return public.stored_completion(task, made.warnings);
+
+  -- What the row does not say, for repeats of this call.
+  if made.warnings <> '[]' then
+    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
+  end if;
+  if output_path is not null and output_text is not null then
+    more := more || jsonb_build_object('public_url', output_location);
+  end if;
+  if more <> '{}' then
+    update public.tasks set result_data = result_data || more where id = task.id returning * into task;
+  end if;
+  return public.stored_completion(task);
 end
 $$;
 revoke all on function public.complete_task from public, anon, authenticated;
@@ -3404,6 +3414,36 @@ end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/output_is_stored.sql
+-- Whether a file is in storage, of those that this task may be completed with: its own, its owner's uploads, and
+-- the files of complete tasks of its project (an orchestrator passes on what a child made). A complete task's
+-- files stay as they are; another's may still be replaced. What is out of reach is refused, there or not.
+create or replace function public.output_is_stored(task public.tasks, path text)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+declare
+  segments constant text[] := string_to_array(path, '/');
+  maker_status public.task_status;
+begin
+  if segments[1] <> task.user_id::text or array_length(segments, 1) < 3 then
+    perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
+  end if;
+  if segments[2] = 'tasks' and segments[3] <> task.id::text then
+    if segments[3] ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
+      select maker.status into maker_status from public.all_tasks as maker
+       where maker.id = segments[3]::uuid and maker.project_id = task.project_id limit 1;
+    end if;
+    if maker_status is null then
+      perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
+    elsif maker_status <> 'Complete' then
+      perform public.refuse('output_not_final', 409, jsonb_build_object('path', path));
+    end if;
+  end if;
+  return exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
+end
+$$;
+revoke all on function public.output_is_stored from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/parts_are_independent.sql
 -- Whether the segments of a travel stand each for itself: then no stitch makes one of them.
 create or replace function public.parts_are_independent(orchestrator public.tasks)
@@ -4448,16 +4488,20 @@ $$;
 revoke all on function public.status_details from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/stored_completion.sql
--- What completing a task answers, the first time and every time after.
-create or replace function public.stored_completion(task public.tasks, warnings jsonb default '[]')
+-- What completing a task answers, the first time and every time after. `public_url` is where the output can be
+-- fetched, also after its text was replaced; null where the output is text.
+create or replace function public.stored_completion(task public.tasks)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
+    'success', true, 'task_id', task.id,
+    'public_url', coalesce(task.result_data ->> 'public_url',
+                           case when task.output_location ~* '^https?://[^[:space:]]+$' then task.output_location end),
+    'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
     'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings);
+    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'));
 end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
@@ -4949,7 +4993,13 @@ begin
   end if;
 
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
-    update public.tasks set output_location = changes ->> 'output_location', updated_at = now() where id = task.id;
+    -- Where the file is stays known, for a repeat of its completion.
+    update public.tasks
+       set output_location = changes ->> 'output_location', updated_at = now(),
+           result_data = case when output_location ~* '^https?://[^[:space:]]+$' and not result_data ? 'public_url'
+                              then result_data || jsonb_build_object('public_url', output_location)
+                              else result_data end
+     where id = task.id;
   elsif task.status = 'In Progress' and new_status = 'In Progress' then
     perform public.report_progress(task, for_attempt is not null, changes);
     if task.is_orchestrator and changes ?| array['output_location', 'progress_message'] then
@@ -6559,31 +6609,49 @@ $$;
 revoke all on function public.uuid_or_null from public, anon, authenticated;
 grant execute on function public.uuid_or_null to authenticated, service_role;
 
--- supabase/schemas/media/functions/media_path_is_open.sql
--- Whether a file may be written there: false for the folder of a task that is finished, because its output
--- was delivered and paid. Asked in the transaction that writes the file's row, it holds for that transaction:
--- the task cannot finish before it, for its row is locked against change.
-create or replace function public.media_path_is_open(path text)
+-- supabase/schemas/media/functions/is_media_url.sql
+-- Whether an output is a picture, a film or a sound that can be shown: an http(s) URL whose path ends in the
+-- name of such a file. Nothing is fetched to find out.
+create or replace function public.is_media_url(location text)
 returns boolean
-language plpgsql security definer set search_path = '' as $$
-declare
-  segments text[] := string_to_array(path, '/');
-  found_status public.task_status;
+language plpgsql immutable set search_path = '' as $$
 begin
-  if segments[2] is distinct from 'tasks'
-     or segments[3] is null
-     or segments[3] !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
-    return true;
-  end if;
-  select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
-  if found_status is null then
-    return not exists (select from public.archived_tasks as task where task.id = segments[3]::uuid);
-  end if;
-  return found_status in ('Queued', 'In Progress');
+  return location ~* ('^https?://[^/?#[:space:]]+/[^?#[:space:]]*\.'
+    || '(png|jpe?g|gif|webp|avif|bmp|tiff?|heic|mp4|m4v|mov|webm|mkv|avi|mp3|wav|m4a|ogg|flac)([?#][^[:space:]]*)?$');
 end
 $$;
-revoke all on function public.media_path_is_open from public, anon, authenticated;
-grant execute on function public.media_path_is_open to service_role;
+revoke all on function public.is_media_url from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/keep_finished_files.sql
+-- Refuses a file in the folder of a task that is finished, because its output was delivered and paid; whoever
+-- writes it, and however long ago the URL for it was signed. It holds for the transaction that writes the file's
+-- row: the task cannot finish before it, for its row is locked against change. Deleting is not refused.
+create or replace function public.keep_finished_files()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  segments constant text[] := string_to_array(new.name, '/');
+  found_status public.task_status;
+begin
+  if new.bucket_id <> 'image_uploads'
+     or segments[2] is distinct from 'tasks'
+     or segments[3] is null
+     or segments[3] !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+    return new;
+  end if;
+  select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
+  if found_status not in ('Queued', 'In Progress')
+     or (found_status is null
+         and exists (select from public.archived_tasks as task where task.id = segments[3]::uuid)) then
+    -- The code that Supabase's storage answers with a 403.
+    raise exception using
+      errcode = 'insufficient_privilege', constraint = 'keep_finished_files',
+      message = 'The task of this file is finished; its files stay as they are.';
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_finished_files from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_balance.sql
 create or replace function public.broadcast_balance()
@@ -7357,6 +7425,17 @@ create trigger shots_note_update before update on public.shots
 create trigger shot_generations_note_update before update on public.shot_generations
   for each row execute function public.note_update();
 
+-- supabase/schemas/media/triggers.sql
+-- On a table that is the platform's: where it does not let us, a signed upload URL stays good until it expires.
+do $$
+begin
+  create or replace trigger keep_finished_files before insert or update of bucket_id, name, version
+    on storage.objects for each row execute function public.keep_finished_files();
+exception when insufficient_privilege then
+  raise warning 'files of finished tasks can be replaced until their upload URLs expire: %', sqlerrm;
+end
+$$;
+
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
   for each row execute function public.broadcast_task_update();
@@ -7564,14 +7643,14 @@ create policy shot_generations_own on public.shot_generations for all to authent
 drop policy if exists media_select_own on storage.objects;
 create policy media_select_own on storage.objects for select to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
   );
 
 drop policy if exists media_delete_own on storage.objects;
 create policy media_delete_own on storage.objects for delete to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
   );
 
@@ -7579,7 +7658,7 @@ create policy media_delete_own on storage.objects for delete to authenticated
 drop policy if exists media_insert_own on storage.objects;
 create policy media_insert_own on storage.objects for insert to authenticated
   with check (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );
@@ -7587,12 +7666,12 @@ create policy media_insert_own on storage.objects for insert to authenticated
 drop policy if exists media_update_own on storage.objects;
 create policy media_update_own on storage.objects for update to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   )
   with check (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );

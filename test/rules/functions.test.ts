@@ -33,7 +33,6 @@ const forAuthenticated = new Map([
 const forService = new Map([
   ["admit", "runs before every function that is called for a user or a token"],
   ["may_read_topic", "asked by the policy of realtime.messages"],
-  ["media_path_is_open", "asked by the storage of the standalone host"],
   ["sweep_expired_leases", "run by an operator"],
   ["tend_queue", "runs on a timer of the standalone host, or by an operator"],
   ["tidy_counts", "runs on a timer of the standalone host, or by an operator"],
