@@ -4,6 +4,8 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { createProject, invoke, type Person, signUp, succeed, tokenOf } from "../support/calls.ts";
 import { hosts, type HostUnderTest } from "../support/hosts.ts";
+import { png } from "../support/png.ts";
+import { ShippedApiWorker } from "../support/shipped-worker/api-worker.ts";
 import {
   mp4,
   ShippedWorker,
@@ -71,6 +73,26 @@ for (const { name, start } of hosts) {
       assert.ok((await fetch(String(parent.location))).ok);
       await assertSettled(host, studio, orchestrator, 4);
       await assertTold(studio, [orchestrator, ...ran.map(({ task_id }) => task_id)]);
+    });
+
+    test("the same by the older worker, whose REST runs as anonymous", async () => {
+      const studio = await openStudio(host);
+      const orchestrator = await create(studio, "travel_orchestrator", {
+        orchestrator_details: travelDetails({ independent_segments: false }),
+      });
+      const { serviceRoleKey, anonKey } = host.keys;
+      const worker = new ShippedWorker(host, {
+        accessToken: serviceRoleKey,
+        clientKey: anonKey,
+        isOlder: true,
+      });
+      const ran = await worker.workUntilIdle();
+      assert.deepEqual(typesOf(ran), ["travel_orchestrator", ...times(3, "travel_segment"), "travel_stitch"]);
+      const done = await assertComplete(studio, orchestrator);
+      const { parent, children } = await family(studio, orchestrator);
+      assert.equal(parent.location, done["output_location"]);
+      assert.equal(children.length, 3);
+      await assertSettled(host, studio, orchestrator, 4);
     });
 
     test("a travel of independent segments, then one segment made anew by itself", async () => {
@@ -322,6 +344,60 @@ for (const { name, start } of hosts) {
       await worker.workUntilIdle();
       assert.equal((await taskOf(studio, orchestrator))["status"], "Failed");
       await assertSettled(host, studio, orchestrator, 2);
+    });
+
+    test("the API worker: pictures, a large film, a film with its first frame, a vendor's URL, a text", async () => {
+      const studio = await openStudio(host);
+      const worker = new ShippedApiWorker(host, {
+        make({ task_id, task_type, params }) {
+          if (params["prompt"] === "url") return { url: "https://vendor.example/out/fox.png?sig=1" };
+          if (params["prompt"] === "text") return { url: "done, and nothing to show" };
+          if (task_type !== "animate_character") return { bytes: png(), filename: `${task_id}_fox.jpeg` };
+          const size = params["resolution"] === "720p" ? 2_200_000 : 5000;
+          return { bytes: mp4(size), filename: `${task_id}_dance.mp4` };
+        },
+      });
+      const animate = {
+        character_image_url: "https://media.example/c.png",
+        motion_video_url: "https://media.example/m.mp4",
+      };
+      const tasks = {
+        picture: await create(studio, "qwen_image", { prompt: "a fox", seed: 1 }),
+        inpaint: await create(studio, "image_inpaint", {
+          prompt: "x",
+          image_url: "https://media.example/i.png",
+          mask_url: "https://media.example/m.png",
+        }),
+        small: await create(studio, "animate_character", { ...animate, resolution: "480p" }),
+        large: await create(studio, "animate_character", { ...animate, resolution: "720p" }),
+        url: await create(studio, "z_image_turbo", { prompt: "url" }),
+        text: await create(studio, "z_image_turbo", { prompt: "text" }),
+      };
+      for (let done = 0; done < 6;) done += (await worker.round()).length;
+      const rows = Object.fromEntries(
+        await Promise.all(
+          Object.entries(tasks).map(async ([key, id]) => [key, await assertComplete(studio, id)] as const),
+        ),
+      );
+      for (const key of ["picture", "inpaint", "small", "large"]) {
+        const response = await fetch(String(rows[key]?.["output_location"]));
+        assert.equal(
+          response.headers.get("content-type"),
+          key === "picture" || key === "inpaint" ? "image/png" : "video/mp4",
+        );
+        await response.body?.cancel();
+      }
+      assert.ok(rows["small"]?.["thumbnail_url"]);
+      assert.equal(rows["url"]?.["output_location"], "https://vendor.example/out/fox.png?sig=1");
+      assert.equal(rows["text"]?.["output_location"], "done, and nothing to show");
+      const generations = await generationsOf(studio);
+      assert.deepEqual(
+        new Set(generations.map(({ source_task_id }) => source_task_id)),
+        new Set([tasks.picture, tasks.inpaint, tasks.small, tasks.large, tasks.url]),
+        "a text is nothing to look at",
+      );
+      assert.equal((await spends(host, studio)).rows.length, 6);
+      await assertNothingOpen(host, studio);
     });
 
     test("a task that a browser inserts itself runs like one that was created", async () => {

@@ -60,7 +60,7 @@ const matrix: Record<string, Rule> = {
                insert: ({ userId }) => `(user_id, name) values ('${userId}', 'another')` },
 
   // Tasks change by functions; what clients write themselves is turned into the same by triggers
-  tasks:             { anon: nothing, owner: ["rows", "rows", "rows", "denied"], stranger: ["none", "denied", "none", "denied"], service: all,
+  tasks:             { anon: seesNone, owner: ["rows", "rows", "rows", "denied"], stranger: ["none", "denied", "none", "denied"], service: all,
                        row: ({ taskId }) => `id = '${taskId}'`, update: "status = 'Cancelled'",
                        insert: ({ projectId }) => `(project_id, task_type, params) values ('${projectId}', 'z_image_turbo', '{}')` },
   archived_tasks:    { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
