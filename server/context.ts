@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Sql } from "postgres";
+import type { S3Settings } from "./storage/s3-store.ts";
 
 /** The keys of one installation, named as `supabase status -o json` names them. */
 export interface HostKeys {
@@ -23,8 +24,9 @@ export interface HostContext {
   /** Pool on the database as its owner (`postgres`); write transactions go here. */
   sql: Sql;
   databaseUrl: string;
-  /** Folder for files of buckets. */
+  /** Folder for files of buckets, unless they are kept in an S3-compatible store. */
   storageDirectory: string;
+  s3?: S3Settings | undefined;
   /** Holds every answer of the functions against its contract; for development and tests. */
   checkAnswers: boolean;
   log: Logger;

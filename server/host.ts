@@ -20,6 +20,7 @@ import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
+import { createS3Store, type S3Settings } from "./storage/s3-store.ts";
 import { createStorage } from "./storage/storage.ts";
 import { startDispatcher } from "./webhooks/dispatcher.ts";
 
@@ -36,6 +37,8 @@ export interface HostOptions {
   localWorker?: boolean;
   /** Holds every answer of the functions against its contract. */
   checkAnswers?: boolean;
+  /** Where files of storage are kept, instead of the data folder. */
+  s3?: S3Settings | undefined;
   /** Whether this host delivers webhooks; it does unless told not to. */
   webhooks?: boolean;
   /** Lets webhooks go to http and private addresses, for development. */
@@ -86,6 +89,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     await reach(sql, log);
     await migrate(sql, { log });
 
+    if (options.s3) await createS3Store(options.s3, log).check();
     const keys = await keysOf(options, sql);
     const context: HostContext = {
       apiUrl: options.apiUrl ?? localUrl,
@@ -93,6 +97,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
       sql,
       databaseUrl,
       storageDirectory: path.join(options.dataDirectory, "storage"),
+      s3: options.s3,
       checkAnswers: options.checkAnswers ?? false,
       log,
     };

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { keyList } from "../supabase/functions/_shared/runtime/environment.ts";
 import type { GivenKeys } from "./keys.ts";
+import type { S3Settings } from "./storage/s3-store.ts";
 
 export interface Settings {
   port: number;
@@ -12,6 +13,8 @@ export interface Settings {
   /** How the outside calls this host, where that is not its own address. */
   apiUrl: string | undefined;
   keys: GivenKeys;
+  /** An S3-compatible store for the files; the data folder when undefined. */
+  s3: S3Settings | undefined;
   localWorker: boolean;
   /** Holds every answer of the functions against its contract. */
   checkAnswers: boolean;
@@ -44,12 +47,31 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
       publishableKey: keyList(value("SUPABASE_PUBLISHABLE_KEYS"))[0],
       secretKey: keyList(value("SUPABASE_SECRET_KEYS"))[0],
     },
+    s3: s3Settings(value),
     localWorker: value("DARKROOM_WORKER")?.toLowerCase() !== "off",
     checkAnswers: value("DARKROOM_CHECK_ANSWERS")?.toLowerCase() === "on",
     webhooks: value("DARKROOM_WEBHOOKS")?.toLowerCase() !== "off",
     webhooksAllowPrivate: value("DARKROOM_WEBHOOKS_ALLOW_PRIVATE")?.toLowerCase() === "on",
     logLevel: value("LOG_LEVEL") ?? "info",
   };
+}
+
+/** Our own names first, then those that AWS's tools share. */
+function s3Settings(value: (name: string) => string | undefined): S3Settings | undefined {
+  const bucket = value("DARKROOM_S3_BUCKET");
+  if (!bucket) return undefined;
+  const region = value("DARKROOM_S3_REGION") ?? value("AWS_REGION") ?? "us-east-1";
+  // A session's token belongs to AWS's key, so the three go together.
+  const isOwnKey = value("DARKROOM_S3_ACCESS_KEY_ID") !== undefined;
+  const accessKeyId = value(isOwnKey ? "DARKROOM_S3_ACCESS_KEY_ID" : "AWS_ACCESS_KEY_ID");
+  const secretAccessKey = value(isOwnKey ? "DARKROOM_S3_SECRET_ACCESS_KEY" : "AWS_SECRET_ACCESS_KEY");
+  const sessionToken = isOwnKey ? undefined : value("AWS_SESSION_TOKEN");
+  if (!accessKeyId || !secretAccessKey) {
+    throw new Error("DARKROOM_S3_BUCKET needs DARKROOM_S3_ACCESS_KEY_ID and DARKROOM_S3_SECRET_ACCESS_KEY.");
+  }
+  const endpoint = value("DARKROOM_S3_ENDPOINT") ?? `https://s3.${region}.amazonaws.com`;
+  if (!/^https?:\/\/[^/]/.test(endpoint)) throw new Error(`"${endpoint}" is not the URL of an S3 endpoint.`);
+  return { endpoint, bucket, region, accessKeyId, secretAccessKey, sessionToken };
 }
 
 function portNumber(text: string): number {

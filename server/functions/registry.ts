@@ -13,6 +13,7 @@ import { grantCreditsEndpoint } from "../../supabase/functions/grant-credits/end
 import { listPatsEndpoint } from "../../supabase/functions/list-pats/endpoint.ts";
 import { revokePatEndpoint } from "../../supabase/functions/revoke-pat/endpoint.ts";
 import { tasksListEndpoint } from "../../supabase/functions/tasks-list/endpoint.ts";
+import { updateShotPairPromptsEndpoint } from "../../supabase/functions/update-shot-pair-prompts/endpoint.ts";
 import { updateTaskStatusEndpoint } from "../../supabase/functions/update-task-status/endpoint.ts";
 import { updateWorkerModelEndpoint } from "../../supabase/functions/update-worker-model/endpoint.ts";
 import { createWebhookEndpoint } from "../../supabase/functions/create-webhook/endpoint.ts";
@@ -47,6 +48,7 @@ export const endpoints: readonly Endpoint[] = [
   completeTaskEndpoint,
   updateTaskStatusEndpoint,
   updateWorkerModelEndpoint,
+  updateShotPairPromptsEndpoint,
   scaleEndpoint,
   workerHeartbeatEndpoint,
   grantCreditsEndpoint,

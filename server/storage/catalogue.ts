@@ -77,8 +77,11 @@ export interface ObjectToWrite {
 export interface WriteRules {
   /** Whether an object of that name may be replaced. */
   upsert: boolean;
-  /** Whether files of finished tasks are out of reach. */
-  openPathsOnly: boolean;
+}
+
+export interface ObjectPlace {
+  bucket: string;
+  name: string;
 }
 
 export interface Listing {
@@ -105,6 +108,12 @@ export interface Catalogue {
   write(actor: Actor, object: ObjectToWrite, rules: WriteRules): Promise<{ id: string; replaced?: string }>;
   /** Throws what `write` would throw now, and writes nothing: said before the content is sent, it saves sending it. */
   checkWrite(actor: Actor, bucket: string, name: string, rules: WriteRules): Promise<void>;
+  /**
+   * Gives the row another name, and the version under which its content is stored in the other bucket. Returns its
+   * id; undefined when the object has changed since it was read, or may not be moved by this actor.
+   * @throws StorageError `AccessDenied`, `ResourceAlreadyExists`, `ResourceLocked`
+   */
+  move(actor: Actor, from: ObjectRow, to: ObjectPlace & { version: string }): Promise<string | undefined>;
   remove(actor: Actor, bucket: string, names: string[]): Promise<ObjectRow[]>;
   list(actor: Actor, bucket: string, listing: Listing): Promise<Record<string, unknown>[]>;
 }
@@ -179,6 +188,16 @@ export function createCatalogue(sql: Sql): Catalogue {
       }
     },
 
+    move: (actor, from, to) =>
+      as(actor, async (transaction) => {
+        const [row] = await transaction<{ id: string }[]>`
+          update storage.objects
+             set bucket_id = ${to.bucket}, name = ${to.name}, version = ${to.version}, updated_at = now()
+           where id = ${from.id} and version = ${from.version} and name = ${from.name}
+          returning id`;
+        return row?.id;
+      }),
+
     remove: (actor, bucket, names) =>
       as(actor, async (transaction) => {
         // Supabase's own schema refuses deletions that do not say that they come from storage.
@@ -197,14 +216,10 @@ export function createCatalogue(sql: Sql): Catalogue {
 async function writeRow(
   transaction: TransactionSql,
   { bucket, name, version, metadata, userMetadata, ownerId }: ObjectToWrite,
-  { upsert, openPathsOnly }: WriteRules,
+  { upsert }: WriteRules,
 ): Promise<{ id: string; replaced?: string }> {
   // Writers of one name take turns, so that each knows which version it replaces: that file is deleted.
   await transaction`select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0))`;
-  if (openPathsOnly) {
-    const [path] = await transaction<{ open: boolean }[]>`select public.media_path_is_open(${name}) as open`;
-    if (!path?.open) throw new StorageError("ResourceLocked");
-  }
   const replacing = upsert
     ? transaction`
         on conflict (bucket_id, name) do update
@@ -260,6 +275,9 @@ async function listRows(
 /** PostgreSQL's refusals in storage's words; anything else stays what it is. */
 function refusal(error: unknown): unknown {
   const code = codeOf(error);
+  if (code === "42501" && constraintOf(error) === "keep_finished_files") {
+    return new StorageError("ResourceLocked", undefined, { cause: error });
+  }
   if (code === "42501") return new StorageError("AccessDenied", undefined, { cause: error });
   if (code === "23505") return new StorageError("ResourceAlreadyExists", undefined, { cause: error });
   // Text that the database cannot hold, in metadata.
@@ -269,4 +287,10 @@ function refusal(error: unknown): unknown {
     return new StorageError("Unavailable", undefined, { cause: error });
   }
   return error;
+}
+
+function constraintOf(error: unknown): unknown {
+  return typeof error === "object" && error !== null && "constraint_name" in error
+    ? error.constraint_name
+    : undefined;
 }

@@ -1,114 +1,14 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { request as httpRequest, type Server } from "node:http";
-import { tmpdir } from "node:os";
+import { readdir } from "node:fs/promises";
+import { request as httpRequest } from "node:http";
 import path from "node:path";
 import { test } from "node:test";
-import { createAdaptorServer } from "@hono/node-server";
-import { createClient, type SupabaseClient } from "@supabase/supabase-js";
-import { Hono } from "hono";
-import { importJWK, SignJWT } from "jose";
-import { pino } from "pino";
-import { WebSocket } from "ws";
+import { SignJWT } from "jose";
 import { type DatabaseUnderTest, withDatabase } from "../../test/support/database.ts";
-import type { HostContext } from "../context.ts";
-import { deriveKeys } from "../keys.ts";
-import { createStorage } from "./storage.ts";
+import { contentOf, png, refusalOf, type StorageUnderTest, withStorage } from "./storage-under-test.ts";
 
-interface StorageUnderTest {
-  database: DatabaseUnderTest;
-  context: HostContext;
-  /** `http://127.0.0.1:<port>/storage/v1` */
-  url: string;
-  service: SupabaseClient;
-  as(userId: string): Promise<SupabaseClient>;
-  tokenOf(userId: string, seconds?: number): Promise<string>;
-  serviceHeaders: Record<string, string>;
-}
-
-async function withStorage(run: (storage: StorageUnderTest) => Promise<void>): Promise<void> {
-  await withDatabase(async (database) => {
-    const directory = await mkdtemp(path.join(tmpdir(), "darkroom-storage-"));
-    const outer = new Hono();
-    const server = createAdaptorServer({ fetch: outer.fetch }) as Server;
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    assert.ok(address && typeof address === "object");
-    const apiUrl = `http://127.0.0.1:${address.port}`;
-    const context: HostContext = {
-      apiUrl,
-      keys: await deriveKeys("a secret for tests, of 32 bytes and more", {}),
-      sql: database.sql,
-      databaseUrl: database.url,
-      storageDirectory: path.join(directory, "files"),
-      log: pino({ level: "silent" }),
-      checkAnswers: false,
-    };
-    const storage = createStorage(context);
-    outer.route("/storage/v1", storage.app);
-
-    const tokenOf = async (userId: string, seconds = 600) =>
-      await new SignJWT({ role: "authenticated" })
-        .setProtectedHeader({ alg: "ES256", kid: context.keys.signingJwk.kid })
-        .setSubject(userId)
-        .setIssuer(`${apiUrl}/auth/v1`)
-        .setAudience("authenticated")
-        .setExpirationTime(Math.floor(Date.now() / 1000) + seconds)
-        .sign(await importJWK(context.keys.signingJwk, "ES256"));
-    const clientWith = (key: string, headers: Record<string, string> = {}) =>
-      createClient(apiUrl, key, {
-        auth: { persistSession: false, autoRefreshToken: false },
-        global: { headers },
-        realtime: { transport: WebSocket as never },
-      });
-    try {
-      await run({
-        database,
-        context,
-        url: `${apiUrl}/storage/v1`,
-        service: clientWith(context.keys.serviceRoleKey),
-        as: async (userId) =>
-          clientWith(context.keys.anonKey, { authorization: `Bearer ${await tokenOf(userId)}` }),
-        tokenOf,
-        serviceHeaders: { authorization: `Bearer ${context.keys.serviceRoleKey}` },
-      });
-    } finally {
-      server.closeAllConnections();
-      server.close();
-      await storage.stop();
-      await rm(directory, { recursive: true, force: true });
-    }
-  });
-}
-
-/** The header of a picture of that size, and bytes after it. */
-function png(width: number, height: number, bytes = 0): Uint8Array<ArrayBuffer> {
-  const file = Buffer.alloc(33 + bytes, 7);
-  file.write("\x89PNG\r\n\x1a\n", 0, "latin1");
-  file.writeUInt32BE(13, 8);
-  file.write("IHDR", 12, "latin1");
-  file.writeUInt32BE(width, 16);
-  file.writeUInt32BE(height, 20);
-  file.set([8, 2, 0, 0, 0], 24);
-  return new Uint8Array(file);
-}
-
-async function contentOf(blob: Blob | null): Promise<Buffer> {
-  assert.ok(blob);
-  return Buffer.from(await blob.arrayBuffer());
-}
-
-async function refusalOf(response: Response): Promise<{ status: number; statusCode: string; error: string }> {
-  const body = (await response.json()) as { statusCode: string; error: string; message: string };
-  assert.equal(typeof body.message, "string");
-  assert.equal(response.headers.get("access-control-allow-origin"), "*");
-  return { status: response.status, statusCode: body.statusCode, error: body.error };
-}
-
-/** Every file under the storage folder, and those that are not where content belongs. */
 async function filesOf({ context }: StorageUnderTest): Promise<{ all: string[]; stray: string[] }> {
   const entries = await readdir(context.storageDirectory, { recursive: true, withFileTypes: true });
   const all = entries
@@ -398,31 +298,127 @@ test("files of a finished task stay as they are, even for an upload that began b
     assert.equal((await filesOf(storage)).all.length, 1);
   }));
 
-test("media_path_is_open() closes the folders of finished tasks and no other", () =>
+test("keep_finished_files() closes the folders of finished tasks, to everybody, and no other", () =>
   withDatabase(async (database) => {
-    const isOpen = async (name: string) => {
-      const [row] = await database.sql<
-        { open: boolean }[]
-      >`select public.media_path_is_open(${name}) as open`;
-      return row?.open;
-    };
+    const write = (name: string, bucket = "image_uploads") =>
+      database.sql`
+        insert into storage.objects (bucket_id, name) values (${bucket}, ${name})
+        on conflict (bucket_id, name) do update set version = gen_random_uuid()::text`
+        .execute()
+        .then(
+          () => "written",
+          (error: { constraint_name?: string }) => error.constraint_name,
+        );
     const user = randomUUID();
     for (const [status, expected] of [
-      ["Queued", true],
-      ["In Progress", true],
-      ["Failed", false],
-      ["Cancelled", false],
+      ["Queued", "written"],
+      ["In Progress", "written"],
+      ["Failed", "keep_finished_files"],
+      ["Cancelled", "keep_finished_files"],
     ] as const) {
       const task = await taskWithStatus(database, status);
-      assert.equal(await isOpen(`${user}/tasks/${task}/a.png`), expected, status);
-      assert.equal(await isOpen(`${user}/tasks/${task.toUpperCase()}/thumbnails/a.png`), expected, status);
-      assert.equal(await isOpen(`${user}/uploads/${task}/a.png`), true);
+      assert.equal(await write(`${user}/tasks/${task}/a.png`), expected, status);
+      assert.equal(await write(`${user}/tasks/${task.toUpperCase()}/thumbnails/a.png`), expected, status);
+      assert.equal(await write(`${user}/uploads/${task}/a.png`), "written");
+      assert.equal(await write(`${user}/tasks/${task}/a.png`, "training-data"), "written");
     }
-    for (const name of [`${user}/tasks/${randomUUID()}/a.png`, `${user}/tasks/nothing/a.png`, "a.png", ""]) {
-      assert.equal(await isOpen(name), true, name);
+    for (const name of [`${user}/tasks/${randomUUID()}/a.png`, `${user}/tasks/nothing/a.png`, "a.png"]) {
+      assert.equal(await write(name), "written", name);
     }
-    const person = await database.sessionAs("authenticated", { sub: user });
-    await assert.rejects(person.query("select public.media_path_is_open('a')"), { code: "42501" });
+
+    // What was there before the end can be deleted, and neither replaced nor added to under another name.
+    const task = await taskWithStatus(database, "In Progress");
+    const file = `${user}/tasks/${task}/a.png`;
+    assert.equal(await write(file), "written");
+    await finishTask(database, task);
+    assert.equal(await write(file), "keep_finished_files");
+    await assert.rejects(
+      database.sql`update storage.objects set name = ${`${user}/tasks/${task}/b.png`} where name = 'a.png'`.execute(),
+      { constraint_name: "keep_finished_files" },
+    );
+    assert.equal(
+      (await database.sql`delete from storage.objects where name = ${file} returning 1`).length,
+      1,
+    );
+  }));
+
+test("the service's own uploads, copies and moves into a finished task's folder are refused", () =>
+  withStorage(async (storage) => {
+    const bucket = storage.service.storage.from("image_uploads");
+    const task = await taskWithStatus(storage.database, "Failed");
+    const name = `${randomUUID()}/tasks/${task}/out.png`;
+    await bucket.upload("a.png", png(1, 1));
+    for (const { error } of [
+      await bucket.upload(name, png(1, 1), { upsert: true }),
+      await bucket.copy("a.png", name),
+      await bucket.move("a.png", name),
+    ]) {
+      assert.equal((error as { statusCode?: string } | null)?.statusCode, "409");
+    }
+    assert.equal((await filesOf(storage)).all.length, 1);
+  }));
+
+test("an object is copied with its content, and with its facts", () =>
+  withStorage(async (storage) => {
+    const { service, as } = storage;
+    const bucket = service.storage.from("image_uploads");
+    await bucket.upload("a.png", png(3, 2), { cacheControl: "60", metadata: { by: "test" } });
+    assert.equal((await bucket.copy("a.png", "copies/b.png")).data?.path, "image_uploads/copies/b.png");
+    assert.equal((await bucket.copy("a.png", "copies/b.png")).error?.message, "The resource already exists");
+    assert.equal((await bucket.copy("none.png", "c.png")).error?.message, "Object not found");
+    assert.equal((await bucket.copy("a.png", "../c.png")).error?.message, "Invalid key");
+    assert.equal((await bucket.copy("a.png", "p.png", { destinationBucket: "temporary" })).error, null);
+
+    await bucket.update("a.png", png(1, 1));
+    const copied = await bucket.info("copies/b.png");
+    assert.equal(copied.data?.contentType, "image/png");
+    assert.deepEqual(copied.data?.metadata, { by: "test" });
+    assert.deepEqual(
+      new Uint8Array(await contentOf((await bucket.download("copies/b.png")).data)),
+      png(3, 2),
+    );
+    const elsewhere = await service.storage.from("temporary").download("p.png");
+    assert.deepEqual(new Uint8Array(await contentOf(elsewhere.data)), png(3, 2));
+    assert.equal((await filesOf(storage)).all.length, 3);
+
+    const alice = randomUUID();
+    const own = (await as(alice)).storage.from("image_uploads");
+    await own.upload(`${alice}/a.png`, png(1, 1));
+    assert.equal((await own.copy(`${alice}/a.png`, `${alice}/b.png`)).error, null);
+    assert.equal((await own.copy("copies/b.png", `${alice}/c.png`)).error?.message, "Object not found");
+    const denied = await own.copy(`${alice}/a.png`, `${randomUUID()}/a.png`);
+    assert.match(denied.error?.message ?? "", /row-level security/);
+    assert.match(
+      (await own.copy(`${alice}/a.png`, `${alice}/tasks/a/a.png`)).error?.message ?? "",
+      /row-level security/,
+    );
+  }));
+
+test("an object moves to another name and another bucket, and is nowhere else", () =>
+  withStorage(async (storage) => {
+    const { service, as } = storage;
+    const bucket = service.storage.from("image_uploads");
+    await bucket.upload("a.png", png(3, 2));
+    await bucket.upload("taken.png", png(1, 1));
+    assert.equal((await bucket.move("a.png", "taken.png")).error?.message, "The resource already exists");
+    assert.equal((await bucket.move("a.png", "moved/a.png")).error, null);
+    assert.equal((await bucket.exists("a.png")).data, false);
+    assert.deepEqual(new Uint8Array(await contentOf((await bucket.download("moved/a.png")).data)), png(3, 2));
+    assert.equal((await bucket.move("moved/a.png", "a.png", { destinationBucket: "temporary" })).error, null);
+    const elsewhere = await service.storage.from("temporary").download("a.png");
+    assert.deepEqual(new Uint8Array(await contentOf(elsewhere.data)), png(3, 2));
+    assert.equal((await bucket.exists("moved/a.png")).data, false);
+    assert.equal((await filesOf(storage)).all.length, 2);
+
+    const alice = randomUUID();
+    const own = (await as(alice)).storage.from("image_uploads");
+    await own.upload(`${alice}/a.png`, png(1, 1));
+    assert.equal((await own.move(`${alice}/a.png`, `${alice}/b.png`)).error, null);
+    assert.match(
+      (await own.move(`${alice}/b.png`, `${randomUUID()}/a.png`)).error?.message ?? "",
+      /row-level security/,
+    );
+    assert.equal((await own.move("taken.png", `${alice}/c.png`)).error?.message, "Object not found");
   }));
 
 test("a user reaches the files under their own id and nobody else's", () =>
@@ -892,6 +888,7 @@ test("buckets are shown to the service", () =>
       [
         ["image_uploads", true, 209_715_200],
         ["lora_files", true, 2_147_483_648],
+        ["temporary", false, 524_288_000],
         ["training-data", false, 2_147_483_648],
       ],
     );
@@ -920,4 +917,90 @@ test("every answer can be read by a browser from anywhere", () =>
       assert.ok(response.status < 500);
       await response.body?.cancel();
     }
+  }));
+
+test("a long file passes through without being held in memory", () =>
+  withStorage(async ({ url, serviceHeaders }) => {
+    const chunk = Buffer.alloc(1024 * 1024, 7);
+    const before = process.memoryUsage().rss;
+    let most = 0;
+    const watch = setInterval(() => (most = Math.max(most, process.memoryUsage().rss - before)), 10);
+    const sent = await chunkedUpload(`${url}/object/training-data/big.bin`, serviceHeaders, chunk, 384);
+    assert.equal(sent.status, 200, sent.body);
+    const back = await fetch(`${url}/object/training-data/big.bin`, { headers: serviceHeaders });
+    let received = 0;
+    for await (const part of back.body ?? []) received += part.byteLength;
+    clearInterval(watch);
+    assert.equal(received, 384 * 1024 * 1024);
+    assert.ok(most < 128 * 1024 * 1024, `${Math.round(most / 1024 / 1024)} MiB more than before`);
+  }));
+
+test("files made to hurt a decoder are refused from their header, or kept as bytes that nobody decodes", () =>
+  withStorage(async (storage) => {
+    const { url, serviceHeaders } = storage;
+    const upload = async (name: string, body: Uint8Array<ArrayBuffer>) => {
+      const headers = { ...serviceHeaders, "content-type": "image/png" };
+      return await fetch(`${url}/object/image_uploads/${name}`, { method: "POST", headers, body });
+    };
+    const refused = await refusalOf(await upload("huge.png", png(14_000, 14_000, 100)));
+    assert.deepEqual(refused, { status: 400, statusCode: "400", error: "invalid_image" });
+    assert.deepEqual((await filesOf(storage)).all, []);
+
+    // 10,000 frames of one pixel: a picture, whose frames are the business of whoever shows it.
+    const frame = Buffer.from("21f90400000000002c000000000100010000020144003b".slice(0, -2), "hex");
+    const frames = Array.from({ length: 10_000 }, () => frame);
+    const gif = Buffer.concat([
+      Buffer.from("GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff", "latin1"),
+      ...frames,
+      Buffer.from(";"),
+    ]);
+    for (const [name, body, type, attachment] of [
+      ["frames.gif", gif, "image/gif", false],
+      ["cut.png", Buffer.from(png(8, 8)).subarray(0, 18), "application/octet-stream", true],
+      ["cut.jpg", Buffer.from("\xff\xd8\xff\xe0", "latin1"), "application/octet-stream", true],
+      ["page.png", Buffer.from("<!doctype html><script>alert(1)</script>"), "application/octet-stream", true],
+      [
+        "drawing.png",
+        Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'),
+        "application/octet-stream",
+        true,
+      ],
+      ["empty.png", Buffer.alloc(0), "application/octet-stream", true],
+    ] as const) {
+      assert.equal((await upload(name, new Uint8Array(body))).status, 200, name);
+      const back = await fetch(`${url}/object/public/image_uploads/${name}`);
+      assert.equal(back.headers.get("content-type"), type, name);
+      assert.equal(back.headers.get("x-content-type-options"), "nosniff");
+      assert.match(back.headers.get("content-security-policy") ?? "", /default-src 'none'.*sandbox/);
+      assert.equal(
+        back.headers.get("content-disposition")?.startsWith("attachment") ?? false,
+        attachment,
+        name,
+      );
+      assert.equal((await back.arrayBuffer()).byteLength, body.length);
+    }
+  }));
+
+test("a download is not sent again to whoever has it, told by tag or by time", () =>
+  withStorage(async ({ service, url }) => {
+    await service.storage.from("image_uploads").upload("a.png", png(1, 1));
+    const first = await fetch(`${url}/object/public/image_uploads/a.png`);
+    await first.arrayBuffer();
+    const modified = first.headers.get("last-modified") ?? "";
+    const statusWith = async (headers: Record<string, string>) => {
+      // Not fetch(), which keeps a cache's headers for itself.
+      const response = await new Promise<number>((resolve, reject) =>
+        httpRequest(first.url, { headers }, (answer) => {
+          answer.resume();
+          resolve(answer.statusCode ?? 0);
+        })
+          .on("error", reject)
+          .end(),
+      );
+      return response;
+    };
+    assert.equal(await statusWith({ "if-modified-since": modified }), 304);
+    assert.equal(await statusWith({ "if-modified-since": new Date(0).toUTCString() }), 200);
+    assert.equal(await statusWith({ "if-modified-since": "nonsense" }), 200);
+    assert.equal(await statusWith({ "if-modified-since": modified, "if-none-match": '"other"' }), 200);
   }));

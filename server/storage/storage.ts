@@ -15,8 +15,10 @@ import {
 import { download } from "./download.ts";
 import { StorageError } from "./errors.ts";
 import { objectName } from "./object-name.ts";
-import { createDiskStore, removeAbandoned } from "./object-store.ts";
+import { createDiskStore, removeAbandoned } from "./disk-store.ts";
+import { createS3Store } from "./s3-store.ts";
 import { createUrlSigner } from "./signed-urls.ts";
+import { copyObject, moveObject } from "./relocate.ts";
 import { discard, upload } from "./upload.ts";
 
 const uploadUrlSeconds = 2 * 60 * 60;
@@ -31,6 +33,14 @@ const removeBody = z.object({
     .array(z.union([z.string(), z.object({ path: z.string() }).transform(({ path }) => path)]))
     .max(1000),
 });
+const relocateBody = z.object({
+  bucketId: z.string(),
+  sourceKey: z.string(),
+  destinationKey: z.string(),
+  destinationBucket: z.string().nullish(),
+  copyMetadata: z.boolean().nullish(),
+  metadata: z.record(z.string(), z.unknown()).nullish(),
+});
 const listBody = z.object({
   prefix: z.string().max(1024).default(""),
   limit: z.number().int().min(1).max(1000).default(100),
@@ -44,6 +54,14 @@ const listBody = z.object({
     .nullish(),
 });
 
+interface Relocation {
+  actor: Actor;
+  source: ObjectRow;
+  bucket: Bucket;
+  name: string;
+  sent: z.infer<typeof relocateBody>;
+}
+
 const responseHeaders = {
   ...corsHeaders,
   "access-control-allow-methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
@@ -56,7 +74,7 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
   const { log, storageDirectory } = context;
   const identifier = hostIdentifier(context);
   const catalogue = createCatalogue(context.sql);
-  const store = createDiskStore(storageDirectory);
+  const store = context.s3 ? createS3Store(context.s3, log) : createDiskStore(storageDirectory);
   const signer = createUrlSigner(context.keys.jwtSecret);
   const app = new Hono();
 
@@ -76,7 +94,7 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
 
   app.onError((error, c) => {
     const refusal = asStorageError(error);
-    if (refusal.code === "InternalError") log.error({ err: error, path: c.req.path }, "storage failed");
+    if (refusal.httpStatus >= 500) log.error({ err: error, path: c.req.path }, "storage failed");
     const status = refusal.httpStatus as 400;
     if (c.req.method === "HEAD") return new Response(null, { status, headers: responseHeaders });
     return c.json(refusal.body(), status, responseHeaders);
@@ -118,7 +136,7 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     const name = nameOf(c);
     const bucket = await bucketOf(c);
     const upsert = c.req.header("x-upsert") === "true";
-    await catalogue.checkWrite(uploader, bucket.id, name, { upsert, openPathsOnly: false });
+    await catalogue.checkWrite(uploader, bucket.id, name, { upsert });
     const token = await signer.sign(
       { purpose: "upload", bucket: bucket.id, name, upsert, ownerId: uploader.userId },
       uploadUrlSeconds,
@@ -136,13 +154,12 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     );
     const bucket = await bucketOf(c);
     // The right to write was asked for when the URL was made; what may change until now is the task.
-    const rules = { upsert, openPathsOnly: true };
     const { id } = await upload({ catalogue, store, log }, c.req.raw, {
       actor: serviceActor,
       bucket,
       name,
       ownerId,
-      rules,
+      rules: { upsert },
     });
     return c.json({ Id: id, Key: `${bucket.id}/${name}` });
   });
@@ -255,6 +272,36 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     return rows;
   }
 
+  // Copies and moves
+
+  const relocation = async (c: Context): Promise<Relocation> => {
+    const actorOfRequest = await actor(c);
+    const sent = await readJson(c, relocateBody);
+    const from = await catalogue.bucket(sent.bucketId);
+    const to = await catalogue.bucket(sent.destinationBucket ?? sent.bucketId);
+    if (!from || !to) throw new StorageError("NoSuchBucket");
+    const source = await objectOf(actorOfRequest, from.id, objectName(sent.sourceKey));
+    return { actor: actorOfRequest, source, bucket: to, name: objectName(sent.destinationKey), sent };
+  };
+
+  app.post("/object/copy", async (c) => {
+    const { sent, ...target } = await relocation(c);
+    const { copyMetadata, metadata } = sent;
+    const userMetadata = copyMetadata === false ? (metadata ?? undefined) : undefined;
+    const upsert = c.req.header("x-upsert") === "true";
+    const { id } = await copyObject(
+      { catalogue, store, log },
+      { ...target, userMetadata, rules: { upsert } },
+    );
+    return c.json({ Id: id, Key: `${target.bucket.id}/${target.name}`, name: target.name });
+  });
+
+  app.post("/object/move", async (c) => {
+    const { sent: _sent, ...target } = await relocation(c);
+    const id = await moveObject({ catalogue, store, log }, target);
+    return c.json({ message: "Successfully moved", Id: id, Key: `${target.bucket.id}/${target.name}` });
+  });
+
   app.delete("/object/:bucket", async (c) => {
     const remover = await actor(c);
     const { prefixes } = await readJson(c, removeBody);
@@ -273,10 +320,7 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     const uploader = await actor(c);
     const name = nameOf(c);
     const bucket = await bucketOf(c);
-    const rules = {
-      upsert: c.req.method === "PUT" || c.req.header("x-upsert") === "true",
-      openPathsOnly: false,
-    };
+    const rules = { upsert: c.req.method === "PUT" || c.req.header("x-upsert") === "true" };
     const target = { actor: uploader, bucket, name, ownerId: uploader.userId, rules };
     const { id } = await upload({ catalogue, store, log }, c.req.raw, target);
     return c.json({ Id: id, Key: `${bucket.id}/${name}` });

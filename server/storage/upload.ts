@@ -36,7 +36,7 @@ export async function upload(
   request: Request,
   { actor, bucket, name, ownerId, rules }: UploadTarget,
 ): Promise<{ id: string }> {
-  const limit = bucket.file_size_limit ?? defaultSizeLimit;
+  const limit = sizeLimit(bucket);
   const contentType = request.headers.get("content-type") ?? "";
   const isForm = /^multipart\/form-data\b/i.test(contentType);
   if (Number(request.headers.get("content-length") ?? 0) > limit + (isForm ? formOverhead : 0)) {
@@ -70,6 +70,10 @@ export async function upload(
     await discard({ store, log }, bucket.id, version);
     throw error;
   }
+}
+
+export function sizeLimit(bucket: Bucket): number {
+  return bucket.file_size_limit ?? defaultSizeLimit;
 }
 
 /** Deletes content that no row names any more. That it failed is no reason to fail what is done already. */

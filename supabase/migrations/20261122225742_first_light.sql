@@ -311,6 +311,8 @@ create table public.tasks (
   output_location text,
   thumbnail_url text,
   error_message text,
+  -- The same, as shipped workers write it over REST.
+  error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
 
@@ -648,7 +650,8 @@ insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_typ
   ('lora_files', 'lora_files', true, 2147483648, array[
     'application/octet-stream', 'application/zip', 'application/json', 'text/plain',
     'image/png', 'image/jpeg', 'image/webp', 'video/mp4'
-  ])
+  ]),
+  ('temporary', 'temporary', false, 524288000, null)
 on conflict (id) do update
    set public = excluded.public,
        file_size_limit = excluded.file_size_limit,
@@ -758,7 +761,7 @@ begin
 end
 $$;
 revoke all on function public.refuse from public, anon, authenticated;
--- Functions that browsers call under their own rights refuse with them, too; by itself it changes nothing.
+-- Called by functions that browsers call under their own policies. It does nothing but end the call.
 grant execute on function public.refuse to authenticated, service_role;
 
 -- supabase/schemas/accounts/functions/create_user_record.sql
@@ -1621,23 +1624,6 @@ end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/check_output_path.sql
--- A task's files lie in its own folder. A foreign path is refused like a missing one would be, without a
--- look into storage.
-create or replace function public.check_output_path(task public.tasks, path text)
-returns void
-language plpgsql stable set search_path = '' as $$
-begin
-  if not starts_with(path, format('%s/tasks/%s/', task.user_id, task.id)) then
-    perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
-  end if;
-  if not exists (select from storage.objects where bucket_id = 'image_uploads' and name = path) then
-    perform public.refuse('output_not_found', 404, jsonb_build_object('path', path));
-  end if;
-end
-$$;
-revoke all on function public.check_output_path from public, anon, authenticated;
-
 -- supabase/schemas/tasks/functions/claim_by_lane.sql
 -- A task of the kinds that a claim asks for, when the users whose turn is next have none: looks where such tasks are,
 -- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
@@ -1812,7 +1798,7 @@ begin
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
          slot = terms.free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
          generation_started_at = now(), updated_at = now(),
-         progress = null, progress_message = null, error_message = null,
+         progress = null, progress_message = null, error_message = null, error_details = null,
          lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
    where ctid = (select ctid from public.tasks
                   where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
@@ -2097,10 +2083,11 @@ begin
     return;
   end if;
 
-  -- The whole; else its last part, unless each stands for itself.
-  select output_location, thumbnail_url into result
+  -- The whole; else its last part, unless each stands for itself. A part's text may have been replaced since.
+  select coalesce(result_data ->> 'public_url', output_location) as output_location, thumbnail_url into result
     from public.tasks
-   where orchestrator_task_id = orchestrator.id and output_location ~* '^https?://'
+   where orchestrator_task_id = orchestrator.id
+     and coalesce(result_data ->> 'public_url', output_location) ~* '^https?://'
      and (task_type in ('travel_stitch', 'join_final_stitch', 'join_clips_orchestrator')
           or task_type = part_type and not (part_type = 'travel_segment' and public.parts_are_independent(orchestrator)))
    order by array_position(array['join_final_stitch', 'join_clips_orchestrator', 'travel_stitch'], task_type) nulls last,
@@ -2141,31 +2128,57 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
 -- dependants. Guarantees: one output and one charge, for the status is checked under the row's lock;
 -- the same worker and attempt get the first answer again; everybody else 409, and nothing changes.
--- `output_path` and `thumbnail_path` name files in storage, which must be there and be this task's.
+-- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
+-- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
+-- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 create or replace function public.complete_task(
-  for_user uuid, for_task uuid, output_path text, output_location text,
+  for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
-  for_worker text default null, for_attempt integer default null
+  for_worker text default null, for_attempt integer default null,
+  output_text text default null, skip_generation boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
+  medium constant text := coalesce(output_location, output_text);
+  new_thumbnail text;
   made public.made_output;
+  more jsonb := '{}';
 begin
   perform public.lock_orchestrators(for_task);
   task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
-  perform public.check_output_path(task, output_path);
+  if output_path is not null and not public.output_is_stored(task, output_path) then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
+  end if;
   if thumbnail_path is not null then
-    perform public.check_output_path(task, thumbnail_path);
+    -- Finished work is worth more than its thumbnail, whose upload may have failed.
+    if public.output_is_stored(task, thumbnail_path) then
+      new_thumbnail := complete_task.thumbnail_location;
+    else
+      more := '{"warnings": [{"field": "thumbnail_storage_path", "message": "There is no such file; the task has no thumbnail."}]}';
+    end if;
   end if;
 
-  made := public.create_output(task, complete_task.output_location, complete_task.thumbnail_location);
-  task := public.finish_task(task, complete_task.output_location, complete_task.thumbnail_location,
+  if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
+    made := public.create_output(task, medium, new_thumbnail);
+  end if;
+  task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
-  return public.stored_completion(task, made.warnings);
+
+  -- What the row does not say, for repeats of this call.
+  if made.warnings <> '[]' then
+    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
+  end if;
+  if output_path is not null and output_text is not null then
+    more := more || jsonb_build_object('public_url', output_location);
+  end if;
+  if more <> '{}' then
+    update public.tasks set result_data = result_data || more where id = task.id returning * into task;
+  end if;
+  return public.stored_completion(task);
 end
 $$;
 revoke all on function public.complete_task from public, anon, authenticated;
@@ -2269,122 +2282,47 @@ create or replace function public.create_one_task(for_user uuid, request jsonb)
 returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-  hash constant bytea := sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
-  project public.projects := public.project_of_request(for_user, request);
-  new_params constant jsonb := request -> 'params';
-  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
   new_id constant uuid := coalesce((request ->> 'task_id')::uuid, gen_random_uuid());
-  type_row public.task_types;
-  orchestrator public.tasks;
-  dependencies uuid[];
-  present integer;
-  failed integer;
-  unmet integer := 0;
-  quote record;
-  goes_to_cloud boolean;
+  plan record;
+  task public.tasks;
   known public.tasks;
-  start_after constant timestamptz := (request ->> 'run_after')::timestamptz;
-  lane bigint;
 begin
-  type_row := public.canonical_task_type(request ->> 'task_type');
-
   if request ? 'task_id' then
     select * into known from public.tasks where id = new_id;
-    if found then
-      return public.repeated_task(known, project.user_id, hash);
-    end if;
-    select * into known from public.archived_task(new_id);
-    if found then
-      return public.repeated_task(known, project.user_id, hash);
-    end if;
-  end if;
-
-  -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
-  if named_orchestrator is not null then
-    select * into orchestrator from public.tasks
-     where id = named_orchestrator and id <> new_id and project_id = project.id
-     for no key update;
     if not found then
-      -- An archived one is not locked: it does not change any more.
-      select * into orchestrator from public.archived_task(named_orchestrator)
-       where id <> new_id and project_id = project.id;
+      select * into known from public.archived_task(new_id);
     end if;
-  end if;
-  if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
-    perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
-      'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
-  end if;
-
-  -- In the client's order: get-predecessor-output gives out the first.
-  select array_agg(id order by position) into dependencies
-    from (select value::uuid as id, min(ordinality) as position
-            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
-           group by 1) as given;
-  if dependencies is not null then
-    select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
-           count(*) filter (where status <> 'Complete')
-      into present, failed, unmet
-      from (select status from public.tasks
-             where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
-    if present <> cardinality(dependencies) then
-      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
-        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
-    end if;
-    if present <> cardinality(dependencies) or failed > 0 then
-      perform public.refuse('invalid_dependency', 422);
+    if known.id is not null then
+      return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
+                                  public.hash_of_request(request));
     end if;
   end if;
 
-  perform public.lock_tenant(project.user_id);
-  -- Read again: under the tenant's lock a limit neither comes nor goes.
-  select * into project from public.projects where id = project.id;
-  select * into quote from public.quote_task(type_row.name, new_params);
-  goes_to_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
-    else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
-  lane := public.find_lane(project, type_row.name, coalesce(public.model_of_params(new_params), ''),
-                           goes_to_cloud, type_row.category = 'orchestration');
-
+  select * into plan from public.plan_task(for_user, request, new_id);
+  task := plan.planned;
   insert into public.tasks (
     id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
-    is_scheduled, max_attempts, request_hash,
+    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
     in_cloud, price_id, upper_bound_microusd)
   values (
-    new_id, project.id, project.user_id, type_row.name, new_params, lane, type_row.run_type,
-    public.model_of_params(new_params), type_row.category = 'orchestration',
-    orchestrator.id, dependencies, unmet,
-    coalesce((request ->> 'priority')::smallint, 0), start_after,
-    coalesce(start_after > now(), false),
-    coalesce((request ->> 'max_attempts')::integer, 3), hash,
-    goes_to_cloud, (quote.price).id, quote.upper_bound_microusd)
+    new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
+    task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
+    task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.in_cloud, task.price_id,
+    task.upper_bound_microusd)
   on conflict (id) do nothing;
   if not found then
     -- The same id, committed by another request since our look.
     select * into known from public.tasks where id = new_id;
-    return public.repeated_task(known, project.user_id, hash);
+    return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
+                                  public.hash_of_request(request));
   end if;
-
-  if dependencies is not null then
-    insert into public.task_dependencies (dependency_id, task_id)
-    select id, new_id from public.tasks where id = any (dependencies);
-  end if;
-
-  if goes_to_cloud then
-    if orchestrator.id is null then
-      perform public.open_hold(project.user_id, new_id, quote.upper_bound_microusd);
-    else
-      perform public.cover_child(orchestrator.id, quote.upper_bound_microusd);
-    end if;
-  end if;
-  if unmet = 0 and not coalesce(start_after > now(), false) then
-    perform public.ready_lane(lane, now());
-  end if;
+  perform public.enter_queue(task);
 
   return jsonb_build_object(
-    'task_id', new_id, 'status', 'Task queued', 'task_type', type_row.name, 'project_id', project.id,
-    'cost', quote.upper_bound_microusd / 10000.0, 'upper_bound_microusd', quote.upper_bound_microusd,
-    'exact', quote.exact, 'price_version', (quote.price).version,
-    'held_microusd', case when goes_to_cloud and orchestrator.id is null then quote.upper_bound_microusd else 0 end,
+    'task_id', new_id, 'status', 'Task queued', 'task_type', task.task_type, 'project_id', task.project_id,
+    'cost', task.upper_bound_microusd / 10000.0, 'upper_bound_microusd', task.upper_bound_microusd,
+    'exact', plan.exact, 'price_version', plan.price_version,
+    'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null then task.upper_bound_microusd else 0 end,
     'deduplicated', false);
 end
 $$;
@@ -2470,7 +2408,10 @@ revoke all on function public.end_project_tasks from public, anon, authenticated
 -- Charges nothing but an orchestrator's finished children; every other hold is released.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
-create or replace function public.end_task(for_task uuid, new_status public.task_status, error text)
+-- `already_ended` is the task as it was, where its row says so already.
+create or replace function public.end_task(
+  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null
+)
 returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -2486,6 +2427,10 @@ begin
       select candidate from public.tasks as candidate
        where candidate.id = any (relatives || dependants) and candidate.status in ('Queued', 'In Progress')
        order by candidate.id for no key update);
+    if already_ended.id is not null then
+      ended := ended || already_ended;
+      already_ended := null;
+    end if;
     exit when cardinality(ended) = 0;
     ended_ids := array(select id from unnest(ended));
     update public.tasks
@@ -2496,7 +2441,7 @@ begin
              else 'dependency_failed' end,
            slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
            updated_at = now()
-     where id = any (ended_ids);
+     where id = any (ended_ids) and status in ('Queued', 'In Progress');
     perform public.free_slots(ended);
     foreach task in array ended loop
       if task.is_orchestrator then
@@ -2520,6 +2465,31 @@ begin
 end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/enter_queue.sql
+-- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
+-- the task was planned.
+create or replace function public.enter_queue(task public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if task.dependant_on is not null then
+    insert into public.task_dependencies (dependency_id, task_id)
+    select id, task.id from public.tasks where id = any (task.dependant_on);
+  end if;
+  if task.in_cloud then
+    if task.orchestrator_task_id is null then
+      perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
+    else
+      perform public.cover_child(task.orchestrator_task_id, task.upper_bound_microusd);
+    end if;
+  end if;
+  if task.unmet_dependencies = 0 and not task.is_scheduled then
+    perform public.ready_lane(task.lane_id, now());
+  end if;
+end
+$$;
+revoke all on function public.enter_queue from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/expected_parts.sql
 -- How many segments or joins an orchestrator was asked for; null when its params do not say.
@@ -2786,6 +2756,26 @@ end
 $$;
 revoke all on function public.finish_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/follow_direct_change.sql
+-- What a change of status brings with it that was written over REST: see plan_direct_change().
+create or replace function public.follow_direct_change()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if new.status = old.status then
+    return null;
+  end if;
+  if new.status = 'Queued' then
+    perform public.free_slots(array[old]);
+    perform public.ready_lane(new.lane_id, greatest(new.created_at, new.run_after));
+  else
+    perform public.end_task(new.id, new.status, new.error_message, old);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.follow_direct_change from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/follow_generation_methods.sql
 -- A user changed their mind about where their tasks run: opens or closes their lanes for the cloud.
 create or replace function public.follow_generation_methods()
@@ -3025,6 +3015,17 @@ end
 $$;
 revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
+
+-- supabase/schemas/tasks/functions/hash_of_request.sql
+-- What tells whether a create is the same as one before; priority and attempts may differ.
+create or replace function public.hash_of_request(request jsonb)
+returns bytea
+language plpgsql immutable set search_path = '' as $$
+begin
+  return sha256(convert_to((request - array['priority', 'max_attempts'])::text, 'UTF8'));
+end
+$$;
+revoke all on function public.hash_of_request from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/keep_row.sql
 -- Refuses to delete what tasks speak of without a foreign key.
@@ -3396,7 +3397,10 @@ begin
     params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
     params ->> 'orchestrator_task_id',
     params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-    params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+    params -> 'orchestration_contract' ->> 'orchestrator_task_id',
+    params -> 'orchestrator_details' ->> 'parent_orchestrator_task_id',
+    params ->> 'parent_orchestrator_task_id',
+    params ->> 'orchestrator_id'
   ] loop
     continue when reference is null or reference !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$';
     select id into orchestrator from public.tasks where id = reference::uuid and is_orchestrator;
@@ -3411,6 +3415,36 @@ begin
 end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/output_is_stored.sql
+-- Whether a file is in storage, of those that this task may be completed with: its own, its owner's uploads, and
+-- the files of complete tasks of its project (an orchestrator passes on what a child made). A complete task's
+-- files stay as they are; another's may still be replaced. What is out of reach is refused, there or not.
+create or replace function public.output_is_stored(task public.tasks, path text)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+declare
+  segments constant text[] := string_to_array(path, '/');
+  maker_status public.task_status;
+begin
+  if segments[1] <> task.user_id::text or array_length(segments, 1) < 3 then
+    perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
+  end if;
+  if segments[2] = 'tasks' and segments[3] <> task.id::text then
+    if segments[3] ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
+      select maker.status into maker_status from public.all_tasks as maker
+       where maker.id = segments[3]::uuid and maker.project_id = task.project_id limit 1;
+    end if;
+    if maker_status is null then
+      perform public.refuse('forbidden', 403, jsonb_build_object('path', path));
+    elsif maker_status <> 'Complete' then
+      perform public.refuse('output_not_final', 409, jsonb_build_object('path', path));
+    end if;
+  end if;
+  return exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
+end
+$$;
+revoke all on function public.output_is_stored from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/parts_are_independent.sql
 -- Whether the segments of a travel stand each for itself: then no stitch makes one of them.
@@ -3481,6 +3515,193 @@ end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/plan_direct_change.sql
+-- A change that somebody writes into `tasks` itself, over REST: an autoscaler or a shipped worker that puts a task back
+-- or ends it, a browser that cancels. The row becomes what update_task_status() would have made of it; the rest is
+-- done by follow_direct_change(). Attempts are counted here, whatever the writer counted.
+create or replace function public.plan_direct_change()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  wanted constant public.task_status := new.status;
+  error constant text := case
+    when new.error_details is distinct from old.error_details then new.error_details
+    when new.error_message is distinct from old.error_message then new.error_message end;
+  wanted_output constant text := new.output_location;
+begin
+  if wanted <> old.status and not (
+       old.status = 'In Progress' and wanted = 'Queued' and auth.uid() is null
+       or old.status in ('Queued', 'In Progress') and wanted = 'Failed' and auth.uid() is null
+       or old.status in ('Queued', 'In Progress') and wanted = 'Cancelled') then
+    perform public.refuse('invalid_transition', 409,
+      public.status_details(old) || jsonb_build_object('requested_status', wanted));
+  end if;
+  new := old;
+  new.updated_at := now();
+  if error is not null then
+    new.error_message := error;
+    new.error_details := error;
+  end if;
+  if wanted = old.status then
+    if auth.uid() is null then
+      new.output_location := wanted_output;
+    end if;
+    return new;
+  end if;
+
+  new.slot := null;
+  new.project_slot := null;
+  new.task_type_slot := null;
+  new.lease_expires_at := null;
+  if wanted = 'Queued' then
+    new.attempts := old.attempts + 1;
+    if new.attempts < old.max_attempts then
+      perform public.lock_tenant(old.user_id);
+      new.status := 'Queued';
+      new.lane_id := public.lane_of_task(old);
+      new.worker_id := null;
+      new.claimed_by_owner := null;
+      new.generation_started_at := null;
+      new.progress := null;
+      new.progress_message := null;
+      return new;
+    end if;
+    new.error_message := coalesce(error, 'max_attempts_reached');
+  end if;
+  new.status := case wanted when 'Queued' then 'Failed' else wanted end;
+  new.is_scheduled := false;
+  return new;
+end
+$$;
+revoke all on function public.plan_direct_change from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/plan_direct_task.sql
+-- A row that a browser, or the service, writes into `tasks` itself, over REST: becomes what create_task() would have
+-- made of it, whatever else it says. Only the columns of a request count.
+create or replace function public.plan_direct_task()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  caller constant uuid := auth.uid();
+  created constant timestamptz := now();
+begin
+  if new.status <> 'Queued' then
+    perform public.refuse('invalid_request', 400, '{"field": "status"}');
+  end if;
+  if caller is not null then
+    -- As create-task counts.
+    perform public.take_rate_limit('create-task:' || caller, 600, 60);
+  end if;
+  new := (public.plan_task(
+    caller,
+    jsonb_strip_nulls(jsonb_build_object(
+      'task_type', new.task_type, 'project_id', new.project_id, 'priority', new.priority,
+      'dependant_on', new.dependant_on)) || jsonb_build_object('params', new.params),
+    new.id)).planned;
+  new.status := 'Queued';
+  new.attempt := 0;
+  new.attempts := 0;
+  new.generation_created := false;
+  new.result_data := '{}';
+  new.children_bound_microusd := 0;
+  new.created_at := created;
+  new.updated_at := created;
+  return new;
+end
+$$;
+revoke all on function public.plan_direct_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/plan_task.sql
+-- The row of a new task, priced and with its place in the queue; not written yet. Locks, in this order: orchestrator,
+-- dependencies, tenant. Whoever writes the row calls enter_queue() then.
+create or replace function public.plan_task(
+  for_user uuid, request jsonb, new_id uuid,
+  out planned public.tasks, out exact boolean, out price_version integer
+)
+language plpgsql set search_path = '' as $$
+declare
+  project public.projects := public.project_of_request(for_user, request);
+  new_params constant jsonb := request -> 'params';
+  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
+  type_row public.task_types;
+  orchestrator public.tasks;
+  dependencies uuid[];
+  present integer;
+  failed integer;
+  unmet integer := 0;
+  quote record;
+begin
+  type_row := public.canonical_task_type(request ->> 'task_type');
+
+  -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
+  if named_orchestrator is not null then
+    select * into orchestrator from public.tasks
+     where id = named_orchestrator and id <> new_id and project_id = project.id
+     for no key update;
+    if not found then
+      -- An archived one is not locked: it does not change any more.
+      select * into orchestrator from public.archived_task(named_orchestrator)
+       where id <> new_id and project_id = project.id;
+    end if;
+  end if;
+  if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
+    perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
+      'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
+  end if;
+
+  -- In the client's order: get-predecessor-output gives out the first.
+  select array_agg(id order by position) into dependencies
+    from (select value::uuid as id, min(ordinality) as position
+            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
+           group by 1) as given;
+  if dependencies is not null then
+    select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
+           count(*) filter (where status <> 'Complete')
+      into present, failed, unmet
+      from (select status from public.tasks
+             where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
+    if present <> cardinality(dependencies) then
+      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
+        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
+    end if;
+    if present <> cardinality(dependencies) or failed > 0 then
+      perform public.refuse('invalid_dependency', 422);
+    end if;
+  end if;
+
+  perform public.lock_tenant(project.user_id);
+  -- Read again: under the tenant's lock a limit neither comes nor goes.
+  select * into project from public.projects where id = project.id;
+  select * into quote from public.quote_task(type_row.name, new_params);
+  exact := quote.exact;
+  price_version := (quote.price).version;
+
+  planned.id := new_id;
+  planned.project_id := project.id;
+  planned.user_id := project.user_id;
+  planned.task_type := type_row.name;
+  planned.params := new_params;
+  planned.run_type := type_row.run_type;
+  planned.model := public.model_of_params(new_params);
+  planned.is_orchestrator := type_row.category = 'orchestration';
+  planned.orchestrator_task_id := orchestrator.id;
+  planned.dependant_on := dependencies;
+  planned.unmet_dependencies := unmet;
+  planned.priority := coalesce((request ->> 'priority')::smallint, 0);
+  planned.run_after := (request ->> 'run_after')::timestamptz;
+  planned.is_scheduled := coalesce(planned.run_after > now(), false);
+  planned.max_attempts := coalesce((request ->> 'max_attempts')::integer, 3);
+  planned.request_hash := public.hash_of_request(request);
+  planned.in_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
+    else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
+  planned.lane_id := public.find_lane(project, type_row.name, coalesce(planned.model, ''), planned.in_cloud,
+                                      planned.is_orchestrator);
+  planned.price_id := (quote.price).id;
+  planned.upper_bound_microusd := quote.upper_bound_microusd;
+end
+$$;
+revoke all on function public.plan_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/plans_stitch.sql
 -- Whether an orchestrator's worker will create a task that makes one of its parts, as far as params tell.
 create or replace function public.plans_stitch(orchestrator public.tasks)
@@ -3545,6 +3766,18 @@ begin
 end
 $$;
 revoke all on function public.project_of_request from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/queue_direct_task.sql
+-- The rest of what create_task() does, for a row that was written over REST.
+create or replace function public.queue_direct_task()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.enter_queue(new);
+  return null;
+end
+$$;
+revoke all on function public.queue_direct_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/queue_of_users.sql
 -- The users with work in these run types, with what a claim could take of it now. For everybody (null) those of the
@@ -4257,16 +4490,20 @@ $$;
 revoke all on function public.status_details from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/stored_completion.sql
--- What completing a task answers, the first time and every time after.
-create or replace function public.stored_completion(task public.tasks, warnings jsonb default '[]')
+-- What completing a task answers, the first time and every time after. `public_url` is where the output can be
+-- fetched, also after its text was replaced; null where the output is text.
+create or replace function public.stored_completion(task public.tasks)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'success', true, 'task_id', task.id, 'public_url', task.output_location, 'thumbnail_url', task.thumbnail_url,
+    'success', true, 'task_id', task.id,
+    'public_url', coalesce(task.result_data ->> 'public_url',
+                           case when task.output_location ~* '^https?://[^[:space:]]+$' then task.output_location end),
+    'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
     'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', stored_completion.warnings);
+    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'));
 end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
@@ -4758,7 +4995,13 @@ begin
   end if;
 
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
-    update public.tasks set output_location = changes ->> 'output_location', updated_at = now() where id = task.id;
+    -- Where the file is stays known, for a repeat of its completion.
+    update public.tasks
+       set output_location = changes ->> 'output_location', updated_at = now(),
+           result_data = case when output_location ~* '^https?://[^[:space:]]+$' and not result_data ? 'public_url'
+                              then result_data || jsonb_build_object('public_url', output_location)
+                              else result_data end
+     where id = task.id;
   elsif task.status = 'In Progress' and new_status = 'In Progress' then
     perform public.report_progress(task, for_attempt is not null, changes);
     if task.is_orchestrator and changes ?| array['output_location', 'progress_message'] then
@@ -5278,10 +5521,7 @@ declare
   added public.shot_generations;
 begin
   -- Two at once take two places.
-  perform from public.shots where id = p_shot_id for no key update;
-  if not found then
-    perform public.refuse('shot_not_found', 404);
-  end if;
+  perform public.shot_to_change(p_shot_id);
   if not exists (select from public.generations where id = p_generation_id) then
     perform public.refuse('generation_not_found', 404);
   end if;
@@ -5331,6 +5571,46 @@ begin
 end
 $$;
 revoke all on function public.based_on_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/batch_update_timeline_frames.sql
+-- Moves images of shots: [{shot_generation_id, timeline_frame (null: off the timeline), metadata?}], at most 1,000, all
+-- or none; metadata is added to what is there. Answers what moved. For browsers, under the caller's policies.
+create or replace function public.batch_update_timeline_frames(p_updates jsonb)
+returns table (shot_generation_id uuid, timeline_frame integer)
+language plpgsql set search_path = '' as $$
+declare
+  wanted integer;
+  moved integer;
+begin
+  if jsonb_typeof(p_updates) is distinct from 'array' or jsonb_array_length(p_updates) > 1000 then
+    perform public.refuse('invalid_request', 400, '{"field": "p_updates"}');
+  end if;
+  select count(distinct item ->> 'shot_generation_id') into wanted from jsonb_array_elements(p_updates) as item;
+  -- Shots in order, so that two who move images of the same ones do not wait for each other in a circle.
+  perform from public.shots as shot
+    where shot.id in (select place.shot_id from public.shot_generations as place
+                       where place.id in (select public.uuid_or_null(item ->> 'shot_generation_id')
+                                            from jsonb_array_elements(p_updates) as item))
+    order by shot.id for no key update;
+  return query
+    update public.shot_generations as place
+       set timeline_frame = change.frame, metadata = place.metadata || change.metadata
+      from (select distinct on (item ->> 'shot_generation_id')
+                   public.uuid_or_null(item ->> 'shot_generation_id') as id,
+                   (item ->> 'timeline_frame')::integer as frame,
+                   case when jsonb_typeof(item -> 'metadata') = 'object' then item -> 'metadata' else '{}' end as metadata
+              from jsonb_array_elements(p_updates) with ordinality as given (item, number)
+             order by item ->> 'shot_generation_id', number desc) as change
+     where place.id = change.id
+    returning place.id, place.timeline_frame;
+  get diagnostics moved = row_count;
+  if moved <> wanted then
+    perform public.refuse('generation_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.batch_update_timeline_frames from public, anon, authenticated;
+grant execute on function public.batch_update_timeline_frames to authenticated, service_role;
 
 -- supabase/schemas/generations/functions/change_primary_variant.sql
 -- What is changed of a generation that its primary variant has too is changed there as well.
@@ -5405,6 +5685,79 @@ end
 $$;
 revoke all on function public.create_output from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/create_shot_with_image.sql
+-- A new shot behind the others, with an image at its beginning; both or none. For browsers, under the caller's policies.
+create or replace function public.create_shot_with_image(p_project_id uuid, p_shot_name text, p_generation_id uuid)
+returns table (shot_id uuid, shot_name text, shot_position integer, shot_generation_id uuid, success boolean)
+language plpgsql set search_path = '' as $$
+declare
+  added public.shots;
+begin
+  perform public.project_to_arrange(p_project_id);
+  insert into public.shots (project_id, name) values (p_project_id, p_shot_name) returning * into added;
+  return query
+    select added.id, added.name, added.position, (public.add_generation_to_shot(added.id, p_generation_id)).id, true;
+end
+$$;
+revoke all on function public.create_shot_with_image from public, anon, authenticated;
+grant execute on function public.create_shot_with_image to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/duplicate_shot.sql
+-- A copy of a shot behind it, with its images at their places. The images themselves are not copied. Answers the
+-- copy's id. For browsers, under the caller's policies.
+create or replace function public.duplicate_shot(original_shot_id uuid, project_id uuid default null)
+returns uuid
+language plpgsql set search_path = '' as $$
+declare
+  original public.shots;
+  copy uuid;
+begin
+  select * into original from public.shots as shot
+   where shot.id = original_shot_id and shot.project_id = coalesce(duplicate_shot.project_id, shot.project_id);
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  perform public.project_to_arrange(original.project_id);
+  original := public.shot_to_change(original_shot_id);
+  update public.shots as later set position = later.position + 1
+   where later.project_id = original.project_id and later.position > original.position;
+  insert into public.shots (project_id, name, position, aspect_ratio, settings)
+  values (original.project_id, left(original.name, 293) || ' (copy)', original.position + 1, original.aspect_ratio,
+          original.settings)
+  returning id into copy;
+  insert into public.shot_generations (shot_id, generation_id, timeline_frame, metadata)
+  select copy, place.generation_id, place.timeline_frame, place.metadata
+    from public.shot_generations as place where place.shot_id = original_shot_id order by place.created_at, place.id;
+  return copy;
+end
+$$;
+revoke all on function public.duplicate_shot from public, anon, authenticated;
+grant execute on function public.duplicate_shot to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/exchange_timeline_frames.sql
+-- Two images of a shot change places. For browsers, under the caller's policies.
+create or replace function public.exchange_timeline_frames(
+  p_shot_id uuid, p_first_shot_generation_id uuid, p_second_shot_generation_id uuid
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  moved integer;
+begin
+  perform public.shot_to_change(p_shot_id);
+  update public.shot_generations as place set timeline_frame = other.timeline_frame
+    from public.shot_generations as other
+   where place.shot_id = p_shot_id and other.shot_id = p_shot_id and place.id <> other.id
+     and place.id in (p_first_shot_generation_id, p_second_shot_generation_id)
+     and other.id in (p_first_shot_generation_id, p_second_shot_generation_id);
+  get diagnostics moved = row_count;
+  if moved <> 2 then
+    perform public.refuse('generation_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.exchange_timeline_frames from public, anon, authenticated;
+grant execute on function public.exchange_timeline_frames to authenticated, service_role;
+
 -- supabase/schemas/generations/functions/find_generation.sql
 -- A generation that params name, if it is one of this project; locked against being deleted before this commits.
 create or replace function public.find_generation(named text, of_project uuid)
@@ -5430,6 +5783,25 @@ begin
 end
 $$;
 revoke all on function public.generation_name_of_params from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/insert_shot_at_position.sql
+-- A new shot at a place (counted from 1; at the end when null), those from there on one further. For browsers, under
+-- the caller's policies.
+create or replace function public.insert_shot_at_position(p_project_id uuid, p_shot_name text, p_position integer)
+returns table (shot_id uuid, shot_name text, shot_position integer, success boolean)
+language plpgsql set search_path = '' as $$
+begin
+  perform public.project_to_arrange(p_project_id);
+  update public.shots as later set position = later.position + 1
+   where later.project_id = p_project_id and later.position >= p_position;
+  return query
+    insert into public.shots as added (project_id, name, position)
+    values (p_project_id, p_shot_name, case when p_position is not null then greatest(p_position, 1) end)
+    returning added.id, added.name, added.position, true;
+end
+$$;
+revoke all on function public.insert_shot_at_position from public, anon, authenticated;
+grant execute on function public.insert_shot_at_position to authenticated, service_role;
 
 -- supabase/schemas/generations/functions/integer_or_null.sql
 -- A small number out of params; null when the text is none.
@@ -5867,6 +6239,18 @@ $$;
 revoke all on function public.next_frame from public, anon, authenticated;
 grant execute on function public.next_frame to authenticated, service_role;
 
+-- supabase/schemas/generations/functions/note_update.sql
+-- Says when a row was last changed, whoever changes it.
+create or replace function public.note_update()
+returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  new.updated_at := now();
+  return new;
+end
+$$;
+revoke all on function public.note_update from public, anon, authenticated;
+
 -- supabase/schemas/generations/functions/output_params.sql
 -- The params of what a task made: the task's own, and where it comes from.
 create or replace function public.output_params(task public.tasks, type_row public.task_types, made_by text, more jsonb default '{}')
@@ -5963,6 +6347,46 @@ end
 $$;
 revoke all on function public.place_shot from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/position_existing_generation_in_shot.sql
+-- Gives an image that belongs to a shot without a place the next one on its timeline; adds it when it does not belong
+-- there yet. For browsers, under the caller's policies.
+create or replace function public.position_existing_generation_in_shot(p_shot_id uuid, p_generation_id uuid)
+returns public.shot_generations
+language plpgsql set search_path = '' as $$
+declare
+  placed public.shot_generations;
+begin
+  perform public.shot_to_change(p_shot_id);
+  update public.shot_generations
+     set timeline_frame = public.next_frame(p_shot_id), metadata = metadata || '{"auto_positioned": true}'
+   where id = (select id from public.shot_generations
+                where shot_id = p_shot_id and generation_id = p_generation_id and timeline_frame is null
+                order by created_at, id limit 1)
+  returning * into placed;
+  if not found then
+    placed := public.add_generation_to_shot(p_shot_id, p_generation_id);
+  end if;
+  return placed;
+end
+$$;
+revoke all on function public.position_existing_generation_in_shot from public, anon, authenticated;
+grant execute on function public.position_existing_generation_in_shot to authenticated, service_role;
+
+-- supabase/schemas/generations/functions/project_to_arrange.sql
+-- Locks a project of the caller's whose shots are to be arranged; 404 when there is none that they may see.
+create or replace function public.project_to_arrange(of_project uuid)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.projects where id = of_project for no key update;
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.project_to_arrange from public, anon, authenticated;
+grant execute on function public.project_to_arrange to authenticated, service_role;
+
 -- supabase/schemas/generations/functions/promote_next_variant.sql
 -- The primary variant was deleted: the newest of the others takes its place; without one the generation is empty.
 create or replace function public.promote_next_variant()
@@ -5980,7 +6404,7 @@ begin
                 where generation_id = old.generation_id order by created_at desc, id limit 1);
   if not found then
     update public.generations
-       set location = null, thumbnail_url = null, primary_variant_id = null, updated_at = now()
+       set location = null, thumbnail_url = null, primary_variant_id = null
      where id = old.generation_id;
   end if;
   return null;
@@ -6015,6 +6439,32 @@ end
 $$;
 revoke all on function public.rebuild_shot_data from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/reorder_shots.sql
+-- Brings a project's shots into this order; those that are not named follow in the order that they had. Answers how many
+-- moved. For browsers, under the caller's policies.
+create or replace function public.reorder_shots(p_project_id uuid, p_shot_ids uuid[])
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  moved integer;
+begin
+  perform public.project_to_arrange(p_project_id);
+  if cardinality(p_shot_ids) > 10000 or (select count(*) from unnest(p_shot_ids)) > (
+       select count(*) from public.shots where project_id = p_project_id and id = any (p_shot_ids)) then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  update public.shots as shot set position = place.new_position
+    from (select id, row_number() over (
+                   order by array_position(p_shot_ids, id) nulls last, position, created_at, id) as new_position
+            from public.shots where project_id = p_project_id) as place
+   where shot.id = place.id and shot.position <> place.new_position;
+  get diagnostics moved = row_count;
+  return moved;
+end
+$$;
+revoke all on function public.reorder_shots from public, anon, authenticated;
+grant execute on function public.reorder_shots to authenticated, service_role;
+
 -- supabase/schemas/generations/functions/segment_params.sql
 -- What an orchestrator's lists say of one segment.
 create or replace function public.segment_params(params jsonb, segment integer)
@@ -6035,6 +6485,24 @@ end
 $$;
 revoke all on function public.segment_params from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/shot_to_change.sql
+-- A shot of the caller's, locked; 404 when there is none that they may see.
+create or replace function public.shot_to_change(of_shot uuid)
+returns public.shots
+language plpgsql set search_path = '' as $$
+declare
+  shot public.shots;
+begin
+  select * into shot from public.shots where id = of_shot for no key update;
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  return shot;
+end
+$$;
+revoke all on function public.shot_to_change from public, anon, authenticated;
+grant execute on function public.shot_to_change to authenticated, service_role;
+
 -- supabase/schemas/generations/functions/show_primary_variant.sql
 -- A generation shows what its primary variant is. A variant without a name leaves the generation's as it is.
 create or replace function public.show_primary_variant()
@@ -6043,7 +6511,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   update public.generations
      set location = new.location, thumbnail_url = new.thumbnail_url, params = new.params,
-         name = coalesce(new.name, name), primary_variant_id = new.id, updated_at = now()
+         name = coalesce(new.name, name), primary_variant_id = new.id
    where id = new.generation_id
      and (location, thumbnail_url, params, primary_variant_id, coalesce(new.name, name))
          is distinct from (new.location, new.thumbnail_url, new.params, new.id, name);
@@ -6079,6 +6547,55 @@ end
 $$;
 revoke all on function public.unknown_id from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/update_shot_pair_prompts.sql
+-- Writes the prompts of a shot's transitions to its images: the first prompt is of the way from the first image to the
+-- second, and so on. Videos and what stands nowhere count as no image. Empty prompts leave what is there, and so does
+-- everything else that an image's metadata holds. One statement, so nothing that is written at the same time is lost.
+create or replace function public.update_shot_pair_prompts(
+  for_user uuid, for_shot uuid, enhanced_prompts text[] default null, pair_prompts text[] default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  images integer;
+  updated integer;
+begin
+  -- Locked, so that two of these take turns.
+  perform from public.shots as shot
+    where shot.id = for_shot
+      and (for_user is null or exists (select from public.projects where id = shot.project_id and user_id = for_user))
+    for no key update;
+  if not found then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  with image as (
+    select place.id, row_number() over (order by place.timeline_frame, place.id) as number
+      from public.shot_generations as place
+      join public.generations as generation on generation.id = place.generation_id
+     where place.shot_id = for_shot and place.timeline_frame >= 0
+       and coalesce(generation.type, 'image') not in ('video', 'video_travel_output')
+       and coalesce(generation.location, '') !~* '\.(mp4|webm|mov)([?#]|$)'
+  ), written as (
+    update public.shot_generations as place
+       set metadata = place.metadata || prompts.given
+      from (select image.id, jsonb_strip_nulls(jsonb_build_object(
+                     'enhanced_prompt', nullif(btrim(enhanced_prompts[image.number]), ''),
+                     'pair_prompt', nullif(btrim(pair_prompts[image.number]), ''))) as given
+              from image) as prompts
+     where place.id = prompts.id and prompts.given <> '{}'
+    returning place.id
+  )
+  select (select count(*) from image), (select count(*) from written) into images, updated;
+  return jsonb_build_object(
+    'success', true, 'shot_id', for_shot, 'updated_count', updated, 'skipped_count', images - updated,
+    'failed_count', 0, 'image_count', images,
+    'unused_count', (select count(*) from unnest(enhanced_prompts, pair_prompts) with ordinality as given (enhanced, pair, number)
+                      where given.number > images and coalesce(nullif(btrim(enhanced), ''), nullif(btrim(pair), '')) is not null),
+    'message', format('Updated %s of %s images', updated, images));
+end
+$$;
+revoke all on function public.update_shot_pair_prompts from public, anon, authenticated;
+grant execute on function public.update_shot_pair_prompts to service_role;
+
 -- supabase/schemas/generations/functions/uuid_or_null.sql
 -- An id out of params; null when the text is none.
 create or replace function public.uuid_or_null(written text)
@@ -6092,32 +6609,51 @@ begin
 end
 $$;
 revoke all on function public.uuid_or_null from public, anon, authenticated;
+grant execute on function public.uuid_or_null to authenticated, service_role;
 
--- supabase/schemas/media/functions/media_path_is_open.sql
--- Whether a file may be written there: false for the folder of a task that is finished, because its output
--- was delivered and paid. Asked in the transaction that writes the file's row, it holds for that transaction:
--- the task cannot finish before it, for its row is locked against change.
-create or replace function public.media_path_is_open(path text)
+-- supabase/schemas/media/functions/is_media_url.sql
+-- Whether an output is a picture, a film or a sound that can be shown: an http(s) URL whose path ends in the
+-- name of such a file. Nothing is fetched to find out.
+create or replace function public.is_media_url(location text)
 returns boolean
-language plpgsql security definer set search_path = '' as $$
-declare
-  segments text[] := string_to_array(path, '/');
-  found_status public.task_status;
+language plpgsql immutable set search_path = '' as $$
 begin
-  if segments[2] is distinct from 'tasks'
-     or segments[3] is null
-     or segments[3] !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
-    return true;
-  end if;
-  select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
-  if found_status is null then
-    return not exists (select from public.archived_tasks as task where task.id = segments[3]::uuid);
-  end if;
-  return found_status in ('Queued', 'In Progress');
+  return location ~* ('^https?://[^/?#[:space:]]+/[^?#[:space:]]*\.'
+    || '(png|jpe?g|gif|webp|avif|bmp|tiff?|heic|mp4|m4v|mov|webm|mkv|avi|mp3|wav|m4a|ogg|flac)([?#][^[:space:]]*)?$');
 end
 $$;
-revoke all on function public.media_path_is_open from public, anon, authenticated;
-grant execute on function public.media_path_is_open to service_role;
+revoke all on function public.is_media_url from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/keep_finished_files.sql
+-- Refuses a file in the folder of a task that is finished, because its output was delivered and paid; whoever
+-- writes it, and however long ago the URL for it was signed. It holds for the transaction that writes the file's
+-- row: the task cannot finish before it, for its row is locked against change. Deleting is not refused.
+create or replace function public.keep_finished_files()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  segments constant text[] := string_to_array(new.name, '/');
+  found_status public.task_status;
+begin
+  if new.bucket_id <> 'image_uploads'
+     or segments[2] is distinct from 'tasks'
+     or segments[3] is null
+     or segments[3] !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+    return new;
+  end if;
+  select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
+  if found_status not in ('Queued', 'In Progress')
+     or (found_status is null
+         and exists (select from public.archived_tasks as task where task.id = segments[3]::uuid)) then
+    -- The code that Supabase's storage answers with a 403.
+    raise exception using
+      errcode = 'insufficient_privilege', constraint = 'keep_finished_files',
+      message = 'The task of this file is finished; its files stay as they are.';
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_finished_files from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_balance.sql
 create or replace function public.broadcast_balance()
@@ -6803,6 +7339,14 @@ create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger plan_direct_task before insert on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_task();
+create trigger queue_direct_task after insert on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.queue_direct_task();
+create trigger plan_direct_change before update on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_change();
+create trigger follow_direct_change after update on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.follow_direct_change();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
   on public.tasks for each row execute function public.count_task();
 create trigger announce_new_lane after insert on public.task_lanes
@@ -6876,6 +7420,23 @@ create trigger shot_generations_stay_in_project before insert or update of shot_
   on public.shot_generations for each row execute function public.keep_shot_generation_in_project();
 create trigger rebuild_shot_data after insert or delete or update of shot_id, generation_id, timeline_frame
   on public.shot_generations for each row execute function public.rebuild_shot_data();
+create trigger generations_note_update before update on public.generations
+  for each row execute function public.note_update();
+create trigger shots_note_update before update on public.shots
+  for each row execute function public.note_update();
+create trigger shot_generations_note_update before update on public.shot_generations
+  for each row execute function public.note_update();
+
+-- supabase/schemas/media/triggers.sql
+-- On a table that is the platform's: where it does not let us, a signed upload URL stays good until it expires.
+do $$
+begin
+  create or replace trigger keep_finished_files before insert or update of bucket_id, name, version
+    on storage.objects for each row execute function public.keep_finished_files();
+exception when insufficient_privilege then
+  raise warning 'files of finished tasks can be replaced until their upload URLs expire: %', sqlerrm;
+end
+$$;
 
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
@@ -7003,11 +7564,24 @@ grant select on public.task_types to anon, authenticated, service_role;
 grant update (max_running_tasks) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
--- Tasks change by functions alone: a written row would be one without cover, lane or lease.
+-- Tasks change by functions: what clients write into the table themselves is turned into the same by triggers, so that
+-- no row is without cover, lane or lease. Only these columns are looked at.
 grant select on public.tasks to authenticated, service_role;
+-- Sees no row, and no refusal either: older workers look for their tasks with the anonymous key, and go on when there
+-- is none.
+grant select on public.tasks to anon;
 grant delete on public.tasks to service_role;
+grant insert (id, project_id, task_type, params, status, dependant_on, priority, created_at)
+  on public.tasks to authenticated, service_role;
+grant update (status, updated_at) on public.tasks to authenticated;
+grant update (status, updated_at, worker_id, attempts, error_message, error_details, output_location,
+              generation_started_at, generation_processed_at) on public.tasks to service_role;
 create policy tasks_select_own on public.tasks for select to authenticated
   using (user_id = (select auth.uid()));
+create policy tasks_insert_own on public.tasks for insert to authenticated
+  with check (user_id = (select auth.uid()));
+create policy tasks_update_own on public.tasks for update to authenticated
+  using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
 grant select on public.archived_tasks, public.all_tasks to authenticated, service_role;
 create policy archived_tasks_select_own on public.archived_tasks for select to authenticated
@@ -7074,14 +7648,14 @@ create policy shot_generations_own on public.shot_generations for all to authent
 drop policy if exists media_select_own on storage.objects;
 create policy media_select_own on storage.objects for select to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
   );
 
 drop policy if exists media_delete_own on storage.objects;
 create policy media_delete_own on storage.objects for delete to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
   );
 
@@ -7089,7 +7663,7 @@ create policy media_delete_own on storage.objects for delete to authenticated
 drop policy if exists media_insert_own on storage.objects;
 create policy media_insert_own on storage.objects for insert to authenticated
   with check (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );
@@ -7097,12 +7671,12 @@ create policy media_insert_own on storage.objects for insert to authenticated
 drop policy if exists media_update_own on storage.objects;
 create policy media_update_own on storage.objects for update to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   )
   with check (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );

@@ -165,6 +165,11 @@ const table: Record<string, Row> = {
     ...readersOfProjects,
     body: ({ owner }) => Promise.resolve({ projectId: owner.projectId }),
   },
+  "update-shot-pair-prompts": {
+    ...strangers,
+    ...readersOf("404 shot_not_found"),
+    body: async (world) => ({ shot_id: await newShot(world), enhanced_prompts: ["a slow pan"] }),
+  },
   "claim-next-task": {
     ...strangers,
     owner: "403 forbidden",
@@ -431,6 +436,15 @@ for (const { name, start } of hosts) {
         ["create-webhook", "otherUser", owner.projectId, (project_id) => ({ project_id, url })],
         ["list-webhooks", "otherUser", owner.projectId, (project_id) => ({ project_id })],
       );
+      const shot = await newShot(world);
+      for (const principal of ["otherUser", "othersToken"] as const) {
+        asks.push([
+          "update-shot-pair-prompts",
+          principal,
+          shot,
+          (shot_id) => ({ shot_id, enhanced_prompts: ["theirs"] }),
+        ]);
+      }
       asks.push(["revoke-pat", "otherUser", world.token.id, (tokenId) => ({ tokenId })]);
 
       for (const [endpoint, principal, foreign, body] of asks) {
@@ -456,6 +470,8 @@ for (const { name, start } of hosts) {
         "users",
         "credits_ledger",
         "personal_access_tokens",
+        "shots",
+        "shot_generations",
       ]) {
         const { data } = await stranger.client.from(relation).select();
         const rows = JSON.stringify(data ?? []);
@@ -494,6 +510,17 @@ for (const { name, start } of hosts) {
       assert.ok(!logged.includes(host.keys.secretKey));
     });
   });
+}
+
+/** A shot of the owner's, made as their browser makes it. */
+async function newShot({ owner }: World): Promise<string> {
+  const { data, error } = await owner.client
+    .from("shots")
+    .insert({ project_id: owner.projectId })
+    .select("id")
+    .single();
+  assert.equal(error, null);
+  return (data as { id: string }).id;
 }
 
 async function createWorld(host: HostUnderTest): Promise<World> {

@@ -246,4 +246,72 @@ describe("what shipped workers and autoscalers say over REST", () => {
       ["terminated", { error_reason: "stuck", vram_total_mb: 24_564, vram_used_mb: 813 }],
     );
   });
+
+  test("an autoscaler and a dying worker put tasks back over REST; a duplicate is deleted", async () => {
+    const person = await personWithProject(host);
+    const worker = `gpu-${randomUUID()}`;
+    const both = { apikey: host.keys.serviceRoleKey, ...service(host) };
+    await rpc("func_worker_heartbeat_with_logs", heartbeat(worker));
+    const { task_id } = await queueTask(host, person);
+    await claimTask(host, service(host), task_id, { worker_id: worker });
+
+    const running = await rest(
+      "GET",
+      `tasks?select=id,params,task_type,project_id&worker_id=eq.${worker}&status=eq.In%20Progress&limit=1`,
+      undefined,
+      both,
+    );
+    assert.deepEqual(
+      (running.body as Record<string, unknown>[]).map(({ id }) => id),
+      [task_id],
+    );
+    const stuck = await rest(
+      "GET",
+      `tasks?select=*&status=eq.In%20Progress&worker_id=not.is.null&worker_id=like.gpu-*&updated_at=lt.2100-01-01T00:00:00&generation_started_at=not.is.null&attempts=lt.3`,
+      undefined,
+      both,
+    );
+    assert.ok((stuck.body as Record<string, unknown>[]).some(({ id }) => id === task_id));
+    for (const field of ["created_at", "updated_at", "generation_started_at"]) {
+      const [row] = (stuck.body as Record<string, unknown>[]).filter(({ id }) => id === task_id);
+      assert.match(String(row?.[field]), /^\d{4}-\d\d-\d\dT/, field);
+    }
+
+    const reset = await rest(
+      "PATCH",
+      `tasks?id=eq.${task_id}`,
+      {
+        status: "Queued",
+        worker_id: null,
+        generation_started_at: null,
+        generation_processed_at: null,
+        error_message: "Reset by orchestrator: worker died",
+        updated_at: new Date().toISOString(),
+      },
+      both,
+    );
+    assert.equal(reset.status, 200);
+    const [row] = reset.body as Record<string, unknown>[];
+    assert.deepEqual(
+      [row?.["status"], row?.["worker_id"], row?.["attempts"], row?.["error_message"]],
+      ["Queued", null, 1, "Reset by orchestrator: worker died"],
+    );
+
+    await claimTask(host, service(host), task_id, { worker_id: worker });
+    const dying = await rest(
+      "PATCH",
+      `tasks?id=eq.${task_id}&worker_id=eq.${worker}&status=eq.In%20Progress`,
+      { status: "Queued", worker_id: null, generation_started_at: null, error_details: "CUDA error" },
+      both,
+    );
+    assert.deepEqual([dying.status, (dying.body as unknown[]).length], [200, 1]);
+    const { status, attempts, error_message } = await stateOf(host, task_id);
+    assert.deepEqual([status, attempts, error_message], ["Queued", 2, "CUDA error"]);
+
+    const deleted = await rest("DELETE", `tasks?id=eq.${task_id}`, undefined, both);
+    assert.deepEqual([deleted.status, (deleted.body as unknown[]).length], [200, 1]);
+    const [books] =
+      await host.sql`select held_microusd::int as held from credit_accounts where user_id = ${person.userId}`;
+    assert.equal(books?.["held"], 0);
+  });
 });

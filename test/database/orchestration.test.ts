@@ -556,3 +556,33 @@ for (const order of [
       await assertClosed(sql, travel, order[0] === 0 ? 2 : 1);
     }));
 }
+
+test("the worker ends its orchestrator while the last segment is being written: neither waits for the other in a circle", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const travel = await orchestrate(sql, "travel_orchestrator", { num_new_segments_to_generate: 1 });
+    const segment = await child(sql, travel, "travel_segment", { segment_index: 0 });
+    await startAll(sql);
+    // Holds the segment's completion where its own row is locked, and nothing of the orchestration has been looked at.
+    await sql.unsafe(`
+      create function hold_completion() returns trigger language plpgsql as $$
+      begin
+        if current_setting('application_name') = 'held' then perform pg_advisory_xact_lock(4711); end if;
+        return new;
+      end $$;
+      create trigger hold_completion before update on tasks for each row execute function hold_completion()`);
+    const [gate, worker, conductor] = [
+      await database.session(),
+      await database.session(),
+      await database.session(),
+    ];
+    await gate.query("select pg_advisory_lock(4711)");
+    await worker.query("set application_name = 'held'");
+    const finishing = complete(worker, segment);
+    await database.lockIsWaitedFor();
+    const ending = complete(conductor, travel.orchestrator, { worker: "conductor", attempt: 1 });
+    await database.lockIsWaitedFor(2);
+    await gate.query("select pg_advisory_unlock(4711)");
+    await Promise.all([finishing, ending]);
+    await assertClosed(sql, travel, 1);
+  }));

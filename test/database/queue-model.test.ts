@@ -378,7 +378,9 @@ function callOf(step: Step, model: QueueModel): Call | undefined {
       return {
         name: "tend",
         async run(on) {
-          await on.query("update queue_settings set affinity_max_wait = $1", [step.isLate ? "0" : "5 minutes"]);
+          await on.query("update queue_settings set affinity_max_wait = $1", [
+            step.isLate ? "0" : "5 minutes",
+          ]);
           if (step.tidies) await on.query("select tidy_counts()");
           await on.query("select tend_queue()");
         },

@@ -5,21 +5,34 @@ import { withDatabase } from "../support/database.ts";
 import { assertNone } from "./assert-none.ts";
 import { filesBelow, type SqlCall, sqlCalls, sqlFunctions, textOf } from "./sources.ts";
 
+/** How browsers arrange shots, over REST and under their own policies. */
+const forArrangingShots = [
+  "add_generation_to_shot",
+  "batch_update_timeline_frames",
+  "create_shot_with_image",
+  "duplicate_shot",
+  "exchange_timeline_frames",
+  "insert_shot_at_position",
+  "next_frame",
+  "position_existing_generation_in_shot",
+  "project_to_arrange",
+  "refuse",
+  "reorder_shots",
+  "shot_to_change",
+  "uuid_or_null",
+].map((name): [string, string] => [name, "arranges shots that the caller may change"]);
+
 /** What browsers may call, beside nothing. */
 const forAuthenticated = new Map([
   ["create_user_record_if_not_exists", "after sign-in; makes the caller's own rows and no other"],
   ["may_read_topic", "asked by the policy of realtime.messages, as the caller"],
-  ["add_generation_to_shot", "called over REST by browsers, under their policies"],
-  ["next_frame", "asked by add_generation_to_shot, as its caller"],
-  ["refuse", "ends functions that run as their caller; changes nothing"],
+  ...forArrangingShots,
 ]);
 
 /** What the service role may call although no use case does. */
 const forService = new Map([
   ["admit", "runs before every function that is called for a user or a token"],
   ["may_read_topic", "asked by the policy of realtime.messages"],
-  ["media_path_is_open", "asked by the storage of the standalone host"],
-  ["refuse", "ends functions that run as their caller; changes nothing"],
   ["sweep_expired_leases", "run by an operator"],
   ["tend_queue", "runs on a timer of the standalone host, or by an operator"],
   ["tidy_counts", "runs on a timer of the standalone host, or by an operator"],
@@ -27,8 +40,7 @@ const forService = new Map([
   ["forget_old_requests", "runs on a timer of the standalone host, or by an operator"],
   ["mark_silent_workers", "runs on a timer of the standalone host, or by an operator"],
   ["forget_old_logs", "runs on a timer of the standalone host, or by an operator"],
-  ["add_generation_to_shot", "called over REST"],
-  ["next_frame", "asked by add_generation_to_shot, as its caller"],
+  ...forArrangingShots,
   ["func_worker_heartbeat_with_logs", "called over REST by the shipped GPU worker"],
   ["func_update_worker_heartbeat", "called over REST by autoscalers"],
   ["func_insert_logs_batch", "called over REST by autoscalers and API workers"],

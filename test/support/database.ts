@@ -26,8 +26,8 @@ export interface DatabaseUnderTest extends TestDatabase {
   /** Pool as the owner, whom no policy holds back. */
   sql: Sql;
   session(): Promise<Session>;
-  /** Resolves when a connection to this database waits for a lock: what a test began second has met the first. */
-  lockIsWaitedFor(): Promise<void>;
+  /** Resolves when a connection to this database waits for a lock (or so many do): what a test began second has met the first. */
+  lockIsWaitedFor(by?: number): Promise<void>;
   /** A connection as a role with the claims of a token: `sessionAs("authenticated", { sub: userId })`. */
   sessionAs(role: Role, claims?: Record<string, unknown>): Promise<Session>;
 }
@@ -52,11 +52,11 @@ export async function withDatabase<Result>(
       ...database,
       sql,
       session,
-      async lockIsWaitedFor() {
+      async lockIsWaitedFor(by = 1) {
         for (let look = 0; look < 2000; look++) {
           const waiting = await sql`
             select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-          if (waiting.length > 0) return;
+          if (waiting.length >= by) return;
           await pause(5);
         }
         throw new Error("nobody waits for a lock");

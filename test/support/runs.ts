@@ -7,12 +7,12 @@ export interface Run extends Claimed {
   worker: string;
 }
 
-/** A new person's task, in progress with the cloud's worker or, `byOwner`, with their own. */
+/** A task of a person (a new one, unless said), in progress with the cloud's worker or, `byOwner`, with their own. */
 export async function running(
   { sql, person: newPerson }: EndpointUnderTest,
-  { byOwner = false, ...options }: TaskOptions & { byOwner?: boolean } = {},
+  { byOwner = false, of, ...options }: TaskOptions & { byOwner?: boolean; of?: PersonUnderTest } = {},
 ): Promise<Run> {
-  const person = await newPerson();
+  const person = of ?? (await newPerson());
   const taskId = await queueTask(sql, person, options);
   const worker = `worker-of-${taskId}`;
   for (;;) {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
+import { describeEndpoint, type EndpointUnderTest } from "../../../test/support/endpoint-suite.ts";
+import type { PersonUnderTest } from "../../../test/support/environment.ts";
 import { queueTask, setStatus } from "../../../test/support/factories.ts";
 import { png } from "../../../test/support/png.ts";
 import { requeued, running } from "../../../test/support/runs.ts";
@@ -27,11 +28,63 @@ describeEndpoint(completeTaskEndpoint, {
       assert.equal(first.body["cost_microusd"], 6_500);
       assert.deepEqual((await under.call(body, under.service)).body, first.body);
     },
+    "200: the same call twice at once; the later upload finds the task complete, and is not kept": async (
+      under,
+    ) => {
+      const { person, task_id } = await running(under);
+      let first: unknown;
+      const { storage } = under.environment;
+      const slow = {
+        ...storage,
+        async upload(...upload: Parameters<typeof storage.upload>) {
+          first = (await under.call({ task_id, ...file }, under.service)).body;
+          await storage.upload(...upload);
+        },
+      };
+      const options = { environment: { storage: slow } };
+      const other = Buffer.from(png({ colour: 0xff_00_00 })).toString("base64");
+      const second = await under.call({ task_id, ...file, file_data: other }, under.service, options);
+      assert.equal(second.status, 200, second.text);
+      assert.deepEqual(second.body, first);
+      const [object] = await under.sql`
+        select count(*)::int as files, min((metadata ->> 'size')::int) as size from storage.objects
+         where starts_with(name, ${`${person.userId}/tasks/${task_id}/`})`;
+      assert.deepEqual({ ...object }, { files: 1, size: png().length });
+    },
+    "200: hostile names and contents stay in the task's folder, as bytes": async (under) => {
+      const names = [
+        "../../../etc/passwd",
+        "..\\..\\boot.ini",
+        "%2e%2e%2f%2e%2e%2fa.png",
+        "a\u0000b.png",
+        "\u202Egnp.exe",
+        "．．／a.png",
+        `${"x".repeat(300)}.png`,
+        "....",
+        "🦊.png",
+      ];
+      for (const filename of names) {
+        const { person, task_id } = await running(under);
+        const html = Buffer.from("<script>alert(1)</script>").toString("base64");
+        const { body, text } = await under.call({ task_id, filename, file_data: html }, under.service);
+        const start = `http://darkroom.test/storage/v1/object/public/image_uploads/${person.userId}/tasks/${task_id}/1-`;
+        assert.ok(String(body["public_url"]).startsWith(start), text);
+        assert.match(String(body["public_url"]).slice(start.length), /^[A-Za-z0-9_.-]{1,100}$/, filename);
+        assert.doesNotMatch(String(body["public_url"]).slice(start.length), /\.\./);
+        const [object] = await under.sql`
+          select metadata ->> 'mimetype' as type from storage.objects
+           where starts_with(name, ${`${person.userId}/tasks/${task_id}/`})`;
+        assert.equal(object?.["type"], "application/octet-stream");
+      }
+    },
     "400 invalid_request: no file, half a thumbnail, no base64": async (under) => {
       const { task_id } = await running(under);
       for (const body of [
         { task_id },
         { task_id, filename: "output.png" },
+        { task_id, output_location: "" },
+        { task_id, output_location: "text", first_frame_data: file.file_data, first_frame_filename: "a.jpg" },
+        { task_id, file_data: file.file_data, output_location: "text" },
         { task_id, ...file, first_frame_data: file.file_data },
         { task_id, ...file, first_frame_filename: "thumb.jpg" },
         { task_id, ...file, file_data: "data:image/png;base64,AAAA" },
@@ -50,10 +103,131 @@ describeEndpoint(completeTaskEndpoint, {
       const body = { task_id, filename: "bomb.png", file_data: bomb.toString("base64") };
       await under.refused("invalid_output", body, under.service);
     },
-    "403 forbidden: a file in another task's folder": async (under) => {
+    "200: a file that was uploaded, named as its URL has it, and a thumbnail if it is there": async (
+      under,
+    ) => {
+      const { person, task_id } = await running(under);
+      const folder = `${person.userId}/tasks/${task_id}`;
+      await under.environment.storage.upload(`${folder}/1-a (b).png`, png(), "image/png");
+      const storage_path = `${folder}/1-a%20(b).png?download=`;
+      const body = { task_id, storage_path, thumbnail_storage_path: `${folder}/thumbnails/lost.jpg` };
+      const first = await under.call(body, under.service);
+      assert.equal(first.status, 200, first.text);
+      assert.ok(String(first.body["public_url"]).endsWith(`${folder}/1-a%20(b).png`), first.text);
+      assert.equal(first.body["output_location"], first.body["public_url"]);
+      assert.equal(first.body["thumbnail_url"], null);
+      assert.match(JSON.stringify(first.body["warnings"]), /thumbnail_storage_path/);
+      assert.deepEqual((await under.call(body, under.service)).body, first.body);
+    },
+    "200: an orchestrator passes on what its child made": async (under) => {
+      const { person, orchestrator, child } = await orchestration(under);
+      const made = await under.call({ task_id: child, ...file }, under.service);
+      const marker = "/storage/v1/object/public/image_uploads/";
+      const [, storage_path] = String(made.body["public_url"]).split(marker);
+      assert.ok(storage_path?.startsWith(`${person.userId}/tasks/${child}/`));
+      const passed = await under.call({ task_id: orchestrator, storage_path }, under.service);
+      assert.equal(passed.body["public_url"], made.body["public_url"], passed.text);
+      const again = await under.call({ task_id: orchestrator, storage_path }, under.service);
+      assert.deepEqual(again.body, passed.body);
+      // One medium, one output record: the child's.
+      const records = await under.sql`
+        select from generation_variants where location = ${String(made.body["public_url"])}`;
+      assert.ok(records.length <= 1);
+    },
+    "200: the owner's own upload is an output, and the URL of a file names the file": async (under) => {
+      const { person, task_id } = await running(under);
+      const upload = `${person.userId}/uploads/clip.png`;
+      await under.environment.storage.upload(upload, png(), "image/png");
+      const output_location = under.environment.storage.publicUrl(upload);
+      const { body } = await under.call({ task_id, output_location }, under.service);
+      assert.equal(body["public_url"], output_location);
+      assert.ok(body["generation_id"]);
+      const theirs = await running(under);
+      await under.refused("forbidden", { task_id: theirs.task_id, output_location }, under.service);
+    },
+    "200: text or a foreign URL, which is never fetched; a medium's URL becomes an output record": async (
+      under,
+    ) => {
+      const outputs = {
+        "Completed via idempotency": { url: false, record: false },
+        "https://vendor.invalid/predictions/5": { url: true, record: false },
+        "https://vendor.invalid/page.html?x=a.png": { url: true, record: false },
+        "https://vendor.invalid/out/film.MP4?signature=a%2Fb": { url: true, record: true },
+        "see https://vendor.invalid/a.png": { url: false, record: false },
+        "file:///etc/passwd.png": { url: false, record: false },
+        "javascript:alert(1)//https://a/b.png": { url: false, record: false },
+        '{"transition_url": "https://vendor.invalid/a.png"}': { url: false, record: false },
+      };
+      for (const [output_location, { url, record }] of Object.entries(outputs)) {
+        const { task_id } = await running(under);
+        const first = await under.call({ task_id, output_location }, under.service);
+        assert.equal(first.status, 200, first.text);
+        assert.equal(first.body["output_location"], output_location);
+        assert.equal(first.body["public_url"], url ? output_location : null, output_location);
+        assert.equal(first.body["generation_id"] !== null, record, output_location);
+        assert.equal(first.body["cost_microusd"], 6_500);
+        const again = await under.call({ task_id, output_location }, under.service);
+        assert.deepEqual(again.body, first.body);
+      }
+    },
+    "200: a text in the place of the file's URL; the file is still what is shown": async (under) => {
+      const { task_id } = await running(under);
+      const output_location = JSON.stringify({ transition_url: "…", frames: 12 });
+      const first = await under.call({ task_id, ...file, output_location }, under.service);
+      assert.equal(first.body["output_location"], output_location);
+      assert.match(String(first.body["public_url"]), /\/1-output\.png$/);
+      assert.deepEqual(
+        (await under.call({ task_id, ...file, output_location }, under.service)).body,
+        first.body,
+      );
+      const [row] = await under.sql`
+        select task.output_location, variant.location from tasks as task
+          join generation_variants as variant on variant.source_task_id = task.id where task.id = ${task_id}`;
+      assert.deepEqual({ ...row }, { output_location, location: first.body["public_url"] });
+    },
+    "200: a repeat still names the file after update-task-status replaced the text": async (under) => {
+      const { task_id } = await running(under);
+      const first = await under.call({ task_id, ...file }, under.service);
+      const changes = { output_location: '{"frames": 3}' };
+      await under.sql`
+        select update_task_status(null, 'service', ${task_id}, 'Complete', changes => ${under.sql.json(changes)})`;
+      const again = await under.call({ task_id, ...file }, under.service);
+      assert.deepEqual(again.body, { ...first.body, ...changes });
+    },
+    "200: skip_generation makes no output record": async (under) => {
+      const { task_id } = await running(under);
+      const { body } = await under.call({ task_id, ...file, skip_generation: true }, under.service);
+      assert.deepEqual([body["generation_id"], body["variant_id"]], [null, null]);
+      assert.match(String(body["public_url"]), /\/1-output\.png$/);
+      assert.equal((await under.sql`select from generations where source_task_id = ${task_id}`).length, 0);
+    },
+    "403 forbidden: a file of another person, of another project, of no task, of nobody": async (under) => {
       const [mine, other] = [await running(under), await running(under)];
-      const storage_path = `${other.person.userId}/tasks/${other.task_id}/1-output.png`;
-      await under.refused("forbidden", { task_id: mine.task_id, storage_path }, under.service);
+      const made = await under.call({ task_id: other.task_id, ...file }, under.service);
+      assert.equal(made.status, 200);
+      const elsewhere = await inAnotherProject(under, mine.person);
+      for (const path of [
+        `${other.person.userId}/tasks/${other.task_id}/1-output.png`,
+        `${other.person.userId}/tasks/${mine.task_id}/1-output.png`,
+        `${other.person.userId}/uploads/a.png`,
+        `${mine.person.userId}/tasks/${elsewhere}/1-output.png`,
+        `${mine.person.userId}/tasks/${randomUUID()}/1-output.png`,
+        `${mine.person.userId}/tasks/none/1-output.png`,
+        `${mine.person.userId}/a.png`,
+        `task_outputs/a.png`,
+        `a.png`,
+      ]) {
+        await under.refused("forbidden", { task_id: mine.task_id, storage_path: path }, under.service);
+        const asThumbnail = { task_id: mine.task_id, output_location: "text", thumbnail_storage_path: path };
+        await under.refused("forbidden", asThumbnail, under.service);
+      }
+    },
+    "409 output_not_final: a file of a task that may still replace it": async (under) => {
+      const { person, orchestrator, child } = await orchestration(under);
+      const path = `${person.userId}/tasks/${child}/1-output.png`;
+      await under.environment.storage.upload(path, png(), "image/png");
+      const body = { task_id: orchestrator, storage_path: path };
+      await under.refused("output_not_final", body, under.service);
     },
     "404 task_not_found: unknown and foreign alike": async (under) => {
       const { task_id } = await running(under);
@@ -108,3 +282,29 @@ describeEndpoint(completeTaskEndpoint, {
     },
   },
 });
+
+/** An orchestrator and a child of it, both running. */
+async function orchestration(under: EndpointUnderTest) {
+  const details = { num_new_segments_to_generate: 2, run_id: "1" };
+  const { person, task_id: orchestrator } = await running(under, {
+    taskType: "travel_orchestrator",
+    params: { orchestrator_details: details },
+  });
+  const { task_id: child } = await running(under, {
+    of: person,
+    taskType: "travel_segment",
+    params: { orchestrator_task_id_ref: orchestrator, segment_index: 0, orchestrator_details: details },
+  });
+  return { person, orchestrator, child };
+}
+
+/** A complete task of the same person, with a file, in another of their projects. */
+async function inAnotherProject(under: EndpointUnderTest, person: PersonUnderTest): Promise<string> {
+  const [project] = await under.sql<{ id: string }[]>`
+    insert into projects (user_id, name) values (${person.userId}, 'another') returning id`;
+  assert.ok(project);
+  const { task_id } = await running(under, { of: { ...person, projectId: project.id } });
+  const { status } = await under.call({ task_id, ...file }, under.service);
+  assert.equal(status, 200);
+  return task_id;
+}

@@ -3,7 +3,12 @@ import { z } from "zod";
 import { AppError } from "../_shared/errors/app-error.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { attempt, text, uuid, workerId } from "../_shared/http/fields.ts";
-import { completeTaskWithFile, completeTaskWithPath } from "../_shared/tasks/complete-task.ts";
+import {
+  completeTaskWithFile,
+  completeTaskWithPath,
+  completeTaskWithText,
+  type OutputFile,
+} from "../_shared/tasks/complete-task.ts";
 
 const megabyte = 1024 * 1024;
 const storagePath = text(1024).min(1);
@@ -17,8 +22,18 @@ const body = z.object({
   filename: text(500).min(1).nullish(),
   first_frame_data: base64.nullish(),
   first_frame_filename: text(500).min(1).nullish(),
-  storage_path: storagePath.nullish().describe("of a file that was uploaded before; wins over file_data"),
-  thumbnail_storage_path: storagePath.nullish(),
+  storage_path: storagePath
+    .nullish()
+    .describe(
+      "of a file that is in storage, as in its URL: the task's own or a reference; wins over file_data",
+    ),
+  thumbnail_storage_path: storagePath
+    .nullish()
+    .describe("of a file like storage_path; left out if it is missing"),
+  output_location: text(65_536)
+    .nullish()
+    .describe("alone: a foreign URL or any text, as the output; with a file: the text that stands for it"),
+  skip_generation: z.boolean().nullish().describe("true: no generation or variant is made of the output"),
 });
 
 /** 200 stored, now or before · 400 no usable file · 403 a foreign path · 404 unknown task or file · 409 not this caller's run */
@@ -37,7 +52,8 @@ export const completeTaskEndpoint = endpoint({
       schema: z.object({
         success: z.literal(true),
         task_id: uuid,
-        public_url: z.string().nullable(),
+        public_url: z.string().nullable().describe("null when the output is text"),
+        output_location: z.string().nullable(),
         thumbnail_url: z.string().nullable(),
         message: z.string(),
         attempt: z.int(),
@@ -53,6 +69,7 @@ export const completeTaskEndpoint = endpoint({
     "insufficient_scope",
     "task_not_found",
     "output_not_found",
+    "output_not_final",
     "stale_attempt",
     "task_cancelled",
     "task_not_running",
@@ -64,32 +81,59 @@ export const completeTaskEndpoint = endpoint({
       workerId: body.worker_id ?? undefined,
       attempt: body.attempt ?? undefined,
     };
+    const dependencies = { database, storage };
+    const thumbnailPath = body.thumbnail_storage_path ?? undefined;
+    const wishes = { text: body.output_location || undefined, skipGeneration: body.skip_generation ?? false };
     if (body.storage_path) {
-      const paths = { path: body.storage_path, thumbnailPath: body.thumbnail_storage_path ?? undefined };
-      return json(200, await completeTaskWithPath({ database, storage }, caller, run, paths));
+      const file = { path: body.storage_path, thumbnailPath };
+      return json(200, await completeTaskWithPath(dependencies, caller, run, { ...file, ...wishes }));
     }
-    if (!body.file_data || !body.filename) {
-      throw new AppError("invalid_request", {
-        issues: [{ path: "file_data", message: "send file_data and filename, or storage_path" }],
-      });
+    const files = filesOf(body);
+    if (files)
+      return json(200, await completeTaskWithFile(dependencies, caller, run, { ...files, ...wishes }));
+    const { text, skipGeneration } = wishes;
+    if (text === undefined) {
+      throw refusal("file_data", "send file_data and filename, storage_path, or output_location");
     }
-    if (Boolean(body.first_frame_data) !== Boolean(body.first_frame_filename)) {
-      throw new AppError("invalid_request", {
-        issues: [{ path: "first_frame_data", message: "goes with first_frame_filename" }],
-      });
-    }
-    const file = { bytes: decoded(body.file_data, "file_data"), filename: body.filename };
-    const firstFrame =
-      body.first_frame_data && body.first_frame_filename
-        ? { bytes: decoded(body.first_frame_data, "first_frame_data"), filename: body.first_frame_filename }
-        : undefined;
-    return json(200, await completeTaskWithFile({ database, storage }, caller, run, { file, firstFrame }));
+    return json(
+      200,
+      await completeTaskWithText(dependencies, caller, run, { text, thumbnailPath, skipGeneration }),
+    );
   },
 });
 
+/** The files that the body carries, if it does. @throws AppError `invalid_request` for half of them */
+function filesOf(
+  sent: z.infer<typeof body>,
+): { file: OutputFile; firstFrame: OutputFile | undefined } | undefined {
+  const file = fileOf("file_data", sent.file_data, "filename", sent.filename);
+  const firstFrame = fileOf(
+    "first_frame_data",
+    sent.first_frame_data,
+    "first_frame_filename",
+    sent.first_frame_filename,
+  );
+  if (!file && firstFrame) throw refusal("first_frame_data", "goes with file_data");
+  return file && { file, firstFrame };
+}
+
+function fileOf(
+  dataField: string,
+  data: string | null | undefined,
+  nameField: string,
+  filename: string | null | undefined,
+): OutputFile | undefined {
+  if (!data && !filename) return undefined;
+  if (!data) throw refusal(dataField, `goes with ${nameField}`);
+  if (!filename) throw refusal(nameField, `goes with ${dataField}`);
+  return { bytes: decoded(data, dataField), filename };
+}
+
 function decoded(data: string, field: string): Uint8Array {
-  if (data.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(data)) {
-    throw new AppError("invalid_request", { issues: [{ path: field, message: "is not base64" }] });
-  }
+  if (data.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(data)) throw refusal(field, "is not base64");
   return Buffer.from(data, "base64");
+}
+
+function refusal(path: string, message: string): AppError {
+  return new AppError("invalid_request", { issues: [{ path, message }] });
 }

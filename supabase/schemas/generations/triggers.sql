@@ -17,3 +17,9 @@ create trigger shot_generations_stay_in_project before insert or update of shot_
   on public.shot_generations for each row execute function public.keep_shot_generation_in_project();
 create trigger rebuild_shot_data after insert or delete or update of shot_id, generation_id, timeline_frame
   on public.shot_generations for each row execute function public.rebuild_shot_data();
+create trigger generations_note_update before update on public.generations
+  for each row execute function public.note_update();
+create trigger shots_note_update before update on public.shots
+  for each row execute function public.note_update();
+create trigger shot_generations_note_update before update on public.shot_generations
+  for each row execute function public.note_update();

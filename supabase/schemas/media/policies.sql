@@ -3,14 +3,14 @@
 drop policy if exists media_select_own on storage.objects;
 create policy media_select_own on storage.objects for select to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
   );
 
 drop policy if exists media_delete_own on storage.objects;
 create policy media_delete_own on storage.objects for delete to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
   );
 
@@ -18,7 +18,7 @@ create policy media_delete_own on storage.objects for delete to authenticated
 drop policy if exists media_insert_own on storage.objects;
 create policy media_insert_own on storage.objects for insert to authenticated
   with check (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );
@@ -26,12 +26,12 @@ create policy media_insert_own on storage.objects for insert to authenticated
 drop policy if exists media_update_own on storage.objects;
 create policy media_update_own on storage.objects for update to authenticated
   using (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   )
   with check (
-    bucket_id in ('image_uploads', 'training-data', 'lora_files')
+    bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
     and (storage.foldername(name))[2] is distinct from 'tasks'
   );

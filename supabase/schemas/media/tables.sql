@@ -11,7 +11,8 @@ insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_typ
   ('lora_files', 'lora_files', true, 2147483648, array[
     'application/octet-stream', 'application/zip', 'application/json', 'text/plain',
     'image/png', 'image/jpeg', 'image/webp', 'video/mp4'
-  ])
+  ]),
+  ('temporary', 'temporary', false, 524288000, null)
 on conflict (id) do update
    set public = excluded.public,
        file_size_limit = excluded.file_size_limit,

@@ -153,6 +153,8 @@ create table public.tasks (
   output_location text,
   thumbnail_url text,
   error_message text,
+  -- The same, as shipped workers write it over REST.
+  error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
 

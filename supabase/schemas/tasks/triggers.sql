@@ -6,6 +6,14 @@ create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
+create trigger plan_direct_task before insert on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_task();
+create trigger queue_direct_task after insert on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.queue_direct_task();
+create trigger plan_direct_change before update on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_change();
+create trigger follow_direct_change after update on public.tasks
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.follow_direct_change();
 create trigger count_task after insert or delete or update of status, unmet_dependencies, is_scheduled, lane_id
   on public.tasks for each row execute function public.count_task();
 create trigger announce_new_lane after insert on public.task_lanes

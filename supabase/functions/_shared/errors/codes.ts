@@ -25,6 +25,10 @@ export const errorCodes = {
   stale_attempt: { status: 409, message: "This attempt is over; the task was given to another." },
   task_cancelled: { status: 409, message: "The task was cancelled; stop working on it." },
   task_not_running: { status: 409, message: "The task is not in progress with this caller." },
+  output_not_final: {
+    status: 409,
+    message: "The task of this file is not complete; its files may still change.",
+  },
   task_id_conflict: { status: 409, message: "A different task with this id exists." },
   webhook_disabled: { status: 409, message: "The webhook is disabled; enable it first." },
   body_too_large: { status: 413, message: "The body is larger than this endpoint takes." },

@@ -12,7 +12,10 @@ export interface ReportedRun {
 export interface Completion {
   success: true;
   task_id: string;
+  /** Where the file is; null when the output is text. */
   public_url: string | null;
+  /** What the task says of its output: that URL, or a text. */
+  output_location: string | null;
   thumbnail_url: string | null;
   message: string;
 }

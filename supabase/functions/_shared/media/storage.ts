@@ -1,4 +1,5 @@
 import { AppError } from "../errors/app-error.ts";
+import { storagePath } from "./storage-path.ts";
 
 /** Where outputs of tasks live; clients rely on this name in public URLs. */
 export const mediaBucket = "image_uploads";
@@ -11,6 +12,8 @@ export interface Storage {
   signUpload(path: string): Promise<{ url: string; token: string }>;
   /** Where anybody can read the object. */
   publicUrl(path: string): string;
+  /** The path of such a URL of this very storage; undefined for any other text. */
+  pathOfPublicUrl(text: string): string | undefined;
 }
 
 export interface StorageOptions {
@@ -23,6 +26,7 @@ export interface StorageOptions {
 
 export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }: StorageOptions): Storage {
   const base = `${publicUrl}/storage/v1`;
+  const publicBase = `${base}/object/public/${mediaBucket}/`;
   const credentials: Record<string, string> = serviceKey.startsWith("sb_")
     ? { apikey: serviceKey }
     : { apikey: serviceKey, authorization: `Bearer ${serviceKey}` };
@@ -64,7 +68,9 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
       const absolute = `${base}${url}`;
       return { url: absolute, token: new URL(absolute).searchParams.get("token") ?? "" };
     },
-    publicUrl: (path) => `${base}/object/public/${mediaBucket}/${encodePath(path)}`,
+    publicUrl: (path) => `${publicBase}${encodePath(path)}`,
+    pathOfPublicUrl: (text) =>
+      text.startsWith(publicBase) ? storagePath(text.slice(publicBase.length)) : undefined,
   };
 }
 

@@ -3,6 +3,7 @@ import { type Caller, forUser } from "../http/endpoint.ts";
 import { contentTypeOf } from "../media/content-type.ts";
 import { outputName } from "../media/output-name.ts";
 import { type Completion, prepareOutput, type ReportedRun } from "../media/prepare-output.ts";
+import { storagePath } from "../media/storage-path.ts";
 import type { Storage } from "../media/storage.ts";
 
 export interface OutputFile {
@@ -10,12 +11,25 @@ export interface OutputFile {
   filename: string;
 }
 
+/** How a worker wants its output recorded. */
+export interface OutputWishes {
+  /** Text for the task's row: instead of the file's URL or, without a file, all there is. */
+  text: string | undefined;
+  /** No generation and no variant is made of this output. */
+  skipGeneration: boolean;
+}
+
+interface Dependencies {
+  database: Pick<Database, "call">;
+  storage: Storage;
+}
+
 /** Stores the output, then completes the task. A repeat finds the task complete and stores nothing. */
 export async function completeTaskWithFile(
-  { database, storage }: { database: Pick<Database, "call">; storage: Storage },
+  { database, storage }: Dependencies,
   caller: Caller,
   run: ReportedRun,
-  { file, firstFrame }: { file: OutputFile; firstFrame: OutputFile | undefined },
+  { file, firstFrame, ...wishes }: { file: OutputFile; firstFrame: OutputFile | undefined } & OutputWishes,
 ): Promise<Completion> {
   const prepared = await prepareOutput(database, caller, run);
   if ("completed" in prepared) return prepared.completed;
@@ -23,30 +37,74 @@ export async function completeTaskWithFile(
 
   const path = `${folder}/${prefix}${outputName(file.filename)}`;
   const thumbnailPath = firstFrame && `${folder}/thumbnails/${prefix}${outputName(firstFrame.filename)}`;
-  await Promise.all([
+  const uploads = Promise.all([
     storage.upload(path, file.bytes, contentTypeOf(file.bytes)),
     firstFrame && thumbnailPath
       ? storage.upload(thumbnailPath, firstFrame.bytes, contentTypeOf(firstFrame.bytes))
       : undefined,
   ]);
-  return await completeTaskWithPath({ database, storage }, caller, run, { path, thumbnailPath });
+  try {
+    await uploads;
+  } catch (error) {
+    // The same call, sent twice at once: the other one has completed the task, whose files are kept from then on.
+    const meanwhile = await prepareOutput(database, caller, run);
+    if ("completed" in meanwhile) return meanwhile.completed;
+    throw error;
+  }
+  return await complete({ database, storage }, caller, run, { path, thumbnailPath, ...wishes });
 }
 
-/** Completes the task with files that are in storage already. */
+/** Completes the task with files that are in storage already, named as in their URLs; its own or, as a reference, others. */
 export async function completeTaskWithPath(
-  { database, storage }: { database: Pick<Database, "call">; storage: Storage },
+  dependencies: Dependencies,
+  caller: Caller,
+  run: ReportedRun,
+  { path, thumbnailPath, ...wishes }: { path: string; thumbnailPath: string | undefined } & OutputWishes,
+): Promise<Completion> {
+  return await complete(dependencies, caller, run, {
+    path: storagePath(path),
+    thumbnailPath: thumbnailPath && storagePath(thumbnailPath),
+    ...wishes,
+  });
+}
+
+/** Completes the task with a foreign URL, which is never fetched, or any other text. A URL of our own storage names its file. */
+export async function completeTaskWithText(
+  { database, storage }: Dependencies,
+  caller: Caller,
+  run: ReportedRun,
+  {
+    text,
+    thumbnailPath,
+    skipGeneration,
+  }: { text: string; thumbnailPath: string | undefined; skipGeneration: boolean },
+): Promise<Completion> {
+  const path = storage.pathOfPublicUrl(text);
+  return await complete({ database, storage }, caller, run, {
+    path,
+    text: path === undefined ? text : undefined,
+    thumbnailPath: thumbnailPath && storagePath(thumbnailPath),
+    skipGeneration,
+  });
+}
+
+async function complete(
+  { database, storage }: Dependencies,
   caller: Caller,
   { taskId, workerId, attempt }: ReportedRun,
-  { path, thumbnailPath }: { path: string; thumbnailPath: string | undefined },
+  output: { path: string | undefined; thumbnailPath: string | undefined } & OutputWishes,
 ): Promise<Completion> {
+  const { path, thumbnailPath, text, skipGeneration } = output;
   return await database.call("complete_task", {
     for_user: forUser(caller),
     for_task: taskId,
     output_path: path,
-    output_location: storage.publicUrl(path),
+    output_location: path && storage.publicUrl(path),
     thumbnail_path: thumbnailPath,
     thumbnail_location: thumbnailPath && storage.publicUrl(thumbnailPath),
     for_worker: workerId,
     for_attempt: attempt,
+    output_text: text,
+    skip_generation: skipGeneration,
   });
 }

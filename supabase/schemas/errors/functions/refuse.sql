@@ -9,5 +9,5 @@ begin
 end
 $$;
 revoke all on function public.refuse from public, anon, authenticated;
--- Functions that browsers call under their own rights refuse with them, too; by itself it changes nothing.
+-- Called by functions that browsers call under their own policies. It does nothing but end the call.
 grant execute on function public.refuse to authenticated, service_role;

@@ -8,10 +8,7 @@ declare
   added public.shot_generations;
 begin
   -- Two at once take two places.
-  perform from public.shots where id = p_shot_id for no key update;
-  if not found then
-    perform public.refuse('shot_not_found', 404);
-  end if;
+  perform public.shot_to_change(p_shot_id);
   if not exists (select from public.generations where id = p_generation_id) then
     perform public.refuse('generation_not_found', 404);
   end if;

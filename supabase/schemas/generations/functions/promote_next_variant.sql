@@ -14,7 +14,7 @@ begin
                 where generation_id = old.generation_id order by created_at desc, id limit 1);
   if not found then
     update public.generations
-       set location = null, thumbnail_url = null, primary_variant_id = null, updated_at = now()
+       set location = null, thumbnail_url = null, primary_variant_id = null
      where id = old.generation_id;
   end if;
   return null;

@@ -5,7 +5,7 @@ language plpgsql security definer set search_path = '' as $$
 begin
   update public.generations
      set location = new.location, thumbnail_url = new.thumbnail_url, params = new.params,
-         name = coalesce(new.name, name), primary_variant_id = new.id, updated_at = now()
+         name = coalesce(new.name, name), primary_variant_id = new.id
    where id = new.generation_id
      and (location, thumbnail_url, params, primary_variant_id, coalesce(new.name, name))
          is distinct from (new.location, new.thumbnail_url, new.params, new.id, name);

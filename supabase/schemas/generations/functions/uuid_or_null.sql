@@ -10,3 +10,4 @@ begin
 end
 $$;
 revoke all on function public.uuid_or_null from public, anon, authenticated;
+grant execute on function public.uuid_or_null to authenticated, service_role;

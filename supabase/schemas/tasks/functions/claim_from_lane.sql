@@ -43,7 +43,7 @@ begin
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
          slot = terms.free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
          generation_started_at = now(), updated_at = now(),
-         progress = null, progress_message = null, error_message = null,
+         progress = null, progress_message = null, error_message = null, error_details = null,
          lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
    where ctid = (select ctid from public.tasks
                   where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled

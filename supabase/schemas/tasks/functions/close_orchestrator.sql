@@ -36,10 +36,11 @@ begin
     return;
   end if;
 
-  -- The whole; else its last part, unless each stands for itself.
-  select output_location, thumbnail_url into result
+  -- The whole; else its last part, unless each stands for itself. A part's text may have been replaced since.
+  select coalesce(result_data ->> 'public_url', output_location) as output_location, thumbnail_url into result
     from public.tasks
-   where orchestrator_task_id = orchestrator.id and output_location ~* '^https?://'
+   where orchestrator_task_id = orchestrator.id
+     and coalesce(result_data ->> 'public_url', output_location) ~* '^https?://'
      and (task_type in ('travel_stitch', 'join_final_stitch', 'join_clips_orchestrator')
           or task_type = part_type and not (part_type = 'travel_segment' and public.parts_are_independent(orchestrator)))
    order by array_position(array['join_final_stitch', 'join_clips_orchestrator', 'travel_stitch'], task_type) nulls last,

@@ -1,31 +1,57 @@
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
 -- dependants. Guarantees: one output and one charge, for the status is checked under the row's lock;
 -- the same worker and attempt get the first answer again; everybody else 409, and nothing changes.
--- `output_path` and `thumbnail_path` name files in storage, which must be there and be this task's.
+-- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
+-- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
+-- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 create or replace function public.complete_task(
-  for_user uuid, for_task uuid, output_path text, output_location text,
+  for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
-  for_worker text default null, for_attempt integer default null
+  for_worker text default null, for_attempt integer default null,
+  output_text text default null, skip_generation boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
+  medium constant text := coalesce(output_location, output_text);
+  new_thumbnail text;
   made public.made_output;
+  more jsonb := '{}';
 begin
   perform public.lock_orchestrators(for_task);
   task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
-  perform public.check_output_path(task, output_path);
+  if output_path is not null and not public.output_is_stored(task, output_path) then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
+  end if;
   if thumbnail_path is not null then
-    perform public.check_output_path(task, thumbnail_path);
+    -- Finished work is worth more than its thumbnail, whose upload may have failed.
+    if public.output_is_stored(task, thumbnail_path) then
+      new_thumbnail := complete_task.thumbnail_location;
+    else
+      more := '{"warnings": [{"field": "thumbnail_storage_path", "message": "There is no such file; the task has no thumbnail."}]}';
+    end if;
   end if;
 
-  made := public.create_output(task, complete_task.output_location, complete_task.thumbnail_location);
-  task := public.finish_task(task, complete_task.output_location, complete_task.thumbnail_location,
+  if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
+    made := public.create_output(task, medium, new_thumbnail);
+  end if;
+  task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
-  return public.stored_completion(task, made.warnings);
+
+  -- What the row does not say, for repeats of this call.
+  if made.warnings <> '[]' then
+    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
+  end if;
+  if output_path is not null and output_text is not null then
+    more := more || jsonb_build_object('public_url', output_location);
+  end if;
+  if more <> '{}' then
+    update public.tasks set result_data = result_data || more where id = task.id returning * into task;
+  end if;
+  return public.stored_completion(task);
 end
 $$;
 revoke all on function public.complete_task from public, anon, authenticated;

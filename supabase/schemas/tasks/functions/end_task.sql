@@ -3,7 +3,10 @@
 -- Charges nothing but an orchestrator's finished children; every other hold is released.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
-create or replace function public.end_task(for_task uuid, new_status public.task_status, error text)
+-- `already_ended` is the task as it was, where its row says so already.
+create or replace function public.end_task(
+  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null
+)
 returns void
 language plpgsql set search_path = '' as $$
 declare
@@ -19,6 +22,10 @@ begin
       select candidate from public.tasks as candidate
        where candidate.id = any (relatives || dependants) and candidate.status in ('Queued', 'In Progress')
        order by candidate.id for no key update);
+    if already_ended.id is not null then
+      ended := ended || already_ended;
+      already_ended := null;
+    end if;
     exit when cardinality(ended) = 0;
     ended_ids := array(select id from unnest(ended));
     update public.tasks
@@ -29,7 +36,7 @@ begin
              else 'dependency_failed' end,
            slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
            updated_at = now()
-     where id = any (ended_ids);
+     where id = any (ended_ids) and status in ('Queued', 'In Progress');
     perform public.free_slots(ended);
     foreach task in array ended loop
       if task.is_orchestrator then

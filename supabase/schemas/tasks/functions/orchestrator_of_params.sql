@@ -14,7 +14,10 @@ begin
     params -> 'originalParams' -> 'orchestrator_details' ->> 'orchestrator_task_id',
     params ->> 'orchestrator_task_id',
     params -> 'full_orchestrator_payload' ->> 'orchestrator_task_id',
-    params -> 'orchestration_contract' ->> 'orchestrator_task_id'
+    params -> 'orchestration_contract' ->> 'orchestrator_task_id',
+    params -> 'orchestrator_details' ->> 'parent_orchestrator_task_id',
+    params ->> 'parent_orchestrator_task_id',
+    params ->> 'orchestrator_id'
   ] loop
     continue when reference is null or reference !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$';
     select id into orchestrator from public.tasks where id = reference::uuid and is_orchestrator;

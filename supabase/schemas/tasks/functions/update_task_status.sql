@@ -32,7 +32,13 @@ begin
   end if;
 
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
-    update public.tasks set output_location = changes ->> 'output_location', updated_at = now() where id = task.id;
+    -- Where the file is stays known, for a repeat of its completion.
+    update public.tasks
+       set output_location = changes ->> 'output_location', updated_at = now(),
+           result_data = case when output_location ~* '^https?://[^[:space:]]+$' and not result_data ? 'public_url'
+                              then result_data || jsonb_build_object('public_url', output_location)
+                              else result_data end
+     where id = task.id;
   elsif task.status = 'In Progress' and new_status = 'In Progress' then
     perform public.report_progress(task, for_attempt is not null, changes);
     if task.is_orchestrator and changes ?| array['output_location', 'progress_message'] then

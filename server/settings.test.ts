@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { readSettings } from "./settings.ts";
+
+const s3Of = (environment: NodeJS.ProcessEnv) => readSettings({}, environment).s3;
+
+test("files go to S3 when a bucket is named, with our settings first and AWS's after them", () => {
+  assert.equal(
+    s3Of({ AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b", DARKROOM_S3_BUCKET: " " }),
+    undefined,
+  );
+  const shared = {
+    DARKROOM_S3_BUCKET: "files",
+    AWS_REGION: "eu-west-1",
+    AWS_ACCESS_KEY_ID: "a",
+    AWS_SECRET_ACCESS_KEY: "b",
+    AWS_SESSION_TOKEN: "c",
+  };
+  assert.deepEqual(s3Of(shared), {
+    endpoint: "https://s3.eu-west-1.amazonaws.com",
+    bucket: "files",
+    region: "eu-west-1",
+    accessKeyId: "a",
+    secretAccessKey: "b",
+    sessionToken: "c",
+  });
+  const own = {
+    ...shared,
+    DARKROOM_S3_ENDPOINT: "http://127.0.0.1:9000",
+    DARKROOM_S3_REGION: "auto",
+    DARKROOM_S3_ACCESS_KEY_ID: "x",
+    DARKROOM_S3_SECRET_ACCESS_KEY: "y",
+  };
+  assert.deepEqual(s3Of(own), {
+    endpoint: "http://127.0.0.1:9000",
+    bucket: "files",
+    region: "auto",
+    accessKeyId: "x",
+    secretAccessKey: "y",
+    // Goes with AWS's key, not with ours.
+    sessionToken: undefined,
+  });
+});
+
+test("settings of S3 that cannot work are said at start", () => {
+  assert.throws(() => s3Of({ DARKROOM_S3_BUCKET: "files" }), /needs DARKROOM_S3_ACCESS_KEY_ID/);
+  const key = { DARKROOM_S3_ACCESS_KEY_ID: "x", DARKROOM_S3_SECRET_ACCESS_KEY: "y" };
+  const wrong = { ...key, DARKROOM_S3_BUCKET: "files", DARKROOM_S3_ENDPOINT: "minio:9000" };
+  assert.throws(() => s3Of(wrong), /"minio:9000" is not the URL/);
+});

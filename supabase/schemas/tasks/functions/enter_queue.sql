@@ -1,0 +1,23 @@
+-- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
+-- the task was planned.
+create or replace function public.enter_queue(task public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if task.dependant_on is not null then
+    insert into public.task_dependencies (dependency_id, task_id)
+    select id, task.id from public.tasks where id = any (task.dependant_on);
+  end if;
+  if task.in_cloud then
+    if task.orchestrator_task_id is null then
+      perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
+    else
+      perform public.cover_child(task.orchestrator_task_id, task.upper_bound_microusd);
+    end if;
+  end if;
+  if task.unmet_dependencies = 0 and not task.is_scheduled then
+    perform public.ready_lane(task.lane_id, now());
+  end if;
+end
+$$;
+revoke all on function public.enter_queue from public, anon, authenticated;

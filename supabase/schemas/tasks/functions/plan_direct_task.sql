@@ -1,0 +1,34 @@
+-- A row that a browser, or the service, writes into `tasks` itself, over REST: becomes what create_task() would have
+-- made of it, whatever else it says. Only the columns of a request count.
+create or replace function public.plan_direct_task()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  caller constant uuid := auth.uid();
+  created constant timestamptz := now();
+begin
+  if new.status <> 'Queued' then
+    perform public.refuse('invalid_request', 400, '{"field": "status"}');
+  end if;
+  if caller is not null then
+    -- As create-task counts.
+    perform public.take_rate_limit('create-task:' || caller, 600, 60);
+  end if;
+  new := (public.plan_task(
+    caller,
+    jsonb_strip_nulls(jsonb_build_object(
+      'task_type', new.task_type, 'project_id', new.project_id, 'priority', new.priority,
+      'dependant_on', new.dependant_on)) || jsonb_build_object('params', new.params),
+    new.id)).planned;
+  new.status := 'Queued';
+  new.attempt := 0;
+  new.attempts := 0;
+  new.generation_created := false;
+  new.result_data := '{}';
+  new.children_bound_microusd := 0;
+  new.created_at := created;
+  new.updated_at := created;
+  return new;
+end
+$$;
+revoke all on function public.plan_direct_task from public, anon, authenticated;

@@ -1,0 +1,89 @@
+-- The row of a new task, priced and with its place in the queue; not written yet. Locks, in this order: orchestrator,
+-- dependencies, tenant. Whoever writes the row calls enter_queue() then.
+create or replace function public.plan_task(
+  for_user uuid, request jsonb, new_id uuid,
+  out planned public.tasks, out exact boolean, out price_version integer
+)
+language plpgsql set search_path = '' as $$
+declare
+  project public.projects := public.project_of_request(for_user, request);
+  new_params constant jsonb := request -> 'params';
+  named_orchestrator constant uuid := public.orchestrator_of_params(new_params);
+  type_row public.task_types;
+  orchestrator public.tasks;
+  dependencies uuid[];
+  present integer;
+  failed integer;
+  unmet integer := 0;
+  quote record;
+begin
+  type_row := public.canonical_task_type(request ->> 'task_type');
+
+  -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
+  if named_orchestrator is not null then
+    select * into orchestrator from public.tasks
+     where id = named_orchestrator and id <> new_id and project_id = project.id
+     for no key update;
+    if not found then
+      -- An archived one is not locked: it does not change any more.
+      select * into orchestrator from public.archived_task(named_orchestrator)
+       where id <> new_id and project_id = project.id;
+    end if;
+  end if;
+  if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
+    perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
+      'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
+  end if;
+
+  -- In the client's order: get-predecessor-output gives out the first.
+  select array_agg(id order by position) into dependencies
+    from (select value::uuid as id, min(ordinality) as position
+            from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
+           group by 1) as given;
+  if dependencies is not null then
+    select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
+           count(*) filter (where status <> 'Complete')
+      into present, failed, unmet
+      from (select status from public.tasks
+             where id = any (dependencies) and project_id = project.id order by id for share) as dependency;
+    if present <> cardinality(dependencies) then
+      select present + count(*), failed + count(*) filter (where status <> 'Complete') into present, failed
+        from public.archived_tasks where id = any (dependencies) and project_id = project.id;
+    end if;
+    if present <> cardinality(dependencies) or failed > 0 then
+      perform public.refuse('invalid_dependency', 422);
+    end if;
+  end if;
+
+  perform public.lock_tenant(project.user_id);
+  -- Read again: under the tenant's lock a limit neither comes nor goes.
+  select * into project from public.projects where id = project.id;
+  select * into quote from public.quote_task(type_row.name, new_params);
+  exact := quote.exact;
+  price_version := (quote.price).version;
+
+  planned.id := new_id;
+  planned.project_id := project.id;
+  planned.user_id := project.user_id;
+  planned.task_type := type_row.name;
+  planned.params := new_params;
+  planned.run_type := type_row.run_type;
+  planned.model := public.model_of_params(new_params);
+  planned.is_orchestrator := type_row.category = 'orchestration';
+  planned.orchestrator_task_id := orchestrator.id;
+  planned.dependant_on := dependencies;
+  planned.unmet_dependencies := unmet;
+  planned.priority := coalesce((request ->> 'priority')::smallint, 0);
+  planned.run_after := (request ->> 'run_after')::timestamptz;
+  planned.is_scheduled := coalesce(planned.run_after > now(), false);
+  planned.max_attempts := coalesce((request ->> 'max_attempts')::integer, 3);
+  planned.request_hash := public.hash_of_request(request);
+  planned.in_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
+    else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
+  planned.lane_id := public.find_lane(project, type_row.name, coalesce(planned.model, ''), planned.in_cloud,
+                                      planned.is_orchestrator);
+  planned.price_id := (quote.price).id;
+  planned.upper_bound_microusd := quote.upper_bound_microusd;
+end
+$$;
+revoke all on function public.plan_task from public, anon, authenticated;

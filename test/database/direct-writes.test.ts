@@ -1,0 +1,280 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import type { Sql } from "postgres";
+import { type DatabaseUnderTest, type Session, withDatabase } from "../support/database.ts";
+import {
+  accountOf,
+  claim,
+  complete,
+  createUser,
+  queueTask,
+  refusedWith,
+  type TestUser,
+  wrongAccounts,
+} from "../support/factories.ts";
+import { brokenPromises } from "../support/queue-rows.ts";
+
+/** What clients write into `tasks` themselves, over REST and so as these roles. */
+const price = 6500; // z_image_turbo, one output
+
+async function browserOf(database: DatabaseUnderTest, { userId }: TestUser): Promise<Session> {
+  return await database.sessionAs("authenticated", { sub: userId });
+}
+
+async function write(
+  session: Session,
+  text: string,
+  params: unknown[] = [],
+): Promise<Record<string, unknown>[]> {
+  return (await session.query(text, params)).rows as Record<string, unknown>[];
+}
+
+async function taskRow(sql: Sql, id: string) {
+  const [row] = await sql`select * from tasks where id = ${id}`;
+  assert.ok(row);
+  return row;
+}
+
+async function assertSound(sql: Sql): Promise<void> {
+  assert.deepEqual([...(await brokenPromises(sql))], []);
+  assert.deepEqual([...(await wrongAccounts(sql))], []);
+}
+
+test("a row that a browser inserts is a task like any other: priced, covered, queued, told of", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql, 1_000_000);
+    const browser = await browserOf(database, user);
+    const id = randomUUID();
+    const [row] = await write(
+      browser,
+      `insert into tasks (id, project_id, task_type, params, status, created_at)
+       values ($1, $2, 'z_image_turbo', '{"prompt": "a fox", "model": "z"}', 'Queued', '2020-01-01') returning *`,
+      [id, user.projectId],
+    );
+    assert.equal(row?.["id"], id);
+    assert.equal(row["user_id"], user.userId);
+    assert.equal(row["model"], "z");
+    assert.equal(Number(row["upper_bound_microusd"]), price);
+    assert.ok((row["created_at"] as Date).getFullYear() > 2020, "nobody gets ahead by an older date");
+    assert.deepEqual(await accountOf(sql, user.userId), { balance: 1_000_000, held: price });
+    assert.equal((await sql`select from realtime.messages where event = 'task-update'`).length, 1);
+    await assertSound(sql);
+    assert.equal((await claim(sql, "worker"))?.task_id, id);
+    await complete(sql, id);
+    assert.deepEqual(await accountOf(sql, user.userId), { balance: 1_000_000 - price, held: 0 });
+    await assertSound(sql);
+  }));
+
+test("an inserted row waits for its dependencies and belongs to its orchestrator", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql);
+    const browser = await browserOf(database, user);
+    const orchestrator = await queueTask(sql, user, {
+      taskType: "travel_orchestrator",
+      params: { orchestrator_details: { num_new_segments_to_generate: 2 } },
+    });
+    const insert = async (params: unknown, dependantOn: string[] | null) => {
+      const [row] = await write(
+        browser,
+        "insert into tasks (project_id, task_type, params, dependant_on) values ($1, 'travel_segment', $2::jsonb, $3) returning id",
+        [user.projectId, params, dependantOn],
+      );
+      return row?.["id"] as string;
+    };
+    const first = await insert({ orchestrator_task_id_ref: orchestrator }, null);
+    const second = await insert({ orchestrator_details: { orchestrator_task_id: orchestrator } }, [first]);
+    for (const id of [first, second]) {
+      assert.equal((await taskRow(sql, id))["orchestrator_task_id"], orchestrator);
+    }
+    assert.equal((await taskRow(sql, second))["unmet_dependencies"], 1);
+    await assertSound(sql);
+  }));
+
+test("an inserted row is refused as create-task refuses it, and leaves nothing behind", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const [user, other, poor] = [await createUser(sql), await createUser(sql), await createUser(sql, 10)];
+    const browser = await browserOf(database, user);
+    const insert = "insert into tasks (project_id, task_type, params, status) values ($1, $2, $3::jsonb, $4)";
+    const cases: [string, Session, unknown[]][] = [
+      ["project_not_found", browser, [other.projectId, "z_image_turbo", {}, "Queued"]],
+      ["unknown_task_type", browser, [user.projectId, "no such type", {}, "Queued"]],
+      ["invalid_request", browser, [user.projectId, "z_image_turbo", {}, "Complete"]],
+      [
+        "insufficient_credits",
+        await browserOf(database, poor),
+        [poor.projectId, "z_image_turbo", {}, "Queued"],
+      ],
+    ];
+    for (const [code, session, params] of cases) {
+      assert.equal(await refusedWith(write(session, insert, params)), code);
+    }
+    for (const column of [
+      "user_id",
+      "cost_microusd",
+      "price_id",
+      "worker_id",
+      "in_cloud",
+      "upper_bound_microusd",
+    ]) {
+      await assert.rejects(
+        write(
+          browser,
+          `insert into tasks (project_id, task_type, params, ${column}) values ($1, 'z_image_turbo', '{}', null)`,
+          [user.projectId],
+        ),
+        /permission denied/,
+      );
+    }
+    assert.equal((await sql`select from tasks`).length, 0);
+    await assertSound(sql);
+  }));
+
+test("a browser cancels by writing so: an orchestration with all its parts, credits given back", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql);
+    const browser = await browserOf(database, user);
+    const orchestrator = await queueTask(sql, user, {
+      taskType: "travel_orchestrator",
+      params: { orchestrator_details: { num_new_segments_to_generate: 2 } },
+    });
+    await claim(sql, "conductor");
+    const child = () =>
+      queueTask(sql, user, {
+        taskType: "travel_segment",
+        params: { orchestrator_task_id_ref: orchestrator },
+      });
+    const [running, waiting] = [await child(), await child()];
+    await claim(sql, "worker");
+    const rows = await write(
+      browser,
+      "update tasks set status = 'Cancelled', updated_at = now() where id = $1 returning id, status",
+      [orchestrator],
+    );
+    assert.deepEqual(rows, [{ id: orchestrator, status: "Cancelled" }]);
+    for (const id of [running, waiting]) {
+      const row = await taskRow(sql, id);
+      assert.equal(row["status"], "Cancelled");
+      assert.equal(row["slot"], null);
+    }
+    assert.equal((await accountOf(sql, user.userId)).held, 0);
+    assert.equal(await refusedWith(complete(sql, running)), "task_cancelled");
+    await assertSound(sql);
+  }));
+
+test("a browser writes no other status, and nobody else's tasks", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const [user, other] = [await createUser(sql), await createUser(sql)];
+    const browser = await browserOf(database, user);
+    const task = await queueTask(sql, user);
+    const theirs = await queueTask(sql, other);
+    await claim(sql, "worker");
+    for (const status of ["Queued", "Failed", "Complete", "In Progress"]) {
+      const current = (await taskRow(sql, task))["status"] as string;
+      const change = write(browser, "update tasks set status = $2::task_status where id = $1", [
+        task,
+        status,
+      ]);
+      assert.equal(await refusedWith(change), status === current ? "none" : "invalid_transition", status);
+    }
+    const foreign = await write(browser, "update tasks set status = 'Cancelled' where id = $1 returning id", [
+      theirs,
+    ]);
+    assert.deepEqual(foreign, []);
+    assert.equal((await taskRow(sql, theirs))["status"] === "Cancelled", false);
+    await assertSound(sql);
+  }));
+
+test("a shipped worker puts its task back over REST; the attempt is counted here, and the last one fails it", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql);
+    const service = await database.sessionAs("service_role");
+    const task = await queueTask(sql, user);
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      await claim(sql, "gpu-1");
+      const [row] = await write(
+        service,
+        `update tasks set status = 'Queued', worker_id = null, attempts = 0, generation_started_at = null,
+                          error_details = 'WORKER_ERROR' where id = $1 and worker_id = 'gpu-1' and status = 'In Progress'
+         returning status, attempts, worker_id, error_message, generation_started_at`,
+        [task],
+      );
+      assert.deepEqual(row, {
+        status: attempt < 3 ? "Queued" : "Failed",
+        attempts: attempt,
+        worker_id: attempt < 3 ? null : "gpu-1",
+        error_message: "WORKER_ERROR",
+        generation_started_at: attempt < 3 ? null : row?.["generation_started_at"],
+      });
+      await assertSound(sql);
+    }
+    assert.equal((await accountOf(sql, user.userId)).held, 0);
+    assert.equal((await sql`select from task_slots where task_id is not null`).length, 0);
+  }));
+
+test("an autoscaler's reset hits what runs and nothing that has ended; it completes and revives nothing", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql);
+    const service = await database.sessionAs("service_role");
+    const [done, running] = [await queueTask(sql, user), await queueTask(sql, user)];
+    await claim(sql, "gpu-1");
+    await claim(sql, "gpu-1");
+    await complete(sql, done);
+    const reset = `status = 'Queued', worker_id = null, generation_started_at = null, generation_processed_at = null,
+                   error_message = 'worker died'`;
+    assert.equal(
+      await refusedWith(write(service, `update tasks set ${reset} where id = $1`, [done])),
+      "invalid_transition",
+    );
+    assert.equal(
+      await refusedWith(write(service, "update tasks set status = 'Complete' where id = $1", [running])),
+      "invalid_transition",
+    );
+    const rows = await write(
+      service,
+      `update tasks set ${reset} where worker_id = 'gpu-1' and status = 'In Progress' returning id`,
+    );
+    assert.deepEqual(rows, [{ id: running }]);
+    assert.equal((await taskRow(sql, running))["attempts"], 1);
+    assert.ok((await taskRow(sql, done))["generation_processed_at"]);
+    await write(service, "update tasks set status = 'Failed', error_message = 'gave up' where id = $1", [
+      running,
+    ]);
+    assert.equal((await taskRow(sql, running))["error_message"], "gave up");
+    assert.equal(
+      await refusedWith(write(service, "update tasks set status = 'Queued' where id = $1", [running])),
+      "invalid_transition",
+    );
+    await assertSound(sql);
+  }));
+
+test("a direct write and a completion at once: one of them counts", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql, 1_000_000);
+    const task = await queueTask(sql, user);
+    await claim(sql, "gpu-1");
+    const [service, worker] = [await database.sessionAs("service_role"), await database.session()];
+    await worker.query("begin");
+    await complete(worker, task);
+    const reset = refusedWith(
+      write(
+        service,
+        "update tasks set status = 'Queued', worker_id = null where id = $1 and status = 'In Progress' returning id",
+        [task],
+      ),
+    );
+    await database.lockIsWaitedFor();
+    await worker.query("commit");
+    assert.equal(await reset, "none");
+    assert.equal((await taskRow(sql, task))["status"], "Complete");
+    assert.deepEqual(await accountOf(sql, user.userId), { balance: 1_000_000 - price, held: 0 });
+    await assertSound(sql);
+  }));
