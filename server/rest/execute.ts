@@ -58,8 +58,10 @@ export function createExecutor(sql: Sql): Execute {
       const run = <Row extends object>({ text, values }: Pick<Statement, "text" | "values">) =>
         transaction.unsafe<Row[]>(text, values, { prepare: isPrepared(text) });
       // Sent together: PostgreSQL runs them in this order, and none after the first that fails.
-      const [, [row], estimate] = await Promise.all([
+      const { timeZone } = request.preferences;
+      const [, , [row], estimate] = await Promise.all([
         beCaller(transaction, request),
+        timeZone && transaction`select set_config('timezone', ${timeZone}, true)`,
         run<AnswerRow>(statement),
         statement.estimate ? run<Record<string, unknown>>(statement.estimate) : undefined,
       ]);
@@ -77,10 +79,7 @@ export function createExecutor(sql: Sql): Execute {
     });
 }
 
-function beCaller(
-  transaction: TransactionSql,
-  { caller, method, path, headers, preferences: { timeZone } }: Wanted,
-): Promise<unknown> {
+function beCaller(transaction: TransactionSql, { caller, method, path, headers }: Wanted): Promise<unknown> {
   return transaction`
     select set_config('role', ${caller.role}, true),
            set_config('request.jwt.claims', ${JSON.stringify(caller.claims)}, true),
@@ -88,8 +87,7 @@ function beCaller(
            set_config('request.path', ${path}, true),
            set_config('request.headers', ${JSON.stringify(Object.fromEntries(headers))}, true),
            set_config('search_path', '"public", "extensions"', true),
-           set_config('statement_timeout', ${String(statementTimeoutMilliseconds)}, true),
-           case when ${timeZone ?? null}::text is not null then set_config('timezone', ${timeZone ?? null}, true) end`;
+           set_config('statement_timeout', ${String(statementTimeoutMilliseconds)}, true)`;
 }
 
 /** Small results were counted up to a page; beyond, the planner knows better than that page. */
