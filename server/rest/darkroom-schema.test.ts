@@ -76,7 +76,7 @@ async function makeShot(service: SupabaseClient, { projectId }: TestUser): Promi
 }
 
 const shotWithImages =
-  "name, images:shot_generations(timeline_frame, generation:generations!shot_generations_generation_id_fkey!inner(type, " +
+  "name, images:shot_generations(timeline_frame, generation:generations!shot_generations_generation_id_generations_id_fk!inner(type, " +
   "versions:generation_variants!generation_id(variant_type, is_primary), " +
   "made_from:based_on(location)))";
 
@@ -165,3 +165,34 @@ studioTest("a function refuses through REST with the status and code it has ever
   );
   assert.equal((await owner.client.rpc("add_generation_to_shot", call)).status, 200);
 });
+
+studioTest(
+  "a timeline as browsers ask for it, by the names of the keys",
+  async ({ service, owner: { client, user } }) => {
+    const shot = await makeShot(service, user);
+    const { data, error } = await client
+      .from("shot_generations")
+      .select(
+        `id, shot_id, timeline_frame, generation_id,
+       generation:generations!shot_generations_generation_id_generations_id_fk (
+         id, location, starred, name, based_on, params, primary_variant_id,
+         primary_variant:generation_variants!generations_primary_variant_id_fkey (location, thumbnail_url),
+         generation_variants!generation_variants_generation_id_fkey (variant_type))`,
+      )
+      .eq("shot_id", shot)
+      .order("timeline_frame");
+    assert.equal(error, null);
+    const rows = data as unknown as {
+      generation: {
+        location: string;
+        primary_variant: { location: string } | null;
+        generation_variants: unknown[];
+      };
+    }[];
+    assert.equal(rows.length, 2);
+    for (const { generation } of rows) {
+      if (generation.primary_variant) assert.equal(generation.primary_variant.location, generation.location);
+    }
+    assert.equal(rows[0]?.generation.generation_variants.length, 2);
+  },
+);

@@ -616,11 +616,13 @@ create table public.shots (
 );
 create index shots_by_project on public.shots (project_id, position);
 
--- A generation's place in a shot; the same generation may stand in several.
+-- A generation's place in a shot; the same generation may stand in several. Browsers ask for what is embedded by the
+-- names of these keys, and of `generations_primary_variant_id_fkey` and `generation_variants_generation_id_fkey`.
 create table public.shot_generations (
   id uuid primary key default gen_random_uuid(),
-  shot_id uuid not null references public.shots (id) on delete cascade,
-  generation_id uuid not null references public.generations (id) on delete cascade,
+  shot_id uuid not null constraint shot_generations_shot_id_shots_id_fk references public.shots (id) on delete cascade,
+  generation_id uuid not null constraint shot_generations_generation_id_generations_id_fk
+    references public.generations (id) on delete cascade,
   -- Null: belongs to the shot, stands nowhere on its timeline.
   timeline_frame integer check (timeline_frame between -1000000 and 100000000),
   metadata jsonb not null default '{}' check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 262144),
@@ -6077,8 +6079,9 @@ begin
     -- Whoever shows something already goes on showing it.
     variant := public.add_variant(
       parent.generation_id, task, output_location, output_thumbnail,
-      new_params || jsonb_build_object('created_from', 'single_item_completion', 'is_single_item', true,
-                                       'is_single_join', case when is_join then true end),
+      new_params || jsonb_strip_nulls(jsonb_build_object(
+        'created_from', 'single_item_completion', 'is_single_item', true,
+        'is_single_join', case when is_join then true end)),
       type_row.variant_type,
       not exists (select from public.generation_variants where generation_id = parent.generation_id and is_primary));
     update public.tasks set generation_created = true where id = task.orchestrator_task_id;

@@ -392,6 +392,50 @@ test("a travel of one segment: the segment is the whole too, and a new version o
     );
   }));
 
+test("a join of two clips: the one join is the whole, shown unless the parent shows something already", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    for (const location of [null, "https://media.example/before.mp4"]) {
+      const [named] = await sql<{ id: string }[]>`
+        insert into generations (project_id, type) values (${user.projectId}, 'video') returning id`;
+      if (location) {
+        await sql`
+          insert into generation_variants (generation_id, location, variant_type, is_primary)
+          values (${named?.id ?? ""}, ${location}, 'original', true)`;
+      }
+      const details = { clip_list: [{ url: "a" }, { url: "b" }], use_parallel_joins: false };
+      const join = await orchestrate(
+        sql,
+        "join_clips_orchestrator",
+        { ...details, parent_generation_id: named?.id },
+        user,
+      );
+      const only = await child(sql, join, "join_clips_segment", {
+        join_index: 0,
+        is_first_join: true,
+        is_last_join: true,
+      });
+      await startAll(sql);
+      const url = await finish(sql, only);
+      const [variant] = await sql`
+        select is_primary, params ->> 'created_from' as created_from, params -> 'is_single_join' as is_single_join
+          from generation_variants where generation_id = ${named?.id ?? ""} and source_task_id = ${only}`;
+      assert.deepEqual(
+        { created_from: variant?.["created_from"], is_single_join: variant?.["is_single_join"] },
+        { created_from: "single_item_completion", is_single_join: true },
+      );
+      assert.equal(
+        (await sql`select from generations where parent_generation_id = ${named?.id ?? ""}`).length,
+        0,
+      );
+      // Then the whole is done, and the parent shows it: the join was for that.
+      const [shown] = await sql`
+        select generation.location, variant_type from generations as generation
+          join generation_variants as variant on variant.id = primary_variant_id where generation.id = ${named?.id ?? ""}`;
+      assert.deepEqual({ ...shown }, { location: url, variant_type: "clip_join" });
+    }
+  }));
+
 test("a segment made anew by its id is shown unless it says otherwise; one at the same place only if it says so", () =>
   withDatabase(async ({ sql }) => {
     const travel = await orchestrate(sql, "travel_orchestrator", { num_new_segments_to_generate: 2 });

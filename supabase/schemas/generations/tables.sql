@@ -74,11 +74,13 @@ create table public.shots (
 );
 create index shots_by_project on public.shots (project_id, position);
 
--- A generation's place in a shot; the same generation may stand in several.
+-- A generation's place in a shot; the same generation may stand in several. Browsers ask for what is embedded by the
+-- names of these keys, and of `generations_primary_variant_id_fkey` and `generation_variants_generation_id_fkey`.
 create table public.shot_generations (
   id uuid primary key default gen_random_uuid(),
-  shot_id uuid not null references public.shots (id) on delete cascade,
-  generation_id uuid not null references public.generations (id) on delete cascade,
+  shot_id uuid not null constraint shot_generations_shot_id_shots_id_fk references public.shots (id) on delete cascade,
+  generation_id uuid not null constraint shot_generations_generation_id_generations_id_fk
+    references public.generations (id) on delete cascade,
   -- Null: belongs to the shot, stands nowhere on its timeline.
   timeline_frame integer check (timeline_frame between -1000000 and 100000000),
   metadata jsonb not null default '{}' check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 262144),

@@ -63,8 +63,9 @@ begin
     -- Whoever shows something already goes on showing it.
     variant := public.add_variant(
       parent.generation_id, task, output_location, output_thumbnail,
-      new_params || jsonb_build_object('created_from', 'single_item_completion', 'is_single_item', true,
-                                       'is_single_join', case when is_join then true end),
+      new_params || jsonb_strip_nulls(jsonb_build_object(
+        'created_from', 'single_item_completion', 'is_single_item', true,
+        'is_single_join', case when is_join then true end)),
       type_row.variant_type,
       not exists (select from public.generation_variants where generation_id = parent.generation_id and is_primary));
     update public.tasks set generation_created = true where id = task.orchestrator_task_id;
