@@ -1443,7 +1443,7 @@ begin
          blocked = blocked + case state when 'blocked' then change else 0 end,
          scheduled = scheduled + case state when 'scheduled' then change else 0 end,
          running = running + case state when 'running' then change else 0 end
-   where ctid = (select ctid from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
+   where id = (select id from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
   if not found then
     insert into public.task_counts (lane_id, ready, blocked, scheduled, running)
     values (for_lane, case state when 'ready' then change else 0 end, case state when 'blocked' then change else 0 end,
@@ -1802,9 +1802,10 @@ begin
          generation_started_at = now(), updated_at = now(),
          progress = null, progress_message = null, error_message = null, error_details = null,
          lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
-   where ctid = (select ctid from public.tasks
-                  where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                  order by priority desc, created_at, id limit 1 for no key update skip locked)
+   -- By its id: the place of a row that was changed just now is not yet known to this statement.
+   where id = (select id from public.tasks
+                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                order by priority desc, created_at, id limit 1 for no key update skip locked)
   returning * into task;
   if not found then
     perform public.close_lane_if_idle(lane.id);
@@ -2241,7 +2242,7 @@ begin
            blocked = blocked + case when is_now = 'blocked' then 1 when was = 'blocked' then -1 else 0 end,
            scheduled = scheduled + case when is_now = 'scheduled' then 1 when was = 'scheduled' then -1 else 0 end,
            running = running + case when is_now = 'running' then 1 when was = 'running' then -1 else 0 end
-     where ctid = (select ctid from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
+     where id = (select id from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
     if not found then
       perform public.add_to_count(new.lane_id, was, -1);
       perform public.add_to_count(new.lane_id, is_now, 1);
@@ -5538,22 +5539,22 @@ revoke all on function public.add_generation_to_shot from public, anon, authenti
 grant execute on function public.add_generation_to_shot to authenticated, service_role;
 
 -- supabase/schemas/generations/functions/add_variant.sql
--- One more file of a generation; a task adds one, however often it is repeated. Null when it did before.
+-- One more file of a generation. A task adds one: asked again, it is the same, and shown if either call wants that.
 create or replace function public.add_variant(
   to_generation uuid, task public.tasks, output_location text, output_thumbnail text, variant_params jsonb,
   new_variant_type text, primary_variant boolean, seen boolean default false
 ) returns uuid
 language plpgsql set search_path = '' as $$
 declare
-  new_id uuid;
+  variant_id uuid;
 begin
-  insert into public.generation_variants
+  insert into public.generation_variants as variant
     (generation_id, project_id, source_task_id, location, thumbnail_url, params, variant_type, is_primary, viewed_at)
   values (to_generation, task.project_id, task.id, output_location, output_thumbnail, variant_params, new_variant_type,
           primary_variant, case when seen then now() end)
-  on conflict (generation_id, source_task_id) do nothing
-  returning id into new_id;
-  return new_id;
+  on conflict (generation_id, source_task_id) do update set is_primary = variant.is_primary or excluded.is_primary
+  returning id into variant_id;
+  return variant_id;
 end
 $$;
 revoke all on function public.add_variant from public, anon, authenticated;
@@ -6215,6 +6216,12 @@ create or replace function public.make_variant_primary()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  -- Not in vain: this row will not be written, for its task has added one here already.
+  if tg_op = 'INSERT' and exists (
+       select from public.generation_variants
+        where generation_id = new.generation_id and source_task_id = new.source_task_id) then
+    return new;
+  end if;
   perform from public.generations where id = new.generation_id for no key update;
   update public.generation_variants set is_primary = false
    where generation_id = new.generation_id and is_primary and id <> new.id;

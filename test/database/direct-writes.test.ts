@@ -133,6 +133,29 @@ test("an inserted row is refused as create-task refuses it, and leaves nothing b
     await assertSound(sql);
   }));
 
+test("rows that a browser inserts count like requests to create-task", () =>
+  withDatabase(async (database) => {
+    const user = await createUser(database.sql);
+    const browser = await browserOf(database, user);
+    const many = (count: number) =>
+      write(
+        browser,
+        `insert into tasks (project_id, task_type, params)
+         select $1, 'z_image_turbo', '{}' from generate_series(1, $2::integer)`,
+        [user.projectId, count],
+      );
+    assert.equal(await refusedWith(many(601)), "rate_limited");
+    assert.equal((await database.sql`select from tasks`).length, 0);
+    await many(2);
+    const [counted] = await database.sql<{ key: string; counts: number[] }[]>`
+      select key, counts from rate_limits where key like 'create-task:%'`;
+    assert.equal(counted?.key, `create-task:${user.userId}`);
+    assert.equal(
+      counted.counts.reduce((sum, count) => sum + count, 0),
+      2,
+    );
+  }));
+
 test("a browser cancels by writing so: an orchestration with all its parts, credits given back", () =>
   withDatabase(async (database) => {
     const { sql } = database;

@@ -327,3 +327,21 @@ test("an output for a generation that this task has made before is a new version
     );
     assert.equal((await generation(sql, made.generation_id))["location"], made.public_url);
   }));
+
+test("a variant that is not written, because its task has added one, takes nothing from the primary one", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const made = await run(sql, user, "qwen_image", {});
+    const [edit] = await sql<{ id: string }[]>`
+      insert into generation_variants (generation_id, location, variant_type, source_task_id)
+      values (${made.generation_id}, 'https://media.example/edit.png', 'edit', ${randomUUID()}) returning source_task_id as id`;
+    await sql`
+      insert into generation_variants (generation_id, location, variant_type, source_task_id, is_primary)
+      values (${made.generation_id}, 'https://media.example/again.png', 'edit', ${edit?.id ?? ""}, true)
+      on conflict do nothing`;
+    const primaries = await sql`select id from generation_variants where is_primary`;
+    assert.deepEqual(
+      primaries.map((row) => row["id"]),
+      [made.variant_id],
+    );
+  }));

@@ -468,6 +468,34 @@ test("a segment made anew by its id is shown unless it says otherwise; one at th
     );
   }));
 
+test("a travel of one segment again, under the same parent: the parent goes on showing something, the new film if asked", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const details = { num_new_segments_to_generate: 1, independent_segments: true };
+    const travelOnce = async (more: Record<string, unknown>) => {
+      const travel = await orchestrate(sql, "travel_orchestrator", { ...details, ...more }, user);
+      const segment = await child(sql, travel, "travel_segment", {
+        segment_index: 0,
+        orchestrator_details: details,
+        make_primary_variant: true,
+      });
+      await startAll(sql);
+      return await finish(sql, segment);
+    };
+    await travelOnce({});
+    const [parent] = await generations(sql);
+    const url = await travelOnce({ parent_generation_id: parent?.["id"] });
+
+    const shown = await sql`
+      select location, is_primary from generation_variants where generation_id = ${parent?.["id"]} and is_primary`;
+    assert.deepEqual(
+      shown.map((row) => row["location"]),
+      [url],
+    );
+    const [after, only, ...others] = await generations(sql);
+    assert.deepEqual([after?.["location"], only?.["location"], others.length], [url, url, 0]);
+  }));
+
 test("a join within a travel stands under the travel's parent, and both close with its stitch", () =>
   withDatabase(async ({ sql }) => {
     const travel = await orchestrate(sql, "travel_orchestrator", {

@@ -11,7 +11,7 @@ begin
          blocked = blocked + case state when 'blocked' then change else 0 end,
          scheduled = scheduled + case state when 'scheduled' then change else 0 end,
          running = running + case state when 'running' then change else 0 end
-   where ctid = (select ctid from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
+   where id = (select id from public.task_counts where lane_id = for_lane limit 1 for no key update skip locked);
   if not found then
     insert into public.task_counts (lane_id, ready, blocked, scheduled, running)
     values (for_lane, case state when 'ready' then change else 0 end, case state when 'blocked' then change else 0 end,

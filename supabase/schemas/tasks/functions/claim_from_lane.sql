@@ -45,9 +45,10 @@ begin
          generation_started_at = now(), updated_at = now(),
          progress = null, progress_message = null, error_message = null, error_details = null,
          lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
-   where ctid = (select ctid from public.tasks
-                  where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                  order by priority desc, created_at, id limit 1 for no key update skip locked)
+   -- By its id: the place of a row that was changed just now is not yet known to this statement.
+   where id = (select id from public.tasks
+                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                order by priority desc, created_at, id limit 1 for no key update skip locked)
   returning * into task;
   if not found then
     perform public.close_lane_if_idle(lane.id);

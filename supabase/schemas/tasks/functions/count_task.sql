@@ -30,7 +30,7 @@ begin
            blocked = blocked + case when is_now = 'blocked' then 1 when was = 'blocked' then -1 else 0 end,
            scheduled = scheduled + case when is_now = 'scheduled' then 1 when was = 'scheduled' then -1 else 0 end,
            running = running + case when is_now = 'running' then 1 when was = 'running' then -1 else 0 end
-     where ctid = (select ctid from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
+     where id = (select id from public.task_counts where lane_id = new.lane_id limit 1 for no key update skip locked);
     if not found then
       perform public.add_to_count(new.lane_id, was, -1);
       perform public.add_to_count(new.lane_id, is_now, 1);
