@@ -82,7 +82,7 @@ export async function makeUsers(sql: Sql, count: number): Promise<BenchUser[]> {
   await sql`
     insert into auth.users (id, email, is_anonymous)
     select id, id || '@example.com', true from unnest(${ids}::uuid[]) as id`;
-  await sql`select public.record_credit(id, 'manual', 1000000000) from unnest(${ids}::uuid[]) as id`;
+  await sql`select public.add_credit(id, 'manual', 1000000000) from unnest(${ids}::uuid[]) as id`;
   await sql`
     insert into public.projects (id, user_id, name)
     select project_id, user_id, 'bench'

@@ -62,6 +62,8 @@ const drainMilliseconds = 10_000;
 const maxHeaderSize = 64 * 1024;
 const tendMilliseconds = 2_000;
 const archiveMilliseconds = 10_000;
+const expiryMilliseconds = 10_000;
+const estimateMilliseconds = 60_000;
 const silenceMilliseconds = 10_000;
 const hourMilliseconds = 3_600_000;
 
@@ -112,6 +114,9 @@ export async function startHost(options: HostOptions): Promise<Host> {
     opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.tidy_counts()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.expire_due_grants()", expiryMilliseconds, log));
+    opened.push(repeat(sql, "select public.give_up_old_tasks()", hourMilliseconds, log));
+    opened.push(repeat(sql, "select public.refresh_run_estimates()", estimateMilliseconds, log));
     opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_logs()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_webhooks()", hourMilliseconds, log));

@@ -156,8 +156,8 @@ async function makeCounts(sql: TransactionSql): Promise<void> {
 /** As open_hold() reserves. */
 async function makeHolds(sql: TransactionSql): Promise<void> {
   await sql`
-    insert into public.credit_holds (task_id, user_id, amount_microusd)
-    select id, user_id, upper_bound_microusd from public.tasks where in_cloud`;
+    insert into public.credit_holds (task_id, user_id, project_id, amount_microusd, expires_at)
+    select id, user_id, project_id, upper_bound_microusd, now() + interval '30 days' from public.tasks where in_cloud`;
   await sql`
     update public.credit_accounts as account set held_microusd = hold.amount
       from (select user_id, sum(amount_microusd) as amount from public.credit_holds group by user_id) as hold

@@ -10,15 +10,23 @@ create domain public.username as text check (length(value) between 1 and 60);
 create domain public.link as text check (length(value) <= 2000);
 create domain public.user_settings as jsonb check (pg_column_size(value) <= 262144);
 create domain public.onboarding_state as jsonb check (pg_column_size(value) <= 65536);
+create domain public.credit_threshold as integer check (value between 0 and 1000000);
 
 -- supabase/schemas/credits/types.sql
-create type public.ledger_entry_type as enum ('stripe', 'manual', 'spend', 'refund', 'auto_topup');
+-- The first five are those that clients know.
+create type public.ledger_entry_type as enum (
+  'stripe', 'manual', 'spend', 'refund', 'auto_topup', 'expiry', 'dispute', 'debt', 'write_off');
+-- Given away is spent before what was paid for, and only it can expire.
+create type public.grant_category as enum ('promotional', 'paid');
 create type public.billing_type as enum ('per_unit', 'per_second');
 create type public.hold_state as enum ('held', 'settled', 'released');
 
 -- An amount of money that cannot be below zero, in millionths of a dollar.
 create domain public.amount_microusd as bigint check (value >= 0);
 create domain public.ledger_key as text check (length(value) <= 300);
+-- As people type them: without regard to case.
+create domain public.promo_code as text check (value ~ '^[A-Z0-9][A-Z0-9_-]{2,39}$');
+create domain public.cost_factors as jsonb check (jsonb_typeof(value) = 'object' and pg_column_size(value) <= 16384);
 
 -- supabase/schemas/tasks/types.sql
 create type public.task_status as enum ('Queued', 'In Progress', 'Complete', 'Failed', 'Cancelled');
@@ -47,6 +55,8 @@ create table public.users (
   avatar_url public.link,
   credits numeric(16, 4) not null default 0,
   given_credits boolean not null default false,
+  -- Told of, live, when the balance falls to this, in credits.
+  low_balance_threshold public.credit_threshold not null default 100,
   settings public.user_settings not null
     default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
   onboarding public.onboarding_state not null default '{}',
@@ -93,55 +103,128 @@ create table public.personal_access_tokens (
 create index personal_access_tokens_by_user on public.personal_access_tokens (user_id, created_at desc);
 
 -- supabase/schemas/credits/tables.sql
--- Money is integer micro-dollars. Accounts, entries and holds name no other table by foreign key:
--- they outlive the person and the task they speak of.
+-- Money is integer micro-dollars. Accounts, entries, grants and holds name no person and no task by foreign key: they
+-- outlive those that they speak of.
 create table public.credit_accounts (
   user_id uuid primary key,
   balance_microusd bigint not null default 0,
   held_microusd bigint not null default 0,
+  -- Credit that was taken back after it had been spent. Who owes opens no new holds.
+  debt_microusd public.amount_microusd not null default 0,
+  -- The end of the account's chain of entries.
+  entry_count bigint not null default 0,
+  chain_hash bytea not null default '',
+  -- When the first of its open grants expires, or earlier.
+  next_expiry_at timestamptz,
+  has_spend_caps boolean not null default false,
   created_at timestamptz not null default now(),
   constraint held_is_covered check (held_microusd >= 0 and balance_microusd >= held_microusd)
 ) with (fillfactor = 50);
+create index credit_accounts_by_expiry on public.credit_accounts (next_expiry_at) where next_expiry_at is not null;
 
--- Append-only. `amount` is the same in US cents, for clients that read it.
+-- Append-only, double entry: each row is one entry in the journal, with the customer's side in `amount_microusd` and
+-- the other sides beside it; what is credited is positive, and a check holds the sum to zero. Each account's
+-- entries are chained by hash.
 create table public.credits_ledger (
-  id uuid primary key default gen_random_uuid(),
-  sequence bigint generated always as identity unique,
+  id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
+  -- 1, 2, 3… of its account.
+  sequence bigint not null check (sequence > 0),
   task_id uuid,
+  payment_id uuid,
   type public.ledger_entry_type not null,
   amount_microusd bigint not null,
+  revenue_microusd bigint not null default 0,
+  purchases_microusd bigint not null default 0,
+  grants_microusd bigint not null default 0,
+  write_off_microusd bigint not null default 0,
+  debt_microusd bigint not null default 0,
+  -- The same in US cents, for clients that read it.
   amount numeric(20, 4) generated always as (amount_microusd / 10000.0) stored,
   balance_after_microusd public.amount_microusd not null,
-  idempotency_key public.ledger_key unique,
+  idempotency_key public.ledger_key,
   metadata jsonb not null default '{}',
-  created_at timestamptz not null default now(),
-  constraint spend_takes check (
-    amount_microusd <> 0 and (type = 'spend') = (amount_microusd < 0 and task_id is not null))
+  created_at timestamptz not null,
+  hash bytea not null,
+  unique (user_id, sequence),
+  constraint entry_is_balanced check (
+    amount_microusd + revenue_microusd + purchases_microusd + grants_microusd + write_off_microusd + debt_microusd = 0
+    and case type
+      when 'spend' then amount_microusd < 0 and task_id is not null
+      when 'write_off' then amount_microusd = 0 and task_id is not null
+      else task_id is null and (amount_microusd <> 0 or debt_microusd <> 0) end)
 );
-create unique index one_spend_per_task on public.credits_ledger (task_id) where type = 'spend';
-create unique index one_welcome_bonus_per_user on public.credits_ledger (user_id)
-  where metadata ->> 'is_welcome_bonus' = 'true';
-create index credits_ledger_by_user on public.credits_ledger (user_id, sequence desc);
+create unique index one_charge_per_task on public.credits_ledger (task_id) where type in ('spend', 'write_off');
+create unique index one_entry_per_key on public.credits_ledger (idempotency_key) where idempotency_key is not null;
+create index credits_ledger_by_payment on public.credits_ledger (payment_id) where payment_id is not null;
+
+-- What was added to an account, and what is left of it. Their remainders add up to the account's balance.
+create table public.credit_grants (
+  id bigint generated always as identity primary key,
+  user_id uuid not null references public.credit_accounts (user_id),
+  entry_id uuid not null unique references public.credits_ledger (id),
+  category public.grant_category not null,
+  amount_microusd bigint not null check (amount_microusd > 0),
+  remaining_microusd bigint not null,
+  is_open boolean not null default true,
+  expires_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint remainder_fits check (
+    remaining_microusd between 0 and amount_microusd and is_open = (remaining_microusd > 0)
+    and (category = 'promotional' or expires_at is null))
+) with (fillfactor = 50);
+-- In the order in which they are spent.
+create index open_grants on public.credit_grants (user_id, expires_at, category, id) where is_open;
+
+-- Which grants an entry took how much from. Append-only.
+create table public.credit_grant_draws (
+  entry_id uuid not null references public.credits_ledger (id),
+  grant_id bigint not null references public.credit_grants (id),
+  amount_microusd bigint not null check (amount_microusd > 0),
+  primary key (entry_id, grant_id)
+);
+create index credit_grant_draws_by_grant on public.credit_grant_draws (grant_id);
 
 -- What a task has reserved, and what became of it.
 create table public.credit_holds (
   task_id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
+  -- Whose spend caps it counts for.
+  project_id uuid,
+  token_id uuid,
   amount_microusd public.amount_microusd not null,
   state public.hold_state not null default 'held',
   charged_microusd public.amount_microusd not null default 0,
   -- Cost beyond what was held: our loss, never the customer's.
   written_off_microusd public.amount_microusd not null default 0,
   created_at timestamptz not null default now(),
+  -- When a task that still waits is given up, so that no credit is held for ever.
+  expires_at timestamptz not null,
   closed_at timestamptz,
   constraint columns_fit_state check (
     (state = 'held') = (closed_at is null)
     and charged_microusd <= case state when 'settled' then amount_microusd else 0 end)
 );
-create index open_holds_by_user on public.credit_holds (user_id) where state = 'held';
+create index open_holds_by_expiry on public.credit_holds (expires_at) where state = 'held';
+create index credit_holds_by_user on public.credit_holds (user_id, created_at);
 
--- Prices by version; a task keeps the row it was quoted.
+-- What a project, or a token, may spend in a calendar month (UTC). Changed under the account's lock.
+create table public.spend_caps (
+  id bigint generated always as identity primary key,
+  user_id uuid not null references public.credit_accounts (user_id),
+  project_id uuid unique references public.projects (id) on delete cascade,
+  token_id uuid unique references public.personal_access_tokens (id) on delete cascade,
+  cap_microusd public.amount_microusd not null,
+  month date not null,
+  -- Spent or held by work that was created in that month.
+  committed_microusd public.amount_microusd not null,
+  created_at timestamptz not null default now(),
+  constraint cap_of_one_thing check (num_nonnulls(project_id, token_id) = 1)
+);
+create index spend_caps_by_user on public.spend_caps (user_id);
+
+-- Prices by version; a task keeps the row it was quoted. Of the versions whose time has come, the one with the latest
+-- time is in force. Append-only.
 create table public.task_type_prices (
   id bigint generated always as identity primary key,
   task_type text not null,
@@ -149,11 +232,80 @@ create table public.task_type_prices (
   billing_type public.billing_type not null,
   -- Of one output, or of one second of work.
   price_microusd bigint not null check (price_microusd between 0 and 1000000000),
-  -- Multipliers: {"resolution": {"2x": 1, …}, "model_type": {…}}; a value that is not listed counts once.
-  cost_factors jsonb not null default '{}' check (jsonb_typeof(cost_factors) = 'object'),
+  -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
+  -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
+  cost_factors public.cost_factors not null default '{}',
   valid_from timestamptz not null default now(),
+  published_by text not null default 'seed' check (length(published_by) between 1 and 200),
+  reason text not null default 'first price' check (length(reason) between 1 and 500),
+  idempotency_key public.ledger_key unique,
+  created_at timestamptz not null default now(),
   unique (task_type, version)
 );
+create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
+
+-- A price that was promised for ten minutes to one user, for one task type and these params.
+create table public.task_quotes (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null references public.credit_accounts (user_id),
+  task_type text not null,
+  params_hash bytea not null check (length(params_hash) = 32),
+  price_id bigint not null references public.task_type_prices (id),
+  exact boolean not null,
+  expected_microusd public.amount_microusd not null,
+  upper_bound_microusd public.amount_microusd not null,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null default now() + interval '10 minutes'
+);
+create index task_quotes_by_age on public.task_quotes (expires_at);
+
+-- Codes that give credit: so much, to so many people, once each.
+create table public.promo_codes (
+  code public.promo_code primary key,
+  amount_microusd bigint not null check (amount_microusd between 1 and 1000000000),
+  max_uses integer not null check (max_uses between 1 and 1000000),
+  uses integer not null default 0,
+  valid_from timestamptz not null default now(),
+  valid_until timestamptz,
+  -- How long the credit lasts, from when it was taken.
+  credit_days integer check (credit_days between 1 and 3650),
+  description text not null check (length(description) between 1 and 500),
+  created_by text not null check (length(created_by) between 1 and 200),
+  created_at timestamptz not null default now(),
+  constraint uses_within_limit check (uses between 0 and max_uses),
+  constraint ends_after_begin check (valid_until > valid_from)
+);
+create table public.promo_redemptions (
+  code public.promo_code not null references public.promo_codes (code),
+  user_id uuid not null references public.credit_accounts (user_id),
+  entry_id uuid not null unique references public.credits_ledger (id),
+  created_at timestamptz not null default now(),
+  primary key (code, user_id)
+);
+
+-- Whom the welcome bonus was given to; kept when the person goes, so that coming back is no way to a second one. The
+-- address is a hash of what all its spellings have in common.
+create table public.welcome_bonuses (
+  address_hash bytea primary key check (length(address_hash) = 32),
+  domain text not null,
+  user_id uuid not null unique,
+  entry_id uuid not null unique references public.credits_ledger (id),
+  created_at timestamptz not null default now()
+);
+create index welcome_bonuses_by_domain on public.welcome_bonuses (domain, created_at);
+
+-- What operators may set; one row.
+create table public.credit_settings (
+  is_only boolean primary key default true check (is_only),
+  welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
+  -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
+  welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
+  shared_mail_domains text[] not null default array[
+    'gmail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com', 'icloud.com', 'me.com', 'aol.com',
+    'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 'mail.ru', 'yandex.ru', 'qq.com', '163.com', '126.com',
+    'naver.com', 'orange.fr', 'free.fr', 'libero.it', 't-online.de', 'comcast.net', 'fastmail.com', 'zoho.com']
+);
+insert into public.credit_settings default values on conflict do nothing;
 
 -- supabase/schemas/tasks/tables.sql
 -- What kinds of work there are; `seed.sql` lists them.
@@ -323,6 +475,8 @@ create table public.tasks (
   -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
   children_bound_microusd public.amount_microusd not null default 0,
   cost_microusd public.amount_microusd,
+  -- When its price was quoted, if before it was created.
+  quoted_at timestamptz,
 
   copied_from_share text,
   created_at timestamptz not null default now(),
@@ -384,6 +538,18 @@ create table public.task_run_times (
   runs integer not null,
   primary key (task_type, model, bucket)
 ) with (fillfactor = 50);
+
+-- What such runs usually take, and at most, as of a time: from task_run_times, once there are enough of them. Rows are
+-- only added, when something changed, so that the children of an orchestration are estimated as it was.
+create table public.task_run_estimates (
+  task_type text not null,
+  model text not null,
+  estimated_at timestamptz not null default now(),
+  runs integer not null,
+  expected_seconds integer not null check (expected_seconds between 1 and upper_bound_seconds),
+  upper_bound_seconds integer not null,
+  primary key (task_type, model, estimated_at)
+);
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
 create table public.task_dependencies (
@@ -767,8 +933,8 @@ revoke all on function public.refuse from public, anon, authenticated;
 grant execute on function public.refuse to authenticated, service_role;
 
 -- supabase/schemas/accounts/functions/create_user_record.sql
--- Makes everything a new person needs, once: the user row, an account, a place in the queue and the
--- welcome bonus (not for anonymous visitors). Repeating it changes nothing.
+-- Makes everything a new person needs, once: the user row, an account, a place in the queue and the welcome bonus, as soon
+-- as there is a right to it. Repeating it changes nothing.
 create or replace function public.create_user_record(
   for_user uuid, user_email text, user_metadata jsonb, is_anonymous boolean
 ) returns void
@@ -782,7 +948,7 @@ begin
   on conflict (id) do nothing;
   perform public.open_credit_account(for_user);
   perform public.register_tenant(for_user);
-  if not is_anonymous then
+  if not is_anonymous and public.welcome_bonus_refusal(for_user) is null then
     perform public.grant_welcome_bonus(for_user);
   end if;
 end
@@ -825,7 +991,7 @@ revoke all on function public.welcome_new_user from public, anon, authenticated;
 create or replace function public.admit(
   for_user uuid, for_token_hash bytea, for_scope text,
   limit_key text, limit_requests integer, limit_window_seconds integer,
-  out user_id uuid, out remaining integer, out reset_at bigint
+  out user_id uuid, out remaining integer, out reset_at bigint, out token_id uuid
 )
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -845,6 +1011,7 @@ begin
       perform public.refuse('insufficient_scope', 403, jsonb_build_object('scope', for_scope));
     end if;
     user_id := token.user_id;
+    token_id := token.id;
     if token.last_used_at is null or token.last_used_at < now() - interval '1 minute' then
       -- Whoever finds the row locked leaves the note to the one who holds it.
       update public.personal_access_tokens as used set last_used_at = now()
@@ -985,6 +1152,90 @@ language sql stable set search_path = '' as $$
 $$;
 revoke all on function public.token_summary from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/add_credit.sql
+-- Adds credit to an account: a payment's, or a gift, which may expire. What the account owes is collected from it at
+-- once. A key that was used before is a unique violation.
+create or replace function public.add_credit(
+  for_user uuid, entry_type public.ledger_entry_type, amount_microusd bigint,
+  idempotency_key text default null, metadata jsonb default '{}', for_payment uuid default null,
+  expires_at timestamptz default null
+) returns public.credits_ledger
+language plpgsql set search_path = '' as $$
+declare
+  new_entry public.credits_ledger;
+  recorded record;
+begin
+  new_entry.user_id := for_user;
+  new_entry.type := entry_type;
+  new_entry.payment_id := for_payment;
+  new_entry.amount_microusd := add_credit.amount_microusd;
+  if for_payment is not null then
+    new_entry.purchases_microusd := -add_credit.amount_microusd;
+  else
+    new_entry.grants_microusd := -add_credit.amount_microusd;
+  end if;
+  new_entry.idempotency_key := add_credit.idempotency_key;
+  new_entry.metadata := add_credit.metadata;
+  select * into recorded from public.record_entry(new_entry);
+  insert into public.credit_grants (user_id, entry_id, category, amount_microusd, remaining_microusd, expires_at)
+  values (for_user, (recorded.entry).id,
+          case when for_payment is null then 'promotional' else 'paid' end::public.grant_category,
+          add_credit.amount_microusd, add_credit.amount_microusd, add_credit.expires_at);
+  if add_credit.expires_at is not null then
+    update public.credit_accounts set next_expiry_at = least(next_expiry_at, add_credit.expires_at)
+     where user_id = for_user;
+  end if;
+  if (recorded.account).debt_microusd > 0 then
+    perform public.collect_debt(for_user);
+  end if;
+  return recorded.entry;
+end
+$$;
+revoke all on function public.add_credit from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/address_key.sql
+-- What all spellings of a mail address have in common: without case and `+tag`, and where dots mean nothing without them.
+create or replace function public.address_key(email text)
+returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  local_part text := split_part(split_part(lower(trim(email)), '@', 1), '+', 1);
+  domain text := public.mail_domain(email);
+begin
+  if domain in ('gmail.com', 'googlemail.com') then
+    return replace(local_part, '.', '') || '@gmail.com';
+  end if;
+  return local_part || '@' || split_part(lower(trim(email)), '@', 2);
+end
+$$;
+revoke all on function public.address_key from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/are_cost_factors.sql
+-- Whether this says how params change a price: known names, and numbers from 0 to 1000.
+create or replace function public.are_cost_factors(factors jsonb)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+declare
+  factor record;
+begin
+  for factor in select key as name, value as rule from jsonb_each(factors) loop
+    if jsonb_typeof(factor.rule) <> 'object'
+       or factor.name not in ('resolution', 'model', 'model_type', 'frames', 'images')
+       or exists (select from jsonb_each(factor.rule) as given
+                   where jsonb_typeof(given.value) <> 'number'
+                      or case when jsonb_typeof(given.value) = 'number' then given.value::numeric not between 0 and
+                              case given.key when 'included' then 100000 else 1000 end end)
+       or factor.name in ('frames', 'images')
+          and (not factor.rule ?& array['included', 'each']
+               or (select count(*) from jsonb_object_keys(factor.rule)) > 2) then
+      return false;
+    end if;
+  end loop;
+  return true;
+end
+$$;
+revoke all on function public.are_cost_factors from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/calculate_cost_of_task.sql
 -- The quote of a task that waits or runs, the final charge of one that ended. Settles nothing.
 create or replace function public.calculate_cost_of_task(for_user uuid, for_task uuid)
@@ -1013,28 +1264,35 @@ begin
     'held_microusd', case when hold.state = 'held' then hold.amount_microusd else 0 end,
     'billing_type', price.billing_type, 'price_version', price.version,
     'charged_with', task.orchestrator_task_id,
-    'breakdown', jsonb_build_array(jsonb_build_object(
-      'item', task.task_type, 'each_microusd', price.price_microusd,
-      'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
-      'multiplier', public.price_multiplier(price, task.params), 'total_microusd', final_microusd)));
+    'breakdown', case
+      when is_final then public.cost_lines(task)
+      else (public.quote_task(task.task_type, task.params, task.created_at, true)).breakdown end);
 end
 $$;
 revoke all on function public.calculate_cost_of_task from public, anon, authenticated;
 grant execute on function public.calculate_cost_of_task to service_role;
 
 -- supabase/schemas/credits/functions/calculate_task_cost.sql
--- A quote for a task that does not exist yet.
-create or replace function public.calculate_task_cost(for_task_type text, params jsonb)
+-- A quote for a task that does not exist yet. For a user it is kept for ten minutes: who creates the task with its id
+-- gets this price.
+create or replace function public.calculate_task_cost(for_user uuid, for_task_type text, params jsonb)
 returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' as $$
 declare
   type_name constant text := (public.canonical_task_type(for_task_type)).name;
   quote record;
+  kept public.task_quotes;
 begin
-  select * into quote from public.quote_task(type_name, calculate_task_cost.params);
+  select * into quote from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true);
+  if for_user is not null then
+    insert into public.task_quotes (user_id, task_type, params_hash, price_id, exact, expected_microusd, upper_bound_microusd)
+    values (for_user, type_name, public.hash_of_params(calculate_task_cost.params), (quote.price).id, quote.exact,
+            quote.expected_microusd, quote.upper_bound_microusd)
+    returning * into kept;
+  end if;
   return jsonb_build_object(
-    'success', true, 'task_type', type_name,
-    'cost', quote.upper_bound_microusd / 10000.0, 'cost_microusd', quote.upper_bound_microusd,
+    'success', true, 'task_type', type_name, 'quote_id', kept.id, 'quote_expires_at', kept.expires_at,
+    'cost', quote.expected_microusd / 10000.0, 'cost_microusd', quote.expected_microusd,
     'upper_bound', quote.upper_bound_microusd / 10000.0, 'upper_bound_microusd', quote.upper_bound_microusd,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
     'price_version', (quote.price).version, 'breakdown', quote.breakdown);
@@ -1044,14 +1302,19 @@ revoke all on function public.calculate_task_cost from public, anon, authenticat
 grant execute on function public.calculate_task_cost to service_role;
 
 -- supabase/schemas/credits/functions/close_hold.sql
--- Ends a task's hold, once: charges the cost, never above the hold, and gives back the rest.
--- A cost of nothing releases all. Without an open hold nothing happens. Answers what was charged.
+-- Ends a task's hold, once: charges the cost, never above the hold, and gives back the rest. Cost beyond the hold is
+-- revenue that is written off. A cost of nothing releases all. Without an open hold nothing happens.
+-- Answers what was charged.
 create or replace function public.close_hold(for_task uuid, cost_microusd bigint, metadata jsonb default '{}')
 returns bigint
 language plpgsql set search_path = '' as $$
 declare
   hold public.credit_holds;
   charge bigint;
+  excess bigint;
+  new_entry public.credits_ledger;
+  recorded record;
+  account public.credit_accounts;
 begin
   select * into hold from public.credit_holds
    where task_id = for_task and state = 'held' for no key update;
@@ -1059,61 +1322,543 @@ begin
     return 0;
   end if;
   charge := least(greatest(cost_microusd, 0), hold.amount_microusd);
+  excess := greatest(cost_microusd - charge, 0);
   update public.credit_holds
      set state = case when charge > 0 then 'settled' else 'released' end::public.hold_state,
-         charged_microusd = charge, written_off_microusd = greatest(cost_microusd - charge, 0),
-         closed_at = now()
+         charged_microusd = charge, written_off_microusd = excess, closed_at = now()
    where task_id = for_task;
-  if charge > 0 then
-    perform public.record_credit(
-      hold.user_id, 'spend', -charge, for_task, null, close_hold.metadata, hold.amount_microusd);
+  if charge > 0 or excess > 0 then
+    new_entry.user_id := hold.user_id;
+    new_entry.task_id := for_task;
+    new_entry.type := case when charge > 0 then 'spend' else 'write_off' end;
+    new_entry.amount_microusd := -charge;
+    new_entry.revenue_microusd := charge + excess;
+    new_entry.write_off_microusd := -excess;
+    new_entry.metadata := close_hold.metadata;
+    select * into recorded from public.record_entry(new_entry, hold.amount_microusd);
+    account := recorded.account;
+    if charge > 0 then
+      perform public.draw_grants(recorded.entry);
+    end if;
   else
     update public.credit_accounts set held_microusd = held_microusd - hold.amount_microusd
-     where user_id = hold.user_id;
+     where user_id = hold.user_id
+    returning * into account;
+  end if;
+  if account.has_spend_caps then
+    perform public.give_back_to_spend_caps(hold, hold.amount_microusd - charge);
+  end if;
+  if account.debt_microusd > 0 then
+    perform public.collect_debt(hold.user_id);
+  end if;
+  if account.next_expiry_at <= now() then
+    perform public.expire_grants(hold.user_id);
   end if;
   return charge;
 end
 $$;
 revoke all on function public.close_hold from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/collect_debt.sql
+-- Pays what an account owes out of what is available. The caller holds the account's lock.
+create or replace function public.collect_debt(for_user uuid)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  payable bigint;
+  new_entry public.credits_ledger;
+  recorded public.credits_ledger;
+begin
+  select least(debt_microusd, balance_microusd - held_microusd) into payable
+    from public.credit_accounts where user_id = for_user for no key update;
+  if payable > 0 then
+    new_entry.user_id := for_user;
+    new_entry.type := 'debt';
+    new_entry.amount_microusd := -payable;
+    new_entry.debt_microusd := payable;
+    select entry into recorded from public.record_entry(new_entry);
+    perform public.draw_grants(recorded);
+  end if;
+end
+$$;
+revoke all on function public.collect_debt from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/count_against_spend_caps.sql
+-- Counts what is to be held against the caps of a project and of a token; 402 names the cap that has no room for it.
+-- The caller holds the account's lock, under which everything that counts for these caps is counted.
+create or replace function public.count_against_spend_caps(for_project uuid, for_token uuid, amount_microusd bigint)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  this_month constant date := public.spend_month(now());
+  cap public.spend_caps;
+begin
+  for cap in
+    update public.spend_caps
+       set committed_microusd = case when month = this_month then committed_microusd else 0 end
+                                + count_against_spend_caps.amount_microusd,
+           month = this_month
+     where project_id = for_project or token_id = for_token
+    returning *
+  loop
+    if cap.committed_microusd > cap.cap_microusd then
+      perform public.refuse('spend_cap_reached', 402, jsonb_build_object(
+        'project_id', cap.project_id, 'token_id', cap.token_id, 'month', cap.month,
+        'cap_credits', cap.cap_microusd / 10000.0, 'cap_microusd', cap.cap_microusd,
+        'committed_microusd', cap.committed_microusd - count_against_spend_caps.amount_microusd,
+        'required_microusd', count_against_spend_caps.amount_microusd));
+    end if;
+  end loop;
+end
+$$;
+revoke all on function public.count_against_spend_caps from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/create_promo_code.sql
+-- A code that gives credit. The same code with the same content again is the same success; with other content 409.
+create or replace function public.create_promo_code(
+  new_code text, amount_cents integer, max_uses integer, valid_from timestamptz, valid_until timestamptz,
+  credit_days integer, description text, actor text
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  made public.promo_codes;
+  repeated boolean := false;
+begin
+  insert into public.promo_codes
+    (code, amount_microusd, max_uses, valid_from, valid_until, credit_days, description, created_by)
+  values (upper(new_code), amount_cents * 10000::bigint, create_promo_code.max_uses,
+          coalesce(create_promo_code.valid_from, now()), create_promo_code.valid_until, create_promo_code.credit_days,
+          create_promo_code.description, actor)
+  on conflict (code) do nothing
+  returning * into made;
+  if not found then
+    repeated := true;
+    select * into made from public.promo_codes where code = upper(new_code);
+    if (made.amount_microusd, made.max_uses, made.valid_until, made.credit_days, made.description)
+       is distinct from (amount_cents * 10000::bigint, create_promo_code.max_uses, create_promo_code.valid_until,
+                         create_promo_code.credit_days, create_promo_code.description) then
+      perform public.refuse('promo_code_taken', 409);
+    end if;
+  end if;
+  return jsonb_build_object(
+    'code', made.code, 'amount', made.amount_microusd / 10000.0, 'amount_microusd', made.amount_microusd,
+    'max_uses', made.max_uses, 'uses', made.uses, 'valid_from', made.valid_from, 'valid_until', made.valid_until,
+    'credit_days', made.credit_days, 'description', made.description, 'deduplicated', repeated);
+end
+$$;
+revoke all on function public.create_promo_code from public, anon, authenticated;
+grant execute on function public.create_promo_code to service_role;
+
+-- supabase/schemas/credits/functions/credit_balance.sql
+-- What a user has: in all, held, available, owed; what of it was given away, and what expires when.
+create or replace function public.credit_balance(for_user uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  account public.credit_accounts;
+begin
+  select * into account from public.credit_accounts where user_id = for_user;
+  if not found then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  return (
+    select jsonb_build_object(
+      'user_id', for_user,
+      'credits', account.balance_microusd / 10000.0, 'balance_microusd', account.balance_microusd,
+      'held', account.held_microusd / 10000.0, 'held_microusd', account.held_microusd,
+      'available', greatest(account.balance_microusd - account.held_microusd - over_microusd, 0) / 10000.0,
+      'available_microusd', greatest(account.balance_microusd - account.held_microusd - over_microusd, 0),
+      'debt', account.debt_microusd / 10000.0, 'debt_microusd', account.debt_microusd,
+      'paid_microusd', paid_microusd, 'promotional_microusd', account.balance_microusd - paid_microusd,
+      'expiring', expiring,
+      'low_balance_threshold', (select low_balance_threshold from public.users where id = for_user))
+      from (select coalesce(sum(remaining_microusd) filter (where category = 'paid'), 0)::bigint as paid_microusd,
+                   coalesce(sum(remaining_microusd) filter (where expires_at <= now()), 0)::bigint as over_microusd,
+                   coalesce(jsonb_agg(jsonb_build_object(
+                     'amount', remaining_microusd / 10000.0, 'amount_microusd', remaining_microusd,
+                     'expires_at', expires_at) order by expires_at, id)
+                     filter (where expires_at > now()), '[]') as expiring
+              from public.credit_grants where user_id = for_user and is_open) as granted);
+end
+$$;
+revoke all on function public.credit_balance from public, anon, authenticated;
+grant execute on function public.credit_balance to service_role;
+
+-- supabase/schemas/credits/functions/credit_statement.sql
+-- A user's entries from a time to another, the newest first, a page at a time: `before` is the last page's
+-- `next_before`.
+create or replace function public.credit_statement(
+  for_user uuid, from_time timestamptz, to_time timestamptz, before bigint, at_most integer
+) returns jsonb
+language plpgsql stable security definer set search_path = '' set plan_cache_mode = 'force_custom_plan' as $$
+declare
+  page public.credits_ledger[];
+begin
+  if not exists (select from public.credit_accounts where user_id = for_user) then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  page := array(
+    select entry from public.credits_ledger as entry
+     where user_id = for_user and (before is null or sequence < before)
+       and (from_time is null or created_at >= from_time) and (to_time is null or created_at < to_time)
+     order by sequence desc limit at_most + 1);
+  return jsonb_build_object(
+    'user_id', for_user,
+    'entries', (select coalesce(jsonb_agg(public.ledger_entry_summary(entry) order by entry.sequence desc), '[]')
+                  from unnest(page[:at_most]) as entry),
+    'next_before', case when cardinality(page) > at_most then page[at_most].sequence end);
+end
+$$;
+revoke all on function public.credit_statement from public, anon, authenticated;
+grant execute on function public.credit_statement to service_role;
+
 -- supabase/schemas/credits/functions/current_price.sql
--- The price row in force; null for a type without one.
-create or replace function public.current_price(for_task_type text)
+-- The price row in force at a time; null for a type without one.
+create or replace function public.current_price(for_task_type text, as_of timestamptz default now())
 returns public.task_type_prices
 language plpgsql stable set search_path = '' as $$
 declare
   price public.task_type_prices;
 begin
   select * into price from public.task_type_prices
-   where task_type = for_task_type and valid_from <= now()
-   order by version desc limit 1;
+   where task_type = for_task_type and valid_from <= as_of
+   order by valid_from desc, version desc limit 1;
   return price;
 end
 $$;
 revoke all on function public.current_price from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/draw_grants.sql
+-- Takes what an entry spends out of the account's grants: given away before paid for, and of these what expires
+-- first, then what is oldest. `first_grant` comes before all; `paid_first` turns the first rule round.
+-- The account's row is locked by its entry.
+create or replace function public.draw_grants(
+  entry public.credits_ledger, first_grant bigint default null, paid_first boolean default false
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  missing bigint := -entry.amount_microusd;
+  source record;
+  taken bigint;
+  drawn_grant bigint;
+begin
+  if first_grant is null and not paid_first then
+    -- Nearly always the first has enough.
+    update public.credit_grants
+       set remaining_microusd = remaining_microusd - missing, is_open = remaining_microusd > missing
+     where id = (select id from public.credit_grants
+                  where user_id = entry.user_id and is_open order by expires_at, category, id limit 1)
+       and remaining_microusd >= missing
+    returning id into drawn_grant;
+    if found then
+      insert into public.credit_grant_draws (entry_id, grant_id, amount_microusd)
+      values (entry.id, drawn_grant, missing);
+      return;
+    end if;
+  end if;
+  for source in
+    select id, remaining_microusd from public.credit_grants
+     where user_id = entry.user_id and is_open
+     order by id is not distinct from first_grant desc, paid_first and category <> 'paid', expires_at, category, id
+  loop
+    exit when missing = 0;
+    taken := least(source.remaining_microusd, missing);
+    update public.credit_grants
+       set remaining_microusd = remaining_microusd - taken, is_open = remaining_microusd > taken
+     where id = source.id;
+    insert into public.credit_grant_draws (entry_id, grant_id, amount_microusd) values (entry.id, source.id, taken);
+    missing := missing - taken;
+  end loop;
+  if missing > 0 then
+    raise exception '% of entry % is in no grant', missing, entry.id;
+  end if;
+end
+$$;
+revoke all on function public.draw_grants from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/entry_hash.sql
+-- The link of an entry to the one before it: SHA-256 of that one's hash and of everything that this one says.
+create or replace function public.entry_hash(
+  previous_hash bytea, entry public.credits_ledger, entry_sequence bigint, balance_after bigint
+) returns bytea
+language plpgsql stable set search_path = '' as $$
+begin
+  return sha256(previous_hash || convert_to(jsonb_build_array(
+    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.payment_id, entry.type,
+    entry.amount_microusd, entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd,
+    entry.write_off_microusd, entry.debt_microusd, balance_after, entry.idempotency_key, entry.metadata,
+    -- As a number: the text of a time depends on the session.
+    extract(epoch from entry.created_at))::text, 'UTF8'));
+end
+$$;
+revoke all on function public.entry_hash from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/expire_due_grants.sql
+-- Ends the grants whose time is over, of accounts that nobody is using at the moment. Run now and then; holds do the
+-- same for their own account before they count on it. What is wholly held has nothing that could expire.
+create or replace function public.expire_due_grants(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.expire_grants(due.user_id)
+     from (select user_id from public.credit_accounts
+            where next_expiry_at <= now() and balance_microusd > held_microusd
+            order by next_expiry_at limit at_most for no key update skip locked) as due;
+end
+$$;
+revoke all on function public.expire_due_grants from public, anon, authenticated;
+grant execute on function public.expire_due_grants to service_role;
+
+-- supabase/schemas/credits/functions/expire_grants.sql
+-- Ends an account's grants whose time is over: what is left of them, but for what is held. Held credit may still be
+-- spent by the work that it was held for, which spends what expires first; what that work gives back expires then.
+-- Guarantees: what is spent does not expire, and the reverse, for both lock the account.
+create or replace function public.expire_grants(for_user uuid, as_of timestamptz default now())
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  available bigint;
+  expired record;
+  new_entry public.credits_ledger;
+  recorded public.credits_ledger;
+begin
+  select balance_microusd - held_microusd into available
+    from public.credit_accounts where user_id = for_user for no key update;
+  for expired in
+    select id, remaining_microusd, expires_at from public.credit_grants
+     where user_id = for_user and is_open and expires_at <= as_of order by expires_at, id
+  loop
+    exit when available = 0;
+    new_entry := null;
+    new_entry.user_id := for_user;
+    new_entry.type := 'expiry';
+    new_entry.amount_microusd := -least(expired.remaining_microusd, available);
+    new_entry.grants_microusd := -new_entry.amount_microusd;
+    new_entry.metadata := jsonb_build_object('grant_id', expired.id, 'expired_at', expired.expires_at);
+    select entry into recorded from public.record_entry(new_entry);
+    perform public.draw_grants(recorded, first_grant => expired.id);
+    available := available + new_entry.amount_microusd;
+  end loop;
+  update public.credit_accounts
+     set next_expiry_at = (select min(expires_at) from public.credit_grants
+                            where user_id = for_user and is_open)
+   where user_id = for_user;
+end
+$$;
+revoke all on function public.expire_grants from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/extend_hold.sql
--- Raises an open hold to an amount that covers more work; 402 when the account cannot.
+-- Raises an open hold to an amount that covers more work; 402 when the account, or a spend cap, has no room for it.
 create or replace function public.extend_hold(for_task uuid, new_amount_microusd bigint)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   hold public.credit_holds;
+  account public.credit_accounts;
 begin
   select * into hold from public.credit_holds
    where task_id = for_task and state = 'held' for no key update;
   if found and hold.amount_microusd < new_amount_microusd then
-    perform public.reserve_credit(hold.user_id, new_amount_microusd - hold.amount_microusd);
+    account := public.reserve_credit(hold.user_id, new_amount_microusd - hold.amount_microusd);
+    if account.has_spend_caps and public.spend_month(hold.created_at) = public.spend_month(now()) then
+      perform public.count_against_spend_caps(
+        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd);
+    end if;
     update public.credit_holds set amount_microusd = new_amount_microusd where task_id = for_task;
   end if;
 end
 $$;
 revoke all on function public.extend_hold from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/factor_value.sql
+-- What params say of a factor of prices, under the names that the shipped clients use; null where nothing.
+-- Numbers are whole and at most 100,000.
+create or replace function public.factor_value(factor text, params jsonb)
+returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  value text := case factor
+    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh')
+    when 'model' then public.model_of_params(params)
+    when 'frames' then coalesce(params ->> 'num_frames', params ->> 'segment_frames_target', params ->> 'frame_count',
+                                params ->> 'video_length')
+    when 'images' then coalesce(params ->> 'num_images', params ->> 'num_generations')
+    else params ->> factor end;
+begin
+  if factor in ('frames', 'images') then
+    return case when value ~ '^\d{1,9}(\.\d{1,9})?$' then least(ceil(value::numeric), 100000)::text end;
+  end if;
+  return left(value, 200);
+end
+$$;
+revoke all on function public.factor_value from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/find_ledger_faults.sql
+-- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
+-- entry; in one snapshot, so it can be asked while work goes on.
+create or replace function public.find_ledger_faults()
+returns table (rule text, user_id uuid, row_id text, details jsonb)
+language sql stable set search_path = '' as $$
+  with chained as (
+    select entry, lag(entry.hash, 1, ''::bytea) over account as previous_hash,
+           lag(entry.sequence, 1, 0::bigint) over account as previous_sequence,
+           lag(entry.balance_after_microusd::bigint, 1, 0::bigint) over account as previous_balance
+      from public.credits_ledger as entry
+    window account as (partition by entry.user_id order by entry.sequence)
+  ), booked as (
+    select entry.user_id, count(*) as entries, sum(entry.amount_microusd) as balance,
+           -sum(entry.debt_microusd) as debt,
+           (array_agg(entry.hash order by entry.sequence desc))[1] as last_hash
+      from public.credits_ledger as entry group by entry.user_id
+  ), held as (
+    select hold.user_id, sum(hold.amount_microusd) as amount
+      from public.credit_holds as hold where hold.state = 'held' group by hold.user_id
+  ), granted as (
+    select lot.user_id, sum(lot.remaining_microusd) as remaining from public.credit_grants as lot group by lot.user_id
+  ), drawn as (
+    select draw.grant_id, sum(draw.amount_microusd) as amount from public.credit_grant_draws as draw group by draw.grant_id
+  ), paid_by as (
+    select draw.entry_id, sum(draw.amount_microusd) as amount from public.credit_grant_draws as draw group by draw.entry_id
+  )
+  select 'entry_changed', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object('sequence', (chained.entry).sequence)
+    from chained
+   where (chained.entry).hash <> public.entry_hash(
+           chained.previous_hash, chained.entry, (chained.entry).sequence, (chained.entry).balance_after_microusd)
+      or (chained.entry).amount <> (chained.entry).amount_microusd / 10000.0
+  union all
+  select 'entry_missing', (chained.entry).user_id, (chained.entry).id::text,
+         jsonb_build_object('sequence', (chained.entry).sequence, 'previous_sequence', chained.previous_sequence)
+    from chained where (chained.entry).sequence <> chained.previous_sequence + 1
+  union all
+  select 'balance_not_carried', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object(
+         'balance_after_microusd', (chained.entry).balance_after_microusd, 'previous_microusd', chained.previous_balance)
+    from chained
+   where (chained.entry).balance_after_microusd <> chained.previous_balance + (chained.entry).amount_microusd
+  union all
+  select 'entry_unbalanced', entry.user_id, entry.id::text, to_jsonb(entry)
+    from public.credits_ledger as entry
+   where entry.amount_microusd + entry.revenue_microusd + entry.purchases_microusd + entry.grants_microusd
+         + entry.write_off_microusd + entry.debt_microusd <> 0
+  union all
+  select 'chain_cut', account.user_id, account.user_id::text,
+         jsonb_build_object('entries', coalesce(booked.entries, 0), 'entry_count', account.entry_count)
+    from public.credit_accounts as account left join booked using (user_id)
+   where account.entry_count <> coalesce(booked.entries, 0) or account.chain_hash <> coalesce(booked.last_hash, ''::bytea)
+  union all
+  select 'balance_is_not_the_sum', account.user_id, account.user_id::text, jsonb_build_object(
+         'balance_microusd', account.balance_microusd, 'sum_microusd', coalesce(booked.balance, 0),
+         'debt_microusd', account.debt_microusd, 'debt_sum_microusd', coalesce(booked.debt, 0))
+    from public.credit_accounts as account left join booked using (user_id)
+   where account.balance_microusd <> coalesce(booked.balance, 0) or account.debt_microusd <> coalesce(booked.debt, 0)
+  union all
+  select 'held_is_not_the_sum', account.user_id, account.user_id::text, jsonb_build_object(
+         'held_microusd', account.held_microusd, 'sum_microusd', coalesce(held.amount, 0))
+    from public.credit_accounts as account left join held using (user_id)
+   where account.held_microusd <> coalesce(held.amount, 0)
+  union all
+  select 'debt_beside_credit', account.user_id, account.user_id::text, jsonb_build_object(
+         'debt_microusd', account.debt_microusd, 'available_microusd', account.balance_microusd - account.held_microusd)
+    from public.credit_accounts as account
+   where account.debt_microusd > 0 and account.balance_microusd > account.held_microusd
+  union all
+  select 'grants_are_not_the_balance', account.user_id, account.user_id::text, jsonb_build_object(
+         'balance_microusd', account.balance_microusd, 'remaining_microusd', coalesce(granted.remaining, 0))
+    from public.credit_accounts as account left join granted using (user_id)
+   where account.balance_microusd <> coalesce(granted.remaining, 0)
+  union all
+  select 'grant_is_not_its_draws', lot.user_id, lot.id::text, jsonb_build_object(
+         'amount_microusd', lot.amount_microusd, 'remaining_microusd', lot.remaining_microusd,
+         'drawn_microusd', coalesce(drawn.amount, 0))
+    from public.credit_grants as lot left join drawn on drawn.grant_id = lot.id
+   where lot.amount_microusd - lot.remaining_microusd <> coalesce(drawn.amount, 0)
+  union all
+  select 'entry_is_not_its_grants', entry.user_id, entry.id::text, jsonb_build_object(
+         'amount_microusd', entry.amount_microusd, 'drawn_microusd', coalesce(paid_by.amount, 0),
+         'granted_microusd', lot.amount_microusd)
+    from public.credits_ledger as entry
+    left join paid_by on paid_by.entry_id = entry.id
+    left join public.credit_grants as lot on lot.entry_id = entry.id
+   where greatest(-entry.amount_microusd, 0) <> coalesce(paid_by.amount, 0)
+      or greatest(entry.amount_microusd, 0) <> coalesce(lot.amount_microusd, 0)
+  union all
+  select 'shown_balance_differs', account.user_id, account.user_id::text, jsonb_build_object(
+         'balance_microusd', account.balance_microusd, 'credits', person.credits)
+    from public.credit_accounts as account join public.users as person on person.id = account.user_id
+   where person.credits <> account.balance_microusd / 10000.0
+  union all
+  select 'charge_is_not_its_hold', hold.user_id, hold.task_id::text, jsonb_build_object(
+         'charged_microusd', hold.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'written_off_microusd', hold.written_off_microusd)
+    from public.credit_holds as hold
+    left join public.credits_ledger as entry on entry.task_id = hold.task_id and entry.type in ('spend', 'write_off')
+   where hold.charged_microusd <> coalesce(-entry.amount_microusd, 0)
+      or hold.written_off_microusd <> coalesce(-entry.write_off_microusd, 0)
+  union all
+  select 'spend_without_hold', entry.user_id, entry.id::text, jsonb_build_object('task_id', entry.task_id)
+    from public.credits_ledger as entry
+   where entry.type in ('spend', 'write_off')
+     and not exists (select from public.credit_holds as hold
+                      where hold.task_id = entry.task_id and hold.user_id = entry.user_id)
+  union all
+  select 'spend_cap_miscounted', cap.user_id, cap.id::text, jsonb_build_object(
+         'committed_microusd', cap.committed_microusd,
+         'counted_microusd', public.spent_in_month(cap.project_id, cap.token_id, cap.month))
+    from public.spend_caps as cap
+   where cap.committed_microusd <> public.spent_in_month(cap.project_id, cap.token_id, cap.month)
+  union all
+  select 'promo_code_miscounted', null, promo.code, jsonb_build_object('uses', promo.uses, 'redeemed', count(taken.user_id))
+    from public.promo_codes as promo left join public.promo_redemptions as taken on taken.code = promo.code
+   group by promo.code, promo.uses having promo.uses <> count(taken.user_id)
+$$;
+revoke all on function public.find_ledger_faults from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/find_quote.sql
+-- What was promised under this id, to this user for this type and these params, while the promise stands.
+create or replace function public.find_quote(
+  for_user uuid, quote_id uuid, for_task_type text, params jsonb,
+  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out quoted_at timestamptz
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  quote public.task_quotes;
+begin
+  select * into quote from public.task_quotes where id = quote_id and user_id = for_user;
+  if not found then
+    perform public.refuse('quote_not_found', 404);
+  end if;
+  if quote.expires_at <= now() then
+    perform public.refuse('quote_expired', 409, jsonb_build_object('expired_at', quote.expires_at));
+  end if;
+  if quote.task_type <> for_task_type or quote.params_hash <> public.hash_of_params(params) then
+    perform public.refuse('quote_mismatch', 422);
+  end if;
+  select * into price from public.task_type_prices where id = quote.price_id;
+  upper_bound_microusd := quote.upper_bound_microusd;
+  exact := quote.exact;
+  quoted_at := quote.created_at;
+end
+$$;
+revoke all on function public.find_quote from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/give_back_to_spend_caps.sql
+-- What a closed hold did not spend counts for its caps no more, unless its month is over.
+create or replace function public.give_back_to_spend_caps(hold public.credit_holds, unspent_microusd bigint)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  update public.spend_caps
+     set committed_microusd = committed_microusd - unspent_microusd
+   where (project_id = hold.project_id or token_id = hold.token_id)
+     and month = public.spend_month(hold.created_at);
+end
+$$;
+revoke all on function public.give_back_to_spend_caps from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/grant_credits.sql
--- An operator's grant. The same key again answers the first entry; with another amount, user or reason: 422.
+-- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason
+-- or time 422.
 create or replace function public.grant_credits(
-  for_user uuid, amount_cents integer, reason text, actor text, idempotency_key text
+  for_user uuid, amount_cents integer, reason text, actor text, idempotency_key text, expires_at timestamptz default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -1129,15 +1874,20 @@ begin
   repeated := found;
   if repeated then
     if entry.user_id <> for_user or entry.amount_microusd <> amount_cents * 10000::bigint
-       or entry.metadata ->> 'description' is distinct from reason then
+       or entry.metadata ->> 'description' is distinct from reason
+       or grant_credits.expires_at is distinct from (
+            select granted.expires_at from public.credit_grants as granted where granted.entry_id = entry.id) then
       perform public.refuse('idempotency_key_reused', 422);
     end if;
   else
-    entry := public.record_credit(for_user, 'manual', amount_cents * 10000::bigint, null, key,
-      jsonb_build_object('description', reason, 'actor', actor));
+    if grant_credits.expires_at <= now() then
+      perform public.refuse('expiry_in_the_past', 422);
+    end if;
+    entry := public.add_credit(for_user, 'manual', amount_cents * 10000::bigint, key,
+      jsonb_build_object('description', reason, 'actor', actor), null, grant_credits.expires_at);
   end if;
   return jsonb_build_object(
-    'success', true, 'transaction', public.ledger_entry_summary(entry),
+    'success', true, 'transaction', public.ledger_entry_summary(entry), 'expires_at', grant_credits.expires_at,
     'deduplicated', repeated, 'message', format('Granted %s credits', amount_cents));
 exception
   -- The same key for another user, committed between our look and our insert.
@@ -1149,49 +1899,116 @@ revoke all on function public.grant_credits from public, anon, authenticated;
 grant execute on function public.grant_credits to service_role;
 
 -- supabase/schemas/credits/functions/grant_welcome_bonus.sql
--- The fixed welcome of five dollars, once per user: the ledger's unique index decides between racers.
+-- The welcome bonus, of a fixed amount, once per person: unique keys on user and address decide between racers.
 -- Answers the entry, new or old.
 create or replace function public.grant_welcome_bonus(for_user uuid)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   entry public.credits_ledger;
+  reason text;
+  bonus_microusd bigint;
 begin
   -- Locked first, so that a racer waits here and then finds the entry.
   perform from public.credit_accounts where user_id = for_user for no key update;
   if not found then
     perform public.refuse('user_not_found', 404);
   end if;
-  select * into entry from public.credits_ledger
-   where user_id = for_user and metadata ->> 'is_welcome_bonus' = 'true';
+  select ledger.* into entry
+    from public.welcome_bonuses as bonus join public.credits_ledger as ledger on ledger.id = bonus.entry_id
+   where bonus.user_id = for_user;
   if found then
     return jsonb_build_object(
       'success', true, 'transaction', public.ledger_entry_summary(entry), 'isWelcomeBonus', true,
       'deduplicated', true, 'message', 'The welcome bonus was granted before');
   end if;
-  entry := public.record_credit(for_user, 'manual', 5000000, metadata => jsonb_build_object(
+  reason := public.welcome_bonus_refusal(for_user);
+  if reason is not null then
+    perform public.refuse('welcome_bonus_refused', 409, jsonb_build_object('reason', reason));
+  end if;
+  select welcome_bonus_microusd into bonus_microusd from public.credit_settings;
+  entry := public.add_credit(for_user, 'manual', bonus_microusd, 'welcome:' || for_user, jsonb_build_object(
     'is_welcome_bonus', true, 'description', 'Welcome bonus', 'actor', 'system'));
+  insert into public.welcome_bonuses (address_hash, domain, user_id, entry_id)
+  select sha256(convert_to(public.address_key(email), 'UTF8')), public.mail_domain(email), for_user, entry.id
+    from auth.users where id = for_user;
   update public.users set given_credits = true where id = for_user;
   return jsonb_build_object(
     'success', true, 'transaction', public.ledger_entry_summary(entry), 'isWelcomeBonus', true,
-    'deduplicated', false, 'message', 'Granted the welcome bonus of $5.00');
+    'deduplicated', false,
+    'message', format('Granted the welcome bonus of $%s', to_char(bonus_microusd / 1000000.0, 'FM999990.00')));
+exception
+  -- Another person with the same address, committed between our look and our insert.
+  when unique_violation then
+    perform public.refuse('welcome_bonus_refused', 409, '{"reason": "address_used"}');
 end
 $$;
 revoke all on function public.grant_welcome_bonus from public, anon, authenticated;
 grant execute on function public.grant_welcome_bonus to service_role;
 
+-- supabase/schemas/credits/functions/hash_of_params.sql
+create or replace function public.hash_of_params(params jsonb)
+returns bytea
+language plpgsql stable set search_path = '' as $$
+begin
+  return sha256(convert_to(params::text, 'UTF8'));
+end
+$$;
+revoke all on function public.hash_of_params from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/ledger_entry_summary.sql
 -- A ledger row as APIs show it: cents for people, micro-dollars for arithmetic.
 create or replace function public.ledger_entry_summary(entry public.credits_ledger)
 returns jsonb
-language sql stable set search_path = '' as $$
-  select jsonb_build_object(
-    'id', entry.id, 'user_id', entry.user_id, 'task_id', entry.task_id, 'type', entry.type,
+language plpgsql stable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'id', entry.id, 'user_id', entry.user_id, 'sequence', entry.sequence, 'task_id', entry.task_id, 'type', entry.type,
     'amount', entry.amount, 'amount_microusd', entry.amount_microusd,
-    'balance_after_microusd', entry.balance_after_microusd,
-    'metadata', entry.metadata, 'created_at', entry.created_at)
+    'balance_after_microusd', entry.balance_after_microusd, 'debt_microusd', -entry.debt_microusd,
+    'metadata', entry.metadata, 'created_at', entry.created_at);
+end
 $$;
 revoke all on function public.ledger_entry_summary from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/list_prices.sql
+-- The price list: what each type costs now, and what is announced for later. For everybody.
+create or replace function public.list_prices()
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return jsonb_build_object('currency', 'usd', 'unit', 'credits', 'prices', (
+    select jsonb_agg(public.price_summary(public.current_price(kind.name)) || jsonb_build_object(
+             'display_name', kind.display_name, 'run_type', kind.run_type, 'category', kind.category,
+             'content_type', kind.content_type, 'is_visible', kind.is_visible,
+             'announced', (select coalesce(jsonb_agg(public.price_summary(price) order by price.valid_from, price.version), '[]')
+                             from public.task_type_prices as price
+                            where price.task_type = kind.name and price.valid_from > now()))
+           order by kind.name)
+      from public.task_types as kind
+     where kind.is_active and kind.alias_of is null and kind.category <> 'orchestration'
+       and (public.current_price(kind.name)).id is not null));
+end
+$$;
+revoke all on function public.list_prices from public, anon, authenticated;
+grant execute on function public.list_prices to service_role;
+
+-- supabase/schemas/credits/functions/mail_domain.sql
+-- The domain that somebody had to register for this address: its last two labels, three under such as `co.uk`.
+create or replace function public.mail_domain(email text)
+returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  labels constant text[] := string_to_array(split_part(lower(trim(email)), '@', 2), '.');
+  size constant integer := cardinality(labels);
+begin
+  if size > 2 and length(labels[size]) = 2 and labels[size - 1] in ('co', 'com', 'net', 'org', 'ac', 'gov', 'edu') then
+    return array_to_string(labels[size - 2:], '.');
+  end if;
+  return array_to_string(labels[greatest(size - 1, 1):], '.');
+end
+$$;
+revoke all on function public.mail_domain from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/open_credit_account.sql
 create or replace function public.open_credit_account(for_user uuid)
@@ -1202,16 +2019,26 @@ $$;
 revoke all on function public.open_credit_account from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/open_hold.sql
--- Reserves a task's upper bound, or refuses with 402. The condition is part of the update, so any number
--- of racers share one balance correctly.
-create or replace function public.open_hold(for_user uuid, for_task uuid, hold_microusd bigint)
-returns void
+-- Reserves a task's upper bound, or refuses with 402, also where a spend cap of the project or of the token that asked
+-- for it is reached. A task that still waits 30 days after it could have run is given up: see give_up_old_tasks().
+create or replace function public.open_hold(
+  for_user uuid, for_task uuid, hold_microusd bigint, for_project uuid, for_token uuid default null,
+  not_before timestamptz default null
+) returns void
 language plpgsql set search_path = '' as $$
+declare
+  account public.credit_accounts;
 begin
-  perform public.reserve_credit(for_user, hold_microusd);
-  insert into public.credit_holds (task_id, user_id, amount_microusd) values (for_task, for_user, hold_microusd)
+  account := public.reserve_credit(for_user, hold_microusd);
+  if account.has_spend_caps then
+    perform public.count_against_spend_caps(for_project, for_token, hold_microusd);
+  end if;
+  insert into public.credit_holds (task_id, user_id, project_id, token_id, amount_microusd, expires_at)
+  values (for_task, for_user, for_project, for_token, hold_microusd,
+          greatest(now(), not_before) + interval '30 days')
   on conflict (task_id) do update
-    set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), closed_at = null
+    set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
+        closed_at = null
     where credit_holds.state = 'released';
   if not found then
     raise exception 'task % is held or settled already', for_task;
@@ -1258,14 +2085,71 @@ end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/price_factors.sql
+-- What these params make of a price: [{factor, value, multiplier}], one for each factor that the price has.
+create or replace function public.price_factors(price public.task_type_prices, params jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  factors jsonb := '[]';
+  factor record;
+  named text;
+  multiplier numeric;
+begin
+  for factor in select key as name, value as rule from jsonb_each(price.cost_factors) loop
+    named := public.factor_value(factor.name, params);
+    if factor.rule ? 'each' then
+      multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
+                        * (factor.rule ->> 'each')::numeric;
+    elsif factor.name = 'resolution' then
+      multiplier := public.resolution_multiplier(factor.rule, named);
+    else
+      multiplier := coalesce((factor.rule ->> named)::numeric, 1);
+    end if;
+    factors := factors || jsonb_build_object('factor', factor.name, 'value', named, 'multiplier', multiplier);
+  end loop;
+  return factors;
+end
+$$;
+revoke all on function public.price_factors from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/price_line.sql
+-- A line of a quote: so many pieces of work, each of one output or of so many seconds, and what they come to.
+create or replace function public.price_line(
+  price public.task_type_prices, params jsonb, pieces integer, expected_seconds integer, upper_bound_seconds integer
+) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  each_expected constant bigint := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
+  each_bound constant bigint := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
+begin
+  return jsonb_build_object(
+    'item', price.task_type, 'count', pieces, 'price_version', price.version,
+    'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
+    'quantity', case price.billing_type when 'per_unit' then 1 else expected_seconds end,
+    'upper_bound_quantity', case price.billing_type when 'per_unit' then 1 else upper_bound_seconds end,
+    'each_microusd', price.price_microusd, 'factors', public.price_factors(price, params),
+    'multiplier', public.price_multiplier(price, params),
+    'total_microusd', pieces * each_expected, 'upper_bound_microusd', pieces * each_bound);
+end
+$$;
+revoke all on function public.price_line from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/price_multiplier.sql
--- The product of the price's factors that these params name.
+-- The product of a price's factors for these params.
 create or replace function public.price_multiplier(price public.task_type_prices, params jsonb)
 returns numeric
 language plpgsql stable set search_path = '' as $$
+declare
+  product numeric := 1;
+  factor jsonb;
 begin
-  return coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
-       * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1);
+  if price.cost_factors <> '{}' then
+    for factor in select value from jsonb_array_elements(public.price_factors(price, params)) loop
+      product := product * (factor ->> 'multiplier')::numeric;
+    end loop;
+  end if;
+  return product;
 end
 $$;
 revoke all on function public.price_multiplier from public, anon, authenticated;
@@ -1287,83 +2171,218 @@ end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/price_summary.sql
+-- A version of a price as APIs show it.
+create or replace function public.price_summary(price public.task_type_prices)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'task_type', price.task_type, 'version', price.version, 'billing_type', price.billing_type,
+    'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
+    'price', price.price_microusd / 10000.0, 'price_microusd', price.price_microusd,
+    'cost_factors', price.cost_factors, 'valid_from', price.valid_from);
+end
+$$;
+revoke all on function public.price_summary from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/publish_price.sql
+-- A new version of a type's price, from a time on that is not past. Tasks and quotes keep theirs. The same key again
+-- answers the first version; with other content 422.
+create or replace function public.publish_price(
+  for_task_type text, billing_type public.billing_type, price_microusd bigint, cost_factors jsonb,
+  valid_from timestamptz, actor text, reason text, idempotency_key text
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  type_name constant text := (public.canonical_task_type(for_task_type)).name;
+  known public.task_type_prices;
+  published public.task_type_prices;
+begin
+  if not public.are_cost_factors(publish_price.cost_factors) then
+    perform public.refuse('invalid_cost_factors', 422);
+  end if;
+  -- One publisher of a type at a time.
+  perform pg_advisory_xact_lock(hashtext('publish_price'), hashtext(type_name));
+  select * into known from public.task_type_prices as price
+   where price.idempotency_key = publish_price.idempotency_key;
+  if found then
+    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason)
+       is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
+                         publish_price.cost_factors, publish_price.reason)
+       or publish_price.valid_from is not null and known.valid_from <> publish_price.valid_from then
+      perform public.refuse('idempotency_key_reused', 422);
+    end if;
+    return public.price_summary(known) || '{"deduplicated": true}';
+  end if;
+  if publish_price.valid_from < now() - interval '1 minute' then
+    perform public.refuse('price_in_the_past', 422);
+  end if;
+  insert into public.task_type_prices
+    (task_type, version, billing_type, price_microusd, cost_factors, valid_from, published_by, reason, idempotency_key)
+  values (type_name,
+          1 + coalesce((select max(version) from public.task_type_prices where task_type = type_name), 0),
+          publish_price.billing_type, publish_price.price_microusd, publish_price.cost_factors,
+          greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
+  returning * into published;
+  return public.price_summary(published) || '{"deduplicated": false}';
+exception
+  -- The same key for another type, committed between our look and our insert.
+  when unique_violation then
+    perform public.refuse('idempotency_key_reused', 422);
+end
+$$;
+revoke all on function public.publish_price from public, anon, authenticated;
+grant execute on function public.publish_price to service_role;
+
 -- supabase/schemas/credits/functions/quote_task.sql
--- The price of a task before it runs. Per unit it is exact; per second the upper bound is the type's
--- longest run; an orchestrator's is the sum of the children its plan speaks of.
+-- The price of a task before it runs, as of a time. Per unit it is exact. Per second it is expected to take as long as
+-- runs of its kind usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is
+-- the sum of the children that its plan speaks of. The breakdown is made for those who show it.
 create or replace function public.quote_task(
-  for_task_type text, params jsonb,
-  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out breakdown jsonb
+  for_task_type text, params jsonb, as_of timestamptz default now(), with_breakdown boolean default false,
+  out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
+  out breakdown jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
   task_type public.task_types;
+  estimate record;
   part record;
+  part_price public.task_type_prices;
+  part_bound bigint;
+  part_expected bigint;
 begin
   select * into task_type from public.task_types where name = for_task_type;
-  price := public.current_price(for_task_type);
+  price := public.current_price(for_task_type, as_of);
+  breakdown := '[]';
   if task_type.category = 'orchestration' then
     exact := false;
+    expected_microusd := 0;
     upper_bound_microusd := 0;
-    breakdown := '[]';
-    for part in
-      select planned.child_type, planned.child_count, child.max_runtime_seconds,
-             public.price_of_work(public.current_price(planned.child_type), quote_task.params,
-                                  child.max_runtime_seconds, child.max_runtime_seconds) as each_microusd
-        from public.planned_children(for_task_type, quote_task.params) as planned
-        join public.task_types as child on child.name = planned.child_type
-    loop
-      upper_bound_microusd := upper_bound_microusd + part.child_count * part.each_microusd;
-      breakdown := breakdown || jsonb_build_object(
-        'item', part.child_type, 'count', part.child_count, 'each_microusd', part.each_microusd,
-        'total_microusd', part.child_count * part.each_microusd);
+    for part in select * from public.planned_children(for_task_type, params) loop
+      part_price := public.current_price(part.child_type, as_of);
+      estimate := public.run_estimate(part.child_type, public.model_of_params(params), as_of);
+      part_expected := public.price_of_work(part_price, params, estimate.expected_seconds, estimate.upper_bound_seconds);
+      part_bound := public.price_of_work(part_price, params, estimate.upper_bound_seconds, estimate.upper_bound_seconds);
+      expected_microusd := expected_microusd + part.child_count * part_expected;
+      upper_bound_microusd := upper_bound_microusd + part.child_count * part_bound;
+      if with_breakdown then
+        breakdown := breakdown || public.price_line(
+          part_price, params, part.child_count, estimate.expected_seconds, estimate.upper_bound_seconds);
+      end if;
     end loop;
-  else
-    exact := price.billing_type = 'per_unit';
-    upper_bound_microusd := public.price_of_work(
-      price, quote_task.params, task_type.max_runtime_seconds, task_type.max_runtime_seconds);
-    breakdown := jsonb_build_array(jsonb_build_object(
-      'item', for_task_type,
-      'count', case when exact then 1 else task_type.max_runtime_seconds end,
-      'unit', case when exact then 'output' else 'second' end,
-      'each_microusd', price.price_microusd,
-      'multiplier', public.price_multiplier(price, quote_task.params),
-      'total_microusd', upper_bound_microusd));
+    return;
+  end if;
+  exact := price.billing_type = 'per_unit';
+  if exact then
+    expected_microusd := public.price_of_work(price, params, 1, 1);
+    upper_bound_microusd := expected_microusd;
+    if with_breakdown then
+      breakdown := breakdown || public.price_line(price, params, 1, 1, 1);
+    end if;
+    return;
+  end if;
+  estimate := public.run_estimate(for_task_type, public.model_of_params(params), as_of);
+  expected_microusd := public.price_of_work(price, params, estimate.expected_seconds, estimate.upper_bound_seconds);
+  upper_bound_microusd := public.price_of_work(price, params, estimate.upper_bound_seconds, estimate.upper_bound_seconds);
+  if with_breakdown then
+    breakdown := breakdown || public.price_line(
+      price, params, 1, estimate.expected_seconds, estimate.upper_bound_seconds);
   end if;
 end
 $$;
 revoke all on function public.quote_task from public, anon, authenticated;
 
--- supabase/schemas/credits/functions/record_credit.sql
--- The only writer of the ledger: moves the account, gives back what was held for this, and appends the entry
--- that says so.
+-- supabase/schemas/credits/functions/record_entry.sql
+-- The only writer of the ledger: moves the account, gives back what was held for this, and appends the entry that says
+-- so. Who calls sees to the grants: see add_credit() and draw_grants().
 -- Guarantees: entries and balance agree at every commit, for the account's row is locked by its own update.
-create or replace function public.record_credit(
-  for_user uuid, entry_type public.ledger_entry_type, amount_microusd bigint,
-  for_task uuid default null, idempotency_key text default null, metadata jsonb default '{}',
-  released_microusd bigint default 0
-) returns public.credits_ledger
+create or replace function public.record_entry(
+  new_entry public.credits_ledger, released_microusd bigint default 0,
+  out entry public.credits_ledger, out account public.credit_accounts
+)
 language plpgsql set search_path = '' as $$
-declare
-  balance bigint;
-  entry public.credits_ledger;
 begin
-  update public.credit_accounts as account
-     set balance_microusd = account.balance_microusd + record_credit.amount_microusd,
-         held_microusd = account.held_microusd - released_microusd
-   where account.user_id = for_user
-  returning account.balance_microusd into balance;
+  entry := new_entry;
+  entry.id := gen_random_uuid();
+  entry.created_at := clock_timestamp();
+  entry.metadata := coalesce(entry.metadata, '{}');
+  entry.revenue_microusd := coalesce(entry.revenue_microusd, 0);
+  entry.purchases_microusd := coalesce(entry.purchases_microusd, 0);
+  entry.grants_microusd := coalesce(entry.grants_microusd, 0);
+  entry.write_off_microusd := coalesce(entry.write_off_microusd, 0);
+  entry.debt_microusd := coalesce(entry.debt_microusd, 0);
+  update public.credit_accounts as moved
+     set balance_microusd = moved.balance_microusd + entry.amount_microusd,
+         held_microusd = moved.held_microusd - released_microusd,
+         debt_microusd = moved.debt_microusd - entry.debt_microusd,
+         entry_count = moved.entry_count + 1,
+         chain_hash = public.entry_hash(
+           moved.chain_hash, entry, moved.entry_count + 1, moved.balance_microusd + entry.amount_microusd)
+   where moved.user_id = entry.user_id
+  returning * into account;
   if not found then
     perform public.refuse('user_not_found', 404);
   end if;
-  insert into public.credits_ledger
-    (user_id, task_id, type, amount_microusd, balance_after_microusd, idempotency_key, metadata)
-  values (for_user, for_task, entry_type, record_credit.amount_microusd, balance,
-          record_credit.idempotency_key, record_credit.metadata)
-  returning * into entry;
-  return entry;
+  entry.sequence := account.entry_count;
+  entry.balance_after_microusd := account.balance_microusd;
+  entry.hash := account.chain_hash;
+  insert into public.credits_ledger (
+    id, user_id, sequence, task_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
+    grants_microusd, write_off_microusd, debt_microusd, balance_after_microusd, idempotency_key, metadata, created_at, hash)
+  values (
+    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.payment_id, entry.type, entry.amount_microusd,
+    entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd, entry.write_off_microusd,
+    entry.debt_microusd, entry.balance_after_microusd, entry.idempotency_key, entry.metadata, entry.created_at, entry.hash);
+  entry.amount := entry.amount_microusd / 10000.0;
 end
 $$;
-revoke all on function public.record_credit from public, anon, authenticated;
+revoke all on function public.record_entry from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/redeem_promo_code.sql
+-- Gives a user what a code is worth, once; asking again answers the same entry. People without a confirmed address get
+-- none: they could be any number of people.
+create or replace function public.redeem_promo_code(for_user uuid, given_code text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  promo public.promo_codes;
+  entry public.credits_ledger;
+  repeated boolean;
+begin
+  select * into promo from public.promo_codes where code = upper(trim(given_code)) for no key update;
+  if not found or promo.valid_from > now() then
+    perform public.refuse('promo_code_not_found', 404);
+  end if;
+  select ledger.* into entry
+    from public.promo_redemptions as redeemed join public.credits_ledger as ledger on ledger.id = redeemed.entry_id
+   where redeemed.code = promo.code and redeemed.user_id = for_user;
+  repeated := found;
+  if not repeated then
+    if promo.valid_until <= now() or promo.uses >= promo.max_uses then
+      perform public.refuse('promo_code_ended', 409, jsonb_build_object(
+        'reason', case when promo.valid_until <= now() then 'expired' else 'used_up' end));
+    end if;
+    if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
+                     and email_confirmed_at is not null) then
+      perform public.refuse('address_not_confirmed', 403);
+    end if;
+    update public.promo_codes set uses = uses + 1 where code = promo.code;
+    entry := public.add_credit(
+      for_user, 'manual', promo.amount_microusd, format('promo:%s:%s', promo.code, for_user),
+      jsonb_build_object('description', promo.description, 'promo_code', promo.code, 'actor', 'user'), null,
+      now() + make_interval(days => promo.credit_days));
+    insert into public.promo_redemptions (code, user_id, entry_id) values (promo.code, for_user, entry.id);
+  end if;
+  return jsonb_build_object(
+    'success', true, 'code', promo.code, 'transaction', public.ledger_entry_summary(entry),
+    'expires_at', (select expires_at from public.credit_grants where entry_id = entry.id),
+    'deduplicated', repeated);
+end
+$$;
+revoke all on function public.redeem_promo_code from public, anon, authenticated;
+grant execute on function public.redeem_promo_code to service_role;
 
 -- supabase/schemas/credits/functions/refuse_ledger_change.sql
 create or replace function public.refuse_ledger_change()
@@ -1376,26 +2395,109 @@ $$;
 revoke all on function public.refuse_ledger_change from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/reserve_credit.sql
+-- Holds so much more of an account, or refuses with 402. The condition is part of the update, so any number of racers
+-- share one balance correctly. Credit whose time is over is not counted on.
 create or replace function public.reserve_credit(for_user uuid, required_microusd bigint)
-returns void
+returns public.credit_accounts
 language plpgsql set search_path = '' as $$
 declare
+  account public.credit_accounts;
   available bigint;
 begin
-  update public.credit_accounts as account
-     set held_microusd = account.held_microusd + required_microusd
-   where account.user_id = for_user
-     and account.balance_microusd - account.held_microusd >= required_microusd;
-  if not found then
-    select account.balance_microusd - account.held_microusd into available
-      from public.credit_accounts as account where account.user_id = for_user;
-    perform public.refuse('insufficient_credits', 402, jsonb_build_object(
-      'required_credits', required_microusd / 10000.0, 'available_credits', coalesce(available, 0) / 10000.0,
-      'required_microusd', required_microusd, 'available_microusd', coalesce(available, 0)));
+  for attempt in 1..2 loop
+    update public.credit_accounts as held
+       set held_microusd = held.held_microusd + required_microusd
+     where held.user_id = for_user
+       and held.balance_microusd - held.held_microusd >= required_microusd
+       and held.debt_microusd = 0
+       and (held.next_expiry_at is null or held.next_expiry_at > now() or attempt = 2)
+    returning * into account;
+    if found then
+      return account;
+    end if;
+    perform public.expire_grants(for_user);
+  end loop;
+  select * into account from public.credit_accounts as known where known.user_id = for_user;
+  if account.debt_microusd > 0 then
+    perform public.refuse('account_in_debt', 402, jsonb_build_object(
+      'debt_credits', account.debt_microusd / 10000.0, 'debt_microusd', account.debt_microusd));
   end if;
+  available := coalesce(account.balance_microusd - account.held_microusd, 0);
+  perform public.refuse('insufficient_credits', 402, jsonb_build_object(
+    'required_credits', required_microusd / 10000.0, 'available_credits', available / 10000.0,
+    'required_microusd', required_microusd, 'available_microusd', available));
 end
 $$;
 revoke all on function public.reserve_credit from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/resolution_multiplier.sql
+-- The factor of a resolution: the listed one; else, of those listed as width and height, that of the smallest with at
+-- least as many pixels, or of the largest.
+create or replace function public.resolution_multiplier(rule jsonb, resolution text)
+returns numeric
+language plpgsql immutable set search_path = '' as $$
+declare
+  listed numeric := (rule ->> resolution)::numeric;
+  asked bigint;
+begin
+  if listed is not null or resolution is null or resolution !~ '^\d{1,5}x\d{1,5}$' then
+    return coalesce(listed, 1);
+  end if;
+  asked := split_part(resolution, 'x', 1)::bigint * split_part(resolution, 'x', 2)::bigint;
+  select size.multiplier into listed
+    from (select split_part(key, 'x', 1)::bigint * split_part(key, 'x', 2)::bigint as pixels,
+                 value::numeric as multiplier
+            from jsonb_each_text(rule) where key ~ '^\d{1,5}x\d{1,5}$') as size
+   order by size.pixels < asked, abs(size.pixels - asked) limit 1;
+  return coalesce(listed, 1);
+end
+$$;
+revoke all on function public.resolution_multiplier from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/set_spend_cap.sql
+-- Limits what a project, or a token, may spend in a calendar month (UTC); null lifts the limit. What it has spent and
+-- holds this month counts. Open holds stay.
+create or replace function public.set_spend_cap(
+  for_user uuid, for_project uuid, for_token uuid, new_cap_microusd bigint
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  owner uuid;
+  this_month constant date := public.spend_month(now());
+  cap public.spend_caps;
+begin
+  if for_project is not null then
+    select user_id into owner from public.projects where id = for_project and (for_user is null or user_id = for_user);
+    if not found then
+      perform public.refuse('project_not_found', 404);
+    end if;
+  else
+    select user_id into owner from public.personal_access_tokens
+     where id = for_token and revoked_at is null and (for_user is null or user_id = for_user);
+    if not found then
+      perform public.refuse('token_not_found', 404);
+    end if;
+  end if;
+  -- Holds are opened and closed under this lock: none is missed, none counted twice.
+  perform from public.credit_accounts where user_id = owner for no key update;
+  delete from public.spend_caps where project_id = for_project or token_id = for_token;
+  if new_cap_microusd is not null then
+    insert into public.spend_caps (user_id, project_id, token_id, cap_microusd, month, committed_microusd)
+    values (owner, for_project, for_token, new_cap_microusd, this_month,
+            public.spent_in_month(for_project, for_token, this_month))
+    returning * into cap;
+  end if;
+  update public.credit_accounts
+     set has_spend_caps = exists (select from public.spend_caps where user_id = owner)
+   where user_id = owner;
+  return jsonb_build_object(
+    'project_id', for_project, 'token_id', for_token,
+    'cap_credits', cap.cap_microusd / 10000.0, 'cap_microusd', cap.cap_microusd,
+    'month', this_month, 'committed_microusd', cap.committed_microusd);
+end
+$$;
+revoke all on function public.set_spend_cap from public, anon, authenticated;
+grant execute on function public.set_spend_cap to service_role;
 
 -- supabase/schemas/credits/functions/show_balance.sql
 -- Keeps `users.credits` (cents), which clients read, equal to the account.
@@ -1408,6 +2510,110 @@ begin
 end
 $$;
 revoke all on function public.show_balance from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/spend_month.sql
+-- The first day of the month, in UTC, in which spend caps count something.
+create or replace function public.spend_month(at timestamptz)
+returns date
+language plpgsql stable set search_path = '' as $$
+begin
+  return date_trunc('month', at at time zone 'UTC')::date;
+end
+$$;
+revoke all on function public.spend_month from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/spent_in_month.sql
+-- What the holds of a project or a token that were opened in a month have spent, or still hold.
+create or replace function public.spent_in_month(for_project uuid, for_token uuid, for_month date)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select coalesce(sum(case when state = 'held' then amount_microusd else charged_microusd end), 0)
+      from public.credit_holds
+     where (project_id = for_project or token_id = for_token)
+       and created_at >= for_month::timestamp at time zone 'UTC'
+       and created_at < (for_month + interval '1 month') at time zone 'UTC');
+end
+$$;
+revoke all on function public.spent_in_month from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/take_back_credit.sql
+-- Takes back credit that was added, as a refund or a dispute does: what is available, the payment's own first, never
+-- what is held. What was spent already becomes debt, which is collected as soon as something is available.
+create or replace function public.take_back_credit(
+  for_user uuid, entry_type public.ledger_entry_type, amount_microusd bigint,
+  idempotency_key text, metadata jsonb default '{}', for_payment uuid default null
+) returns public.credits_ledger
+language plpgsql set search_path = '' as $$
+declare
+  available bigint;
+  taken bigint;
+  new_entry public.credits_ledger;
+  recorded public.credits_ledger;
+begin
+  if take_back_credit.amount_microusd <= 0 then
+    raise exception 'taking back % is taking back nothing', take_back_credit.amount_microusd;
+  end if;
+  select balance_microusd - held_microusd into available
+    from public.credit_accounts where user_id = for_user for no key update;
+  taken := least(take_back_credit.amount_microusd, coalesce(available, 0));
+  new_entry.user_id := for_user;
+  new_entry.type := entry_type;
+  new_entry.payment_id := for_payment;
+  new_entry.amount_microusd := -taken;
+  new_entry.debt_microusd := taken - take_back_credit.amount_microusd;
+  if for_payment is not null then
+    new_entry.purchases_microusd := take_back_credit.amount_microusd;
+  else
+    new_entry.grants_microusd := take_back_credit.amount_microusd;
+  end if;
+  new_entry.idempotency_key := take_back_credit.idempotency_key;
+  new_entry.metadata := take_back_credit.metadata;
+  select entry into recorded from public.record_entry(new_entry);
+  if taken > 0 then
+    perform public.draw_grants(
+      recorded,
+      (select granted.id from public.credit_grants as granted
+         join public.credits_ledger as added on added.id = granted.entry_id
+        where granted.user_id = for_user and granted.is_open and added.payment_id = for_payment
+        order by granted.id limit 1),
+      paid_first => true);
+  end if;
+  return recorded;
+end
+$$;
+revoke all on function public.take_back_credit from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/welcome_bonus_refusal.sql
+-- Why this person gets no welcome bonus; null when there is no reason. One bonus is for one person with a mailbox:
+-- the address is confirmed, no spelling of it had one, and its domain is no source of any number of them.
+create or replace function public.welcome_bonus_refusal(for_user uuid)
+returns text
+language plpgsql stable set search_path = '' as $$
+declare
+  person auth.users;
+  settings public.credit_settings;
+begin
+  if exists (select from public.welcome_bonuses where user_id = for_user) then
+    return 'already_granted';
+  end if;
+  select * into person from auth.users where id = for_user;
+  select * into settings from public.credit_settings;
+  return case
+    when settings.welcome_bonus_microusd = 0 then 'no_bonus'
+    when coalesce(person.is_anonymous, false) or person.email is null then 'anonymous'
+    when person.email_confirmed_at is null then 'address_not_confirmed'
+    when exists (select from public.welcome_bonuses
+                  where address_hash = sha256(convert_to(public.address_key(person.email), 'UTF8'))) then 'address_used'
+    when public.mail_domain(person.email) <> all (settings.shared_mail_domains)
+         and settings.welcome_bonuses_per_domain_and_day <= (
+           select count(*) from public.welcome_bonuses
+            where domain = public.mail_domain(person.email) and created_at > now() - interval '1 day')
+      then 'domain_limit' end;
+end
+$$;
+revoke all on function public.welcome_bonus_refusal from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/active_workers.sql
 -- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
@@ -2187,10 +3393,47 @@ $$;
 revoke all on function public.complete_task from public, anon, authenticated;
 grant execute on function public.complete_task to service_role;
 
+-- supabase/schemas/tasks/functions/cost_lines.sql
+-- How a finished task's cost came about, line by line; an orchestration's by the kinds of its finished parts. Nothing for
+-- what was free.
+create or replace function public.cost_lines(task public.all_tasks)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    with work as (
+      select part.*, price.price_microusd, price.billing_type, price.version,
+             least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
+                   kind.max_runtime_seconds)::integer as seconds,
+             public.price_multiplier(price, part.params) as multiplier,
+             public.price_factors(price, part.params) as factors
+        from public.all_tasks as part
+        join public.task_type_prices as price on price.id = part.price_id
+        join public.task_types as kind on kind.name = part.task_type
+       where part.status = 'Complete' and part.cost_microusd > 0 and not part.is_orchestrator
+         and (part.id = task.id or task.is_orchestrator and part.orchestrator_task_id = task.id)
+    ), line as (
+      select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
+             count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
+        from work group by 1, 2, 3, 4, 5, 6
+    )
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'item', line.task_type, 'count', line.pieces, 'price_version', line.version,
+        'unit', case line.billing_type when 'per_unit' then 'output' else 'second' end,
+        'quantity', case line.billing_type when 'per_unit' then line.pieces else line.seconds end,
+        'each_microusd', line.price_microusd, 'factors', line.factors, 'multiplier', line.multiplier,
+        'total_microusd', line.total) order by line.task_type, line.version, line.multiplier), '[]')
+      from line);
+end
+$$;
+revoke all on function public.cost_lines from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/cost_of_run.sql
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
 -- its finished children cost; else the price it was quoted, by the database's clock.
-create or replace function public.cost_of_run(task public.tasks, has_output boolean)
+create or replace function public.cost_of_run(
+  task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
+)
 returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
@@ -2201,7 +3444,7 @@ begin
             where child.orchestrator_task_id = task.id and child.status = 'Complete')
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
-          price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
+          price, task.params, extract(epoch from ended_at - task.generation_started_at),
           (select max_runtime_seconds from public.task_types where name = task.task_type))
         end
         from public.task_type_prices as price where price.id = task.price_id);
@@ -2281,7 +3524,7 @@ revoke all on function public.cover_child from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_one_task.sql
 -- One task of a create: see create_task. Locks, in this order: orchestrator, dependencies, tenant, account.
-create or replace function public.create_one_task(for_user uuid, request jsonb)
+create or replace function public.create_one_task(for_user uuid, request jsonb, for_token uuid default null)
 returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -2306,12 +3549,12 @@ begin
   insert into public.tasks (
     id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
     orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
-    in_cloud, price_id, upper_bound_microusd)
+    in_cloud, price_id, upper_bound_microusd, quoted_at)
   values (
     new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
     task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
     task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.in_cloud, task.price_id,
-    task.upper_bound_microusd)
+    task.upper_bound_microusd, task.quoted_at)
   on conflict (id) do nothing;
   if not found then
     -- The same id, committed by another request since our look.
@@ -2319,7 +3562,7 @@ begin
     return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
                                   public.hash_of_request(request));
   end if;
-  perform public.enter_queue(task);
+  perform public.enter_queue(task, for_token);
 
   return jsonb_build_object(
     'task_id', new_id, 'status', 'Task queued', 'task_type', task.task_type, 'project_id', task.project_id,
@@ -2333,11 +3576,11 @@ revoke all on function public.create_one_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_task.sql
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
--- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?}.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?}.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
-  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null
+  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -2365,7 +3608,7 @@ begin
   end if;
 
   for request in select value from jsonb_array_elements(requests) loop
-    created := created || public.create_one_task(for_user, request);
+    created := created || public.create_one_task(for_user, request, for_token);
   end loop;
 
   first_answer := case
@@ -2385,6 +3628,41 @@ end
 $$;
 revoke all on function public.create_task from public, anon, authenticated;
 grant execute on function public.create_task to service_role;
+
+-- supabase/schemas/tasks/functions/doctor.sql
+-- Proves from the tables alone that no task is lost, charged twice or unpaid and that every account adds up; lists what
+-- is wrong, with its row, at most so many. `chain_digest` stands for every entry up to now: kept elsewhere, it shows
+-- later whether the past was changed.
+create or replace function public.doctor(at_most integer default 1000)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  faults jsonb;
+  found_faults bigint;
+begin
+  select coalesce(jsonb_agg(to_jsonb(listed) - 'position') filter (where position <= at_most), '[]'), count(*)
+    into faults, found_faults
+    from (select 'credits' as room, fault.*, row_number() over () as position from public.find_ledger_faults() as fault
+          union all
+          select 'tasks', fault.*, row_number() over () from public.find_task_faults() as fault) as listed;
+  return jsonb_build_object(
+    'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
+    'accounts', (select count(*) from public.credit_accounts),
+    'entries', (select count(*) from public.credits_ledger),
+    'open_holds', (select count(*) from public.credit_holds where state = 'held'),
+    'tasks', (select count(*) from public.all_tasks),
+    'books_microusd', (select jsonb_build_object(
+        'customers', coalesce(sum(amount_microusd), 0), 'revenue', coalesce(sum(revenue_microusd), 0),
+        'purchases', coalesce(sum(purchases_microusd), 0), 'grants', coalesce(sum(grants_microusd), 0),
+        'write_off', coalesce(sum(write_off_microusd), 0), 'debt', coalesce(sum(debt_microusd), 0))
+      from public.credits_ledger),
+    'chain_digest', (select encode(sha256(coalesce(string_agg(
+        convert_to(user_id::text || entry_count, 'UTF8') || chain_hash, ''::bytea order by user_id), ''::bytea)), 'hex')
+      from public.credit_accounts where entry_count > 0));
+end
+$$;
+revoke all on function public.doctor from public, anon, authenticated;
+grant execute on function public.doctor to service_role;
 
 -- supabase/schemas/tasks/functions/end_project_tasks.sql
 -- A project that is deleted ends its tasks first: what is finished is paid while its rows are still there.
@@ -2472,7 +3750,7 @@ revoke all on function public.end_task from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/enter_queue.sql
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
 -- the task was planned.
-create or replace function public.enter_queue(task public.tasks)
+create or replace function public.enter_queue(task public.tasks, for_token uuid default null)
 returns void
 language plpgsql set search_path = '' as $$
 begin
@@ -2482,7 +3760,8 @@ begin
   end if;
   if task.in_cloud then
     if task.orchestrator_task_id is null then
-      perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
+      perform public.open_hold(
+        task.user_id, task.id, task.upper_bound_microusd, task.project_id, for_token, task.run_after);
     else
       perform public.cover_child(task.orchestrator_task_id, task.upper_bound_microusd);
     end if;
@@ -2717,6 +3996,116 @@ end
 $$;
 revoke all on function public.find_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/find_task_faults.sql
+-- Tasks that are lost, unpaid, paid for nothing or miscounted, from the tables alone: one row for each fault.
+create or replace function public.find_task_faults()
+returns table (rule text, user_id uuid, row_id text, details jsonb)
+language sql stable set search_path = '' as $$
+  with ended as (
+    select task.*, price.billing_type, hold.state as hold_state, hold.amount_microusd as hold_amount,
+           hold.charged_microusd, kind.max_runtime_seconds, price as price_row
+      from public.all_tasks as task
+      join public.task_type_prices as price on price.id = task.price_id
+      join public.task_types as kind on kind.name = task.task_type
+      left join public.credit_holds as hold on hold.task_id = task.id
+     where task.status in ('Complete', 'Failed', 'Cancelled')
+  )
+  -- Charged, and by what it cost.
+  select 'charge_is_not_the_cost', ended.user_id, ended.id::text, jsonb_build_object(
+         'cost_microusd', ended.cost_microusd, 'charged_microusd', ended.charged_microusd, 'hold_microusd', ended.hold_amount)
+    from ended
+   where ended.orchestrator_task_id is null and ended.in_cloud
+     and coalesce(ended.charged_microusd, 0)
+         <> least(coalesce(case when ended.status = 'Complete' or ended.is_orchestrator then ended.cost_microusd end, 0),
+                  coalesce(ended.hold_amount, 0))
+  union all
+  select 'cost_is_not_the_price', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
+    from ended
+   where ended.status = 'Complete' and not ended.is_orchestrator and coalesce(ended.cost_microusd, 0) <> case
+           when ended.claimed_by_owner or not ended.in_cloud or ended.output_location is null then 0
+           else public.price_of_work(
+             ended.price_row, ended.params,
+             extract(epoch from ended.generation_processed_at - ended.generation_started_at),
+             ended.max_runtime_seconds) end
+  union all
+  select 'orchestration_is_not_its_parts', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
+    from ended
+   where ended.is_orchestrator
+     and coalesce(ended.cost_microusd, 0) <> (
+       select coalesce(sum(part.cost_microusd), 0) from public.all_tasks as part
+        where part.orchestrator_task_id = ended.id and part.status = 'Complete')
+  union all
+  select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
+    from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
+  union all
+  -- Covered while it is open, and only then.
+  select 'open_without_cover', task.user_id, task.id::text, jsonb_build_object('status', task.status)
+    from public.tasks as task
+   where task.status in ('Queued', 'In Progress') and task.in_cloud and task.orchestrator_task_id is null
+     and not exists (select from public.credit_holds as hold where hold.task_id = task.id and hold.state = 'held')
+  union all
+  select 'held_for_nothing', hold.user_id, hold.task_id::text, jsonb_build_object('amount_microusd', hold.amount_microusd)
+    from public.credit_holds as hold
+   where hold.state = 'held'
+     and not exists (select from public.tasks as task
+                      where task.id = hold.task_id and task.status in ('Queued', 'In Progress'))
+  union all
+  select 'part_with_hold', task.user_id, task.id::text, '{}'
+    from public.all_tasks as task join public.credit_holds as hold on hold.task_id = task.id
+   where task.orchestrator_task_id is not null
+  union all
+  -- Lost: nobody runs it, and nobody would.
+  select 'lease_not_swept', task.user_id, task.id::text, jsonb_build_object('lease_expires_at', task.lease_expires_at)
+    from public.tasks as task
+   where task.status = 'In Progress' and task.lease_expires_at < now() - interval '2 minutes'
+  union all
+  select 'schedule_not_swept', task.user_id, task.id::text, jsonb_build_object('run_after', task.run_after)
+    from public.tasks as task where task.is_scheduled and task.run_after < now() - interval '2 minutes'
+  union all
+  select 'ready_but_never_offered', task.user_id, task.id::text, jsonb_build_object('lane_id', task.lane_id)
+    from public.tasks as task left join public.task_lanes as lane on lane.id = task.lane_id
+   where task.status = 'Queued' and task.unmet_dependencies = 0 and not task.is_scheduled
+     and not coalesce(lane.is_ready, false)
+  union all
+  select 'waits_for_wrong_number', task.user_id, task.id::text, jsonb_build_object('unmet_dependencies', task.unmet_dependencies)
+    from public.tasks as task
+   where task.status = 'Queued' and (task.dependant_on is not null or task.unmet_dependencies > 0)
+     and task.unmet_dependencies <> (
+       select count(*) from public.task_dependencies as needed
+         join public.tasks as dependency on dependency.id = needed.dependency_id
+        where needed.task_id = task.id and dependency.status <> 'Complete')
+  union all
+  select 'waits_for_what_will_not_come', task.user_id, task.id::text, '{}'
+    from public.tasks as task
+   where task.status in ('Queued', 'In Progress')
+     and (exists (select from public.task_dependencies as needed
+                    join public.tasks as dependency on dependency.id = needed.dependency_id
+                   where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
+          or exists (select from public.tasks as orchestrator
+                      where orchestrator.id = task.orchestrator_task_id
+                        and orchestrator.status in ('Complete', 'Failed', 'Cancelled')))
+  union all
+  select 'slot_is_not_its_task', coalesce(task.user_id, slot.user_id), coalesce(task.id, slot.task_id)::text, '{}'
+    from (select * from public.tasks where status = 'In Progress' and not is_orchestrator) as task
+    full join (select * from public.task_slots where task_id is not null) as slot
+      on slot.task_id = task.id and slot.user_id = task.user_id and slot.slot = task.slot
+   where task.id is null or slot.task_id is null
+  union all
+  select 'counter_differs', lane.user_id, lane.id::text, jsonb_build_object(
+         'ready', counted.ready, 'running', counted.running, 'blocked', counted.blocked, 'scheduled', counted.scheduled)
+    from public.task_lanes as lane
+    cross join lateral public.lane_count(lane.id) as counted
+    left join (select lane_id, count(*) filter (where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled) as ready,
+                      count(*) filter (where status = 'In Progress') as running,
+                      count(*) filter (where status = 'Queued' and unmet_dependencies > 0) as blocked,
+                      count(*) filter (where status = 'Queued' and unmet_dependencies = 0 and is_scheduled) as scheduled
+                 from public.tasks where status in ('Queued', 'In Progress') group by lane_id) as real
+      on real.lane_id = lane.id
+   where (counted.ready, counted.running, counted.blocked, counted.scheduled)
+         is distinct from (coalesce(real.ready, 0), coalesce(real.running, 0), coalesce(real.blocked, 0), coalesce(real.scheduled, 0))
+$$;
+revoke all on function public.find_task_faults from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/finish_task.sql
 -- Complete: the row, the slot, the charge, the dependants. The caller holds the running task's lock.
 create or replace function public.finish_task(
@@ -2725,14 +4114,16 @@ create or replace function public.finish_task(
 language plpgsql set search_path = '' as $$
 declare
   finished public.tasks;
+  -- One moment for the row and for its price, so that the one can be computed from the other.
+  ended_at constant timestamptz := clock_timestamp();
 begin
   update public.tasks
      set status = 'Complete', output_location = new_output, thumbnail_url = new_thumbnail,
-         generation_processed_at = clock_timestamp(), updated_at = now(),
+         generation_processed_at = ended_at, updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
          generation_created = task.generation_created or new_generation is not null,
-         cost_microusd = public.cost_of_run(task, new_output is not null),
+         cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
    where id = task.id
   returning * into finished;
@@ -2798,12 +4189,13 @@ $$;
 revoke all on function public.follow_generation_methods from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
--- Forgets idempotency keys after 30 days and rate limits that nobody has touched for a day.
+-- Forgets idempotency keys after 30 days, rate limits that nobody has touched for a day, quotes a day after their time.
 create or replace function public.forget_old_requests()
 returns void
 language sql security definer set search_path = '' as $$
   delete from public.task_requests where created_at < now() - interval '30 days';
   delete from public.rate_limits where updated_at < now() - interval '1 day';
+  delete from public.task_quotes where expires_at < now() - interval '1 day';
 $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
 grant execute on function public.forget_old_requests to service_role;
@@ -2983,6 +4375,52 @@ $$;
 revoke all on function public.get_predecessor_output from public, anon, authenticated;
 grant execute on function public.get_predecessor_output to service_role;
 
+-- supabase/schemas/tasks/functions/get_receipt.sql
+-- The receipt of a ledger entry, or of a task's charge: what it was for, line by line, and what it came to.
+create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  entry public.credits_ledger;
+  task public.all_tasks;
+  lines jsonb := '[]';
+begin
+  if for_entry is not null then
+    select * into entry from public.credits_ledger
+     where id = for_entry and (for_user is null or user_id = for_user);
+  else
+    select * into entry from public.credits_ledger
+     where task_id = for_task and type in ('spend', 'write_off') and (for_user is null or user_id = for_user);
+  end if;
+  if not found then
+    perform public.refuse('entry_not_found', 404);
+  end if;
+  if entry.task_id is not null then
+    select * into task from public.all_tasks where id = entry.task_id limit 1;
+    if found then
+      lines := public.cost_lines(task);
+    end if;
+    if entry.write_off_microusd < 0 then
+      lines := lines || jsonb_build_object('item', 'written_off', 'total_microusd', entry.write_off_microusd);
+    end if;
+  end if;
+  return jsonb_build_object(
+    'receipt_number', format('%s-%s', upper(left(replace(entry.user_id::text, '-', ''), 12)), entry.sequence),
+    'entry', public.ledger_entry_summary(entry), 'task_type', task.task_type,
+    'customer', (select jsonb_build_object('id', id, 'name', name, 'email', email)
+                   from public.users where id = entry.user_id),
+    'lines', lines, 'grants_drawn', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'grant_id', drawn.id, 'category', drawn.category, 'amount_microusd', draw.amount_microusd,
+               'expires_at', drawn.expires_at) order by drawn.id), '[]')
+        from public.credit_grant_draws as draw join public.credit_grants as drawn on drawn.id = draw.grant_id
+       where draw.entry_id = entry.id),
+    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd));
+end
+$$;
+revoke all on function public.get_receipt from public, anon, authenticated;
+grant execute on function public.get_receipt to service_role;
+
 -- supabase/schemas/tasks/functions/get_task_output.sql
 create or replace function public.get_task_output(for_user uuid, for_task uuid)
 returns jsonb
@@ -3019,6 +4457,35 @@ $$;
 revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
 
+-- supabase/schemas/tasks/functions/give_up_old_tasks.sql
+-- Fails tasks that have waited so long that their hold is over; what they held is given back. One that runs is
+-- looked at again a day later: its lease sees to its end.
+create or replace function public.give_up_old_tasks(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  overdue uuid;
+begin
+  for overdue in
+    select task_id from public.credit_holds
+     where state = 'held' and expires_at <= now() order by expires_at limit at_most
+  loop
+    -- The task before its hold, as everywhere.
+    perform from public.tasks where id = overdue and status = 'Queued' for no key update skip locked;
+    if found then
+      perform public.end_task(overdue, 'Failed', 'hold_expired');
+    else
+      update public.credit_holds set expires_at = now() + interval '1 day'
+       where task_id = (select task_id from public.credit_holds
+                         where task_id = overdue and state = 'held' and expires_at <= now()
+                           for no key update skip locked);
+    end if;
+  end loop;
+end
+$$;
+revoke all on function public.give_up_old_tasks from public, anon, authenticated;
+grant execute on function public.give_up_old_tasks to service_role;
+
 -- supabase/schemas/tasks/functions/hash_of_request.sql
 -- What tells whether a create is the same as one before; priority and attempts may differ.
 create or replace function public.hash_of_request(request jsonb)
@@ -3031,7 +4498,7 @@ $$;
 revoke all on function public.hash_of_request from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/keep_row.sql
--- Refuses to delete what tasks speak of without a foreign key.
+-- Refuses to delete or change what tasks speak of without a foreign key.
 create or replace function public.keep_row()
 returns trigger
 language plpgsql set search_path = '' as $$
@@ -3675,7 +5142,15 @@ begin
   perform public.lock_tenant(project.user_id);
   -- Read again: under the tenant's lock a limit neither comes nor goes.
   select * into project from public.projects where id = project.id;
-  select * into quote from public.quote_task(type_row.name, new_params);
+  if request ? 'quote_id' then
+    select * into quote
+      from public.find_quote(project.user_id, (request ->> 'quote_id')::uuid, type_row.name, new_params);
+    planned.quoted_at := quote.quoted_at;
+  else
+    -- Children cost what their orchestrator was promised.
+    select * into quote from public.quote_task(
+      type_row.name, new_params, coalesce(orchestrator.quoted_at, orchestrator.created_at, now()));
+  end if;
   exact := quote.exact;
   price_version := (quote.price).version;
 
@@ -3985,6 +5460,43 @@ begin
 end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/refresh_run_estimates.sql
+-- Draws new estimates from the times that finished runs took, for types that are paid by the second: the median is
+-- expected, and twice what 99 of 100 stayed below is the upper bound, at most what the type may run. Fewer than 50 runs
+-- say nothing. A row is added where something changed; those that nothing can refer to any more go.
+create or replace function public.refresh_run_estimates()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into public.task_run_estimates (task_type, model, runs, expected_seconds, upper_bound_seconds)
+  select fresh.task_type, fresh.model, fresh.runs, least(fresh.expected, fresh.bound), fresh.bound
+    from (select ranked.task_type, ranked.model, max(ranked.total)::integer as runs,
+                 ceil(public.run_time_of_bucket(min(bucket) filter (where up_to >= total * 0.5)))::integer as expected,
+                 least(ceil(2 * public.run_time_of_bucket(min(bucket) filter (where up_to >= total * 0.99)))::integer,
+                       max(kind.max_runtime_seconds)) as bound
+            from (select *, sum(runs) over (partition by task_type, model order by bucket) as up_to,
+                         sum(runs) over (partition by task_type, model) as total
+                    from public.task_run_times) as ranked
+            join public.task_types as kind on kind.name = ranked.task_type
+           where (public.current_price(kind.name)).billing_type = 'per_second'
+           group by ranked.task_type, ranked.model having max(ranked.total) >= 50) as fresh
+    left join lateral (
+      select expected_seconds, upper_bound_seconds from public.task_run_estimates as known
+       where known.task_type = fresh.task_type and known.model = fresh.model
+       order by estimated_at desc limit 1) as latest on true
+   where (least(fresh.expected, fresh.bound), fresh.bound)
+         is distinct from (latest.expected_seconds, latest.upper_bound_seconds)
+  on conflict do nothing;
+  delete from public.task_run_estimates as old
+   where estimated_at < now() - interval '60 days'
+     and exists (select from public.task_run_estimates as newer
+                  where newer.task_type = old.task_type and newer.model = old.model
+                    and newer.estimated_at > old.estimated_at and newer.estimated_at < now() - interval '60 days');
+end
+$$;
+revoke all on function public.refresh_run_estimates from public, anon, authenticated;
+grant execute on function public.refresh_run_estimates to service_role;
 
 -- supabase/schemas/tasks/functions/refuse_archived_change.sql
 -- The refusal of a change to a task that is not in `tasks`: 404, or why what is archived stays as it is.
@@ -4312,7 +5824,8 @@ begin
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
-      task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd));
+      task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
+      task.project_id, null, task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());
@@ -4320,6 +5833,28 @@ begin
 end
 $$;
 revoke all on function public.retry_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_estimate.sql
+-- How long such a run is expected to take, and at most, as of a time. Without enough runs of its model: as long as its
+-- type may.
+create or replace function public.run_estimate(
+  for_task_type text, for_model text, as_of timestamptz default now(),
+  out runs integer, out expected_seconds integer, out upper_bound_seconds integer
+)
+language plpgsql stable set search_path = '' as $$
+begin
+  select known.runs, known.expected_seconds, known.upper_bound_seconds
+    into runs, expected_seconds, upper_bound_seconds
+    from public.task_run_estimates as known
+   where known.task_type = for_task_type and known.model = coalesce(for_model, '') and known.estimated_at <= as_of
+   order by known.estimated_at desc limit 1;
+  if not found then
+    select 0, max_runtime_seconds, max_runtime_seconds into runs, expected_seconds, upper_bound_seconds
+      from public.task_types where name = for_task_type;
+  end if;
+end
+$$;
+revoke all on function public.run_estimate from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/run_time_bucket.sql
 -- The bucket of task_run_times for a run of so many seconds: four to a doubling, from a tenth of a second on.
@@ -6676,6 +8211,16 @@ begin
       'balance_microusd', new.balance_microusd, 'held_microusd', new.held_microusd,
       'available_microusd', new.balance_microusd - new.held_microusd),
     'balance', 'credits:' || new.user_id, true);
+  if new.balance_microusd < old.balance_microusd
+     and exists (select from public.users as person
+                  where person.id = new.user_id
+                    and old.balance_microusd > person.low_balance_threshold * 10000::bigint
+                    and new.balance_microusd <= person.low_balance_threshold * 10000::bigint) then
+    perform realtime.send(
+      jsonb_build_object('user_id', new.user_id, 'credits', new.balance_microusd / 10000.0,
+                         'balance_microusd', new.balance_microusd),
+      'low_balance', 'credits:' || new.user_id, true);
+  end if;
   return null;
 end
 $$;
@@ -7330,11 +8875,18 @@ revoke all on function public.write_webhook_outbox from public, anon, authentica
 -- supabase/schemas/accounts/triggers.sql
 create trigger welcome_new_user after insert on auth.users
   for each row execute function public.welcome_new_user();
+create trigger welcome_confirmed_user after update of email_confirmed_at, is_anonymous on auth.users
+  for each row when (new.email_confirmed_at is not null and not coalesce(new.is_anonymous, false))
+  execute function public.welcome_new_user();
 
 -- supabase/schemas/credits/triggers.sql
 create trigger credits_ledger_keeps_its_rows before update or delete on public.credits_ledger
   for each row execute function public.refuse_ledger_change();
 create trigger credits_ledger_keeps_all_rows before truncate on public.credits_ledger
+  for each statement execute function public.refuse_ledger_change();
+create trigger grant_draws_are_kept before update or delete on public.credit_grant_draws
+  for each row execute function public.refuse_ledger_change();
+create trigger all_grant_draws_are_kept before truncate on public.credit_grant_draws
   for each statement execute function public.refuse_ledger_change();
 create trigger show_balance after update of balance_microusd on public.credit_accounts
   for each row when (old.balance_microusd is distinct from new.balance_microusd)
@@ -7366,7 +8918,7 @@ create trigger announce_lane after update of is_ready, is_open on public.task_la
   execute function public.announce_lane();
 create trigger task_types_are_kept before delete or update of name on public.task_types
   for each row execute function public.keep_row();
-create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
+create trigger task_type_prices_are_kept before delete or update on public.task_type_prices
   for each row execute function public.keep_row();
 create trigger projects_begin_limited after insert on public.projects
   for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
@@ -7389,6 +8941,9 @@ begin
     perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
+    perform cron.schedule('darkroom-expire-due-grants', '10 seconds', 'select public.expire_due_grants()');
+    perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
+    perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
   end if;
 end
 $$;
@@ -7500,7 +9055,7 @@ grant select, insert, update, delete on public.users, public.projects to service
 
 -- What a person may change about themselves is granted by name: credits and flags are not theirs to write.
 grant select on public.users to authenticated;
-grant update (name, username, avatar_url, settings, onboarding) on public.users to authenticated;
+grant update (name, username, avatar_url, settings, onboarding, low_balance_threshold) on public.users to authenticated;
 create policy users_select_own on public.users for select to authenticated
   using (id = (select auth.uid()));
 create policy users_update_own on public.users for update to authenticated
@@ -7527,24 +9082,48 @@ create policy personal_access_tokens_select_own on public.personal_access_tokens
 -- supabase/schemas/credits/policies.sql
 alter table public.credit_accounts enable row level security;
 alter table public.credits_ledger enable row level security;
+alter table public.credit_grants enable row level security;
+alter table public.credit_grant_draws enable row level security;
 alter table public.credit_holds enable row level security;
+alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
+alter table public.task_quotes enable row level security;
+alter table public.promo_codes enable row level security;
+alter table public.promo_redemptions enable row level security;
+alter table public.welcome_bonuses enable row level security;
+alter table public.credit_settings enable row level security;
 
-revoke all on public.credit_accounts, public.credits_ledger, public.credit_holds, public.task_type_prices
+revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
+  public.credit_holds, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
+  public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
-grant select on public.credit_accounts, public.credits_ledger, public.credit_holds
+grant select on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
+  public.credit_holds, public.spend_caps, public.task_quotes, public.promo_redemptions
   to authenticated, service_role;
+grant select on public.promo_codes, public.welcome_bonuses to service_role;
+grant select, update on public.credit_settings to service_role;
 grant select on public.task_type_prices to anon, authenticated, service_role;
 
 create policy credit_accounts_select_own on public.credit_accounts for select to authenticated
   using (user_id = (select auth.uid()));
 create policy credits_ledger_select_own on public.credits_ledger for select to authenticated
   using (user_id = (select auth.uid()));
+create policy credit_grants_select_own on public.credit_grants for select to authenticated
+  using (user_id = (select auth.uid()));
+create policy credit_grant_draws_select_own on public.credit_grant_draws for select to authenticated
+  using (exists (select from public.credit_grants as drawn
+                  where drawn.id = grant_id and drawn.user_id = (select auth.uid())));
 create policy credit_holds_select_own on public.credit_holds for select to authenticated
   using (user_id = (select auth.uid()));
 create policy task_type_prices_select on public.task_type_prices for select to anon, authenticated
   using (true);
+create policy spend_caps_select_own on public.spend_caps for select to authenticated
+  using (user_id = (select auth.uid()));
+create policy task_quotes_select_own on public.task_quotes for select to authenticated
+  using (user_id = (select auth.uid()));
+create policy promo_redemptions_select_own on public.promo_redemptions for select to authenticated
+  using (user_id = (select auth.uid()));
 
 -- supabase/schemas/tasks/policies.sql
 alter table public.task_types enable row level security;
@@ -7559,13 +9138,14 @@ alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
 alter table public.task_counts enable row level security;
 alter table public.task_run_times enable row level security;
+alter table public.task_run_estimates enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.task_requests, public.queue_settings,
+  public.task_counts, public.task_run_times, public.task_run_estimates, public.task_requests, public.queue_settings,
   public.archived_tasks, public.all_tasks
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;

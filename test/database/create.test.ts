@@ -103,7 +103,7 @@ test("the key of a refused request can be used again, and another user's key is 
       await refusedWith(create(database.sql, user, [request(user)], "key")),
       "insufficient_credits",
     );
-    await database.sql`select record_credit(${user.userId}, 'manual', ${price})`;
+    await database.sql`select add_credit(${user.userId}, 'manual', ${price})`;
 
     assert.equal((await create(database.sql, user, [request(user)], "key"))["deduplicated"], false);
     assert.equal((await create(database.sql, other, [request(other)], "key"))["deduplicated"], false);

@@ -15,7 +15,8 @@ import {
 test("the welcome bonus is granted once, at sign-up, however many ask for it afterwards", () =>
   withDatabase(async (database) => {
     const userId = randomUUID();
-    await database.sql`insert into auth.users (id, email) values (${userId}, 'new@example.com')`;
+    await database.sql`
+      insert into auth.users (id, email, email_confirmed_at) values (${userId}, 'new@example.com', now())`;
     const sessions = await Promise.all(Array.from({ length: 20 }, () => database.session()));
     const answers = await Promise.all(
       sessions.map((session) =>
@@ -70,8 +71,14 @@ test("the ledger's rows cannot be changed or removed by any role, and outlive th
     const statements = [
       "update credits_ledger set metadata = '{}'",
       "delete from credits_ledger",
-      "truncate credits_ledger",
+      "truncate credits_ledger cascade",
+      "update credit_grant_draws set amount_microusd = 1",
+      "delete from credit_grant_draws",
+      "truncate credit_grant_draws",
     ];
+    const taskId = await queueTask(database.sql, user);
+    await claim(database.sql, "worker");
+    await complete(database.sql, taskId);
     for (const statement of statements) {
       await assert.rejects(database.sql.unsafe(statement), { code: "23001" }, `owner: ${statement}`);
       for (const role of ["service_role", "authenticated", "anon"] as const) {
@@ -80,7 +87,7 @@ test("the ledger's rows cannot be changed or removed by any role, and outlive th
       }
     }
     await database.sql`delete from auth.users where id = ${user.userId}`;
-    assert.equal((await database.sql`select from credits_ledger`).length, 1);
+    assert.equal((await database.sql`select from credits_ledger`).length, 2);
   }));
 
 test("settling and releasing one hold at once ends it once", () =>
@@ -107,12 +114,15 @@ test("a task has one spend: the second is refused by the table itself", () =>
     await claim(database.sql, "worker");
     await complete(database.sql, taskId);
 
-    await assert.rejects(
-      database.sql`select record_credit(${user.userId}, 'spend', -1, ${taskId})`.execute(),
-      {
-        code: "23505",
-      },
-    );
+    const again = database.sql`
+      select record_entry(jsonb_populate_record(null::credits_ledger, ${database.sql.json({
+        user_id: user.userId,
+        task_id: taskId,
+        type: "spend",
+        amount_microusd: -1,
+        revenue_microusd: 1,
+      })}))`;
+    await assert.rejects(again.execute(), { code: "23505" });
     assert.deepEqual(await wrongAccounts(database.sql), []);
   }));
 
@@ -182,7 +192,7 @@ test("an exact quote is what is charged; an estimate is never exceeded", () =>
     ];
     for (const [taskType, params] of cases) {
       const [row] =
-        await database.sql`select calculate_task_cost(${taskType}, ${database.sql.json(params as never)}) as quote`;
+        await database.sql`select calculate_task_cost(null, ${taskType}, ${database.sql.json(params as never)}) as quote`;
       const quote = row?.["quote"] as { exact: boolean; cost_microusd: number; upper_bound_microusd: number };
       const taskId = await queueTask(database.sql, user, { taskType, params });
       await claim(database.sql, "worker");

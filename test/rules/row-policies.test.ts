@@ -68,6 +68,7 @@ const matrix: Record<string, Rule> = {
   task_types:        { anon: reads, owner: reads, stranger: reads, service: ["rows", "denied", "rows", "denied"], row: anyRow,
                        update: "max_running_tasks = null" },
   task_counts:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  task_run_estimates: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_run_times:    { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_dependencies: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -83,6 +84,16 @@ const matrix: Record<string, Rule> = {
 
   // Money moves by functions alone, for the service too
   credit_accounts:  { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  credit_grants:    { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  credit_grant_draws: { anon: nothing, owner: reads, stranger: seesNone, service: reads,
+                        row: ({ userId }) => `grant_id in (select id from credit_grants where user_id = '${userId}')` },
+  spend_caps:       { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  task_quotes:      { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  promo_codes:      { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: anyRow },
+  promo_redemptions: { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  welcome_bonuses:  { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ofUser },
+  credit_settings:  { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "denied", "rows", "denied"], row: anyRow,
+                      update: "welcome_bonus_microusd = 1" },
   credit_holds:     { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   credits_ledger:   { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   task_type_prices: { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
@@ -126,7 +137,7 @@ const writable: Record<string, string[]> = {
   "insert tasks": ["created_at", "dependant_on", "id", "params", "priority", "project_id", "status", "task_type"],
   "update tasks": ["status", "updated_at"],
   "update projects": ["aspect_ratio", "max_running_tasks", "name", "settings"],
-  "update users": ["avatar_url", "name", "onboarding", "settings", "username"],
+  "update users": ["avatar_url", "low_balance_threshold", "name", "onboarding", "settings", "username"],
   "insert generations": [
     "based_on", "child_order", "id", "is_child", "location", "name", "pair_shot_generation_id", "params",
     "parent_generation_id", "project_id", "starred", "thumbnail_url", "type",
@@ -430,6 +441,14 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`update projects set max_running_tasks = 5 where id = ${user.projectId}`;
   await sql`update task_types set max_running_tasks = 100 where name = 'z_image_turbo'`;
   await sql`insert into task_run_times (task_type, model, bucket, runs) values ('z_image_turbo', '', 1, 1) on conflict do nothing`;
+  await sql`
+    insert into task_run_estimates (task_type, model, runs, expected_seconds, upper_bound_seconds)
+    values ('travel_segment', '', 50, 30, 60) on conflict do nothing`;
+  await sql`update auth.users set is_anonymous = false, email_confirmed_at = now() where id = ${userId}`;
+  await sql`select create_promo_code('HELLO', 100, 1000, null, null, 30, 'a hello', 'operator')`;
+  await sql`select redeem_promo_code(${userId}, 'hello')`;
+  await sql`select set_spend_cap(${userId}, ${user.projectId}, null, 1000000000)`;
+  await sql`select calculate_task_cost(${userId}, 'z_image_turbo', '{}')`;
   await sql`insert into turn_marks (kind, turn) values ('gpu', 1) on conflict do nothing`;
   const finished = await queueTask(sql, user);
   const claimed = await claim(sql, worker, userId);

@@ -28,7 +28,7 @@ export async function createUser(connection: Connection, balanceMicrousd = 100_0
     email,
   ]);
   if (balanceMicrousd > 0) {
-    await run(connection, "select record_credit($1, 'manual', $2)", [userId, balanceMicrousd]);
+    await run(connection, "select add_credit($1, 'manual', $2)", [userId, balanceMicrousd]);
   }
   const [project] = await run<{ id: string }>(
     connection,

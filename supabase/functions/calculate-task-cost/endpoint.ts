@@ -2,7 +2,7 @@ import { z } from "zod";
 import { costOfTask, quoteTask } from "../_shared/credits/calculate-task-cost.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
-import { params, taskStatus, text, uuid } from "../_shared/http/fields.ts";
+import { params, taskStatus, text, timestamp, uuid } from "../_shared/http/fields.ts";
 
 const body = z.object({
   task_id: uuid.nullish(),
@@ -14,14 +14,16 @@ const body = z.object({
 const quote = z.object({
   success: z.literal(true),
   task_type: z.string(),
-  cost: z.number().describe("credits (US cents)"),
+  cost: z.number().describe("credits (US cents): the exact price, or what is expected"),
   cost_microusd: z.int(),
-  upper_bound: z.number(),
+  upper_bound: z.number().describe("what is held, and the most that is charged"),
   upper_bound_microusd: z.int(),
   exact: z.boolean(),
   billing_type: z.enum(["per_unit", "per_second"]),
   price_version: z.int(),
-  breakdown: z.array(z.record(z.string(), z.unknown())),
+  breakdown: z
+    .array(z.record(z.string(), z.unknown()))
+    .describe("line by line; the totals add up to the cost"),
 });
 
 /** 200 the quote, or the task's cost · 404 unknown task · 422 unknown type */
@@ -43,7 +45,12 @@ export const calculateTaskCostEndpoint = endpoint({
           held_microusd: z.int(),
           charged_with: uuid.nullable().describe("the orchestrator whose charge includes this one"),
         }),
-        quote,
+        quote.extend({
+          quote_id: uuid
+            .nullable()
+            .describe("for create-task; null for the service, which is nobody's quote"),
+          quote_expires_at: timestamp.nullable(),
+        }),
       ]),
     },
   },
@@ -56,6 +63,6 @@ export const calculateTaskCostEndpoint = endpoint({
         issues: [{ path: "task_type", message: "send task_type and params, or task_id" }],
       });
     }
-    return json(200, await quoteTask(database, taskType, body.params ?? {}));
+    return json(200, await quoteTask(database, caller, taskType, body.params ?? {}));
   },
 });

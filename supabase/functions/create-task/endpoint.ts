@@ -29,6 +29,7 @@ const fields = {
     .nullish()
     .describe("not before this time, at most a year ahead; it is paid for from the start"),
   max_attempts: z.int().min(1).max(20).nullish().describe("runs before the task fails; 3 unless said"),
+  quote_id: uuid.nullish().describe("of calculate-task-cost: this price, within its ten minutes"),
 };
 
 /** One task, or `tasks` with up to a hundred; then the fields beside it do not count. */
@@ -74,7 +75,7 @@ const created = z.object({
   deduplicated: z.boolean().describe("true when this answers a repeated request"),
 });
 
-/** 200 the queued task, or the batch · 402 no cover · 404 foreign project · 409 id taken · 422 unknown type, bad dependency, reused key */
+/** 200 the queued task, or the batch · 402 no cover, in debt, a spend cap · 404 foreign project or quote · 409 id taken, quote too old · 422 unknown type, bad dependency, reused key */
 export const createTaskEndpoint = endpoint({
   name: "create-task",
   summary: "Creates a task, or up to 100 at once: priced, covered by a hold, queued.",
@@ -99,8 +100,13 @@ export const createTaskEndpoint = endpoint({
   },
   errors: [
     "insufficient_credits",
+    "account_in_debt",
+    "spend_cap_reached",
     "insufficient_scope",
     "project_not_found",
+    "quote_not_found",
+    "quote_expired",
+    "quote_mismatch",
     "task_id_conflict",
     "orchestrator_finished",
     "unknown_task_type",
@@ -130,6 +136,7 @@ function newTask(task: z.output<z.ZodObject<typeof fields>>): NewTask {
     priority,
     run_after,
     max_attempts,
+    quote_id,
   } = task;
   return {
     task_type,
@@ -140,5 +147,6 @@ function newTask(task: z.output<z.ZodObject<typeof fields>>): NewTask {
     ...(priority && { priority }),
     ...(run_after && { run_after }),
     ...(max_attempts && { max_attempts }),
+    ...(quote_id && { quote_id }),
   };
 }

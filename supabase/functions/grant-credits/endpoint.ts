@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { grantCredits, grantWelcomeBonus } from "../_shared/credits/grant-credits.ts";
+import { ledgerEntry } from "../_shared/credits/ledger-shapes.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { text, timestamp, uuid } from "../_shared/http/fields.ts";
@@ -11,10 +12,14 @@ const body = z.object({
   description: text(500).trim().min(1).nullish().describe("the reason; required for a grant"),
   reason: text(500).trim().min(1).nullish().describe("another name of description"),
   idempotency_key: text(200).min(1).nullish().describe("or the header Idempotency-Key; required for a grant"),
+  expires_at: z.iso
+    .datetime({ offset: true })
+    .nullish()
+    .describe("when what is left of a grant expires; never unless said"),
   isWelcomeBonus: z.boolean().nullish().describe("the fixed welcome bonus; amount is ignored"),
 });
 
-/** 200 granted, now or before · 403 users may ask for their welcome bonus only · 404 unknown user · 422 key of another grant */
+/** 200 granted, now or before · 403 users may ask for their welcome bonus only · 404 unknown user · 409 no welcome bonus for this account · 422 key of another grant, expiry in the past */
 export const grantCreditsEndpoint = endpoint({
   name: "grant-credits",
   summary: "Grants credits to an account: any amount by the service, the welcome bonus by its user.",
@@ -26,24 +31,15 @@ export const grantCreditsEndpoint = endpoint({
       description: "The ledger entry.",
       schema: z.object({
         success: z.literal(true),
-        transaction: z.object({
-          id: uuid,
-          user_id: uuid,
-          task_id: z.null(),
-          type: z.string(),
-          amount: z.number().describe("credits (US cents)"),
-          amount_microusd: z.int(),
-          balance_after_microusd: z.int(),
-          metadata: z.record(z.string(), z.unknown()),
-          created_at: timestamp,
-        }),
+        transaction: ledgerEntry,
+        expires_at: timestamp.nullish(),
         message: z.string(),
         isWelcomeBonus: z.boolean().optional(),
         deduplicated: z.boolean(),
       }),
     },
   },
-  errors: ["user_not_found", "idempotency_key_reused"],
+  errors: ["user_not_found", "welcome_bonus_refused", "expiry_in_the_past", "idempotency_key_reused"],
   async run({ body, caller, database, headers }) {
     const userId = body.userId ?? body.user_id ?? undefined;
     if (body.isWelcomeBonus) return json(200, await grantWelcomeBonus(database, caller, userId));
@@ -66,6 +62,15 @@ export const grantCreditsEndpoint = endpoint({
     if (!userId || !reason || !idempotencyKey || issues.length > 0) {
       throw new AppError("invalid_request", { issues });
     }
-    return json(200, await grantCredits(database, { userId, amountCents, reason, idempotencyKey }));
+    return json(
+      200,
+      await grantCredits(database, {
+        userId,
+        amountCents,
+        reason,
+        idempotencyKey,
+        expiresAt: body.expires_at ?? undefined,
+      }),
+    );
   },
 });

@@ -49,6 +49,8 @@ export const updateTaskStatusEndpoint = endpoint({
   },
   errors: [
     "insufficient_credits",
+    "account_in_debt",
+    "spend_cap_reached",
     "insufficient_scope",
     "task_not_found",
     "invalid_transition",

@@ -6,7 +6,7 @@ grant select, insert, update, delete on public.users, public.projects to service
 
 -- What a person may change about themselves is granted by name: credits and flags are not theirs to write.
 grant select on public.users to authenticated;
-grant update (name, username, avatar_url, settings, onboarding) on public.users to authenticated;
+grant update (name, username, avatar_url, settings, onboarding, low_balance_threshold) on public.users to authenticated;
 create policy users_select_own on public.users for select to authenticated
   using (id = (select auth.uid()));
 create policy users_update_own on public.users for update to authenticated

@@ -7,6 +7,8 @@ create table public.users (
   avatar_url public.link,
   credits numeric(16, 4) not null default 0,
   given_credits boolean not null default false,
+  -- Told of, live, when the balance falls to this, in credits.
+  low_balance_threshold public.credit_threshold not null default 100,
   settings public.user_settings not null
     default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
   onboarding public.onboarding_state not null default '{}',

@@ -5,3 +5,4 @@ create domain public.username as text check (length(value) between 1 and 60);
 create domain public.link as text check (length(value) <= 2000);
 create domain public.user_settings as jsonb check (pg_column_size(value) <= 262144);
 create domain public.onboarding_state as jsonb check (pg_column_size(value) <= 65536);
+create domain public.credit_threshold as integer check (value between 0 and 1000000);

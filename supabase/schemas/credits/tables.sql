@@ -1,52 +1,125 @@
--- Money is integer micro-dollars. Accounts, entries and holds name no other table by foreign key:
--- they outlive the person and the task they speak of.
+-- Money is integer micro-dollars. Accounts, entries, grants and holds name no person and no task by foreign key: they
+-- outlive those that they speak of.
 create table public.credit_accounts (
   user_id uuid primary key,
   balance_microusd bigint not null default 0,
   held_microusd bigint not null default 0,
+  -- Credit that was taken back after it had been spent. Who owes opens no new holds.
+  debt_microusd public.amount_microusd not null default 0,
+  -- The end of the account's chain of entries.
+  entry_count bigint not null default 0,
+  chain_hash bytea not null default '',
+  -- When the first of its open grants expires, or earlier.
+  next_expiry_at timestamptz,
+  has_spend_caps boolean not null default false,
   created_at timestamptz not null default now(),
   constraint held_is_covered check (held_microusd >= 0 and balance_microusd >= held_microusd)
 ) with (fillfactor = 50);
+create index credit_accounts_by_expiry on public.credit_accounts (next_expiry_at) where next_expiry_at is not null;
 
--- Append-only. `amount` is the same in US cents, for clients that read it.
+-- Append-only, double entry: each row is one entry in the journal, with the customer's side in `amount_microusd` and
+-- the other sides beside it; what is credited is positive, and a check holds the sum to zero. Each account's
+-- entries are chained by hash.
 create table public.credits_ledger (
-  id uuid primary key default gen_random_uuid(),
-  sequence bigint generated always as identity unique,
+  id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
+  -- 1, 2, 3… of its account.
+  sequence bigint not null check (sequence > 0),
   task_id uuid,
+  payment_id uuid,
   type public.ledger_entry_type not null,
   amount_microusd bigint not null,
+  revenue_microusd bigint not null default 0,
+  purchases_microusd bigint not null default 0,
+  grants_microusd bigint not null default 0,
+  write_off_microusd bigint not null default 0,
+  debt_microusd bigint not null default 0,
+  -- The same in US cents, for clients that read it.
   amount numeric(20, 4) generated always as (amount_microusd / 10000.0) stored,
   balance_after_microusd public.amount_microusd not null,
-  idempotency_key public.ledger_key unique,
+  idempotency_key public.ledger_key,
   metadata jsonb not null default '{}',
-  created_at timestamptz not null default now(),
-  constraint spend_takes check (
-    amount_microusd <> 0 and (type = 'spend') = (amount_microusd < 0 and task_id is not null))
+  created_at timestamptz not null,
+  hash bytea not null,
+  unique (user_id, sequence),
+  constraint entry_is_balanced check (
+    amount_microusd + revenue_microusd + purchases_microusd + grants_microusd + write_off_microusd + debt_microusd = 0
+    and case type
+      when 'spend' then amount_microusd < 0 and task_id is not null
+      when 'write_off' then amount_microusd = 0 and task_id is not null
+      else task_id is null and (amount_microusd <> 0 or debt_microusd <> 0) end)
 );
-create unique index one_spend_per_task on public.credits_ledger (task_id) where type = 'spend';
-create unique index one_welcome_bonus_per_user on public.credits_ledger (user_id)
-  where metadata ->> 'is_welcome_bonus' = 'true';
-create index credits_ledger_by_user on public.credits_ledger (user_id, sequence desc);
+create unique index one_charge_per_task on public.credits_ledger (task_id) where type in ('spend', 'write_off');
+create unique index one_entry_per_key on public.credits_ledger (idempotency_key) where idempotency_key is not null;
+create index credits_ledger_by_payment on public.credits_ledger (payment_id) where payment_id is not null;
+
+-- What was added to an account, and what is left of it. Their remainders add up to the account's balance.
+create table public.credit_grants (
+  id bigint generated always as identity primary key,
+  user_id uuid not null references public.credit_accounts (user_id),
+  entry_id uuid not null unique references public.credits_ledger (id),
+  category public.grant_category not null,
+  amount_microusd bigint not null check (amount_microusd > 0),
+  remaining_microusd bigint not null,
+  is_open boolean not null default true,
+  expires_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint remainder_fits check (
+    remaining_microusd between 0 and amount_microusd and is_open = (remaining_microusd > 0)
+    and (category = 'promotional' or expires_at is null))
+) with (fillfactor = 50);
+-- In the order in which they are spent.
+create index open_grants on public.credit_grants (user_id, expires_at, category, id) where is_open;
+
+-- Which grants an entry took how much from. Append-only.
+create table public.credit_grant_draws (
+  entry_id uuid not null references public.credits_ledger (id),
+  grant_id bigint not null references public.credit_grants (id),
+  amount_microusd bigint not null check (amount_microusd > 0),
+  primary key (entry_id, grant_id)
+);
+create index credit_grant_draws_by_grant on public.credit_grant_draws (grant_id);
 
 -- What a task has reserved, and what became of it.
 create table public.credit_holds (
   task_id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
+  -- Whose spend caps it counts for.
+  project_id uuid,
+  token_id uuid,
   amount_microusd public.amount_microusd not null,
   state public.hold_state not null default 'held',
   charged_microusd public.amount_microusd not null default 0,
   -- Cost beyond what was held: our loss, never the customer's.
   written_off_microusd public.amount_microusd not null default 0,
   created_at timestamptz not null default now(),
+  -- When a task that still waits is given up, so that no credit is held for ever.
+  expires_at timestamptz not null,
   closed_at timestamptz,
   constraint columns_fit_state check (
     (state = 'held') = (closed_at is null)
     and charged_microusd <= case state when 'settled' then amount_microusd else 0 end)
 );
-create index open_holds_by_user on public.credit_holds (user_id) where state = 'held';
+create index open_holds_by_expiry on public.credit_holds (expires_at) where state = 'held';
+create index credit_holds_by_user on public.credit_holds (user_id, created_at);
 
--- Prices by version; a task keeps the row it was quoted.
+-- What a project, or a token, may spend in a calendar month (UTC). Changed under the account's lock.
+create table public.spend_caps (
+  id bigint generated always as identity primary key,
+  user_id uuid not null references public.credit_accounts (user_id),
+  project_id uuid unique references public.projects (id) on delete cascade,
+  token_id uuid unique references public.personal_access_tokens (id) on delete cascade,
+  cap_microusd public.amount_microusd not null,
+  month date not null,
+  -- Spent or held by work that was created in that month.
+  committed_microusd public.amount_microusd not null,
+  created_at timestamptz not null default now(),
+  constraint cap_of_one_thing check (num_nonnulls(project_id, token_id) = 1)
+);
+create index spend_caps_by_user on public.spend_caps (user_id);
+
+-- Prices by version; a task keeps the row it was quoted. Of the versions whose time has come, the one with the latest
+-- time is in force. Append-only.
 create table public.task_type_prices (
   id bigint generated always as identity primary key,
   task_type text not null,
@@ -54,8 +127,77 @@ create table public.task_type_prices (
   billing_type public.billing_type not null,
   -- Of one output, or of one second of work.
   price_microusd bigint not null check (price_microusd between 0 and 1000000000),
-  -- Multipliers: {"resolution": {"2x": 1, …}, "model_type": {…}}; a value that is not listed counts once.
-  cost_factors jsonb not null default '{}' check (jsonb_typeof(cost_factors) = 'object'),
+  -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
+  -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
+  cost_factors public.cost_factors not null default '{}',
   valid_from timestamptz not null default now(),
+  published_by text not null default 'seed' check (length(published_by) between 1 and 200),
+  reason text not null default 'first price' check (length(reason) between 1 and 500),
+  idempotency_key public.ledger_key unique,
+  created_at timestamptz not null default now(),
   unique (task_type, version)
 );
+create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
+
+-- A price that was promised for ten minutes to one user, for one task type and these params.
+create table public.task_quotes (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null references public.credit_accounts (user_id),
+  task_type text not null,
+  params_hash bytea not null check (length(params_hash) = 32),
+  price_id bigint not null references public.task_type_prices (id),
+  exact boolean not null,
+  expected_microusd public.amount_microusd not null,
+  upper_bound_microusd public.amount_microusd not null,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null default now() + interval '10 minutes'
+);
+create index task_quotes_by_age on public.task_quotes (expires_at);
+
+-- Codes that give credit: so much, to so many people, once each.
+create table public.promo_codes (
+  code public.promo_code primary key,
+  amount_microusd bigint not null check (amount_microusd between 1 and 1000000000),
+  max_uses integer not null check (max_uses between 1 and 1000000),
+  uses integer not null default 0,
+  valid_from timestamptz not null default now(),
+  valid_until timestamptz,
+  -- How long the credit lasts, from when it was taken.
+  credit_days integer check (credit_days between 1 and 3650),
+  description text not null check (length(description) between 1 and 500),
+  created_by text not null check (length(created_by) between 1 and 200),
+  created_at timestamptz not null default now(),
+  constraint uses_within_limit check (uses between 0 and max_uses),
+  constraint ends_after_begin check (valid_until > valid_from)
+);
+create table public.promo_redemptions (
+  code public.promo_code not null references public.promo_codes (code),
+  user_id uuid not null references public.credit_accounts (user_id),
+  entry_id uuid not null unique references public.credits_ledger (id),
+  created_at timestamptz not null default now(),
+  primary key (code, user_id)
+);
+
+-- Whom the welcome bonus was given to; kept when the person goes, so that coming back is no way to a second one. The
+-- address is a hash of what all its spellings have in common.
+create table public.welcome_bonuses (
+  address_hash bytea primary key check (length(address_hash) = 32),
+  domain text not null,
+  user_id uuid not null unique,
+  entry_id uuid not null unique references public.credits_ledger (id),
+  created_at timestamptz not null default now()
+);
+create index welcome_bonuses_by_domain on public.welcome_bonuses (domain, created_at);
+
+-- What operators may set; one row.
+create table public.credit_settings (
+  is_only boolean primary key default true check (is_only),
+  welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
+  -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
+  welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
+  shared_mail_domains text[] not null default array[
+    'gmail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com', 'icloud.com', 'me.com', 'aol.com',
+    'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 'mail.ru', 'yandex.ru', 'qq.com', '163.com', '126.com',
+    'naver.com', 'orange.fr', 'free.fr', 'libero.it', 't-online.de', 'comcast.net', 'fastmail.com', 'zoho.com']
+);
+insert into public.credit_settings default values on conflict do nothing;

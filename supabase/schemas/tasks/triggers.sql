@@ -23,7 +23,7 @@ create trigger announce_lane after update of is_ready, is_open on public.task_la
   execute function public.announce_lane();
 create trigger task_types_are_kept before delete or update of name on public.task_types
   for each row execute function public.keep_row();
-create trigger task_type_prices_are_kept before delete or update of id on public.task_type_prices
+create trigger task_type_prices_are_kept before delete or update on public.task_type_prices
   for each row execute function public.keep_row();
 create trigger projects_begin_limited after insert on public.projects
   for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
@@ -46,6 +46,9 @@ begin
     perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
+    perform cron.schedule('darkroom-expire-due-grants', '10 seconds', 'select public.expire_due_grants()');
+    perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
+    perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
   end if;
 end
 $$;

@@ -4,17 +4,23 @@ import { type Caller, forUser } from "../http/endpoint.ts";
 export interface Quote {
   cost: number;
   cost_microusd: number;
+  quote_id?: string | null;
   upper_bound_microusd: number;
   exact: boolean;
 }
 
-/** What such a task would cost. */
+/** What such a task would cost; a user may hold us to it for ten minutes. */
 export async function quoteTask(
   database: Pick<Database, "call">,
+  caller: Caller,
   taskType: string,
   params: Record<string, unknown>,
 ): Promise<Quote> {
-  return await database.call("calculate_task_cost", { for_task_type: taskType, params });
+  return await database.call("calculate_task_cost", {
+    for_user: forUser(caller),
+    for_task_type: taskType,
+    params,
+  });
 }
 
 /** What this task will cost, or did cost. */

@@ -7,12 +7,14 @@ export interface Grant {
   amountCents: number;
   reason: string;
   idempotencyKey: string;
+  /** ISO 8601; never unless said. */
+  expiresAt: string | undefined;
 }
 
 /** An operator's grant; the key makes a repeat harmless. */
 export async function grantCredits(
   database: Pick<Database, "call">,
-  { userId, amountCents, reason, idempotencyKey }: Grant,
+  { userId, amountCents, reason, idempotencyKey, expiresAt }: Grant,
 ): Promise<Record<string, unknown>> {
   return await database.call("grant_credits", {
     for_user: userId,
@@ -20,6 +22,7 @@ export async function grantCredits(
     reason,
     actor: "service_role",
     idempotency_key: idempotencyKey,
+    expires_at: expiresAt,
   });
 }
 

@@ -6,6 +6,8 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
 
 /** Stands for the calling user in arguments: admission, in the same statement, finds out who that is. */
 export const callingUser = Symbol("calling user");
+/** The same for the access token that was shown; null where none was. */
+export const callingToken = Symbol("calling token");
 
 export type SqlArgument = unknown;
 export type SqlArguments = Record<string, SqlArgument>;
@@ -23,6 +25,7 @@ export interface AdmissionRequest {
 
 export interface Admission {
   user_id: string;
+  token_id: string | null;
   /** Requests left in the window, and when it is whole again (epoch seconds); null when not counted. */
   remaining: number | null;
   reset_at: number | null;
@@ -121,6 +124,8 @@ function namedArguments(args: SqlArguments, offset: number): { list: string; val
     if (value === undefined) continue;
     if (value === callingUser) {
       parts.push(`${name} => caller.user_id`);
+    } else if (value === callingToken) {
+      parts.push(`${name} => caller.token_id`);
     } else {
       values.push(value);
       parts.push(`${name} => $${offset + values.length}`);

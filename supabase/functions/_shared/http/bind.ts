@@ -3,6 +3,7 @@ import type { Identifier, Identity } from "../auth/identify.ts";
 import {
   type Admission,
   type AdmissionRequest,
+  callingToken,
   callingUser,
   type Database,
   type SqlArguments,
@@ -201,7 +202,7 @@ class RequestAdmission {
     const { database } = this.#environment;
     if (!this.#request) return await database.call<T>(name, args);
     const earlier = this.#admitted;
-    if (earlier && !this.#isExpired) return await database.call<T>(name, withUser(args, earlier.user_id));
+    if (earlier && !this.#isExpired) return await database.call<T>(name, withCaller(args, earlier));
     const asked = earlier ? { ...this.#request, limitRequests: undefined } : this.#request;
     const { admission, result } = await database.callAdmitted<T>(asked, name, args);
     this.#isExpired = false;
@@ -252,8 +253,11 @@ class RequestAdmission {
   }
 }
 
-function withUser(args: SqlArguments, userId: string): SqlArguments {
-  const entries = Object.entries(args).map(([name, value]) => [name, value === callingUser ? userId : value]);
+function withCaller(args: SqlArguments, admitted: Admission): SqlArguments {
+  const entries = Object.entries(args).map(([name, value]) => {
+    if (value === callingUser) return [name, admitted.user_id];
+    return [name, value === callingToken ? admitted.token_id : value];
+  });
   return Object.fromEntries(entries) as SqlArguments;
 }
 

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { callingUser, type Database } from "../database/database.ts";
+import { callingToken, callingUser, type Database } from "../database/database.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
@@ -100,4 +100,9 @@ export const commonErrors = [
 /** The `for_user` argument of SQL functions: whose rows the caller may touch; the service, anybody's. */
 export function forUser(caller: Caller): typeof callingUser | null {
   return caller.kind === "service" ? null : callingUser;
+}
+
+/** The `for_token` argument: the token that spends; null for sessions and the service. */
+export function forToken(caller: Caller): typeof callingToken | null {
+  return caller.kind === "personal-access-token" ? callingToken : null;
 }

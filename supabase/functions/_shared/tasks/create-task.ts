@@ -1,5 +1,5 @@
 import type { Database } from "../database/database.ts";
-import { type Caller, forUser } from "../http/endpoint.ts";
+import { type Caller, forToken, forUser } from "../http/endpoint.ts";
 
 export interface NewTask {
   task_id?: string | undefined;
@@ -11,6 +11,8 @@ export interface NewTask {
   /** ISO 8601. */
   run_after?: string | undefined;
   max_attempts?: number | undefined;
+  /** Of calculate-task-cost. */
+  quote_id?: string | undefined;
 }
 
 export interface CreatedTask {
@@ -33,6 +35,7 @@ export async function createTask(
 ): Promise<CreatedTask | { tasks: CreatedTask[] }> {
   return await database.call("create_task", {
     for_user: forUser(caller),
+    for_token: forToken(caller),
     requests: tasks,
     is_batch: isBatch,
     idempotency_key: idempotencyKey,

@@ -1,5 +1,5 @@
--- Makes everything a new person needs, once: the user row, an account, a place in the queue and the
--- welcome bonus (not for anonymous visitors). Repeating it changes nothing.
+-- Makes everything a new person needs, once: the user row, an account, a place in the queue and the welcome bonus, as soon
+-- as there is a right to it. Repeating it changes nothing.
 create or replace function public.create_user_record(
   for_user uuid, user_email text, user_metadata jsonb, is_anonymous boolean
 ) returns void
@@ -13,7 +13,7 @@ begin
   on conflict (id) do nothing;
   perform public.open_credit_account(for_user);
   perform public.register_tenant(for_user);
-  if not is_anonymous then
+  if not is_anonymous and public.welcome_bonus_refusal(for_user) is null then
     perform public.grant_welcome_bonus(for_user);
   end if;
 end

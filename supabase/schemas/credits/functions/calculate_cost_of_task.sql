@@ -25,10 +25,9 @@ begin
     'held_microusd', case when hold.state = 'held' then hold.amount_microusd else 0 end,
     'billing_type', price.billing_type, 'price_version', price.version,
     'charged_with', task.orchestrator_task_id,
-    'breakdown', jsonb_build_array(jsonb_build_object(
-      'item', task.task_type, 'each_microusd', price.price_microusd,
-      'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
-      'multiplier', public.price_multiplier(price, task.params), 'total_microusd', final_microusd)));
+    'breakdown', case
+      when is_final then public.cost_lines(task)
+      else (public.quote_task(task.task_type, task.params, task.created_at, true)).breakdown end);
 end
 $$;
 revoke all on function public.calculate_cost_of_task from public, anon, authenticated;

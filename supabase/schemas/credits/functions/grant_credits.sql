@@ -1,6 +1,7 @@
--- An operator's grant. The same key again answers the first entry; with another amount, user or reason: 422.
+-- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason
+-- or time 422.
 create or replace function public.grant_credits(
-  for_user uuid, amount_cents integer, reason text, actor text, idempotency_key text
+  for_user uuid, amount_cents integer, reason text, actor text, idempotency_key text, expires_at timestamptz default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -16,15 +17,20 @@ begin
   repeated := found;
   if repeated then
     if entry.user_id <> for_user or entry.amount_microusd <> amount_cents * 10000::bigint
-       or entry.metadata ->> 'description' is distinct from reason then
+       or entry.metadata ->> 'description' is distinct from reason
+       or grant_credits.expires_at is distinct from (
+            select granted.expires_at from public.credit_grants as granted where granted.entry_id = entry.id) then
       perform public.refuse('idempotency_key_reused', 422);
     end if;
   else
-    entry := public.record_credit(for_user, 'manual', amount_cents * 10000::bigint, null, key,
-      jsonb_build_object('description', reason, 'actor', actor));
+    if grant_credits.expires_at <= now() then
+      perform public.refuse('expiry_in_the_past', 422);
+    end if;
+    entry := public.add_credit(for_user, 'manual', amount_cents * 10000::bigint, key,
+      jsonb_build_object('description', reason, 'actor', actor), null, grant_credits.expires_at);
   end if;
   return jsonb_build_object(
-    'success', true, 'transaction', public.ledger_entry_summary(entry),
+    'success', true, 'transaction', public.ledger_entry_summary(entry), 'expires_at', grant_credits.expires_at,
     'deduplicated', repeated, 'message', format('Granted %s credits', amount_cents));
 exception
   -- The same key for another user, committed between our look and our insert.

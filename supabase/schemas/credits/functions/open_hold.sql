@@ -1,13 +1,23 @@
--- Reserves a task's upper bound, or refuses with 402. The condition is part of the update, so any number
--- of racers share one balance correctly.
-create or replace function public.open_hold(for_user uuid, for_task uuid, hold_microusd bigint)
-returns void
+-- Reserves a task's upper bound, or refuses with 402, also where a spend cap of the project or of the token that asked
+-- for it is reached. A task that still waits 30 days after it could have run is given up: see give_up_old_tasks().
+create or replace function public.open_hold(
+  for_user uuid, for_task uuid, hold_microusd bigint, for_project uuid, for_token uuid default null,
+  not_before timestamptz default null
+) returns void
 language plpgsql set search_path = '' as $$
+declare
+  account public.credit_accounts;
 begin
-  perform public.reserve_credit(for_user, hold_microusd);
-  insert into public.credit_holds (task_id, user_id, amount_microusd) values (for_task, for_user, hold_microusd)
+  account := public.reserve_credit(for_user, hold_microusd);
+  if account.has_spend_caps then
+    perform public.count_against_spend_caps(for_project, for_token, hold_microusd);
+  end if;
+  insert into public.credit_holds (task_id, user_id, project_id, token_id, amount_microusd, expires_at)
+  values (for_task, for_user, for_project, for_token, hold_microusd,
+          greatest(now(), not_before) + interval '30 days')
   on conflict (task_id) do update
-    set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), closed_at = null
+    set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
+        closed_at = null
     where credit_holds.state = 'released';
   if not found then
     raise exception 'task % is held or settled already', for_task;

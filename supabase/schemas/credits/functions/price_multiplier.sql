@@ -1,10 +1,17 @@
--- The product of the price's factors that these params name.
+-- The product of a price's factors for these params.
 create or replace function public.price_multiplier(price public.task_type_prices, params jsonb)
 returns numeric
 language plpgsql stable set search_path = '' as $$
+declare
+  product numeric := 1;
+  factor jsonb;
 begin
-  return coalesce((price.cost_factors -> 'resolution' ->> (params ->> 'resolution'))::numeric, 1)
-       * coalesce((price.cost_factors -> 'model_type' ->> (params ->> 'model_type'))::numeric, 1);
+  if price.cost_factors <> '{}' then
+    for factor in select value from jsonb_array_elements(public.price_factors(price, params)) loop
+      product := product * (factor ->> 'multiplier')::numeric;
+    end loop;
+  end if;
+  return product;
 end
 $$;
 revoke all on function public.price_multiplier from public, anon, authenticated;

@@ -1,43 +1,56 @@
--- The price of a task before it runs. Per unit it is exact; per second the upper bound is the type's
--- longest run; an orchestrator's is the sum of the children its plan speaks of.
+-- The price of a task before it runs, as of a time. Per unit it is exact. Per second it is expected to take as long as
+-- runs of its kind usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is
+-- the sum of the children that its plan speaks of. The breakdown is made for those who show it.
 create or replace function public.quote_task(
-  for_task_type text, params jsonb,
-  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out breakdown jsonb
+  for_task_type text, params jsonb, as_of timestamptz default now(), with_breakdown boolean default false,
+  out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
+  out breakdown jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
   task_type public.task_types;
+  estimate record;
   part record;
+  part_price public.task_type_prices;
+  part_bound bigint;
+  part_expected bigint;
 begin
   select * into task_type from public.task_types where name = for_task_type;
-  price := public.current_price(for_task_type);
+  price := public.current_price(for_task_type, as_of);
+  breakdown := '[]';
   if task_type.category = 'orchestration' then
     exact := false;
+    expected_microusd := 0;
     upper_bound_microusd := 0;
-    breakdown := '[]';
-    for part in
-      select planned.child_type, planned.child_count, child.max_runtime_seconds,
-             public.price_of_work(public.current_price(planned.child_type), quote_task.params,
-                                  child.max_runtime_seconds, child.max_runtime_seconds) as each_microusd
-        from public.planned_children(for_task_type, quote_task.params) as planned
-        join public.task_types as child on child.name = planned.child_type
-    loop
-      upper_bound_microusd := upper_bound_microusd + part.child_count * part.each_microusd;
-      breakdown := breakdown || jsonb_build_object(
-        'item', part.child_type, 'count', part.child_count, 'each_microusd', part.each_microusd,
-        'total_microusd', part.child_count * part.each_microusd);
+    for part in select * from public.planned_children(for_task_type, params) loop
+      part_price := public.current_price(part.child_type, as_of);
+      estimate := public.run_estimate(part.child_type, public.model_of_params(params), as_of);
+      part_expected := public.price_of_work(part_price, params, estimate.expected_seconds, estimate.upper_bound_seconds);
+      part_bound := public.price_of_work(part_price, params, estimate.upper_bound_seconds, estimate.upper_bound_seconds);
+      expected_microusd := expected_microusd + part.child_count * part_expected;
+      upper_bound_microusd := upper_bound_microusd + part.child_count * part_bound;
+      if with_breakdown then
+        breakdown := breakdown || public.price_line(
+          part_price, params, part.child_count, estimate.expected_seconds, estimate.upper_bound_seconds);
+      end if;
     end loop;
-  else
-    exact := price.billing_type = 'per_unit';
-    upper_bound_microusd := public.price_of_work(
-      price, quote_task.params, task_type.max_runtime_seconds, task_type.max_runtime_seconds);
-    breakdown := jsonb_build_array(jsonb_build_object(
-      'item', for_task_type,
-      'count', case when exact then 1 else task_type.max_runtime_seconds end,
-      'unit', case when exact then 'output' else 'second' end,
-      'each_microusd', price.price_microusd,
-      'multiplier', public.price_multiplier(price, quote_task.params),
-      'total_microusd', upper_bound_microusd));
+    return;
+  end if;
+  exact := price.billing_type = 'per_unit';
+  if exact then
+    expected_microusd := public.price_of_work(price, params, 1, 1);
+    upper_bound_microusd := expected_microusd;
+    if with_breakdown then
+      breakdown := breakdown || public.price_line(price, params, 1, 1, 1);
+    end if;
+    return;
+  end if;
+  estimate := public.run_estimate(for_task_type, public.model_of_params(params), as_of);
+  expected_microusd := public.price_of_work(price, params, estimate.expected_seconds, estimate.upper_bound_seconds);
+  upper_bound_microusd := public.price_of_work(price, params, estimate.upper_bound_seconds, estimate.upper_bound_seconds);
+  if with_breakdown then
+    breakdown := breakdown || public.price_line(
+      price, params, 1, estimate.expected_seconds, estimate.upper_bound_seconds);
   end if;
 end
 $$;

@@ -3,7 +3,7 @@
 create or replace function public.admit(
   for_user uuid, for_token_hash bytea, for_scope text,
   limit_key text, limit_requests integer, limit_window_seconds integer,
-  out user_id uuid, out remaining integer, out reset_at bigint
+  out user_id uuid, out remaining integer, out reset_at bigint, out token_id uuid
 )
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -23,6 +23,7 @@ begin
       perform public.refuse('insufficient_scope', 403, jsonb_build_object('scope', for_scope));
     end if;
     user_id := token.user_id;
+    token_id := token.id;
     if token.last_used_at is null or token.last_used_at < now() - interval '1 minute' then
       -- Whoever finds the row locked leaves the note to the one who holds it.
       update public.personal_access_tokens as used set last_used_at = now()

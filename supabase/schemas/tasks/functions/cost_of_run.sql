@@ -1,6 +1,8 @@
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
 -- its finished children cost; else the price it was quoted, by the database's clock.
-create or replace function public.cost_of_run(task public.tasks, has_output boolean)
+create or replace function public.cost_of_run(
+  task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
+)
 returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
@@ -11,7 +13,7 @@ begin
             where child.orchestrator_task_id = task.id and child.status = 'Complete')
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
-          price, task.params, extract(epoch from clock_timestamp() - task.generation_started_at),
+          price, task.params, extract(epoch from ended_at - task.generation_started_at),
           (select max_runtime_seconds from public.task_types where name = task.task_type))
         end
         from public.task_type_prices as price where price.id = task.price_id);

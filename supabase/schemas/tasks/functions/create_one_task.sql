@@ -1,5 +1,5 @@
 -- One task of a create: see create_task. Locks, in this order: orchestrator, dependencies, tenant, account.
-create or replace function public.create_one_task(for_user uuid, request jsonb)
+create or replace function public.create_one_task(for_user uuid, request jsonb, for_token uuid default null)
 returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -24,12 +24,12 @@ begin
   insert into public.tasks (
     id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
     orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
-    in_cloud, price_id, upper_bound_microusd)
+    in_cloud, price_id, upper_bound_microusd, quoted_at)
   values (
     new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
     task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
     task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.in_cloud, task.price_id,
-    task.upper_bound_microusd)
+    task.upper_bound_microusd, task.quoted_at)
   on conflict (id) do nothing;
   if not found then
     -- The same id, committed by another request since our look.
@@ -37,7 +37,7 @@ begin
     return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
                                   public.hash_of_request(request));
   end if;
-  perform public.enter_queue(task);
+  perform public.enter_queue(task, for_token);
 
   return jsonb_build_object(
     'task_id', new_id, 'status', 'Task queued', 'task_type', task.task_type, 'project_id', task.project_id,

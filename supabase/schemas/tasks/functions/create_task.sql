@@ -1,9 +1,9 @@
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
--- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?}.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?}.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
-  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null
+  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -31,7 +31,7 @@ begin
   end if;
 
   for request in select value from jsonb_array_elements(requests) loop
-    created := created || public.create_one_task(for_user, request);
+    created := created || public.create_one_task(for_user, request, for_token);
   end loop;
 
   first_answer := case

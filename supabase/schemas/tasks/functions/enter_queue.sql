@@ -1,6 +1,6 @@
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
 -- the task was planned.
-create or replace function public.enter_queue(task public.tasks)
+create or replace function public.enter_queue(task public.tasks, for_token uuid default null)
 returns void
 language plpgsql set search_path = '' as $$
 begin
@@ -10,7 +10,8 @@ begin
   end if;
   if task.in_cloud then
     if task.orchestrator_task_id is null then
-      perform public.open_hold(task.user_id, task.id, task.upper_bound_microusd);
+      perform public.open_hold(
+        task.user_id, task.id, task.upper_bound_microusd, task.project_id, for_token, task.run_after);
     else
       perform public.cover_child(task.orchestrator_task_id, task.upper_bound_microusd);
     end if;

@@ -5,14 +5,16 @@ create or replace function public.finish_task(
 language plpgsql set search_path = '' as $$
 declare
   finished public.tasks;
+  -- One moment for the row and for its price, so that the one can be computed from the other.
+  ended_at constant timestamptz := clock_timestamp();
 begin
   update public.tasks
      set status = 'Complete', output_location = new_output, thumbnail_url = new_thumbnail,
-         generation_processed_at = clock_timestamp(), updated_at = now(),
+         generation_processed_at = ended_at, updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
          generation_created = task.generation_created or new_generation is not null,
-         cost_microusd = public.cost_of_run(task, new_output is not null),
+         cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
          result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
    where id = task.id
   returning * into finished;

@@ -1,4 +1,4 @@
--- Refuses to delete what tasks speak of without a foreign key.
+-- Refuses to delete or change what tasks speak of without a foreign key.
 create or replace function public.keep_row()
 returns trigger
 language plpgsql set search_path = '' as $$

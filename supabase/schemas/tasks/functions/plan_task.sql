@@ -58,7 +58,15 @@ begin
   perform public.lock_tenant(project.user_id);
   -- Read again: under the tenant's lock a limit neither comes nor goes.
   select * into project from public.projects where id = project.id;
-  select * into quote from public.quote_task(type_row.name, new_params);
+  if request ? 'quote_id' then
+    select * into quote
+      from public.find_quote(project.user_id, (request ->> 'quote_id')::uuid, type_row.name, new_params);
+    planned.quoted_at := quote.quoted_at;
+  else
+    -- Children cost what their orchestrator was promised.
+    select * into quote from public.quote_task(
+      type_row.name, new_params, coalesce(orchestrator.quoted_at, orchestrator.created_at, now()));
+  end if;
   exact := quote.exact;
   price_version := (quote.price).version;
 

@@ -36,7 +36,8 @@ begin
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
-      task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd));
+      task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
+      task.project_id, null, task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());

@@ -1,0 +1,117 @@
+-- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
+-- entry; in one snapshot, so it can be asked while work goes on.
+create or replace function public.find_ledger_faults()
+returns table (rule text, user_id uuid, row_id text, details jsonb)
+language sql stable set search_path = '' as $$
+  with chained as (
+    select entry, lag(entry.hash, 1, ''::bytea) over account as previous_hash,
+           lag(entry.sequence, 1, 0::bigint) over account as previous_sequence,
+           lag(entry.balance_after_microusd::bigint, 1, 0::bigint) over account as previous_balance
+      from public.credits_ledger as entry
+    window account as (partition by entry.user_id order by entry.sequence)
+  ), booked as (
+    select entry.user_id, count(*) as entries, sum(entry.amount_microusd) as balance,
+           -sum(entry.debt_microusd) as debt,
+           (array_agg(entry.hash order by entry.sequence desc))[1] as last_hash
+      from public.credits_ledger as entry group by entry.user_id
+  ), held as (
+    select hold.user_id, sum(hold.amount_microusd) as amount
+      from public.credit_holds as hold where hold.state = 'held' group by hold.user_id
+  ), granted as (
+    select lot.user_id, sum(lot.remaining_microusd) as remaining from public.credit_grants as lot group by lot.user_id
+  ), drawn as (
+    select draw.grant_id, sum(draw.amount_microusd) as amount from public.credit_grant_draws as draw group by draw.grant_id
+  ), paid_by as (
+    select draw.entry_id, sum(draw.amount_microusd) as amount from public.credit_grant_draws as draw group by draw.entry_id
+  )
+  select 'entry_changed', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object('sequence', (chained.entry).sequence)
+    from chained
+   where (chained.entry).hash <> public.entry_hash(
+           chained.previous_hash, chained.entry, (chained.entry).sequence, (chained.entry).balance_after_microusd)
+      or (chained.entry).amount <> (chained.entry).amount_microusd / 10000.0
+  union all
+  select 'entry_missing', (chained.entry).user_id, (chained.entry).id::text,
+         jsonb_build_object('sequence', (chained.entry).sequence, 'previous_sequence', chained.previous_sequence)
+    from chained where (chained.entry).sequence <> chained.previous_sequence + 1
+  union all
+  select 'balance_not_carried', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object(
+         'balance_after_microusd', (chained.entry).balance_after_microusd, 'previous_microusd', chained.previous_balance)
+    from chained
+   where (chained.entry).balance_after_microusd <> chained.previous_balance + (chained.entry).amount_microusd
+  union all
+  select 'entry_unbalanced', entry.user_id, entry.id::text, to_jsonb(entry)
+    from public.credits_ledger as entry
+   where entry.amount_microusd + entry.revenue_microusd + entry.purchases_microusd + entry.grants_microusd
+         + entry.write_off_microusd + entry.debt_microusd <> 0
+  union all
+  select 'chain_cut', account.user_id, account.user_id::text,
+         jsonb_build_object('entries', coalesce(booked.entries, 0), 'entry_count', account.entry_count)
+    from public.credit_accounts as account left join booked using (user_id)
+   where account.entry_count <> coalesce(booked.entries, 0) or account.chain_hash <> coalesce(booked.last_hash, ''::bytea)
+  union all
+  select 'balance_is_not_the_sum', account.user_id, account.user_id::text, jsonb_build_object(
+         'balance_microusd', account.balance_microusd, 'sum_microusd', coalesce(booked.balance, 0),
+         'debt_microusd', account.debt_microusd, 'debt_sum_microusd', coalesce(booked.debt, 0))
+    from public.credit_accounts as account left join booked using (user_id)
+   where account.balance_microusd <> coalesce(booked.balance, 0) or account.debt_microusd <> coalesce(booked.debt, 0)
+  union all
+  select 'held_is_not_the_sum', account.user_id, account.user_id::text, jsonb_build_object(
+         'held_microusd', account.held_microusd, 'sum_microusd', coalesce(held.amount, 0))
+    from public.credit_accounts as account left join held using (user_id)
+   where account.held_microusd <> coalesce(held.amount, 0)
+  union all
+  select 'debt_beside_credit', account.user_id, account.user_id::text, jsonb_build_object(
+         'debt_microusd', account.debt_microusd, 'available_microusd', account.balance_microusd - account.held_microusd)
+    from public.credit_accounts as account
+   where account.debt_microusd > 0 and account.balance_microusd > account.held_microusd
+  union all
+  select 'grants_are_not_the_balance', account.user_id, account.user_id::text, jsonb_build_object(
+         'balance_microusd', account.balance_microusd, 'remaining_microusd', coalesce(granted.remaining, 0))
+    from public.credit_accounts as account left join granted using (user_id)
+   where account.balance_microusd <> coalesce(granted.remaining, 0)
+  union all
+  select 'grant_is_not_its_draws', lot.user_id, lot.id::text, jsonb_build_object(
+         'amount_microusd', lot.amount_microusd, 'remaining_microusd', lot.remaining_microusd,
+         'drawn_microusd', coalesce(drawn.amount, 0))
+    from public.credit_grants as lot left join drawn on drawn.grant_id = lot.id
+   where lot.amount_microusd - lot.remaining_microusd <> coalesce(drawn.amount, 0)
+  union all
+  select 'entry_is_not_its_grants', entry.user_id, entry.id::text, jsonb_build_object(
+         'amount_microusd', entry.amount_microusd, 'drawn_microusd', coalesce(paid_by.amount, 0),
+         'granted_microusd', lot.amount_microusd)
+    from public.credits_ledger as entry
+    left join paid_by on paid_by.entry_id = entry.id
+    left join public.credit_grants as lot on lot.entry_id = entry.id
+   where greatest(-entry.amount_microusd, 0) <> coalesce(paid_by.amount, 0)
+      or greatest(entry.amount_microusd, 0) <> coalesce(lot.amount_microusd, 0)
+  union all
+  select 'shown_balance_differs', account.user_id, account.user_id::text, jsonb_build_object(
+         'balance_microusd', account.balance_microusd, 'credits', person.credits)
+    from public.credit_accounts as account join public.users as person on person.id = account.user_id
+   where person.credits <> account.balance_microusd / 10000.0
+  union all
+  select 'charge_is_not_its_hold', hold.user_id, hold.task_id::text, jsonb_build_object(
+         'charged_microusd', hold.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'written_off_microusd', hold.written_off_microusd)
+    from public.credit_holds as hold
+    left join public.credits_ledger as entry on entry.task_id = hold.task_id and entry.type in ('spend', 'write_off')
+   where hold.charged_microusd <> coalesce(-entry.amount_microusd, 0)
+      or hold.written_off_microusd <> coalesce(-entry.write_off_microusd, 0)
+  union all
+  select 'spend_without_hold', entry.user_id, entry.id::text, jsonb_build_object('task_id', entry.task_id)
+    from public.credits_ledger as entry
+   where entry.type in ('spend', 'write_off')
+     and not exists (select from public.credit_holds as hold
+                      where hold.task_id = entry.task_id and hold.user_id = entry.user_id)
+  union all
+  select 'spend_cap_miscounted', cap.user_id, cap.id::text, jsonb_build_object(
+         'committed_microusd', cap.committed_microusd,
+         'counted_microusd', public.spent_in_month(cap.project_id, cap.token_id, cap.month))
+    from public.spend_caps as cap
+   where cap.committed_microusd <> public.spent_in_month(cap.project_id, cap.token_id, cap.month)
+  union all
+  select 'promo_code_miscounted', null, promo.code, jsonb_build_object('uses', promo.uses, 'redeemed', count(taken.user_id))
+    from public.promo_codes as promo left join public.promo_redemptions as taken on taken.code = promo.code
+   group by promo.code, promo.uses having promo.uses <> count(taken.user_id)
+$$;
+revoke all on function public.find_ledger_faults from public, anon, authenticated;

@@ -1,0 +1,26 @@
+-- What was promised under this id, to this user for this type and these params, while the promise stands.
+create or replace function public.find_quote(
+  for_user uuid, quote_id uuid, for_task_type text, params jsonb,
+  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out quoted_at timestamptz
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  quote public.task_quotes;
+begin
+  select * into quote from public.task_quotes where id = quote_id and user_id = for_user;
+  if not found then
+    perform public.refuse('quote_not_found', 404);
+  end if;
+  if quote.expires_at <= now() then
+    perform public.refuse('quote_expired', 409, jsonb_build_object('expired_at', quote.expires_at));
+  end if;
+  if quote.task_type <> for_task_type or quote.params_hash <> public.hash_of_params(params) then
+    perform public.refuse('quote_mismatch', 422);
+  end if;
+  select * into price from public.task_type_prices where id = quote.price_id;
+  upper_bound_microusd := quote.upper_bound_microusd;
+  exact := quote.exact;
+  quoted_at := quote.created_at;
+end
+$$;
+revoke all on function public.find_quote from public, anon, authenticated;

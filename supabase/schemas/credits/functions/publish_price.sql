@@ -1,0 +1,47 @@
+-- A new version of a type's price, from a time on that is not past. Tasks and quotes keep theirs. The same key again
+-- answers the first version; with other content 422.
+create or replace function public.publish_price(
+  for_task_type text, billing_type public.billing_type, price_microusd bigint, cost_factors jsonb,
+  valid_from timestamptz, actor text, reason text, idempotency_key text
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  type_name constant text := (public.canonical_task_type(for_task_type)).name;
+  known public.task_type_prices;
+  published public.task_type_prices;
+begin
+  if not public.are_cost_factors(publish_price.cost_factors) then
+    perform public.refuse('invalid_cost_factors', 422);
+  end if;
+  -- One publisher of a type at a time.
+  perform pg_advisory_xact_lock(hashtext('publish_price'), hashtext(type_name));
+  select * into known from public.task_type_prices as price
+   where price.idempotency_key = publish_price.idempotency_key;
+  if found then
+    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason)
+       is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
+                         publish_price.cost_factors, publish_price.reason)
+       or publish_price.valid_from is not null and known.valid_from <> publish_price.valid_from then
+      perform public.refuse('idempotency_key_reused', 422);
+    end if;
+    return public.price_summary(known) || '{"deduplicated": true}';
+  end if;
+  if publish_price.valid_from < now() - interval '1 minute' then
+    perform public.refuse('price_in_the_past', 422);
+  end if;
+  insert into public.task_type_prices
+    (task_type, version, billing_type, price_microusd, cost_factors, valid_from, published_by, reason, idempotency_key)
+  values (type_name,
+          1 + coalesce((select max(version) from public.task_type_prices where task_type = type_name), 0),
+          publish_price.billing_type, publish_price.price_microusd, publish_price.cost_factors,
+          greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
+  returning * into published;
+  return public.price_summary(published) || '{"deduplicated": false}';
+exception
+  -- The same key for another type, committed between our look and our insert.
+  when unique_violation then
+    perform public.refuse('idempotency_key_reused', 422);
+end
+$$;
+revoke all on function public.publish_price from public, anon, authenticated;
+grant execute on function public.publish_price to service_role;

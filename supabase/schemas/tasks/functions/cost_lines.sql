@@ -1,0 +1,33 @@
+-- How a finished task's cost came about, line by line; an orchestration's by the kinds of its finished parts. Nothing for
+-- what was free.
+create or replace function public.cost_lines(task public.all_tasks)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    with work as (
+      select part.*, price.price_microusd, price.billing_type, price.version,
+             least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
+                   kind.max_runtime_seconds)::integer as seconds,
+             public.price_multiplier(price, part.params) as multiplier,
+             public.price_factors(price, part.params) as factors
+        from public.all_tasks as part
+        join public.task_type_prices as price on price.id = part.price_id
+        join public.task_types as kind on kind.name = part.task_type
+       where part.status = 'Complete' and part.cost_microusd > 0 and not part.is_orchestrator
+         and (part.id = task.id or task.is_orchestrator and part.orchestrator_task_id = task.id)
+    ), line as (
+      select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
+             count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
+        from work group by 1, 2, 3, 4, 5, 6
+    )
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'item', line.task_type, 'count', line.pieces, 'price_version', line.version,
+        'unit', case line.billing_type when 'per_unit' then 'output' else 'second' end,
+        'quantity', case line.billing_type when 'per_unit' then line.pieces else line.seconds end,
+        'each_microusd', line.price_microusd, 'factors', line.factors, 'multiplier', line.multiplier,
+        'total_microusd', line.total) order by line.task_type, line.version, line.multiplier), '[]')
+      from line);
+end
+$$;
+revoke all on function public.cost_lines from public, anon, authenticated;

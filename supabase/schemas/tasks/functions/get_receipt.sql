@@ -1,0 +1,44 @@
+-- The receipt of a ledger entry, or of a task's charge: what it was for, line by line, and what it came to.
+create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  entry public.credits_ledger;
+  task public.all_tasks;
+  lines jsonb := '[]';
+begin
+  if for_entry is not null then
+    select * into entry from public.credits_ledger
+     where id = for_entry and (for_user is null or user_id = for_user);
+  else
+    select * into entry from public.credits_ledger
+     where task_id = for_task and type in ('spend', 'write_off') and (for_user is null or user_id = for_user);
+  end if;
+  if not found then
+    perform public.refuse('entry_not_found', 404);
+  end if;
+  if entry.task_id is not null then
+    select * into task from public.all_tasks where id = entry.task_id limit 1;
+    if found then
+      lines := public.cost_lines(task);
+    end if;
+    if entry.write_off_microusd < 0 then
+      lines := lines || jsonb_build_object('item', 'written_off', 'total_microusd', entry.write_off_microusd);
+    end if;
+  end if;
+  return jsonb_build_object(
+    'receipt_number', format('%s-%s', upper(left(replace(entry.user_id::text, '-', ''), 12)), entry.sequence),
+    'entry', public.ledger_entry_summary(entry), 'task_type', task.task_type,
+    'customer', (select jsonb_build_object('id', id, 'name', name, 'email', email)
+                   from public.users where id = entry.user_id),
+    'lines', lines, 'grants_drawn', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'grant_id', drawn.id, 'category', drawn.category, 'amount_microusd', draw.amount_microusd,
+               'expires_at', drawn.expires_at) order by drawn.id), '[]')
+        from public.credit_grant_draws as draw join public.credit_grants as drawn on drawn.id = draw.grant_id
+       where draw.entry_id = entry.id),
+    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd));
+end
+$$;
+revoke all on function public.get_receipt from public, anon, authenticated;
+grant execute on function public.get_receipt to service_role;

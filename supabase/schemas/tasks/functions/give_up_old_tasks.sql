@@ -1,0 +1,27 @@
+-- Fails tasks that have waited so long that their hold is over; what they held is given back. One that runs is
+-- looked at again a day later: its lease sees to its end.
+create or replace function public.give_up_old_tasks(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  overdue uuid;
+begin
+  for overdue in
+    select task_id from public.credit_holds
+     where state = 'held' and expires_at <= now() order by expires_at limit at_most
+  loop
+    -- The task before its hold, as everywhere.
+    perform from public.tasks where id = overdue and status = 'Queued' for no key update skip locked;
+    if found then
+      perform public.end_task(overdue, 'Failed', 'hold_expired');
+    else
+      update public.credit_holds set expires_at = now() + interval '1 day'
+       where task_id = (select task_id from public.credit_holds
+                         where task_id = overdue and state = 'held' and expires_at <= now()
+                           for no key update skip locked);
+    end if;
+  end loop;
+end
+$$;
+revoke all on function public.give_up_old_tasks from public, anon, authenticated;
+grant execute on function public.give_up_old_tasks to service_role;
