@@ -449,6 +449,7 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select redeem_promo_code(${userId}, 'hello')`;
   await sql`select set_spend_cap(${userId}, ${user.projectId}, null, 1000000000)`;
   await sql`select calculate_task_cost(${userId}, 'z_image_turbo', '{}')`;
+  await sql`select take_back_credit(${userId}, 'refund', 1, null)`;
   await sql`insert into turn_marks (kind, turn) values ('gpu', 1) on conflict do nothing`;
   const finished = await queueTask(sql, user);
   const claimed = await claim(sql, worker, userId);
