@@ -366,6 +366,8 @@ test("archived tasks have the columns of tasks, but for those of the queue; the 
       "lease_expires_at",
       "progress_shown_at",
       "project_slot",
+      // What its children are priced by; they come while it is open.
+      "quoted_at",
       "slot",
       "task_type_slot",
     ];

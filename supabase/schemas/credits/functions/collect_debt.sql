@@ -14,7 +14,7 @@ begin
     new_entry.type := 'debt';
     new_entry.amount_microusd := -payable;
     new_entry.debt_microusd := payable;
-    select entry into recorded from public.record_entry(new_entry);
+    select (made.entry).* into recorded from public.record_entry(new_entry) as made;
     perform public.draw_grants(recorded);
   end if;
 end

@@ -23,7 +23,7 @@ begin
     new_entry.amount_microusd := -least(expired.remaining_microusd, available);
     new_entry.grants_microusd := -new_entry.amount_microusd;
     new_entry.metadata := jsonb_build_object('grant_id', expired.id, 'expired_at', expired.expires_at);
-    select entry into recorded from public.record_entry(new_entry);
+    select (made.entry).* into recorded from public.record_entry(new_entry) as made;
     perform public.draw_grants(recorded, first_grant => expired.id);
     available := available + new_entry.amount_microusd;
   end loop;

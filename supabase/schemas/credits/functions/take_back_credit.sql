@@ -29,7 +29,7 @@ begin
   end if;
   new_entry.idempotency_key := take_back_credit.idempotency_key;
   new_entry.metadata := take_back_credit.metadata;
-  select entry into recorded from public.record_entry(new_entry);
+  select (made.entry).* into recorded from public.record_entry(new_entry) as made;
   if taken > 0 then
     perform public.draw_grants(
       recorded,

@@ -12,7 +12,9 @@ begin
     into faults, found_faults
     from (select 'credits' as room, fault.*, row_number() over () as position from public.find_ledger_faults() as fault
           union all
-          select 'tasks', fault.*, row_number() over () from public.find_task_faults() as fault) as listed;
+          select 'tasks', fault.*, row_number() over () from public.find_task_faults() as fault
+          union all
+          select 'queue', fault.*, row_number() over () from public.find_queue_faults() as fault) as listed;
   return jsonb_build_object(
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),

@@ -1,4 +1,4 @@
--- Tasks that are lost, unpaid, paid for nothing or miscounted, from the tables alone: one row for each fault.
+-- Tasks that are lost, unpaid or paid for nothing, from the tables alone: one row for each fault.
 create or replace function public.find_task_faults()
 returns table (rule text, user_id uuid, row_id text, details jsonb)
 language sql stable set search_path = '' as $$
@@ -45,6 +45,16 @@ language sql stable set search_path = '' as $$
    where task.status in ('Queued', 'In Progress') and task.in_cloud and task.orchestrator_task_id is null
      and not exists (select from public.credit_holds as hold where hold.task_id = task.id and hold.state = 'held')
   union all
+  select 'orchestration_without_cover', task.user_id, task.id::text, jsonb_build_object('held_microusd', hold.amount_microusd)
+    from public.tasks as task
+    join public.credit_holds as hold on hold.task_id = task.id and hold.state = 'held'
+   where task.is_orchestrator
+     and hold.amount_microusd < (
+       select coalesce(sum(case part.status when 'Complete' then least(part.cost_microusd::bigint, part.upper_bound_microusd::bigint)
+                             else part.upper_bound_microusd end), 0)
+         from public.tasks as part
+        where part.orchestrator_task_id = task.id and part.status in ('Queued', 'In Progress', 'Complete'))
+  union all
   select 'held_for_nothing', hold.user_id, hold.task_id::text, jsonb_build_object('amount_microusd', hold.amount_microusd)
     from public.credit_holds as hold
    where hold.state = 'held'
@@ -62,47 +72,5 @@ language sql stable set search_path = '' as $$
   union all
   select 'schedule_not_swept', task.user_id, task.id::text, jsonb_build_object('run_after', task.run_after)
     from public.tasks as task where task.is_scheduled and task.run_after < now() - interval '2 minutes'
-  union all
-  select 'ready_but_never_offered', task.user_id, task.id::text, jsonb_build_object('lane_id', task.lane_id)
-    from public.tasks as task left join public.task_lanes as lane on lane.id = task.lane_id
-   where task.status = 'Queued' and task.unmet_dependencies = 0 and not task.is_scheduled
-     and not coalesce(lane.is_ready, false)
-  union all
-  select 'waits_for_wrong_number', task.user_id, task.id::text, jsonb_build_object('unmet_dependencies', task.unmet_dependencies)
-    from public.tasks as task
-   where task.status = 'Queued' and (task.dependant_on is not null or task.unmet_dependencies > 0)
-     and task.unmet_dependencies <> (
-       select count(*) from public.task_dependencies as needed
-         join public.tasks as dependency on dependency.id = needed.dependency_id
-        where needed.task_id = task.id and dependency.status <> 'Complete')
-  union all
-  select 'waits_for_what_will_not_come', task.user_id, task.id::text, '{}'
-    from public.tasks as task
-   where task.status in ('Queued', 'In Progress')
-     and (exists (select from public.task_dependencies as needed
-                    join public.tasks as dependency on dependency.id = needed.dependency_id
-                   where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
-          or exists (select from public.tasks as orchestrator
-                      where orchestrator.id = task.orchestrator_task_id
-                        and orchestrator.status in ('Complete', 'Failed', 'Cancelled')))
-  union all
-  select 'slot_is_not_its_task', coalesce(task.user_id, slot.user_id), coalesce(task.id, slot.task_id)::text, '{}'
-    from (select * from public.tasks where status = 'In Progress' and not is_orchestrator) as task
-    full join (select * from public.task_slots where task_id is not null) as slot
-      on slot.task_id = task.id and slot.user_id = task.user_id and slot.slot = task.slot
-   where task.id is null or slot.task_id is null
-  union all
-  select 'counter_differs', lane.user_id, lane.id::text, jsonb_build_object(
-         'ready', counted.ready, 'running', counted.running, 'blocked', counted.blocked, 'scheduled', counted.scheduled)
-    from public.task_lanes as lane
-    cross join lateral public.lane_count(lane.id) as counted
-    left join (select lane_id, count(*) filter (where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled) as ready,
-                      count(*) filter (where status = 'In Progress') as running,
-                      count(*) filter (where status = 'Queued' and unmet_dependencies > 0) as blocked,
-                      count(*) filter (where status = 'Queued' and unmet_dependencies = 0 and is_scheduled) as scheduled
-                 from public.tasks where status in ('Queued', 'In Progress') group by lane_id) as real
-      on real.lane_id = lane.id
-   where (counted.ready, counted.running, counted.blocked, counted.scheduled)
-         is distinct from (coalesce(real.ready, 0), coalesce(real.running, 0), coalesce(real.blocked, 0), coalesce(real.scheduled, 0))
 $$;
 revoke all on function public.find_task_faults from public, anon, authenticated;
