@@ -307,6 +307,15 @@ create table public.credit_settings (
 );
 insert into public.credit_settings default values on conflict do nothing;
 
+-- What browsers of the older product read.
+create view public.user_credit_balance with (security_invoker = true) as
+  select account.user_id, account.balance_microusd / 10000.0 as current_balance,
+         coalesce(sum(entry.amount) filter (where entry.type in ('stripe', 'auto_topup')), 0) as total_purchased,
+         coalesce(-sum(entry.amount) filter (where entry.type = 'spend'), 0) as total_spent,
+         coalesce(-sum(entry.amount) filter (where entry.type in ('refund', 'dispute')), 0) as total_refunded
+    from public.credit_accounts as account left join public.credits_ledger as entry using (user_id)
+   group by account.user_id;
+
 -- supabase/schemas/tasks/tables.sql
 -- What kinds of work there are; `seed.sql` lists them.
 create table public.task_types (
@@ -9193,6 +9202,8 @@ revoke all on public.credit_accounts, public.credits_ledger, public.credit_grant
 grant select on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
   public.credit_holds, public.spend_caps, public.task_quotes, public.promo_redemptions
   to authenticated, service_role;
+revoke all on public.user_credit_balance from anon, authenticated, service_role;
+grant select on public.user_credit_balance to authenticated, service_role;
 grant select on public.promo_codes, public.welcome_bonuses to service_role;
 grant select, update on public.credit_settings to service_role;
 grant select on public.task_type_prices to anon, authenticated, service_role;

@@ -84,6 +84,7 @@ const matrix: Record<string, Rule> = {
 
   // Money moves by functions alone, for the service too
   credit_accounts:  { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  user_credit_balance: { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   credit_grants:    { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   credit_grant_draws: { anon: nothing, owner: reads, stranger: seesNone, service: reads,
                         row: ({ userId }) => `grant_id in (select id from credit_grants where user_id = '${userId}')` },

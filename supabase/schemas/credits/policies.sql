@@ -19,6 +19,8 @@ revoke all on public.credit_accounts, public.credits_ledger, public.credit_grant
 grant select on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
   public.credit_holds, public.spend_caps, public.task_quotes, public.promo_redemptions
   to authenticated, service_role;
+revoke all on public.user_credit_balance from anon, authenticated, service_role;
+grant select on public.user_credit_balance to authenticated, service_role;
 grant select on public.promo_codes, public.welcome_bonuses to service_role;
 grant select, update on public.credit_settings to service_role;
 grant select on public.task_type_prices to anon, authenticated, service_role;

@@ -201,3 +201,12 @@ create table public.credit_settings (
     'naver.com', 'orange.fr', 'free.fr', 'libero.it', 't-online.de', 'comcast.net', 'fastmail.com', 'zoho.com']
 );
 insert into public.credit_settings default values on conflict do nothing;
+
+-- What browsers of the older product read.
+create view public.user_credit_balance with (security_invoker = true) as
+  select account.user_id, account.balance_microusd / 10000.0 as current_balance,
+         coalesce(sum(entry.amount) filter (where entry.type in ('stripe', 'auto_topup')), 0) as total_purchased,
+         coalesce(-sum(entry.amount) filter (where entry.type = 'spend'), 0) as total_spent,
+         coalesce(-sum(entry.amount) filter (where entry.type in ('refund', 'dispute')), 0) as total_refunded
+    from public.credit_accounts as account left join public.credits_ledger as entry using (user_id)
+   group by account.user_id;
