@@ -40,7 +40,7 @@ const forgotten: { change: string; reported: RegExp }[] = [
     change: "alter table credit_accounts drop constraint held_is_covered",
     reported: /^constraint .*held_is_covered/,
   },
-  { change: "drop index one_charge_per_task", reported: /^index public\.one_spend_per_task/ },
+  { change: "drop index one_charge_per_task", reported: /^index public\.one_charge_per_task/ },
   { change: "alter sequence task_turns cycle", reported: /^sequence public\.task_turns/ },
   { change: "alter type task_status add value 'Paused'", reported: /^type public\.task_status/ },
   { change: "create view forgotten as select 1 as one", reported: /^view public\.forgotten/ },
