@@ -12,6 +12,8 @@ import { getTaskStatusEndpoint } from "../../supabase/functions/get-task-status/
 import { grantCreditsEndpoint } from "../../supabase/functions/grant-credits/endpoint.ts";
 import { listPatsEndpoint } from "../../supabase/functions/list-pats/endpoint.ts";
 import { revokePatEndpoint } from "../../supabase/functions/revoke-pat/endpoint.ts";
+import { singleImageGenerateEndpoint } from "../../supabase/functions/single-image-generate/endpoint.ts";
+import { steerableMotionEndpoint } from "../../supabase/functions/steerable-motion/endpoint.ts";
 import { tasksListEndpoint } from "../../supabase/functions/tasks-list/endpoint.ts";
 import { updateShotPairPromptsEndpoint } from "../../supabase/functions/update-shot-pair-prompts/endpoint.ts";
 import { updateTaskStatusEndpoint } from "../../supabase/functions/update-task-status/endpoint.ts";
@@ -34,6 +36,8 @@ import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
 export const endpoints: readonly Endpoint[] = [
   createTaskEndpoint,
+  singleImageGenerateEndpoint,
+  steerableMotionEndpoint,
   calculateTaskCostEndpoint,
   getTaskStatusEndpoint,
   queuePositionEndpoint,

@@ -2110,8 +2110,6 @@ begin
     if factor.rule ? 'each' then
       multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
                         * (factor.rule ->> 'each')::numeric;
-    elsif factor.name = 'resolution' then
-      multiplier := public.resolution_multiplier(factor.rule, named);
     else
       multiplier := coalesce((factor.rule ->> named)::numeric, 1);
     end if;
@@ -2438,30 +2436,6 @@ begin
 end
 $$;
 revoke all on function public.reserve_credit from public, anon, authenticated;
-
--- supabase/schemas/credits/functions/resolution_multiplier.sql
--- The factor of a resolution: the listed one; else, of those listed as width and height, that of the smallest with at
--- least as many pixels, or of the largest.
-create or replace function public.resolution_multiplier(rule jsonb, resolution text)
-returns numeric
-language plpgsql immutable set search_path = '' as $$
-declare
-  listed numeric := (rule ->> resolution)::numeric;
-  asked bigint;
-begin
-  if listed is not null or resolution is null or resolution !~ '^\d{1,5}x\d{1,5}$' then
-    return coalesce(listed, 1);
-  end if;
-  asked := split_part(resolution, 'x', 1)::bigint * split_part(resolution, 'x', 2)::bigint;
-  select size.multiplier into listed
-    from (select split_part(key, 'x', 1)::bigint * split_part(key, 'x', 2)::bigint as pixels,
-                 value::numeric as multiplier
-            from jsonb_each_text(rule) where key ~ '^\d{1,5}x\d{1,5}$') as size
-   order by size.pixels < asked, abs(size.pixels - asked) limit 1;
-  return coalesce(listed, 1);
-end
-$$;
-revoke all on function public.resolution_multiplier from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/set_spend_cap.sql
 -- Limits what a project, or a token, may spend in a calendar month (UTC); null lifts the limit. What it has spent and
@@ -3586,14 +3560,17 @@ revoke all on function public.create_one_task from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/create_task.sql
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
 -- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?}.
+-- `sent` is what the client sent, where the requests were built from it and are built otherwise each time. With rows, the
+-- answer has the new rows as readers see them.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
-  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null
+  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null,
+  sent jsonb default null, with_rows boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  hash constant bytea := sha256(convert_to(requests::text, 'UTF8'));
+  hash constant bytea := sha256(convert_to(coalesce(sent, requests)::text, 'UTF8'));
   project public.projects;
   known public.task_requests;
   created jsonb := '[]';
@@ -3627,6 +3604,12 @@ begin
       'deduplicated', not exists (select from jsonb_array_elements(created) as task
                                    where not (task -> 'deduplicated')::boolean))
     else created -> 0 end;
+  if with_rows then
+    first_answer := first_answer || jsonb_build_object('rows', (
+      select jsonb_agg(to_jsonb(row_of) order by position)
+        from jsonb_array_elements(created) with ordinality as one (task, position)
+        join public.all_tasks as row_of on row_of.id = (task ->> 'task_id')::uuid));
+  end if;
   if create_task.idempotency_key is not null then
     update public.task_requests as request_row set answer = first_answer
      where request_row.user_id = project.user_id
@@ -8256,6 +8239,30 @@ end
 $$;
 revoke all on function public.uuid_or_null from public, anon, authenticated;
 grant execute on function public.uuid_or_null to authenticated, service_role;
+
+-- supabase/schemas/generators/functions/place_for_generation.sql
+-- Where something is to be generated: the project and, if named, a shot of it; foreign and unknown are the same 404.
+-- Answers what the payload takes from them.
+create or replace function public.place_for_generation(for_user uuid, for_project uuid, for_shot uuid default null)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  project public.projects;
+begin
+  select * into project from public.projects
+   where id = for_project and (for_user is null or user_id = for_user);
+  if not found then
+    perform public.refuse('project_not_found', 404);
+  end if;
+  if for_shot is not null
+     and not exists (select from public.shots where id = for_shot and project_id = project.id) then
+    perform public.refuse('shot_not_found', 404);
+  end if;
+  return jsonb_build_object('project_id', project.id, 'aspect_ratio', project.aspect_ratio);
+end
+$$;
+revoke all on function public.place_for_generation from public, anon, authenticated;
+grant execute on function public.place_for_generation to service_role;
 
 -- supabase/schemas/media/functions/is_media_url.sql
 -- Whether an output is a picture, a film or a sound that can be shown: an http(s) URL whose path ends in the

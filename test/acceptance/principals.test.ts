@@ -95,6 +95,31 @@ const table: Record<string, Row> = {
     body: ({ owner }) =>
       Promise.resolve({ task_type: "z_image_turbo", params: {}, project_id: owner.projectId }),
   },
+  "single-image-generate": {
+    ...strangers,
+    owner: "201",
+    otherUser: "404 project_not_found",
+    ownersToken: "201",
+    othersToken: "404 project_not_found",
+    service: "201",
+    body: ({ owner }) => Promise.resolve({ prompt: "a fox", project_id: owner.projectId }),
+  },
+  "steerable-motion": {
+    ...strangers,
+    owner: "201",
+    otherUser: "404 project_not_found",
+    ownersToken: "201",
+    othersToken: "404 project_not_found",
+    service: "201",
+    body: ({ owner }) =>
+      Promise.resolve({
+        project_id: owner.projectId,
+        image_urls: ["https://media.example/a.png", "https://media.example/b.png"],
+        base_prompts: ["a walk"],
+        segment_frames: [61],
+        frame_overlap: [10],
+      }),
+  },
   "calculate-task-cost": {
     ...strangers,
     owner: "200",

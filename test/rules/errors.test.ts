@@ -40,6 +40,20 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
     code: "invalid_output",
     because: "signing sends storage no file that it could refuse, only a name that was made safe",
   },
+  ...["single-image-generate", "steerable-motion"].flatMap((endpoint) =>
+    [
+      "task_id_conflict",
+      "orchestrator_finished",
+      "invalid_dependency",
+      "quote_not_found",
+      "quote_expired",
+      "quote_mismatch",
+    ].map((code) => ({
+      endpoint,
+      code,
+      because: "the tasks that it builds have no ids, orchestrators, dependencies or quotes of the client's",
+    })),
+  ),
 ];
 
 const sources = ["supabase/functions", "server"]

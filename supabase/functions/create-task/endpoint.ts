@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { AppError } from "../_shared/errors/app-error.ts";
-import { endpoint, json } from "../_shared/http/endpoint.ts";
+import { endpoint, idempotencyKeyOf, json } from "../_shared/http/endpoint.ts";
 import { params, text, uuid } from "../_shared/http/fields.ts";
 import { createTask, type NewTask } from "../_shared/tasks/create-task.ts";
 
@@ -114,8 +113,7 @@ export const createTaskEndpoint = endpoint({
     "idempotency_key_reused",
   ],
   async run({ body, caller, database, headers }) {
-    const key = body.idempotency_key ?? headers.get("idempotency-key") ?? undefined;
-    if (key !== undefined && (key.length === 0 || key.length > 200)) throw new AppError("invalid_request");
+    const key = idempotencyKeyOf(body.idempotency_key, headers);
     const isBatch = body.tasks !== undefined;
     const tasks = body.tasks ?? [{ ...body, task_type: body.task_type ?? "", params: body.params ?? {} }];
     return json(

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { callingToken, callingUser, type Database } from "../database/database.ts";
+import { AppError } from "../errors/app-error.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
@@ -105,4 +106,15 @@ export function forUser(caller: Caller): typeof callingUser | null {
 /** The `for_token` argument: the token that spends; null for sessions and the service. */
 export function forToken(caller: Caller): typeof callingToken | null {
   return caller.kind === "personal-access-token" ? callingToken : null;
+}
+
+/** The key of the body or of the header `Idempotency-Key`; undefined when there is none, 400 when it is too long. */
+export function idempotencyKeyOf(inBody: string | null | undefined, headers: Headers): string | undefined {
+  const key = inBody ?? headers.get("idempotency-key") ?? undefined;
+  if (key !== undefined && (key.length === 0 || key.length > 200)) {
+    throw new AppError("invalid_request", {
+      issues: [{ path: "idempotency_key", message: "has not 1 to 200 characters" }],
+    });
+  }
+  return key;
 }

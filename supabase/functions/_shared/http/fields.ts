@@ -9,6 +9,9 @@ export function text(maxLength: number): z.ZodString {
   return z.string().max(maxLength);
 }
 
+/** Or the header `Idempotency-Key`: the same key and request are answered with the first answer again. */
+export const idempotencyKey = text(200).min(1).nullish().describe("or the header Idempotency-Key");
+
 export const workerId = z.string().trim().min(1).max(200);
 
 /** The number a claim gave out; names the run that a call is about. */

@@ -13,8 +13,6 @@ begin
     if factor.rule ? 'each' then
       multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
                         * (factor.rule ->> 'each')::numeric;
-    elsif factor.name = 'resolution' then
-      multiplier := public.resolution_multiplier(factor.rule, named);
     else
       multiplier := coalesce((factor.rule ->> named)::numeric, 1);
     end if;

@@ -1,13 +1,16 @@
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
 -- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?}.
+-- `sent` is what the client sent, where the requests were built from it and are built otherwise each time. With rows, the
+-- answer has the new rows as readers see them.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
-  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null
+  for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null,
+  sent jsonb default null, with_rows boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  hash constant bytea := sha256(convert_to(requests::text, 'UTF8'));
+  hash constant bytea := sha256(convert_to(coalesce(sent, requests)::text, 'UTF8'));
   project public.projects;
   known public.task_requests;
   created jsonb := '[]';
@@ -41,6 +44,12 @@ begin
       'deduplicated', not exists (select from jsonb_array_elements(created) as task
                                    where not (task -> 'deduplicated')::boolean))
     else created -> 0 end;
+  if with_rows then
+    first_answer := first_answer || jsonb_build_object('rows', (
+      select jsonb_agg(to_jsonb(row_of) order by position)
+        from jsonb_array_elements(created) with ordinality as one (task, position)
+        join public.all_tasks as row_of on row_of.id = (task ->> 'task_id')::uuid));
+  end if;
   if create_task.idempotency_key is not null then
     update public.task_requests as request_row set answer = first_answer
      where request_row.user_id = project.user_id
