@@ -55,6 +55,15 @@ describeEndpoint(updateTaskStatusEndpoint, {
       await queueTask(sql, owner);
       await refused("insufficient_credits", { task_id, status: "Queued" }, owner.session);
     },
+    "402 account_in_debt, spend_cap_reached: a retry is new work": async ({ sql, refused, person }) => {
+      const owner = await person({ balanceMicrousd: 100_000 });
+      const task_id = await queueTask(sql, owner);
+      await setStatus(sql, task_id, "Failed");
+      await sql`select set_spend_cap(${owner.userId}, ${owner.projectId}, null, 6499)`;
+      await refused("spend_cap_reached", { task_id, status: "Queued" }, owner.session);
+      await sql`select take_back_credit(${owner.userId}, 'refund', 100001, null)`;
+      await refused("account_in_debt", { task_id, status: "Queued" }, owner.session);
+    },
     "403 forbidden: a user's session does a worker's part": async ({ sql, refused, person }) => {
       const owner = await person();
       const task_id = await queueTask(sql, owner);
