@@ -254,6 +254,8 @@ create table public.task_quotes (
   exact boolean not null,
   expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
+  -- As in tasks.
+  part_prices jsonb,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null default now() + interval '10 minutes'
 );
@@ -484,8 +486,8 @@ create table public.tasks (
   -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
   children_bound_microusd public.amount_microusd not null default 0,
   cost_microusd public.amount_microusd,
-  -- When its price was quoted, if before it was created.
-  quoted_at timestamptz,
+  -- Of an orchestrator, what its children were promised to cost: {type: {price_id, expected_seconds, upper_bound_seconds}}.
+  part_prices jsonb,
 
   copied_from_share text,
   created_at timestamptz not null default now(),
@@ -548,16 +550,15 @@ create table public.task_run_times (
   primary key (task_type, model, bucket)
 ) with (fillfactor = 50);
 
--- What such runs usually take, and at most, as of a time: from task_run_times, once there are enough of them. Rows are
--- only added, when something changed, so that the children of an orchestration are estimated as it was.
+-- What such runs usually take, and at most: from task_run_times, once there are enough of them.
 create table public.task_run_estimates (
   task_type text not null,
   model text not null,
-  estimated_at timestamptz not null default now(),
   runs integer not null,
   expected_seconds integer not null check (expected_seconds between 1 and upper_bound_seconds),
   upper_bound_seconds integer not null,
-  primary key (task_type, model, estimated_at)
+  updated_at timestamptz not null default now(),
+  primary key (task_type, model)
 );
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
@@ -1256,9 +1257,19 @@ declare
   hold public.credit_holds;
   is_final boolean;
   final_microusd bigint;
+  each_microusd numeric;
+  promised jsonb;
 begin
   select * into price from public.task_type_prices where id = task.price_id;
   select * into hold from public.credit_holds where task_id = task.id;
+  if task.is_orchestrator then
+    select part_prices into promised from public.tasks where id = task.id;
+  else
+    each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.params), 0);
+    promised := jsonb_build_object(task.task_type, jsonb_build_object(
+      'price_id', price.id, 'expected_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1),
+      'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));
+  end if;
   is_final := task.status in ('Complete', 'Failed', 'Cancelled');
   -- A child is not charged by itself: its cost is part of its orchestrator's.
   final_microusd := case
@@ -1275,7 +1286,7 @@ begin
     'charged_with', task.orchestrator_task_id,
     'breakdown', case
       when is_final then public.cost_lines(task)
-      else (public.quote_task(task.task_type, task.params, task.created_at, true)).breakdown end);
+      else (public.quote_task(task.task_type, task.params, promised, true)).breakdown end);
 end
 $$;
 revoke all on function public.calculate_cost_of_task from public, anon, authenticated;
@@ -1294,9 +1305,10 @@ declare
 begin
   select * into quote from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true);
   if for_user is not null then
-    insert into public.task_quotes (user_id, task_type, params_hash, price_id, exact, expected_microusd, upper_bound_microusd)
+    insert into public.task_quotes (user_id, task_type, params_hash, price_id, exact, expected_microusd, upper_bound_microusd,
+                                    part_prices)
     values (for_user, type_name, public.hash_of_params(calculate_task_cost.params), (quote.price).id, quote.exact,
-            quote.expected_microusd, quote.upper_bound_microusd)
+            quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices)
     returning * into kept;
   end if;
   return jsonb_build_object(
@@ -1825,7 +1837,7 @@ revoke all on function public.find_ledger_faults from public, anon, authenticate
 -- What was promised under this id, to this user for this type and these params, while the promise stands.
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
-  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out quoted_at timestamptz
+  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out part_prices jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -1844,7 +1856,7 @@ begin
   select * into price from public.task_type_prices where id = quote.price_id;
   upper_bound_microusd := quote.upper_bound_microusd;
   exact := quote.exact;
-  quoted_at := quote.created_at;
+  part_prices := quote.part_prices;
 end
 $$;
 revoke all on function public.find_quote from public, anon, authenticated;
@@ -2178,6 +2190,40 @@ end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/price_part.sql
+-- What one piece of work is expected to cost, and at most: by what was promised for its type, else by the price in force
+-- and what runs of its kind took.
+create or replace function public.price_part(
+  for_task_type text, model text, params jsonb, promised jsonb,
+  out price public.task_type_prices, out expected_seconds integer, out upper_bound_seconds integer,
+  out expected_microusd bigint, out upper_bound_microusd bigint
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  promise constant jsonb := promised -> for_task_type;
+begin
+  if promise is not null then
+    select * into price from public.task_type_prices where id = (promise ->> 'price_id')::bigint;
+    expected_seconds := (promise ->> 'expected_seconds')::integer;
+    upper_bound_seconds := (promise ->> 'upper_bound_seconds')::integer;
+  else
+    price := public.current_price(for_task_type);
+    if price.billing_type = 'per_unit' then
+      expected_seconds := 1;
+      upper_bound_seconds := 1;
+    else
+      select estimate.expected_seconds, estimate.upper_bound_seconds into expected_seconds, upper_bound_seconds
+        from public.run_estimate(for_task_type, model) as estimate;
+    end if;
+  end if;
+  upper_bound_microusd := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
+  expected_microusd := case
+    when price.billing_type = 'per_unit' then upper_bound_microusd
+    else public.price_of_work(price, params, expected_seconds, upper_bound_seconds) end;
+end
+$$;
+revoke all on function public.price_part from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/price_summary.sql
 -- A version of a price as APIs show it.
 create or replace function public.price_summary(price public.task_type_prices)
@@ -2209,8 +2255,8 @@ begin
   if not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
   end if;
-  -- One publisher of a type at a time.
-  perform pg_advisory_xact_lock(hashtext('publish_price'), hashtext(type_name));
+  -- One publisher at a time.
+  perform pg_advisory_xact_lock(hashtextextended('publish_price', 0));
   select * into known from public.task_type_prices as price
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
@@ -2243,59 +2289,52 @@ revoke all on function public.publish_price from public, anon, authenticated;
 grant execute on function public.publish_price to service_role;
 
 -- supabase/schemas/credits/functions/quote_task.sql
--- The price of a task before it runs, as of a time. Per unit it is exact. Per second it is expected to take as long as
--- runs of its kind usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is
--- the sum of the children that its plan speaks of. The breakdown is made for those who show it.
+-- The price of a task before it runs. Per unit it is exact. Per second it is expected to take as long as runs of its kind
+-- usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is the sum of the
+-- children that its plan speaks of, and what was promised for each kind of them is in part_prices.
+-- `promised` is such a promise, which counts instead of the prices and estimates of today. The breakdown is made for
+-- those who show it.
 create or replace function public.quote_task(
-  for_task_type text, params jsonb, as_of timestamptz default now(), with_breakdown boolean default false,
+  for_task_type text, params jsonb, promised jsonb default null, with_breakdown boolean default false,
   out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
-  out breakdown jsonb
+  out part_prices jsonb, out breakdown jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
-  task_type public.task_types;
-  estimate record;
+  model constant text := public.model_of_params(params);
+  is_orchestration constant boolean := (select category = 'orchestration' from public.task_types where name = for_task_type);
   part record;
-  part_price public.task_type_prices;
-  part_bound bigint;
-  part_expected bigint;
+  priced record;
 begin
-  select * into task_type from public.task_types where name = for_task_type;
-  price := public.current_price(for_task_type, as_of);
+  expected_microusd := 0;
+  upper_bound_microusd := 0;
   breakdown := '[]';
-  if task_type.category = 'orchestration' then
+  if is_orchestration then
+    price := public.current_price(for_task_type);
     exact := false;
-    expected_microusd := 0;
-    upper_bound_microusd := 0;
+    part_prices := '{}';
     for part in select * from public.planned_children(for_task_type, params) loop
-      part_price := public.current_price(part.child_type, as_of);
-      estimate := public.run_estimate(part.child_type, public.model_of_params(params), as_of);
-      part_expected := public.price_of_work(part_price, params, estimate.expected_seconds, estimate.upper_bound_seconds);
-      part_bound := public.price_of_work(part_price, params, estimate.upper_bound_seconds, estimate.upper_bound_seconds);
-      expected_microusd := expected_microusd + part.child_count * part_expected;
-      upper_bound_microusd := upper_bound_microusd + part.child_count * part_bound;
+      select * into priced from public.price_part(part.child_type, model, params, promised);
+      expected_microusd := expected_microusd + part.child_count * priced.expected_microusd;
+      upper_bound_microusd := upper_bound_microusd + part.child_count * priced.upper_bound_microusd;
+      part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
+        'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
+        'upper_bound_seconds', priced.upper_bound_seconds));
       if with_breakdown then
         breakdown := breakdown || public.price_line(
-          part_price, params, part.child_count, estimate.expected_seconds, estimate.upper_bound_seconds);
+          priced.price, params, part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
       end if;
     end loop;
-    return;
-  end if;
-  exact := price.billing_type = 'per_unit';
-  if exact then
-    expected_microusd := public.price_of_work(price, params, 1, 1);
-    upper_bound_microusd := expected_microusd;
+  else
+    select * into priced from public.price_part(for_task_type, model, params, promised);
+    price := priced.price;
+    exact := price.billing_type = 'per_unit';
+    expected_microusd := priced.expected_microusd;
+    upper_bound_microusd := priced.upper_bound_microusd;
     if with_breakdown then
-      breakdown := breakdown || public.price_line(price, params, 1, 1, 1);
+      breakdown := breakdown || public.price_line(
+        price, params, 1, priced.expected_seconds, priced.upper_bound_seconds);
     end if;
-    return;
-  end if;
-  estimate := public.run_estimate(for_task_type, public.model_of_params(params), as_of);
-  expected_microusd := public.price_of_work(price, params, estimate.expected_seconds, estimate.upper_bound_seconds);
-  upper_bound_microusd := public.price_of_work(price, params, estimate.upper_bound_seconds, estimate.upper_bound_seconds);
-  if with_breakdown then
-    breakdown := breakdown || public.price_line(
-      price, params, 1, estimate.expected_seconds, estimate.upper_bound_seconds);
   end if;
 end
 $$;
@@ -3532,12 +3571,12 @@ begin
   insert into public.tasks (
     id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
     orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
-    in_cloud, price_id, upper_bound_microusd, quoted_at)
+    in_cloud, price_id, upper_bound_microusd, part_prices)
   values (
     new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
     task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
     task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.in_cloud, task.price_id,
-    task.upper_bound_microusd, task.quoted_at)
+    task.upper_bound_microusd, task.part_prices)
   on conflict (id) do nothing;
   if not found then
     -- The same id, committed by another request since our look.
@@ -5229,12 +5268,11 @@ begin
   if request ? 'quote_id' then
     select * into quote
       from public.find_quote(project.user_id, (request ->> 'quote_id')::uuid, type_row.name, new_params);
-    planned.quoted_at := quote.quoted_at;
   else
     -- Children cost what their orchestrator was promised.
-    select * into quote from public.quote_task(
-      type_row.name, new_params, coalesce(orchestrator.quoted_at, orchestrator.created_at, now()));
+    select * into quote from public.quote_task(type_row.name, new_params, orchestrator.part_prices);
   end if;
+  planned.part_prices := quote.part_prices;
   exact := quote.exact;
   price_version := (quote.price).version;
 
@@ -5548,12 +5586,12 @@ revoke all on function public.ready_lane from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/refresh_run_estimates.sql
 -- Draws new estimates from the times that finished runs took, for types that are paid by the second: the median is
 -- expected, and twice what 99 of 100 stayed below is the upper bound, at most what the type may run. Fewer than 50 runs
--- say nothing. A row is added where something changed; those that nothing can refer to any more go.
+-- say nothing.
 create or replace function public.refresh_run_estimates()
 returns void
 language plpgsql security definer set search_path = '' as $$
 begin
-  insert into public.task_run_estimates (task_type, model, runs, expected_seconds, upper_bound_seconds)
+  insert into public.task_run_estimates as known (task_type, model, runs, expected_seconds, upper_bound_seconds)
   select fresh.task_type, fresh.model, fresh.runs, least(fresh.expected, fresh.bound), fresh.bound
     from (select ranked.task_type, ranked.model, max(ranked.total)::integer as runs,
                  ceil(public.run_time_of_bucket(min(bucket) filter (where up_to >= total * 0.5)))::integer as expected,
@@ -5565,18 +5603,12 @@ begin
             join public.task_types as kind on kind.name = ranked.task_type
            where (public.current_price(kind.name)).billing_type = 'per_second'
            group by ranked.task_type, ranked.model having max(ranked.total) >= 50) as fresh
-    left join lateral (
-      select expected_seconds, upper_bound_seconds from public.task_run_estimates as known
-       where known.task_type = fresh.task_type and known.model = fresh.model
-       order by estimated_at desc limit 1) as latest on true
-   where (least(fresh.expected, fresh.bound), fresh.bound)
-         is distinct from (latest.expected_seconds, latest.upper_bound_seconds)
-  on conflict do nothing;
-  delete from public.task_run_estimates as old
-   where estimated_at < now() - interval '60 days'
-     and exists (select from public.task_run_estimates as newer
-                  where newer.task_type = old.task_type and newer.model = old.model
-                    and newer.estimated_at > old.estimated_at and newer.estimated_at < now() - interval '60 days');
+   order by fresh.task_type, fresh.model
+  on conflict (task_type, model) do update
+    set runs = excluded.runs, expected_seconds = excluded.expected_seconds,
+        upper_bound_seconds = excluded.upper_bound_seconds, updated_at = now()
+    where (known.expected_seconds, known.upper_bound_seconds)
+          is distinct from (excluded.expected_seconds, excluded.upper_bound_seconds);
 end
 $$;
 revoke all on function public.refresh_run_estimates from public, anon, authenticated;
@@ -5919,10 +5951,9 @@ $$;
 revoke all on function public.retry_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/run_estimate.sql
--- How long such a run is expected to take, and at most, as of a time. Without enough runs of its model: as long as its
--- type may.
+-- How long such a run is expected to take, and at most. Without enough runs of its model: as long as its type may.
 create or replace function public.run_estimate(
-  for_task_type text, for_model text, as_of timestamptz default now(),
+  for_task_type text, for_model text,
   out runs integer, out expected_seconds integer, out upper_bound_seconds integer
 )
 language plpgsql stable set search_path = '' as $$
@@ -5930,8 +5961,7 @@ begin
   select known.runs, known.expected_seconds, known.upper_bound_seconds
     into runs, expected_seconds, upper_bound_seconds
     from public.task_run_estimates as known
-   where known.task_type = for_task_type and known.model = coalesce(for_model, '') and known.estimated_at <= as_of
-   order by known.estimated_at desc limit 1;
+   where known.task_type = for_task_type and known.model = coalesce(for_model, '');
   if not found then
     select 0, max_runtime_seconds, max_runtime_seconds into runs, expected_seconds, upper_bound_seconds
       from public.task_types where name = for_task_type;

@@ -367,7 +367,7 @@ test("archived tasks have the columns of tasks, but for those of the queue; the 
       "progress_shown_at",
       "project_slot",
       // What its children are priced by; they come while it is open.
-      "quoted_at",
+      "part_prices",
       "slot",
       "task_type_slot",
     ];

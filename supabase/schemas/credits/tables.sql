@@ -149,6 +149,8 @@ create table public.task_quotes (
   exact boolean not null,
   expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
+  -- As in tasks.
+  part_prices jsonb,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null default now() + interval '10 minutes'
 );

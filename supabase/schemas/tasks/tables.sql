@@ -165,8 +165,8 @@ create table public.tasks (
   -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
   children_bound_microusd public.amount_microusd not null default 0,
   cost_microusd public.amount_microusd,
-  -- When its price was quoted, if before it was created.
-  quoted_at timestamptz,
+  -- Of an orchestrator, what its children were promised to cost: {type: {price_id, expected_seconds, upper_bound_seconds}}.
+  part_prices jsonb,
 
   copied_from_share text,
   created_at timestamptz not null default now(),
@@ -229,16 +229,15 @@ create table public.task_run_times (
   primary key (task_type, model, bucket)
 ) with (fillfactor = 50);
 
--- What such runs usually take, and at most, as of a time: from task_run_times, once there are enough of them. Rows are
--- only added, when something changed, so that the children of an orchestration are estimated as it was.
+-- What such runs usually take, and at most: from task_run_times, once there are enough of them.
 create table public.task_run_estimates (
   task_type text not null,
   model text not null,
-  estimated_at timestamptz not null default now(),
   runs integer not null,
   expected_seconds integer not null check (expected_seconds between 1 and upper_bound_seconds),
   upper_bound_seconds integer not null,
-  primary key (task_type, model, estimated_at)
+  updated_at timestamptz not null default now(),
+  primary key (task_type, model)
 );
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.

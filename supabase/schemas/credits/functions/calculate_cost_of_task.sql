@@ -8,9 +8,19 @@ declare
   hold public.credit_holds;
   is_final boolean;
   final_microusd bigint;
+  each_microusd numeric;
+  promised jsonb;
 begin
   select * into price from public.task_type_prices where id = task.price_id;
   select * into hold from public.credit_holds where task_id = task.id;
+  if task.is_orchestrator then
+    select part_prices into promised from public.tasks where id = task.id;
+  else
+    each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.params), 0);
+    promised := jsonb_build_object(task.task_type, jsonb_build_object(
+      'price_id', price.id, 'expected_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1),
+      'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));
+  end if;
   is_final := task.status in ('Complete', 'Failed', 'Cancelled');
   -- A child is not charged by itself: its cost is part of its orchestrator's.
   final_microusd := case
@@ -27,7 +37,7 @@ begin
     'charged_with', task.orchestrator_task_id,
     'breakdown', case
       when is_final then public.cost_lines(task)
-      else (public.quote_task(task.task_type, task.params, task.created_at, true)).breakdown end);
+      else (public.quote_task(task.task_type, task.params, promised, true)).breakdown end);
 end
 $$;
 revoke all on function public.calculate_cost_of_task from public, anon, authenticated;

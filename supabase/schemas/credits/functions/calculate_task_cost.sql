@@ -10,9 +10,10 @@ declare
 begin
   select * into quote from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true);
   if for_user is not null then
-    insert into public.task_quotes (user_id, task_type, params_hash, price_id, exact, expected_microusd, upper_bound_microusd)
+    insert into public.task_quotes (user_id, task_type, params_hash, price_id, exact, expected_microusd, upper_bound_microusd,
+                                    part_prices)
     values (for_user, type_name, public.hash_of_params(calculate_task_cost.params), (quote.price).id, quote.exact,
-            quote.expected_microusd, quote.upper_bound_microusd)
+            quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices)
     returning * into kept;
   end if;
   return jsonb_build_object(

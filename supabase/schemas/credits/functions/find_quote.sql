@@ -1,7 +1,7 @@
 -- What was promised under this id, to this user for this type and these params, while the promise stands.
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
-  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out quoted_at timestamptz
+  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out part_prices jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -20,7 +20,7 @@ begin
   select * into price from public.task_type_prices where id = quote.price_id;
   upper_bound_microusd := quote.upper_bound_microusd;
   exact := quote.exact;
-  quoted_at := quote.created_at;
+  part_prices := quote.part_prices;
 end
 $$;
 revoke all on function public.find_quote from public, anon, authenticated;

@@ -13,8 +13,8 @@ begin
   if not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
   end if;
-  -- One publisher of a type at a time.
-  perform pg_advisory_xact_lock(hashtext('publish_price'), hashtext(type_name));
+  -- One publisher at a time.
+  perform pg_advisory_xact_lock(hashtextextended('publish_price', 0));
   select * into known from public.task_type_prices as price
    where price.idempotency_key = publish_price.idempotency_key;
   if found then

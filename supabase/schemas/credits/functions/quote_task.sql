@@ -1,56 +1,49 @@
--- The price of a task before it runs, as of a time. Per unit it is exact. Per second it is expected to take as long as
--- runs of its kind usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is
--- the sum of the children that its plan speaks of. The breakdown is made for those who show it.
+-- The price of a task before it runs. Per unit it is exact. Per second it is expected to take as long as runs of its kind
+-- usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is the sum of the
+-- children that its plan speaks of, and what was promised for each kind of them is in part_prices.
+-- `promised` is such a promise, which counts instead of the prices and estimates of today. The breakdown is made for
+-- those who show it.
 create or replace function public.quote_task(
-  for_task_type text, params jsonb, as_of timestamptz default now(), with_breakdown boolean default false,
+  for_task_type text, params jsonb, promised jsonb default null, with_breakdown boolean default false,
   out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
-  out breakdown jsonb
+  out part_prices jsonb, out breakdown jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
-  task_type public.task_types;
-  estimate record;
+  model constant text := public.model_of_params(params);
+  is_orchestration constant boolean := (select category = 'orchestration' from public.task_types where name = for_task_type);
   part record;
-  part_price public.task_type_prices;
-  part_bound bigint;
-  part_expected bigint;
+  priced record;
 begin
-  select * into task_type from public.task_types where name = for_task_type;
-  price := public.current_price(for_task_type, as_of);
+  expected_microusd := 0;
+  upper_bound_microusd := 0;
   breakdown := '[]';
-  if task_type.category = 'orchestration' then
+  if is_orchestration then
+    price := public.current_price(for_task_type);
     exact := false;
-    expected_microusd := 0;
-    upper_bound_microusd := 0;
+    part_prices := '{}';
     for part in select * from public.planned_children(for_task_type, params) loop
-      part_price := public.current_price(part.child_type, as_of);
-      estimate := public.run_estimate(part.child_type, public.model_of_params(params), as_of);
-      part_expected := public.price_of_work(part_price, params, estimate.expected_seconds, estimate.upper_bound_seconds);
-      part_bound := public.price_of_work(part_price, params, estimate.upper_bound_seconds, estimate.upper_bound_seconds);
-      expected_microusd := expected_microusd + part.child_count * part_expected;
-      upper_bound_microusd := upper_bound_microusd + part.child_count * part_bound;
+      select * into priced from public.price_part(part.child_type, model, params, promised);
+      expected_microusd := expected_microusd + part.child_count * priced.expected_microusd;
+      upper_bound_microusd := upper_bound_microusd + part.child_count * priced.upper_bound_microusd;
+      part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
+        'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
+        'upper_bound_seconds', priced.upper_bound_seconds));
       if with_breakdown then
         breakdown := breakdown || public.price_line(
-          part_price, params, part.child_count, estimate.expected_seconds, estimate.upper_bound_seconds);
+          priced.price, params, part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
       end if;
     end loop;
-    return;
-  end if;
-  exact := price.billing_type = 'per_unit';
-  if exact then
-    expected_microusd := public.price_of_work(price, params, 1, 1);
-    upper_bound_microusd := expected_microusd;
+  else
+    select * into priced from public.price_part(for_task_type, model, params, promised);
+    price := priced.price;
+    exact := price.billing_type = 'per_unit';
+    expected_microusd := priced.expected_microusd;
+    upper_bound_microusd := priced.upper_bound_microusd;
     if with_breakdown then
-      breakdown := breakdown || public.price_line(price, params, 1, 1, 1);
+      breakdown := breakdown || public.price_line(
+        price, params, 1, priced.expected_seconds, priced.upper_bound_seconds);
     end if;
-    return;
-  end if;
-  estimate := public.run_estimate(for_task_type, public.model_of_params(params), as_of);
-  expected_microusd := public.price_of_work(price, params, estimate.expected_seconds, estimate.upper_bound_seconds);
-  upper_bound_microusd := public.price_of_work(price, params, estimate.upper_bound_seconds, estimate.upper_bound_seconds);
-  if with_breakdown then
-    breakdown := breakdown || public.price_line(
-      price, params, 1, estimate.expected_seconds, estimate.upper_bound_seconds);
   end if;
 end
 $$;

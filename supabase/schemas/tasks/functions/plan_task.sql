@@ -61,12 +61,11 @@ begin
   if request ? 'quote_id' then
     select * into quote
       from public.find_quote(project.user_id, (request ->> 'quote_id')::uuid, type_row.name, new_params);
-    planned.quoted_at := quote.quoted_at;
   else
     -- Children cost what their orchestrator was promised.
-    select * into quote from public.quote_task(
-      type_row.name, new_params, coalesce(orchestrator.quoted_at, orchestrator.created_at, now()));
+    select * into quote from public.quote_task(type_row.name, new_params, orchestrator.part_prices);
   end if;
+  planned.part_prices := quote.part_prices;
   exact := quote.exact;
   price_version := (quote.price).version;
 

@@ -1,11 +1,11 @@
 -- Draws new estimates from the times that finished runs took, for types that are paid by the second: the median is
 -- expected, and twice what 99 of 100 stayed below is the upper bound, at most what the type may run. Fewer than 50 runs
--- say nothing. A row is added where something changed; those that nothing can refer to any more go.
+-- say nothing.
 create or replace function public.refresh_run_estimates()
 returns void
 language plpgsql security definer set search_path = '' as $$
 begin
-  insert into public.task_run_estimates (task_type, model, runs, expected_seconds, upper_bound_seconds)
+  insert into public.task_run_estimates as known (task_type, model, runs, expected_seconds, upper_bound_seconds)
   select fresh.task_type, fresh.model, fresh.runs, least(fresh.expected, fresh.bound), fresh.bound
     from (select ranked.task_type, ranked.model, max(ranked.total)::integer as runs,
                  ceil(public.run_time_of_bucket(min(bucket) filter (where up_to >= total * 0.5)))::integer as expected,
@@ -17,18 +17,12 @@ begin
             join public.task_types as kind on kind.name = ranked.task_type
            where (public.current_price(kind.name)).billing_type = 'per_second'
            group by ranked.task_type, ranked.model having max(ranked.total) >= 50) as fresh
-    left join lateral (
-      select expected_seconds, upper_bound_seconds from public.task_run_estimates as known
-       where known.task_type = fresh.task_type and known.model = fresh.model
-       order by estimated_at desc limit 1) as latest on true
-   where (least(fresh.expected, fresh.bound), fresh.bound)
-         is distinct from (latest.expected_seconds, latest.upper_bound_seconds)
-  on conflict do nothing;
-  delete from public.task_run_estimates as old
-   where estimated_at < now() - interval '60 days'
-     and exists (select from public.task_run_estimates as newer
-                  where newer.task_type = old.task_type and newer.model = old.model
-                    and newer.estimated_at > old.estimated_at and newer.estimated_at < now() - interval '60 days');
+   order by fresh.task_type, fresh.model
+  on conflict (task_type, model) do update
+    set runs = excluded.runs, expected_seconds = excluded.expected_seconds,
+        upper_bound_seconds = excluded.upper_bound_seconds, updated_at = now()
+    where (known.expected_seconds, known.upper_bound_seconds)
+          is distinct from (excluded.expected_seconds, excluded.upper_bound_seconds);
 end
 $$;
 revoke all on function public.refresh_run_estimates from public, anon, authenticated;
