@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Sql } from "postgres";
+import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
 import type { S3Settings } from "./storage/s3-store.ts";
 
 /** The keys of one installation, named as `supabase status -o json` names them. */
@@ -27,6 +28,7 @@ export interface HostContext {
   /** Folder for files of buckets, unless they are kept in an S3-compatible store. */
   storageDirectory: string;
   s3?: S3Settings | undefined;
+  billing?: BillingVariables | undefined;
   /** Holds every answer of the functions against its contract; for development and tests. */
   checkAnswers: boolean;
   log: Logger;

@@ -6,6 +6,7 @@ import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { type Logger, pino } from "pino";
 import postgres, { type Sql } from "postgres";
+import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
 import { AppError } from "../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts";
 import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
@@ -43,6 +44,8 @@ export interface HostOptions {
   webhooks?: boolean;
   /** Lets webhooks go to http and private addresses, for development. */
   webhooksAllowPrivate?: boolean;
+  /** Stripe's keys and what checkout needs; without them the endpoints of payments answer 503. */
+  billing?: BillingVariables;
   log?: Logger;
 }
 
@@ -100,6 +103,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
       databaseUrl,
       storageDirectory: path.join(options.dataDirectory, "storage"),
       s3: options.s3,
+      billing: options.billing,
       checkAnswers: options.checkAnswers ?? false,
       log,
     };

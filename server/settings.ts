@@ -1,4 +1,8 @@
 import path from "node:path";
+import {
+  type BillingVariables,
+  readBillingVariables,
+} from "../supabase/functions/_shared/billing/variables.ts";
 import { keyList } from "../supabase/functions/_shared/runtime/environment.ts";
 import type { GivenKeys } from "./keys.ts";
 import type { S3Settings } from "./storage/s3-store.ts";
@@ -22,6 +26,7 @@ export interface Settings {
   webhooks: boolean;
   /** Lets webhooks go to http and private addresses. */
   webhooksAllowPrivate: boolean;
+  billing: BillingVariables;
   logLevel: string;
 }
 
@@ -52,6 +57,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     checkAnswers: value("DARKROOM_CHECK_ANSWERS")?.toLowerCase() === "on",
     webhooks: value("DARKROOM_WEBHOOKS")?.toLowerCase() !== "off",
     webhooksAllowPrivate: value("DARKROOM_WEBHOOKS_ALLOW_PRIVATE")?.toLowerCase() === "on",
+    billing: readBillingVariables(value),
     logLevel: value("LOG_LEVEL") ?? "info",
   };
 }

@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
 import { connect } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
@@ -72,6 +73,7 @@ function hostEnvironment(
       fetch: async (input, init) => await mounted.fetch(new Request(input, init)),
     }),
     webhooks,
+    stripe: createStripe(context.billing ?? {}),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     waitingRoom,

@@ -14,11 +14,12 @@ import { filesBelow, type Import, importsOf, textOf } from "./sources.ts";
 const allowed: Record<string, readonly string[]> = {
   entry: ["its endpoint", "http", "runtime"],
   endpoint: ["http", "errors", "room"],
-  runtime: ["http", "auth", "database", "limits", "media", "observability", "waiting", "webhooks"],
+  runtime: ["http", "auth", "billing", "database", "limits", "media", "observability", "waiting", "webhooks"],
   http: [
     "auth",
     "errors",
     "database",
+    "type billing",
     "type limits",
     "type media",
     "type observability",

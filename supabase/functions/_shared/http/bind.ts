@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { Identifier, Identity } from "../auth/identify.ts";
+import type { StripeAccess } from "../billing/stripe.ts";
 import {
   type Admission,
   type AdmissionRequest,
@@ -24,6 +25,7 @@ export interface Environment {
   identifier: Identifier;
   storage: Storage;
   webhooks: WebhookSender;
+  stripe: StripeAccess;
   serviceLimit: ServiceLimit;
   serviceRequestsPerMinute: number;
   waitingRoom: WaitingRoom;
@@ -86,6 +88,7 @@ async function answer(
     database: { call: (name, args) => admission.call(name, args) },
     storage: environment.storage,
     webhooks: environment.webhooks,
+    stripe: environment.stripe,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,

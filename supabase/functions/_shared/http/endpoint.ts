@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { StripeAccess } from "../billing/stripe.ts";
 import { callingToken, callingUser, type Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import type { ErrorCode } from "../errors/codes.ts";
@@ -52,6 +53,7 @@ export interface EndpointContext<Body> {
   database: Pick<Database, "call">;
   storage: Storage;
   webhooks: WebhookSender;
+  stripe: StripeAccess;
   log: Log;
   waiting: Waiting;
   /** Headers that are part of some contract, such as `Idempotency-Key`. */

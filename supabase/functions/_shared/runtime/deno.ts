@@ -1,3 +1,4 @@
+import { readBillingVariables } from "../billing/variables.ts";
 import type { Environment } from "../http/bind.ts";
 import { createEnvironment, type Settings } from "./environment.ts";
 
@@ -34,5 +35,6 @@ function readSettings(): Settings {
     SUPABASE_JWT_SECRET: Deno.env.get("SUPABASE_JWT_SECRET"),
     DARKROOM_CHECK_ANSWERS: Deno.env.get("DARKROOM_CHECK_ANSWERS"),
     DARKROOM_WEBHOOKS_ALLOW_PRIVATE: Deno.env.get("DARKROOM_WEBHOOKS_ALLOW_PRIVATE"),
+    ...readBillingVariables((name) => Deno.env.get(name)),
   };
 }

@@ -1,4 +1,6 @@
 import { createIdentifier } from "../auth/identify.ts";
+import { createStripe } from "../billing/stripe.ts";
+import type { BillingVariables } from "../billing/variables.ts";
 import { connect } from "../database/database.ts";
 import type { Environment } from "../http/bind.ts";
 import { createServiceLimit } from "../limits/service-limit.ts";
@@ -8,7 +10,7 @@ import { createWebhookSender } from "../webhooks/sender.ts";
 import { WaitingRoom } from "../waiting/waiting-room.ts";
 
 /** Settings under the names that Supabase gives them. */
-export interface Settings {
+export interface Settings extends BillingVariables {
   SUPABASE_URL: string;
   SUPABASE_DB_URL: string;
   SUPABASE_ANON_KEY?: string | undefined;
@@ -58,6 +60,7 @@ export function createEnvironment({
     }),
     storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
+    stripe: createStripe(settings),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     // Here nobody tells news: requests that wait look by themselves.

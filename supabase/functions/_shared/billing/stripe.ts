@@ -1,0 +1,123 @@
+import type Stripe from "stripe";
+import { AppError } from "../errors/app-error.ts";
+import type { BillingVariable, BillingVariables } from "./variables.ts";
+
+export type { Stripe };
+
+/** Stripe as Darkroom reaches it: the official SDK, over `fetch`, so the same on Node and Deno. */
+export interface StripeAccess {
+  /** The SDK's client; its failures are its own errors. 503 `provider_not_configured` without a key. */
+  client(): Promise<Stripe>;
+  /** One piece of work with the client, whose failures become 502, 503 or 504 and say nothing of Stripe's answer. */
+  ask<Result>(work: (client: Stripe) => Promise<Result>): Promise<Result>;
+  /** What events are signed with, several while one replaces another. 503 when there is none. */
+  webhookSecrets(): readonly string[];
+  /** Whether the key moves real money; undefined without a key, or with one that does not say. */
+  readonly livemode: boolean | undefined;
+}
+
+const timeoutMilliseconds = 15_000;
+const maxNetworkRetries = 2;
+
+export function createStripe(variables: BillingVariables): StripeAccess {
+  let made: Promise<Stripe> | undefined;
+  const secretKey = variables.STRIPE_SECRET_KEY;
+
+  async function client(): Promise<Stripe> {
+    if (!secretKey) throw notConfigured("STRIPE_SECRET_KEY");
+    return await (made ??= createClient(secretKey, variables.STRIPE_API_BASE));
+  }
+
+  return {
+    client,
+    async ask(work) {
+      const stripe = await client();
+      try {
+        return await work(stripe);
+      } catch (error) {
+        throw providerError(error);
+      }
+    },
+    webhookSecrets() {
+      const secrets = (variables.STRIPE_WEBHOOK_SECRET ?? "").split(",").map((secret) => secret.trim());
+      const present = secrets.filter((secret) => secret !== "");
+      if (present.length === 0) throw notConfigured("STRIPE_WEBHOOK_SECRET");
+      return present;
+    },
+    livemode: /^[sr]k_(live|test)_/.test(secretKey ?? "") ? secretKey?.slice(3, 7) === "live" : undefined,
+  };
+}
+
+export function notConfigured(variable: BillingVariable): AppError {
+  return new AppError("provider_not_configured", { variable, retry_after: 60 });
+}
+
+/** Loaded when it is first needed: the SDK is large, and most functions of an edge never call it. */
+async function createClient(secretKey: string, apiBase: string | undefined): Promise<Stripe> {
+  const { default: Sdk } = await import("stripe");
+  return new Sdk(secretKey, {
+    ...(apiBase === undefined ? {} : addressOf(apiBase)),
+    httpClient: Sdk.createFetchHttpClient(),
+    timeout: timeoutMilliseconds,
+    maxNetworkRetries,
+    telemetry: false,
+  });
+}
+
+function addressOf(apiBase: string): { protocol: "http" | "https"; host: string; port: string } {
+  if (!URL.canParse(apiBase)) throw notConfigured("STRIPE_API_BASE");
+  const url = new URL(apiBase);
+  if (!/^https?:$/.test(url.protocol) || url.pathname !== "/" || url.username !== "") {
+    throw notConfigured("STRIPE_API_BASE");
+  }
+  const protocol = url.protocol === "http:" ? "http" : "https";
+  return { protocol, host: url.hostname, port: url.port || (protocol === "http" ? "80" : "443") };
+}
+
+/** What the SDK's errors have that we look at; `raw` and `headers` are never logged, for they hold Stripe's answer. */
+export interface StripeFailure {
+  type: string;
+  code: string | undefined;
+  declineCode: string | undefined;
+  status: number | undefined;
+  requestId: string | undefined;
+  paymentIntent: Stripe.PaymentIntent | undefined;
+  /** No answer came in time; what was asked for may have happened. */
+  isTimeout: boolean;
+}
+
+/** The failure that an error of the SDK tells of; undefined for any other error. */
+export function failureOf(error: unknown): StripeFailure | undefined {
+  if (!(error instanceof Error) || !("type" in error) || !String(error.type).startsWith("Stripe")) {
+    return undefined;
+  }
+  const told = error as Error & Partial<Stripe.errors.StripeError>;
+  const { type = "StripeError", code, decline_code, statusCode, requestId, payment_intent, detail } = told;
+  return {
+    type,
+    code,
+    declineCode: decline_code,
+    status: statusCode,
+    requestId,
+    paymentIntent: payment_intent,
+    isTimeout: detail instanceof Error && "code" in detail && detail.code === "ETIMEDOUT",
+  };
+}
+
+/** A failure in few words, for logs and rows. */
+export function describeFailure({ type, code, declineCode, status, requestId }: StripeFailure): string {
+  return [type, status, code, declineCode, requestId].filter((part) => part !== undefined).join(" ");
+}
+
+/** Stripe's failures as ours; what is no failure of Stripe stays what it is. */
+function providerError(error: unknown): unknown {
+  const failure = failureOf(error);
+  if (!failure) return error;
+  const cause = { cause: new Error(describeFailure(failure)) };
+  if (failure.isTimeout) return new AppError("provider_timeout", {}, cause);
+  const { status } = failure;
+  if (status === undefined || status === 409 || status === 429 || status >= 500) {
+    return new AppError("provider_unavailable", { retry_after: 5 }, cause);
+  }
+  return new AppError("provider_failed", {}, cause);
+}
