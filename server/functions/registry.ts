@@ -31,6 +31,8 @@ import { queuePositionEndpoint } from "../../supabase/functions/queue-position/e
 import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
 import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
 import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbeat/endpoint.ts";
+import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
+import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -56,6 +58,8 @@ export const endpoints: readonly Endpoint[] = [
   scaleEndpoint,
   workerHeartbeatEndpoint,
   grantCreditsEndpoint,
+  publishPriceEndpoint,
+  listPricesEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,
   revokePatEndpoint,

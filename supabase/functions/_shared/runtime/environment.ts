@@ -3,7 +3,7 @@ import { createStripe } from "../billing/stripe.ts";
 import type { BillingVariables } from "../billing/variables.ts";
 import { connect } from "../database/database.ts";
 import type { Environment } from "../http/bind.ts";
-import { createServiceLimit } from "../limits/service-limit.ts";
+import { createProcessLimit } from "../limits/process-limit.ts";
 import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
 import { createWebhookSender } from "../webhooks/sender.ts";
@@ -61,7 +61,8 @@ export function createEnvironment({
     storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     stripe: createStripe(settings),
-    serviceLimit: createServiceLimit(serviceRequestsPerMinute),
+    receiptSeller: settings.RECEIPT_SELLER,
+    processLimit: createProcessLimit(),
     serviceRequestsPerMinute,
     // Here nobody tells news: requests that wait look by themselves.
     waitingRoom: new WaitingRoom(),
