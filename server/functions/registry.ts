@@ -33,6 +33,13 @@ import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoin
 import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbeat/endpoint.ts";
 import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
 import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
+import { creditBalanceEndpoint } from "../../supabase/functions/credit-balance/endpoint.ts";
+import { creditStatementEndpoint } from "../../supabase/functions/credit-statement/endpoint.ts";
+import { getReceiptEndpoint } from "../../supabase/functions/get-receipt/endpoint.ts";
+import { createPromoCodeEndpoint } from "../../supabase/functions/create-promo-code/endpoint.ts";
+import { redeemPromoCodeEndpoint } from "../../supabase/functions/redeem-promo-code/endpoint.ts";
+import { setSpendCapEndpoint } from "../../supabase/functions/set-spend-cap/endpoint.ts";
+import { runDoctorEndpoint } from "../../supabase/functions/run-doctor/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -60,6 +67,13 @@ export const endpoints: readonly Endpoint[] = [
   grantCreditsEndpoint,
   publishPriceEndpoint,
   listPricesEndpoint,
+  creditBalanceEndpoint,
+  creditStatementEndpoint,
+  getReceiptEndpoint,
+  createPromoCodeEndpoint,
+  redeemPromoCodeEndpoint,
+  setSpendCapEndpoint,
+  runDoctorEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,
   revokePatEndpoint,
