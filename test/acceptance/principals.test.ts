@@ -291,9 +291,9 @@ const table: Record<string, Row> = {
     ...serviceAlone,
     body: () =>
       Promise.resolve({
-        task_type: "video_enhance",
+        task_type: "qwen_image",
         billing_type: "per_unit",
-        price: 3,
+        price: 3.9,
         reason: "for the tests",
         idempotency_key: randomUUID(),
       }),
