@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
+import { createPromptWriter } from "../../supabase/functions/_shared/prompts/prompt-writer.ts";
 import { connect } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
@@ -74,6 +75,7 @@ function hostEnvironment(
     }),
     webhooks,
     stripe: createStripe(context.billing ?? {}),
+    promptWriter: createPromptWriter(context.prompts ?? {}),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     waitingRoom,

@@ -1,3 +1,5 @@
+import { aiPromptEndpoint } from "../../supabase/functions/ai-prompt/endpoint.ts";
+import { aiVoicePromptEndpoint } from "../../supabase/functions/ai-voice-prompt/endpoint.ts";
 import { calculateTaskCostEndpoint } from "../../supabase/functions/calculate-task-cost/endpoint.ts";
 import { claimNextTaskEndpoint } from "../../supabase/functions/claim-next-task/endpoint.ts";
 import { completeTaskEndpoint } from "../../supabase/functions/complete_task/endpoint.ts";
@@ -38,6 +40,8 @@ export const endpoints: readonly Endpoint[] = [
   createTaskEndpoint,
   singleImageGenerateEndpoint,
   steerableMotionEndpoint,
+  aiPromptEndpoint,
+  aiVoicePromptEndpoint,
   calculateTaskCostEndpoint,
   getTaskStatusEndpoint,
   queuePositionEndpoint,

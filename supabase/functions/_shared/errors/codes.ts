@@ -6,6 +6,7 @@ export const errorCodes = {
   invalid_json: { status: 400, message: "The body is not a JSON object." },
   invalid_request: { status: 400, message: "The request does not fit what this endpoint takes." },
   invalid_output: { status: 400, message: "The output file cannot be used." },
+  no_speech_detected: { status: 400, message: "Nothing is said in the recording." },
   unauthenticated: { status: 401, message: "No valid credentials were sent." },
   insufficient_credits: { status: 402, message: "The account does not cover this task." },
   account_in_debt: {
@@ -62,10 +63,10 @@ export const errorCodes = {
   webhook_url_refused: { status: 422, message: "Nothing can be sent to this address." },
   rate_limited: { status: 429, message: "Too many requests; wait before the next." },
   internal_error: { status: 500, message: "Something failed on our side." },
-  provider_failed: { status: 502, message: "The payment provider refused what we asked for." },
-  provider_not_configured: { status: 503, message: "Payments are not set up here." },
-  provider_unavailable: { status: 503, message: "The payment provider does not answer; try again." },
-  provider_timeout: { status: 504, message: "The payment provider took too long; try again." },
+  provider_failed: { status: 502, message: "The provider behind this refused what we asked for." },
+  provider_not_configured: { status: 503, message: "The provider behind this is not set up here." },
+  provider_unavailable: { status: 503, message: "The provider behind this does not answer; try again." },
+  provider_timeout: { status: 504, message: "The provider behind this took too long; try again." },
   storage_unavailable: { status: 503, message: "Storage does not answer; try again." },
   database_unavailable: { status: 503, message: "The database does not answer; try again." },
 } as const satisfies Record<string, { status: number; message: string }>;

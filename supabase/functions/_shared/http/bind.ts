@@ -13,11 +13,12 @@ import { AppError } from "../errors/app-error.ts";
 import type { ServiceLimit } from "../limits/service-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { PromptWriter } from "../prompts/prompt-writer.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
-import { readJsonObject } from "./read-body.ts";
+import { isForm, readForm, readJsonObject } from "./read-body.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
 export interface Environment {
@@ -26,6 +27,7 @@ export interface Environment {
   storage: Storage;
   webhooks: WebhookSender;
   stripe: StripeAccess;
+  promptWriter: PromptWriter;
   serviceLimit: ServiceLimit;
   serviceRequestsPerMinute: number;
   waitingRoom: WaitingRoom;
@@ -86,9 +88,11 @@ async function answer(
     body,
     caller,
     database: { call: (name, args) => admission.call(name, args) },
+    admit: () => admission.admit(),
     storage: environment.storage,
     webhooks: environment.webhooks,
     stripe: environment.stripe,
+    promptWriter: environment.promptWriter,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,
@@ -117,6 +121,7 @@ async function readBody(contract: Contract, request: Request): Promise<unknown> 
   let raw: Record<string, unknown> | undefined;
   try {
     if (request.method === "GET") raw = Object.fromEntries(new URL(request.url).searchParams);
+    else if (contract.formLimit && isForm(request)) raw = await readForm(request, contract.formLimit);
     else raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
   } catch (error) {
     const unreadable = error instanceof AppError && error.code === "invalid_json";
@@ -306,7 +311,7 @@ async function holdAgainstContract(
   if (!checkAnswers) return;
   const answered = answers[response.status];
   if (!answered) throw new Error(`${name} answered ${response.status}, which its contract does not list`);
-  if (!answered.schema) return;
+  if (!answered.schema || !response.headers.get("content-type")?.startsWith("application/json")) return;
   const parsed = answered.schema.safeParse(await response.clone().json());
   if (!parsed.success)
     throw new Error(`${name} answered what its contract does not: ${parsed.error.message}`);

@@ -6,11 +6,13 @@ import type { Environment } from "../http/bind.ts";
 import { createServiceLimit } from "../limits/service-limit.ts";
 import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
+import { createPromptWriter } from "../prompts/prompt-writer.ts";
+import type { PromptVariables } from "../prompts/variables.ts";
 import { createWebhookSender } from "../webhooks/sender.ts";
 import { WaitingRoom } from "../waiting/waiting-room.ts";
 
 /** Settings under the names that Supabase gives them. */
-export interface Settings extends BillingVariables {
+export interface Settings extends BillingVariables, PromptVariables {
   SUPABASE_URL: string;
   SUPABASE_DB_URL: string;
   SUPABASE_ANON_KEY?: string | undefined;
@@ -61,6 +63,7 @@ export function createEnvironment({
     storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     stripe: createStripe(settings),
+    promptWriter: createPromptWriter(settings),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     // Here nobody tells news: requests that wait look by themselves.
