@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
+import { checkoutSettings } from "../../supabase/functions/_shared/billing/variables.ts";
 import { connect } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
@@ -74,6 +75,7 @@ function hostEnvironment(
     }),
     webhooks,
     stripe: createStripe(context.billing ?? {}),
+    checkout: checkoutSettings(context.billing ?? {}),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     waitingRoom,

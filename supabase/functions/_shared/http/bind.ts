@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Identifier, Identity } from "../auth/identify.ts";
 import type { StripeAccess } from "../billing/stripe.ts";
+import type { CheckoutSettings } from "../billing/variables.ts";
 import {
   type Admission,
   type AdmissionRequest,
@@ -26,6 +27,7 @@ export interface Environment {
   storage: Storage;
   webhooks: WebhookSender;
   stripe: StripeAccess;
+  checkout: CheckoutSettings;
   serviceLimit: ServiceLimit;
   serviceRequestsPerMinute: number;
   waitingRoom: WaitingRoom;
@@ -89,6 +91,7 @@ async function answer(
     storage: environment.storage,
     webhooks: environment.webhooks,
     stripe: environment.stripe,
+    checkout: environment.checkout,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,
