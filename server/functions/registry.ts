@@ -33,6 +33,9 @@ import { queuePositionEndpoint } from "../../supabase/functions/queue-position/e
 import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
 import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
 import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbeat/endpoint.ts";
+import { stripeCheckoutEndpoint } from "../../supabase/functions/stripe-checkout/endpoint.ts";
+import { setupAutoTopupEndpoint } from "../../supabase/functions/setup-auto-topup/endpoint.ts";
+import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -60,6 +63,9 @@ export const endpoints: readonly Endpoint[] = [
   scaleEndpoint,
   workerHeartbeatEndpoint,
   grantCreditsEndpoint,
+  stripeCheckoutEndpoint,
+  setupAutoTopupEndpoint,
+  triggerAutoTopupEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,
   revokePatEndpoint,

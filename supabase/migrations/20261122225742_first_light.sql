@@ -12,6 +12,13 @@ create domain public.user_settings as jsonb check (pg_column_size(value) <= 2621
 create domain public.onboarding_state as jsonb check (pg_column_size(value) <= 65536);
 create domain public.credit_threshold as integer check (value between 0 and 1000000);
 
+-- What is paid at once, the balance at which more is bought, and what a month may cost at most; in US cents.
+create domain public.payment_cents as integer check (value between 500 and 10000);
+create domain public.topup_threshold_cents as integer check (value between 100 and 9999);
+create domain public.topup_cap_cents as integer check (value between 500 and 1000000);
+create domain public.topup_disabled_reason as text check (
+  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed'));
+
 -- supabase/schemas/credits/types.sql
 -- The first five are those that clients know.
 create type public.ledger_entry_type as enum (
@@ -27,6 +34,11 @@ create domain public.ledger_key as text check (length(value) <= 300);
 -- As people type them: without regard to case.
 create domain public.promo_code as text check (value ~ '^[A-Z0-9][A-Z0-9_-]{2,39}$');
 create domain public.cost_factors as jsonb check (jsonb_typeof(value) = 'object' and pg_column_size(value) <= 16384);
+
+-- supabase/schemas/billing/types.sql
+create type public.checkout_status as enum ('open', 'complete', 'expired');
+-- `requested` is open: it is charged, or what came of it is not known yet. `failed` leaves automatic top-ups on.
+create type public.auto_topup_state as enum ('requested', 'succeeded', 'declined', 'failed', 'cancelled');
 
 -- supabase/schemas/tasks/types.sql
 create type public.task_status as enum ('Queued', 'In Progress', 'Complete', 'Failed', 'Cancelled');
@@ -57,6 +69,15 @@ create table public.users (
   given_credits boolean not null default false,
   -- Told of, live, when the balance falls to this, in credits.
   low_balance_threshold public.credit_threshold not null default 100,
+  -- Automatic top-ups, in US cents; `setup_completed` says that a card is saved. The billing room writes them.
+  auto_topup_enabled boolean not null default false,
+  auto_topup_amount public.payment_cents,
+  auto_topup_threshold public.topup_threshold_cents,
+  auto_topup_monthly_cap public.topup_cap_cents,
+  auto_topup_last_triggered timestamptz,
+  auto_topup_setup_completed boolean not null default false,
+  -- Why it was switched off, where that was not its owner.
+  auto_topup_disabled_reason public.topup_disabled_reason,
   settings public.user_settings not null
     default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
   onboarding public.onboarding_state not null default '{}',
@@ -317,6 +338,88 @@ create view public.user_credit_balance with (security_invoker = true) as
          coalesce(-sum(entry.amount) filter (where entry.type in ('refund', 'dispute')), 0) as total_refunded
     from public.credit_accounts as account left join public.credits_ledger as entry using (user_id)
    group by account.user_id;
+
+-- supabase/schemas/billing/tables.sql
+-- Who somebody is at Stripe, and the card that they saved there. Browsers see `users.auto_topup_*` alone.
+create table public.stripe_customers (
+  user_id uuid primary key references public.users (id) on delete cascade,
+  -- Stripe makes one customer of it, however many calls ask at once; so what is asked for stays as it was.
+  creation_key uuid not null default gen_random_uuid(),
+  email text,
+  customer_id text unique check (length(customer_id) between 1 and 255),
+  payment_method_id text unique check (length(payment_method_id) between 1 and 255),
+  -- When the checkout was asked for that saved the card: an older one's late event does not replace it.
+  card_asked_for_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint card_is_of_a_customer check (payment_method_id is null or customer_id is not null)
+);
+
+-- What people asked to pay, as we asked Stripe for it: what a payment is compared with. Without foreign keys, like
+-- all that tells of money: it outlives the person.
+create table public.checkout_sessions (
+  -- Part of Stripe's idempotency key.
+  request_id uuid primary key default gen_random_uuid(),
+  -- Stripe's; null until Stripe has answered. Nobody can pay before it is noted, for nobody knows its address.
+  id text unique check (length(id) between 1 and 255),
+  user_id uuid not null,
+  amount_cents public.payment_cents not null,
+  currency text not null default 'usd' check (currency = 'usd'),
+  -- Automatic top-ups as they are switched on when this is paid; null when that was not asked for.
+  auto_topup_amount_cents public.payment_cents,
+  auto_topup_threshold_cents public.topup_threshold_cents,
+  auto_topup_monthly_cap_cents public.topup_cap_cents,
+  -- The caller's; without one, a repeat is told by the time.
+  idempotency_key text check (length(idempotency_key) between 1 and 200),
+  success_url text not null,
+  cancel_url text not null,
+  url text,
+  status public.checkout_status not null default 'open',
+  -- When automatic top-ups were switched on by it: once, so that a repeated event undoes no later choice.
+  auto_topup_applied_at timestamptz,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz,
+  unique (user_id, idempotency_key),
+  constraint auto_topup_is_whole check (
+    (auto_topup_amount_cents is null) = (auto_topup_threshold_cents is null)
+    and (auto_topup_amount_cents is null) = (auto_topup_monthly_cap_cents is null)
+    and auto_topup_threshold_cents < auto_topup_amount_cents
+    and auto_topup_monthly_cap_cents >= auto_topup_amount_cents),
+  constraint session_has_its_address check ((id is null) = (url is null) and (id is null) = (expires_at is null))
+);
+create index checkout_sessions_by_user on public.checkout_sessions (user_id, created_at desc);
+
+-- The outbox of automatic top-ups: written where the balance falls, charged by whoever claims it. Its id is part of
+-- Stripe's idempotency key, and card and amount stay as they were, so that however often it is tried, Stripe makes
+-- one payment of it.
+create table public.auto_topup_requests (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null,
+  amount_cents public.payment_cents not null,
+  -- What there was when it was asked for, in credits.
+  balance_cents numeric(16, 4) not null,
+  customer_id text not null,
+  payment_method_id text not null,
+  state public.auto_topup_state not null default 'requested',
+  attempts smallint not null default 0 check (attempts >= 0),
+  -- When it is due. While it is being charged: when whoever does so is given up.
+  next_attempt_at timestamptz default now(),
+  claim_id uuid,
+  payment_intent_id text unique,
+  -- In a word what went wrong; nothing of what Stripe said.
+  reason text check (length(reason) <= 200),
+  created_at timestamptz not null default now(),
+  closed_at timestamptz,
+  constraint open_is_due check (
+    (state = 'requested') = (next_attempt_at is not null) and (state = 'requested') = (closed_at is null)),
+  constraint paid_by_an_intent check (state <> 'succeeded' or payment_intent_id is not null)
+);
+create unique index one_open_auto_topup_per_user on public.auto_topup_requests (user_id)
+  where state = 'requested';
+create index due_auto_topups on public.auto_topup_requests (next_attempt_at) where state = 'requested';
+create index auto_topup_requests_by_user on public.auto_topup_requests (user_id, created_at desc);
+
+-- Who may be due, for the sweep.
+create index users_with_auto_topup on public.users (id) where auto_topup_enabled;
 
 -- supabase/schemas/tasks/tables.sql
 -- What kinds of work there are; `seed.sql` lists them.
@@ -2522,12 +2625,19 @@ revoke all on function public.set_spend_cap from public, anon, authenticated;
 grant execute on function public.set_spend_cap to service_role;
 
 -- supabase/schemas/credits/functions/show_balance.sql
--- Keeps `users.credits` (cents), which clients read, equal to the account.
+-- Keeps `users.credits` (cents), which clients read, equal to the account; and asks for an automatic top-up where the
+-- balance has fallen to its threshold.
 create or replace function public.show_balance()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  is_low boolean;
 begin
-  update public.users set credits = new.balance_microusd / 10000.0 where id = new.user_id;
+  update public.users set credits = new.balance_microusd / 10000.0 where id = new.user_id
+  returning auto_topup_enabled and credits <= auto_topup_threshold into is_low;
+  if is_low and new.balance_microusd < old.balance_microusd then
+    perform public.request_auto_topup(new.user_id);
+  end if;
   return null;
 end
 $$;
@@ -2636,6 +2746,511 @@ begin
 end
 $$;
 revoke all on function public.welcome_bonus_refusal from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/auto_topup_retry_delay.sql
+-- How long until a charge is tried again: half a minute, doubled up to an hour, with some chance so that what failed
+-- together does not return together. All tries with Stripe's key lie well within the day that Stripe remembers it.
+create or replace function public.auto_topup_retry_delay(attempts integer)
+returns interval
+language plpgsql volatile set search_path = '' as $$
+begin
+  return least(interval '30 seconds' * power(2, least(attempts, 10) - 1), interval '1 hour') * (0.75 + random() / 2);
+end
+$$;
+revoke all on function public.auto_topup_retry_delay from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/claim_auto_topups.sql
+-- Gives whoever charges the requests that are due, or those of one user: at most so many.
+-- Guarantees: nothing is given to two within the lease, after which the first has died. A request that was never
+-- tried and is not wanted any more (switched off, another card) is cancelled. `look_up` says that nothing more may be
+-- charged: it was tried as often as makes sense, or is not wanted any more, so only what became of it is to be found.
+create or replace function public.claim_auto_topups(at_most integer, for_user uuid default null)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  lease constant interval := '3 minutes';
+  claimed jsonb;
+begin
+  with due as (
+    select request.id, (account.auto_topup_enabled and customer.payment_method_id = request.payment_method_id)
+             is not true as unwanted
+      from public.auto_topup_requests as request
+      left join public.users as account on account.id = request.user_id
+      left join public.stripe_customers as customer on customer.user_id = request.user_id
+     where request.state = 'requested' and request.next_attempt_at <= now()
+       and (claim_auto_topups.for_user is null or request.user_id = claim_auto_topups.for_user)
+     order by request.next_attempt_at limit at_most
+       for no key update of request skip locked
+  ), cancelled as (
+    update public.auto_topup_requests as request
+       set state = 'cancelled', reason = 'not_wanted', closed_at = now(), next_attempt_at = null
+      from due where request.id = due.id and due.unwanted and request.attempts = 0
+  ), taken as (
+    update public.auto_topup_requests as request
+       set claim_id = gen_random_uuid(), next_attempt_at = now() + lease, attempts = request.attempts + 1
+      from due where request.id = due.id and not (due.unwanted and request.attempts = 0)
+    returning request.*, due.unwanted or request.attempts > 6 as look_up
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'id', taken.id, 'claim_id', taken.claim_id, 'user_id', taken.user_id, 'amount_cents', taken.amount_cents,
+           'balance_cents', taken.balance_cents, 'customer_id', taken.customer_id,
+           'payment_method_id', taken.payment_method_id, 'payment_intent_id', taken.payment_intent_id,
+           'look_up', taken.look_up, 'created_at', taken.created_at)), '[]')
+    into claimed from taken;
+  return claimed;
+end
+$$;
+revoke all on function public.claim_auto_topups from public, anon, authenticated;
+grant execute on function public.claim_auto_topups to service_role;
+
+-- supabase/schemas/billing/functions/disable_auto_topup.sql
+-- Switches automatic top-ups off for a reason that will not pass by itself, and tells its owner. A declined card is
+-- kept, for its owner may set it right; one that is gone is not.
+create or replace function public.disable_auto_topup(for_user uuid, reason text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  was_enabled boolean;
+begin
+  select auto_topup_enabled into was_enabled from public.users where id = for_user for no key update;
+  update public.users
+     set auto_topup_enabled = false,
+         auto_topup_disabled_reason = case when was_enabled then reason else auto_topup_disabled_reason end,
+         auto_topup_setup_completed = auto_topup_setup_completed and reason not in ('card_removed', 'customer_removed')
+   where id = for_user;
+  if was_enabled then
+    perform public.tell_auto_topup(for_user, 'disabled', reason);
+  end if;
+end
+$$;
+revoke all on function public.disable_auto_topup from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/forget_payment_method.sql
+-- A card that was detached at Stripe: automatic top-ups are switched off. Answers whether it was somebody's.
+create or replace function public.forget_payment_method(payment_method_id text)
+returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  owner constant uuid := (
+    select customer.user_id from public.stripe_customers as customer
+     where customer.payment_method_id = forget_payment_method.payment_method_id);
+begin
+  if owner is null then
+    return false;
+  end if;
+  perform public.disable_auto_topup(owner, 'card_removed');
+  update public.stripe_customers as customer set payment_method_id = null
+   where customer.user_id = owner and customer.payment_method_id = forget_payment_method.payment_method_id;
+  return found;
+end
+$$;
+revoke all on function public.forget_payment_method from public, anon, authenticated;
+grant execute on function public.forget_payment_method to service_role;
+
+-- supabase/schemas/billing/functions/forget_stripe_customer.sql
+-- A customer that Stripe does not know (any more), with the card that was saved: automatic top-ups are switched off,
+-- and the next checkout makes another customer. Answers what that one is made with; null when it was unknown here too.
+create or replace function public.forget_stripe_customer(customer_id text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  former public.stripe_customers;
+begin
+  select * into former from public.stripe_customers as customer
+   where customer.customer_id = forget_stripe_customer.customer_id;
+  if not found then
+    return null;
+  end if;
+  perform public.disable_auto_topup(former.user_id, 'customer_removed');
+  update public.stripe_customers as customer
+     set customer_id = null, payment_method_id = null, creation_key = gen_random_uuid(),
+         email = (select one.email from public.users as one where one.id = customer.user_id)
+   where customer.user_id = former.user_id and customer.customer_id = former.customer_id
+  returning * into former;
+  return to_jsonb(former);
+end
+$$;
+revoke all on function public.forget_stripe_customer from public, anon, authenticated;
+grant execute on function public.forget_stripe_customer to service_role;
+
+-- supabase/schemas/billing/functions/is_same_checkout.sql
+-- Whether two checkouts are the same purchase, which comes back to the same pages.
+create or replace function public.is_same_checkout(one public.checkout_sessions, other public.checkout_sessions)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (one.user_id, one.amount_cents, one.success_url, one.cancel_url)
+           = (other.user_id, other.amount_cents, other.success_url, other.cancel_url)
+     and (one.auto_topup_amount_cents, one.auto_topup_threshold_cents, one.auto_topup_monthly_cap_cents)
+           is not distinct from
+         (other.auto_topup_amount_cents, other.auto_topup_threshold_cents, other.auto_topup_monthly_cap_cents);
+end
+$$;
+revoke all on function public.is_same_checkout from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/keep_auto_topup_whole.sql
+-- What is on knows how much, from which balance and up to which sum a month. Not a check of the table, which would
+-- be read anew whenever a balance changes.
+create or replace function public.keep_auto_topup_whole()
+returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if new.auto_topup_enabled and not coalesce(
+       new.auto_topup_threshold < new.auto_topup_amount
+       and new.auto_topup_monthly_cap >= new.auto_topup_amount, false) then
+    raise exception using errcode = '23514', message = 'automatic top-ups need an amount, a lower threshold and a cap';
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_auto_topup_whole from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/open_checkout.sql
+-- A checkout as it is asked for: a new request, or the one that this call repeats. A repeat has the same key; without
+-- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired.
+-- Guarantees: calls of one user follow each other, for the row of the customer is locked, so repeats find their first.
+create or replace function public.open_checkout(
+  for_user uuid, amount_cents integer, auto_topup_amount_cents integer, auto_topup_threshold_cents integer,
+  auto_topup_monthly_cap_cents integer, success_url text, cancel_url text, idempotency_key text default null
+) returns jsonb
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+#variable_conflict use_column
+declare
+  customer public.stripe_customers;
+  asked public.checkout_sessions;
+  known public.checkout_sessions;
+begin
+  insert into public.stripe_customers (user_id, email)
+  select one.id, one.email from public.users as one where one.id = for_user
+      on conflict (user_id) do update set created_at = public.stripe_customers.created_at
+  returning * into customer;
+  if customer is null then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  asked.user_id := for_user;
+  asked.amount_cents := open_checkout.amount_cents;
+  asked.auto_topup_amount_cents := open_checkout.auto_topup_amount_cents;
+  asked.auto_topup_threshold_cents := open_checkout.auto_topup_threshold_cents;
+  asked.auto_topup_monthly_cap_cents :=
+    coalesce(open_checkout.auto_topup_monthly_cap_cents, open_checkout.auto_topup_amount_cents * 10);
+  asked.idempotency_key := open_checkout.idempotency_key;
+  asked.success_url := open_checkout.success_url;
+  asked.cancel_url := open_checkout.cancel_url;
+
+  if asked.idempotency_key is not null then
+    select * into known from public.checkout_sessions as one
+     where one.user_id = for_user and one.idempotency_key = asked.idempotency_key;
+    if found and not public.is_same_checkout(known, asked) then
+      perform public.refuse('idempotency_key_reused', 422);
+    end if;
+  else
+    select * into known from public.checkout_sessions as one
+     where one.user_id = for_user and one.created_at > now() - interval '1 minute'
+       and one.idempotency_key is null and one.status = 'open' and public.is_same_checkout(one, asked)
+     order by one.created_at desc limit 1;
+  end if;
+  if known.request_id is null then
+    insert into public.checkout_sessions
+      (user_id, amount_cents, auto_topup_amount_cents, auto_topup_threshold_cents, auto_topup_monthly_cap_cents,
+       idempotency_key, success_url, cancel_url)
+    values (for_user, asked.amount_cents, asked.auto_topup_amount_cents, asked.auto_topup_threshold_cents,
+            asked.auto_topup_monthly_cap_cents, asked.idempotency_key, asked.success_url, asked.cancel_url)
+    returning * into known;
+  end if;
+  return jsonb_build_object(
+    'request_id', known.request_id, 'session_id', known.id, 'url', known.url, 'user_id', for_user,
+    'customer', to_jsonb(customer));
+end
+$$;
+revoke all on function public.open_checkout from public, anon, authenticated;
+grant execute on function public.open_checkout to service_role;
+
+-- supabase/schemas/billing/functions/record_auto_topup.sql
+-- Notes what came of charging a request; answers its state.
+--   succeeded  paid by this intent
+--   declined   the card will not do; automatic top-ups are switched off for this reason
+--   failed     nothing was paid, another may be tried at the next occasion
+--   pending    not known yet, or to be tried again after a while
+-- Guarantees: that it was paid is noted whoever says so, also after it was given up; anything else only by the claim
+-- that is current. The same twice changes nothing.
+create or replace function public.record_auto_topup(
+  for_request uuid, outcome text, payment_intent_id text default null, reason text default null,
+  for_claim uuid default null
+) returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  request public.auto_topup_requests;
+  owner uuid;
+begin
+  -- The person before the request, as where a balance falls.
+  select one.user_id into owner from public.auto_topup_requests as one where one.id = for_request;
+  perform from public.users as account where account.id = owner for no key update;
+  select * into request from public.auto_topup_requests as one where one.id = for_request for no key update;
+  if not found or request.state = 'succeeded' then
+    return request.state;
+  end if;
+  if outcome = 'succeeded' then
+    update public.auto_topup_requests as one
+       set state = 'succeeded', payment_intent_id = record_auto_topup.payment_intent_id, reason = null,
+           closed_at = now(), next_attempt_at = null, claim_id = null
+     where one.id = for_request;
+    perform public.tell_auto_topup(request.user_id, 'succeeded', null, request.amount_cents);
+    return 'succeeded';
+  end if;
+  if request.state <> 'requested' or request.claim_id is distinct from for_claim then
+    return request.state;
+  end if;
+  if outcome = 'pending' then
+    update public.auto_topup_requests as one
+       set payment_intent_id = coalesce(record_auto_topup.payment_intent_id, one.payment_intent_id),
+           reason = record_auto_topup.reason, claim_id = null,
+           next_attempt_at = now() + public.auto_topup_retry_delay(one.attempts)
+     where one.id = for_request;
+    return 'requested';
+  end if;
+  update public.auto_topup_requests as one
+     set state = outcome::public.auto_topup_state, reason = record_auto_topup.reason, claim_id = null,
+         payment_intent_id = coalesce(record_auto_topup.payment_intent_id, one.payment_intent_id),
+         closed_at = now(), next_attempt_at = null
+   where one.id = for_request;
+  if outcome = 'declined' then
+    perform public.disable_auto_topup(request.user_id, record_auto_topup.reason);
+  else
+    perform public.tell_auto_topup(request.user_id, 'failed', record_auto_topup.reason, request.amount_cents);
+  end if;
+  return outcome;
+end
+$$;
+revoke all on function public.record_auto_topup from public, anon, authenticated;
+grant execute on function public.record_auto_topup to service_role;
+
+-- supabase/schemas/billing/functions/record_checkout_session.sql
+-- Notes the session that Stripe made of a request. Answers the one to use: the first noted wins.
+create or replace function public.record_checkout_session(
+  for_request uuid, session_id text, url text, expires_at timestamptz
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  known public.checkout_sessions;
+begin
+  update public.checkout_sessions as session
+     set id = record_checkout_session.session_id, url = record_checkout_session.url,
+         expires_at = record_checkout_session.expires_at
+   where session.request_id = for_request and session.id is null;
+  select * into known from public.checkout_sessions as session where session.request_id = for_request;
+  return jsonb_build_object('session_id', known.id, 'url', known.url);
+end
+$$;
+revoke all on function public.record_checkout_session from public, anon, authenticated;
+grant execute on function public.record_checkout_session to service_role;
+
+-- supabase/schemas/billing/functions/request_auto_topup.sql
+-- Asks for an automatic top-up where one is due: called where a balance falls, in that transaction. Answers
+-- `requested`, or why not.
+-- Guarantees: never makes the change of the balance fail; a user has one open request at most, and one an hour; a
+-- month's requests, those that failed left out, stay within its cap.
+create or replace function public.request_auto_topup(for_user uuid)
+returns text
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  account public.users;
+  customer public.stripe_customers;
+begin
+  -- Locked already where a balance falls: users.credits is written with it.
+  select * into account from public.users where id = for_user for no key update;
+  if not found then
+    return 'unknown_user';
+  elsif not account.auto_topup_enabled then
+    return 'not_enabled';
+  elsif account.credits > account.auto_topup_threshold then
+    return 'above_threshold';
+  end if;
+  select * into customer from public.stripe_customers as known where known.user_id = for_user;
+  if customer.payment_method_id is null then
+    return 'no_card';
+  elsif account.auto_topup_last_triggered > now() - interval '1 hour'
+        or exists (select from public.auto_topup_requests as request
+                    where request.user_id = for_user and request.state = 'requested') then
+    return 'rate_limited';
+  end if;
+  update public.users set auto_topup_last_triggered = now() where id = for_user;
+  if public.topped_up_in_month(for_user) + account.auto_topup_amount > account.auto_topup_monthly_cap then
+    perform public.tell_auto_topup(for_user, 'skipped', 'monthly_cap_reached', account.auto_topup_amount);
+    return 'monthly_cap_reached';
+  end if;
+  insert into public.auto_topup_requests (user_id, amount_cents, balance_cents, customer_id, payment_method_id)
+  values (for_user, account.auto_topup_amount, account.credits, customer.customer_id, customer.payment_method_id);
+  return 'requested';
+end
+$$;
+revoke all on function public.request_auto_topup from public, anon, authenticated;
+grant execute on function public.request_auto_topup to service_role;
+
+-- supabase/schemas/billing/functions/request_due_auto_topups.sql
+-- Asks for a top-up for everybody who is due and was not noticed as their balance fell: a new month, or an hour after
+-- the last. A page of users in the order of their ids; `next_after` is null on the last page.
+create or replace function public.request_due_auto_topups(after_user uuid default null, page_size integer default 500)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  candidate record;
+  outcomes jsonb := '[]';
+  seen integer := 0;
+  last_user uuid;
+begin
+  for candidate in
+    select one.id, one.credits, one.auto_topup_threshold, one.auto_topup_setup_completed
+      from public.users as one
+     where one.auto_topup_enabled and one.id > coalesce(after_user, '00000000-0000-0000-0000-000000000000')
+     order by one.id limit page_size
+  loop
+    seen := seen + 1;
+    last_user := candidate.id;
+    if candidate.auto_topup_setup_completed and candidate.credits <= candidate.auto_topup_threshold then
+      outcomes := outcomes || jsonb_build_object(
+        'user_id', candidate.id, 'outcome', public.request_auto_topup(candidate.id));
+    end if;
+  end loop;
+  return jsonb_build_object('outcomes', outcomes, 'next_after', case when seen = page_size then last_user end);
+end
+$$;
+revoke all on function public.request_due_auto_topups from public, anon, authenticated;
+grant execute on function public.request_due_auto_topups to service_role;
+
+-- supabase/schemas/billing/functions/save_payment_method.sql
+-- Keeps the card that was saved when a checkout was paid, and switches automatic top-ups on as that checkout asked, once.
+-- For a customer that is not this user's, or a checkout older than the one of the card that is kept, nothing changes.
+-- Answers whether the card is the one that is kept now.
+create or replace function public.save_payment_method(
+  for_user uuid, customer_id text, payment_method_id text, for_session text default null
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  kept public.stripe_customers;
+  asked public.checkout_sessions;
+begin
+  -- The person first: their balance, and so their account, may be locked by whoever asks for a top-up.
+  perform from public.users as one where one.id = for_user for no key update;
+  if not found then
+    return false;
+  end if;
+  insert into public.stripe_customers (user_id, customer_id) values (for_user, save_payment_method.customer_id)
+      on conflict (user_id) do update set customer_id = coalesce(public.stripe_customers.customer_id, excluded.customer_id)
+  returning * into kept;
+  if kept.customer_id <> save_payment_method.customer_id then
+    return false;
+  end if;
+  select * into asked from public.checkout_sessions as session
+   where session.id = for_session and session.user_id = for_user for no key update;
+  if coalesce(asked.created_at, now()) < kept.card_asked_for_at then
+    return kept.payment_method_id = save_payment_method.payment_method_id;
+  end if;
+  update public.stripe_customers as customer
+     set payment_method_id = save_payment_method.payment_method_id, card_asked_for_at = coalesce(asked.created_at, now())
+   where customer.user_id = for_user;
+  update public.users set auto_topup_setup_completed = true where id = for_user and not auto_topup_setup_completed;
+  if asked.auto_topup_amount_cents is not null and asked.auto_topup_applied_at is null then
+    update public.checkout_sessions set auto_topup_applied_at = now() where request_id = asked.request_id;
+    update public.users
+       set auto_topup_enabled = true, auto_topup_amount = asked.auto_topup_amount_cents,
+           auto_topup_threshold = asked.auto_topup_threshold_cents,
+           auto_topup_monthly_cap = asked.auto_topup_monthly_cap_cents, auto_topup_disabled_reason = null
+     where id = for_user;
+  end if;
+  return true;
+end
+$$;
+revoke all on function public.save_payment_method from public, anon, authenticated;
+grant execute on function public.save_payment_method to service_role;
+
+-- supabase/schemas/billing/functions/save_stripe_customer.sql
+-- Notes the customer that Stripe made for this key. Answers the one to use: the first noted wins.
+create or replace function public.save_stripe_customer(for_user uuid, for_creation uuid, customer_id text)
+returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  known public.stripe_customers;
+begin
+  update public.stripe_customers as customer set customer_id = save_stripe_customer.customer_id
+   where customer.user_id = for_user and customer.creation_key = for_creation and customer.customer_id is null;
+  select * into known from public.stripe_customers as customer where customer.user_id = for_user;
+  return known.customer_id;
+end
+$$;
+revoke all on function public.save_stripe_customer from public, anon, authenticated;
+grant execute on function public.save_stripe_customer to service_role;
+
+-- supabase/schemas/billing/functions/setup_auto_topup.sql
+-- Switches automatic top-ups on or off. Off keeps the card. On at a balance that is low already asks for one at once.
+-- Without a cap, the one before stays, if it still covers a payment; else ten payments a month.
+create or replace function public.setup_auto_topup(
+  for_user uuid, enabled boolean, amount_cents integer default null, threshold_cents integer default null,
+  monthly_cap_cents integer default null
+) returns jsonb
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  account public.users;
+begin
+  select * into account from public.users where id = for_user for no key update;
+  if not found then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  update public.users
+     set auto_topup_enabled = setup_auto_topup.enabled,
+         auto_topup_amount = case when setup_auto_topup.enabled then setup_auto_topup.amount_cents end,
+         auto_topup_threshold = case when setup_auto_topup.enabled then setup_auto_topup.threshold_cents end,
+         auto_topup_monthly_cap = case
+           when not setup_auto_topup.enabled then auto_topup_monthly_cap
+           when setup_auto_topup.monthly_cap_cents is not null then setup_auto_topup.monthly_cap_cents
+           when auto_topup_monthly_cap >= setup_auto_topup.amount_cents then auto_topup_monthly_cap
+           else setup_auto_topup.amount_cents * 10 end,
+         auto_topup_disabled_reason = null
+   where id = for_user
+  returning * into account;
+  if account.auto_topup_enabled then
+    perform public.request_auto_topup(for_user);
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'message', case when account.auto_topup_enabled then 'Auto-top-up enabled' else 'Auto-top-up disabled' end,
+    'auto_topup_enabled', account.auto_topup_enabled,
+    'auto_topup_amount', account.auto_topup_amount,
+    'auto_topup_threshold', account.auto_topup_threshold,
+    'auto_topup_monthly_cap', account.auto_topup_monthly_cap,
+    'auto_topup_setup_completed', account.auto_topup_setup_completed);
+end
+$$;
+revoke all on function public.setup_auto_topup from public, anon, authenticated;
+grant execute on function public.setup_auto_topup to service_role;
+
+-- supabase/schemas/billing/functions/tell_auto_topup.sql
+-- Tells a person's browsers what came of an automatic top-up.
+create or replace function public.tell_auto_topup(
+  for_user uuid, status text, reason text default null, amount_cents integer default null
+) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform realtime.send(
+    jsonb_build_object('user_id', for_user, 'status', status, 'reason', reason, 'amount', amount_cents),
+    'auto_topup', 'credits:' || for_user, true);
+end
+$$;
+revoke all on function public.tell_auto_topup from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/topped_up_in_month.sql
+-- What automatic top-ups have cost in this calendar month (UTC), in US cents: those paid, and the open one.
+create or replace function public.topped_up_in_month(for_user uuid)
+returns integer
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select coalesce(sum(request.amount_cents), 0)
+      from public.auto_topup_requests as request
+     where request.user_id = for_user and request.state in ('requested', 'succeeded')
+       and request.created_at >= date_trunc('month', now(), 'UTC'));
+end
+$$;
+revoke all on function public.topped_up_in_month from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/active_workers.sql
 -- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
@@ -9030,6 +9645,12 @@ create trigger show_balance after update of balance_microusd on public.credit_ac
   for each row when (old.balance_microusd is distinct from new.balance_microusd)
   execute function public.show_balance();
 
+-- supabase/schemas/billing/triggers.sql
+-- Named columns: a change of the balance costs nothing here.
+create trigger keep_auto_topup_whole
+  before insert or update of auto_topup_enabled, auto_topup_amount, auto_topup_threshold, auto_topup_monthly_cap
+  on public.users for each row execute function public.keep_auto_topup_whole();
+
 -- supabase/schemas/tasks/triggers.sql
 create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
@@ -9264,6 +9885,16 @@ create policy task_quotes_select_own on public.task_quotes for select to authent
   using (user_id = (select auth.uid()));
 create policy promo_redemptions_select_own on public.promo_redemptions for select to authenticated
   using (user_id = (select auth.uid()));
+
+-- supabase/schemas/billing/policies.sql
+alter table public.stripe_customers enable row level security;
+alter table public.checkout_sessions enable row level security;
+alter table public.auto_topup_requests enable row level security;
+
+revoke all on public.stripe_customers, public.checkout_sessions, public.auto_topup_requests
+  from anon, authenticated, service_role;
+-- Written by functions alone, for the service too.
+grant select on public.stripe_customers, public.checkout_sessions, public.auto_topup_requests to service_role;
 
 -- supabase/schemas/tasks/policies.sql
 alter table public.task_types enable row level security;

@@ -61,6 +61,7 @@ export const errorCodes = {
   token_limit_reached: { status: 422, message: "The account has as many access tokens as it may." },
   webhook_limit_reached: { status: 422, message: "The project has as many webhooks as it may." },
   webhook_url_refused: { status: 422, message: "Nothing can be sent to this address." },
+  return_url_refused: { status: 422, message: "A checkout may not return to this address." },
   rate_limited: { status: 429, message: "Too many requests; wait before the next." },
   internal_error: { status: 500, message: "Something failed on our side." },
   provider_failed: { status: 502, message: "The provider behind this refused what we asked for." },

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Identifier, Identity } from "../auth/identify.ts";
 import type { StripeAccess } from "../billing/stripe.ts";
+import type { CheckoutSettings } from "../billing/variables.ts";
 import {
   type Admission,
   type AdmissionRequest,
@@ -28,6 +29,7 @@ export interface Environment {
   webhooks: WebhookSender;
   stripe: StripeAccess;
   promptWriter: PromptWriter;
+  checkout: CheckoutSettings;
   serviceLimit: ServiceLimit;
   serviceRequestsPerMinute: number;
   waitingRoom: WaitingRoom;
@@ -93,6 +95,7 @@ async function answer(
     webhooks: environment.webhooks,
     stripe: environment.stripe,
     promptWriter: environment.promptWriter,
+    checkout: environment.checkout,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { StripeAccess } from "../billing/stripe.ts";
+import type { CheckoutSettings } from "../billing/variables.ts";
 import { callingToken, callingUser, type Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import type { ErrorCode } from "../errors/codes.ts";
@@ -60,6 +61,7 @@ export interface EndpointContext<Body> {
   webhooks: WebhookSender;
   stripe: StripeAccess;
   promptWriter: PromptWriter;
+  checkout: CheckoutSettings;
   log: Log;
   waiting: Waiting;
   /** Headers that are part of some contract, such as `Idempotency-Key`. */

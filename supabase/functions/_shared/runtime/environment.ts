@@ -1,6 +1,6 @@
 import { createIdentifier } from "../auth/identify.ts";
 import { createStripe } from "../billing/stripe.ts";
-import type { BillingVariables } from "../billing/variables.ts";
+import { type BillingVariables, checkoutSettings } from "../billing/variables.ts";
 import { connect } from "../database/database.ts";
 import type { Environment } from "../http/bind.ts";
 import { createServiceLimit } from "../limits/service-limit.ts";
@@ -64,6 +64,7 @@ export function createEnvironment({
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     stripe: createStripe(settings),
     promptWriter: createPromptWriter(settings),
+    checkout: checkoutSettings(settings),
     serviceLimit: createServiceLimit(serviceRequestsPerMinute),
     serviceRequestsPerMinute,
     // Here nobody tells news: requests that wait look by themselves.
