@@ -7,7 +7,7 @@ import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
 import { bind, type Environment, errorResponse, idOf } from "../../supabase/functions/_shared/http/bind.ts";
 import { openApi } from "../../supabase/functions/_shared/http/openapi.ts";
-import { createServiceLimit } from "../../supabase/functions/_shared/limits/service-limit.ts";
+import { createProcessLimit } from "../../supabase/functions/_shared/limits/process-limit.ts";
 import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
 import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
 import type { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
@@ -78,7 +78,8 @@ function hostEnvironment(
     stripe: createStripe(context.billing ?? {}),
     promptWriter: createPromptWriter(context.prompts ?? {}),
     checkout: checkoutSettings(context.billing ?? {}),
-    serviceLimit: createServiceLimit(serviceRequestsPerMinute),
+    receiptSeller: context.billing?.RECEIPT_SELLER,
+    processLimit: createProcessLimit(),
     serviceRequestsPerMinute,
     waitingRoom,
     log,

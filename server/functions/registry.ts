@@ -36,6 +36,8 @@ import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbe
 import { stripeCheckoutEndpoint } from "../../supabase/functions/stripe-checkout/endpoint.ts";
 import { setupAutoTopupEndpoint } from "../../supabase/functions/setup-auto-topup/endpoint.ts";
 import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
+import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
+import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -66,6 +68,8 @@ export const endpoints: readonly Endpoint[] = [
   stripeCheckoutEndpoint,
   setupAutoTopupEndpoint,
   triggerAutoTopupEndpoint,
+  publishPriceEndpoint,
+  listPricesEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,
   revokePatEndpoint,

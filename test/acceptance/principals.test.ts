@@ -66,6 +66,12 @@ const strangers = {
   revokedToken: "401 unauthenticated",
 };
 
+/** Where it does not matter who calls, nor whether what they show is still good. */
+const everybody = Object.fromEntries(principals.map((principal) => [principal, "200"])) as Record<
+  Principal,
+  string
+>;
+
 /** What is the owner's and the service's to do, with no token; for another user there is nothing. */
 function forOwnersOf(missing: string): Record<Principal, string> {
   return {
@@ -288,6 +294,23 @@ const table: Record<string, Row> = {
         idempotency_key: randomUUID(),
       }),
   },
+  "publish-price": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "200",
+    body: () =>
+      Promise.resolve({
+        task_type: "video_enhance",
+        billing_type: "per_unit",
+        price: 3,
+        reason: "for the tests",
+        idempotency_key: randomUUID(),
+      }),
+  },
+  "list-prices": { ...everybody, body: () => Promise.resolve({}) },
   "generate-pat": {
     ...strangers,
     owner: "200",

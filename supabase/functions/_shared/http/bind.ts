@@ -11,7 +11,7 @@ import {
   type SqlArguments,
 } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
-import type { ServiceLimit } from "../limits/service-limit.ts";
+import type { ProcessLimit } from "../limits/process-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
 import type { PromptWriter } from "../prompts/prompt-writer.ts";
@@ -30,7 +30,9 @@ export interface Environment {
   stripe: StripeAccess;
   promptWriter: PromptWriter;
   checkout: CheckoutSettings;
-  serviceLimit: ServiceLimit;
+  /** Name and address lines of who sells, for receipts. */
+  receiptSeller: string | undefined;
+  processLimit: ProcessLimit;
   serviceRequestsPerMinute: number;
   waitingRoom: WaitingRoom;
   log: Log;
@@ -77,7 +79,9 @@ async function answer(
     throw new AppError("method_not_allowed", { allow: allowedMethods(contract) });
   }
 
-  const caller = await admission.identify(await environment.identifier.identify(request.headers));
+  const caller = contract.callers.includes("anyone")
+    ? admission.anyone()
+    : await admission.identify(await environment.identifier.identify(request.headers));
   let body: unknown;
   try {
     body = await readBody(contract, request);
@@ -86,6 +90,7 @@ async function answer(
     await admission.admit();
     throw error;
   }
+  if (contract.countsFirst) await admission.admit();
   return await served.run({
     body,
     caller,
@@ -96,6 +101,7 @@ async function answer(
     stripe: environment.stripe,
     promptWriter: environment.promptWriter,
     checkout: environment.checkout,
+    receiptSeller: environment.receiptSeller,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,
@@ -171,9 +177,7 @@ class RequestAdmission {
     if (identity.kind === "nobody" || identity.kind === "public-key") throw new AppError("unauthenticated");
     if (identity.kind === "service") {
       if (!callers.includes("service")) throw new AppError("forbidden");
-      const { remaining, resetAt } = this.#environment.serviceLimit.take(identity.key);
-      this.#note(this.#environment.serviceRequestsPerMinute, remaining, resetAt);
-      if (remaining < 0) throw rateLimited(resetAt);
+      this.#countHere(identity.key, this.#environment.serviceRequestsPerMinute);
       return { kind: "service" };
     }
     this.#request = {
@@ -192,6 +196,12 @@ class RequestAdmission {
     return identity.kind === "user"
       ? { kind: "user", userId: identity.userId }
       : { kind: "personal-access-token" };
+  }
+
+  /** Lets everybody in: what they show is not looked at, so an old session is no hindrance. */
+  anyone(): Caller {
+    this.#countHere(this.#contract.name, this.#contract.requestsPerMinute);
+    return { kind: "anyone" };
   }
 
   /** Who was let in; nobody when it is the service. */
@@ -259,6 +269,12 @@ class RequestAdmission {
     this.#note(this.#contract.requestsPerMinute, admission.remaining, admission.reset_at);
   }
 
+  #countHere(key: string, limit: number): void {
+    const { remaining, resetAt } = this.#environment.processLimit.take(key, limit);
+    this.#note(limit, remaining, resetAt);
+    if (remaining < 0) throw rateLimited(resetAt);
+  }
+
   #note(limit: number, remaining: number, resetAt: number): void {
     this.#limit = { limit, remaining, resetAt };
   }
@@ -314,7 +330,12 @@ async function holdAgainstContract(
   if (!checkAnswers) return;
   const answered = answers[response.status];
   if (!answered) throw new Error(`${name} answered ${response.status}, which its contract does not list`);
-  if (!answered.schema || !response.headers.get("content-type")?.startsWith("application/json")) return;
+  const type = response.headers.get("content-type")?.split(";")[0];
+  if (type && type !== "application/json") {
+    if (answered.otherTypes?.includes(type)) return;
+    throw new Error(`${name} answered ${type}, which its contract does not list`);
+  }
+  if (!answered.schema) return;
   const parsed = answered.schema.safeParse(await response.clone().json());
   if (!parsed.success)
     throw new Error(`${name} answered what its contract does not: ${parsed.error.message}`);

@@ -3,7 +3,7 @@ import { createStripe } from "../billing/stripe.ts";
 import { type BillingVariables, checkoutSettings } from "../billing/variables.ts";
 import { connect } from "../database/database.ts";
 import type { Environment } from "../http/bind.ts";
-import { createServiceLimit } from "../limits/service-limit.ts";
+import { createProcessLimit } from "../limits/process-limit.ts";
 import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
 import { createPromptWriter } from "../prompts/prompt-writer.ts";
@@ -65,7 +65,8 @@ export function createEnvironment({
     stripe: createStripe(settings),
     promptWriter: createPromptWriter(settings),
     checkout: checkoutSettings(settings),
-    serviceLimit: createServiceLimit(serviceRequestsPerMinute),
+    receiptSeller: settings.RECEIPT_SELLER,
+    processLimit: createProcessLimit(),
     serviceRequestsPerMinute,
     // Here nobody tells news: requests that wait look by themselves.
     waitingRoom: new WaitingRoom(),
