@@ -1,5 +1,7 @@
 import { Hono } from "hono";
 import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
+import { createPromptWriter } from "../../supabase/functions/_shared/prompts/prompt-writer.ts";
+import { checkoutSettings } from "../../supabase/functions/_shared/billing/variables.ts";
 import { connect } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
@@ -74,6 +76,8 @@ function hostEnvironment(
     }),
     webhooks,
     stripe: createStripe(context.billing ?? {}),
+    promptWriter: createPromptWriter(context.prompts ?? {}),
+    checkout: checkoutSettings(context.billing ?? {}),
     receiptSeller: context.billing?.RECEIPT_SELLER,
     processLimit: createProcessLimit(),
     serviceRequestsPerMinute,

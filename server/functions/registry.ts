@@ -1,3 +1,5 @@
+import { aiPromptEndpoint } from "../../supabase/functions/ai-prompt/endpoint.ts";
+import { aiVoicePromptEndpoint } from "../../supabase/functions/ai-voice-prompt/endpoint.ts";
 import { calculateTaskCostEndpoint } from "../../supabase/functions/calculate-task-cost/endpoint.ts";
 import { claimNextTaskEndpoint } from "../../supabase/functions/claim-next-task/endpoint.ts";
 import { completeTaskEndpoint } from "../../supabase/functions/complete_task/endpoint.ts";
@@ -31,6 +33,9 @@ import { queuePositionEndpoint } from "../../supabase/functions/queue-position/e
 import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
 import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
 import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbeat/endpoint.ts";
+import { stripeCheckoutEndpoint } from "../../supabase/functions/stripe-checkout/endpoint.ts";
+import { setupAutoTopupEndpoint } from "../../supabase/functions/setup-auto-topup/endpoint.ts";
+import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
 import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
 import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
 import { creditBalanceEndpoint } from "../../supabase/functions/credit-balance/endpoint.ts";
@@ -47,6 +52,8 @@ export const endpoints: readonly Endpoint[] = [
   createTaskEndpoint,
   singleImageGenerateEndpoint,
   steerableMotionEndpoint,
+  aiPromptEndpoint,
+  aiVoicePromptEndpoint,
   calculateTaskCostEndpoint,
   getTaskStatusEndpoint,
   queuePositionEndpoint,
@@ -65,6 +72,9 @@ export const endpoints: readonly Endpoint[] = [
   scaleEndpoint,
   workerHeartbeatEndpoint,
   grantCreditsEndpoint,
+  stripeCheckoutEndpoint,
+  setupAutoTopupEndpoint,
+  triggerAutoTopupEndpoint,
   publishPriceEndpoint,
   listPricesEndpoint,
   creditBalanceEndpoint,

@@ -12,6 +12,13 @@ create domain public.user_settings as jsonb check (pg_column_size(value) <= 2621
 create domain public.onboarding_state as jsonb check (pg_column_size(value) <= 65536);
 create domain public.credit_threshold as integer check (value between 0 and 1000000);
 
+-- What is paid at once, the balance at which more is bought, and what a month may cost at most; in US cents.
+create domain public.payment_cents as integer check (value between 500 and 10000);
+create domain public.topup_threshold_cents as integer check (value between 100 and 9999);
+create domain public.topup_cap_cents as integer check (value between 500 and 1000000);
+create domain public.topup_disabled_reason as text check (
+  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed'));
+
 -- supabase/schemas/credits/types.sql
 -- The first five are those that clients know.
 create type public.ledger_entry_type as enum (
@@ -27,6 +34,16 @@ create domain public.ledger_key as text check (length(value) <= 300);
 -- As people type them: without regard to case.
 create domain public.promo_code as text check (value ~ '^[A-Z0-9][A-Z0-9_-]{2,39}$');
 create domain public.cost_factors as jsonb check (jsonb_typeof(value) = 'object' and pg_column_size(value) <= 16384);
+
+-- supabase/schemas/billing/types.sql
+create type public.checkout_status as enum ('open', 'complete', 'expired');
+-- `requested` is open: it is charged, or what came of it is not known yet. `failed` leaves automatic top-ups on.
+create type public.auto_topup_state as enum ('requested', 'succeeded', 'declined', 'failed', 'cancelled');
+create type public.payment_purpose as enum ('checkout', 'auto_topup');
+-- `paid` stays paid: what is given back is in refunds and disputes.
+create type public.payment_state as enum ('unknown', 'pending', 'failed', 'paid');
+create type public.stripe_event_state as enum ('received', 'handled', 'ignored', 'quarantined');
+create type public.alert_state as enum ('open', 'released', 'dismissed');
 
 -- supabase/schemas/tasks/types.sql
 create type public.task_status as enum ('Queued', 'In Progress', 'Complete', 'Failed', 'Cancelled');
@@ -57,6 +74,15 @@ create table public.users (
   given_credits boolean not null default false,
   -- Told of, live, when the balance falls to this, in credits.
   low_balance_threshold public.credit_threshold not null default 100,
+  -- Automatic top-ups, in US cents; `setup_completed` says that a card is saved. The billing room writes them.
+  auto_topup_enabled boolean not null default false,
+  auto_topup_amount public.payment_cents,
+  auto_topup_threshold public.topup_threshold_cents,
+  auto_topup_monthly_cap public.topup_cap_cents,
+  auto_topup_last_triggered timestamptz,
+  auto_topup_setup_completed boolean not null default false,
+  -- Why it was switched off, where that was not its owner.
+  auto_topup_disabled_reason public.topup_disabled_reason,
   settings public.user_settings not null
     default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
   onboarding public.onboarding_state not null default '{}',
@@ -317,6 +343,168 @@ create view public.user_credit_balance with (security_invoker = true) as
          coalesce(-sum(entry.amount) filter (where entry.type in ('refund', 'dispute')), 0) as total_refunded
     from public.credit_accounts as account left join public.credits_ledger as entry using (user_id)
    group by account.user_id;
+
+-- supabase/schemas/billing/tables.sql
+-- Who somebody is at Stripe, and the card that they saved there. Browsers see `users.auto_topup_*` alone.
+create table public.stripe_customers (
+  user_id uuid primary key references public.users (id) on delete cascade,
+  -- Stripe makes one customer of it, however many calls ask at once; so what is asked for stays as it was.
+  creation_key uuid not null default gen_random_uuid(),
+  email text,
+  customer_id text unique check (length(customer_id) between 1 and 255),
+  payment_method_id text unique check (length(payment_method_id) between 1 and 255),
+  -- When the checkout was asked for that saved the card: an older one's late event does not replace it.
+  card_asked_for_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint card_is_of_a_customer check (payment_method_id is null or customer_id is not null)
+);
+
+-- What people asked to pay, as we asked Stripe for it: what a payment is compared with. Without foreign keys, like
+-- all that tells of money: it outlives the person.
+create table public.checkout_sessions (
+  -- Part of Stripe's idempotency key.
+  request_id uuid primary key default gen_random_uuid(),
+  -- Stripe's; null until Stripe has answered. Nobody can pay before it is noted, for nobody knows its address.
+  id text unique check (length(id) between 1 and 255),
+  user_id uuid not null,
+  amount_cents public.payment_cents not null,
+  currency text not null default 'usd' check (currency = 'usd'),
+  -- Automatic top-ups as they are switched on when this is paid; null when that was not asked for.
+  auto_topup_amount_cents public.payment_cents,
+  auto_topup_threshold_cents public.topup_threshold_cents,
+  auto_topup_monthly_cap_cents public.topup_cap_cents,
+  -- The caller's; without one, a repeat is told by the time.
+  idempotency_key text check (length(idempotency_key) between 1 and 200),
+  success_url text not null,
+  cancel_url text not null,
+  url text,
+  status public.checkout_status not null default 'open',
+  -- When automatic top-ups were switched on by it: once, so that a repeated event undoes no later choice.
+  auto_topup_applied_at timestamptz,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz,
+  unique (user_id, idempotency_key),
+  constraint auto_topup_is_whole check (
+    (auto_topup_amount_cents is null) = (auto_topup_threshold_cents is null)
+    and (auto_topup_amount_cents is null) = (auto_topup_monthly_cap_cents is null)
+    and auto_topup_threshold_cents < auto_topup_amount_cents
+    and auto_topup_monthly_cap_cents >= auto_topup_amount_cents),
+  constraint session_has_its_address check ((id is null) = (url is null) and (id is null) = (expires_at is null))
+);
+create index checkout_sessions_by_user on public.checkout_sessions (user_id, created_at desc);
+
+-- The outbox of automatic top-ups: written where the balance falls, charged by whoever claims it. Its id is part of
+-- Stripe's idempotency key, and card and amount stay as they were, so that however often it is tried, Stripe makes
+-- one payment of it.
+create table public.auto_topup_requests (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null,
+  amount_cents public.payment_cents not null,
+  -- What there was when it was asked for, in credits.
+  balance_cents numeric(16, 4) not null,
+  customer_id text not null,
+  payment_method_id text not null,
+  state public.auto_topup_state not null default 'requested',
+  attempts smallint not null default 0 check (attempts >= 0),
+  -- When it is due. While it is being charged: when whoever does so is given up.
+  next_attempt_at timestamptz default now(),
+  claim_id uuid,
+  payment_intent_id text unique,
+  -- In a word what went wrong; nothing of what Stripe said.
+  reason text check (length(reason) <= 200),
+  created_at timestamptz not null default now(),
+  closed_at timestamptz,
+  constraint open_is_due check (
+    (state = 'requested') = (next_attempt_at is not null) and (state = 'requested') = (closed_at is null)),
+  constraint paid_by_an_intent check (state <> 'succeeded' or payment_intent_id is not null)
+);
+create unique index one_open_auto_topup_per_user on public.auto_topup_requests (user_id)
+  where state = 'requested';
+create index due_auto_topups on public.auto_topup_requests (next_attempt_at) where state = 'requested';
+create index auto_topup_requests_by_user on public.auto_topup_requests (user_id, created_at desc);
+
+-- Who may be due, for the sweep.
+create index users_with_auto_topup on public.users (id) where auto_topup_enabled;
+
+-- Every event of Stripe's, stored before it is handled.
+create table public.stripe_events (
+  id text primary key check (length(id) between 1 and 255),
+  type text not null check (length(type) between 1 and 200),
+  -- The payment, refund or dispute that it is about, where it is about one.
+  payment_intent_id text,
+  livemode boolean not null,
+  account text,
+  api_version text,
+  payload jsonb not null,
+  state public.stripe_event_state not null default 'received',
+  reason text check (length(reason) <= 200),
+  deliveries integer not null default 1 check (deliveries > 0),
+  event_created_at timestamptz not null,
+  received_at timestamptz not null default now(),
+  handled_at timestamptz,
+  constraint handled_has_its_time check ((state = 'received') = (handled_at is null))
+);
+create index unhandled_stripe_events on public.stripe_events (received_at) where state = 'received';
+create index stripe_events_by_payment on public.stripe_events (payment_intent_id) where payment_intent_id is not null;
+
+-- What Stripe says of a payment, and how much of it the ledger has: state, not steps, so that events in any order and
+-- any number come to the same. Without foreign keys to people: it outlives them.
+create table public.payments (
+  id uuid primary key default gen_random_uuid(),
+  payment_intent_id text not null unique check (length(payment_intent_id) between 1 and 255),
+  -- Known when it was told by an event that fits what we asked for.
+  user_id uuid references public.credit_accounts (user_id),
+  purpose public.payment_purpose,
+  -- Of checkout_sessions or auto_topup_requests: paid once.
+  request_id uuid unique,
+  state public.payment_state not null default 'unknown',
+  amount_cents integer check (amount_cents > 0),
+  currency text not null default 'usd',
+  -- How much of it is in the ledger, and by how many entries.
+  credited_microusd public.amount_microusd not null default 0,
+  entries integer not null default 0 check (entries >= 0),
+  paid_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint paid_is_known check (
+    state <> 'paid' or user_id is not null and purpose is not null and amount_cents is not null and paid_at is not null),
+  constraint only_paid_is_credited check (credited_microusd <= case state when 'paid' then amount_cents * 10000::bigint else 0 end)
+);
+create index payments_by_user on public.payments (user_id, created_at desc);
+
+create table public.payment_refunds (
+  id text primary key check (length(id) between 1 and 255),
+  payment_id uuid not null references public.payments (id),
+  amount_cents integer not null check (amount_cents > 0),
+  status text not null check (length(status) between 1 and 50),
+  -- As of when Stripe said so, in its own time; an older word does not replace a newer one.
+  told_at timestamptz not null
+);
+create index payment_refunds_by_payment on public.payment_refunds (payment_id);
+
+create table public.payment_disputes (
+  id text primary key check (length(id) between 1 and 255),
+  payment_id uuid not null references public.payments (id),
+  amount_cents integer not null check (amount_cents > 0),
+  status text not null check (length(status) between 1 and 50),
+  told_at timestamptz not null
+);
+create index payment_disputes_by_payment on public.payment_disputes (payment_id);
+
+-- What somebody has to look at: payments that do not fit what was asked for. One for each payment and reason.
+create table public.billing_alerts (
+  id uuid primary key default gen_random_uuid(),
+  reason text not null check (length(reason) between 1 and 100),
+  -- A payment intent, or an event where there is none.
+  subject text not null check (length(subject) between 1 and 255),
+  details jsonb not null default '{}',
+  state public.alert_state not null default 'open',
+  note text check (length(note) <= 500),
+  created_at timestamptz not null default now(),
+  closed_at timestamptz,
+  constraint closed_has_its_time check ((state = 'open') = (closed_at is null))
+);
+create unique index one_open_alert_per_subject on public.billing_alerts (subject, reason) where state = 'open';
 
 -- supabase/schemas/tasks/tables.sql
 -- What kinds of work there are; `seed.sql` lists them.
@@ -2549,12 +2737,19 @@ revoke all on function public.set_spend_cap from public, anon, authenticated;
 grant execute on function public.set_spend_cap to service_role;
 
 -- supabase/schemas/credits/functions/show_balance.sql
--- Keeps `users.credits` (cents), which clients read, equal to the account.
+-- Keeps `users.credits` (cents), which clients read, equal to the account; and asks for an automatic top-up where the
+-- balance has fallen to its threshold.
 create or replace function public.show_balance()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  is_low boolean;
 begin
-  update public.users set credits = new.balance_microusd / 10000.0 where id = new.user_id;
+  update public.users set credits = new.balance_microusd / 10000.0 where id = new.user_id
+  returning auto_topup_enabled and credits <= auto_topup_threshold into is_low;
+  if is_low and new.balance_microusd < old.balance_microusd then
+    perform public.request_auto_topup(new.user_id);
+  end if;
   return null;
 end
 $$;
@@ -2663,6 +2858,894 @@ begin
 end
 $$;
 revoke all on function public.welcome_bonus_refusal from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/auto_topup_retry_delay.sql
+-- How long until a charge is tried again: half a minute, doubled up to an hour, with some chance so that what failed
+-- together does not return together. All tries with Stripe's key lie well within the day that Stripe remembers it.
+create or replace function public.auto_topup_retry_delay(attempts integer)
+returns interval
+language plpgsql volatile set search_path = '' as $$
+begin
+  return least(interval '30 seconds' * power(2, least(attempts, 10) - 1), interval '1 hour') * (0.75 + random() / 2);
+end
+$$;
+revoke all on function public.auto_topup_retry_delay from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/claim_auto_topups.sql
+-- Gives whoever charges the requests that are due, or those of one user: at most so many.
+-- Guarantees: nothing is given to two within the lease, after which the first has died. A request that was never
+-- tried and is not wanted any more (switched off, another card) is cancelled. `look_up` says that nothing more may be
+-- charged: it was tried as often as makes sense, or is not wanted any more, so only what became of it is to be found.
+create or replace function public.claim_auto_topups(at_most integer, for_user uuid default null)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  lease constant interval := '3 minutes';
+  claimed jsonb;
+begin
+  with due as (
+    select request.id, (account.auto_topup_enabled and customer.payment_method_id = request.payment_method_id)
+             is not true as unwanted
+      from public.auto_topup_requests as request
+      left join public.users as account on account.id = request.user_id
+      left join public.stripe_customers as customer on customer.user_id = request.user_id
+     where request.state = 'requested' and request.next_attempt_at <= now()
+       and (claim_auto_topups.for_user is null or request.user_id = claim_auto_topups.for_user)
+     order by request.next_attempt_at limit at_most
+       for no key update of request skip locked
+  ), cancelled as (
+    update public.auto_topup_requests as request
+       set state = 'cancelled', reason = 'not_wanted', closed_at = now(), next_attempt_at = null
+      from due where request.id = due.id and due.unwanted and request.attempts = 0
+  ), taken as (
+    update public.auto_topup_requests as request
+       set claim_id = gen_random_uuid(), next_attempt_at = now() + lease, attempts = request.attempts + 1
+      from due where request.id = due.id and not (due.unwanted and request.attempts = 0)
+    returning request.*, due.unwanted or request.attempts > 6 as look_up
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'id', taken.id, 'claim_id', taken.claim_id, 'user_id', taken.user_id, 'amount_cents', taken.amount_cents,
+           'balance_cents', taken.balance_cents, 'customer_id', taken.customer_id,
+           'payment_method_id', taken.payment_method_id, 'payment_intent_id', taken.payment_intent_id,
+           'look_up', taken.look_up, 'created_at', taken.created_at)), '[]')
+    into claimed from taken;
+  return claimed;
+end
+$$;
+revoke all on function public.claim_auto_topups from public, anon, authenticated;
+grant execute on function public.claim_auto_topups to service_role;
+
+-- supabase/schemas/billing/functions/close_payment_request.sql
+-- What was asked for is paid. After the credit, for an account is locked before its person.
+create or replace function public.close_payment_request(told jsonb, payment_intent_id text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if told ->> 'purpose' = 'auto_topup' then
+    perform public.record_auto_topup((told ->> 'request_id')::uuid, 'succeeded', payment_intent_id);
+  else
+    update public.checkout_sessions
+       set status = 'complete',
+           -- Where our own note of Stripe's answer was lost.
+           id = coalesce(id, told ->> 'session_id'), url = coalesce(url, ''), expires_at = coalesce(expires_at, now())
+     where request_id = (told ->> 'request_id')::uuid and status <> 'complete'
+       and (id is not null or told ->> 'session_id' is not null);
+  end if;
+end
+$$;
+revoke all on function public.close_payment_request from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/credit_payment.sql
+-- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much. The caller holds
+-- the payment's lock.
+create or replace function public.credit_payment(for_intent text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  payment public.payments;
+  worth bigint;
+  difference bigint;
+  is_disputed boolean;
+  entry_key text;
+  metadata jsonb;
+begin
+  select * into payment from public.payments where payment_intent_id = for_intent;
+  worth := public.worth_of_payment(payment);
+  difference := worth - payment.credited_microusd;
+  if difference = 0 then
+    return;
+  end if;
+  select exists (select from public.payment_disputes where payment_id = payment.id and status not like 'warning%')
+    into is_disputed;
+  entry_key := format('payment:%s:%s', payment.id, payment.entries + 1);
+  metadata := jsonb_build_object(
+    'payment_id', payment.id, 'stripe_payment_intent_id', payment.payment_intent_id, 'purpose', payment.purpose,
+    'amount_paid', payment.amount_cents, 'currency', payment.currency, 'worth_microusd', worth,
+    'dollar_amount', payment.amount_cents / 100.0)
+    || coalesce((select jsonb_build_object('stripe_session_id', id) from public.checkout_sessions
+                  where request_id = payment.request_id and id is not null), '{}');
+  update public.payments
+     set credited_microusd = worth, entries = entries + 1, updated_at = now() where id = payment.id;
+  if difference > 0 then
+    perform public.add_credit(
+      payment.user_id,
+      case when payment.entries = 0 then case payment.purpose when 'checkout' then 'stripe' else 'auto_topup' end
+           when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
+      difference, entry_key, metadata, payment.id);
+  else
+    perform public.take_back_credit(
+      payment.user_id, case when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
+      -difference, entry_key, metadata, payment.id);
+  end if;
+end
+$$;
+revoke all on function public.credit_payment from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/disable_auto_topup.sql
+-- Switches automatic top-ups off for a reason that will not pass by itself, and tells its owner. A declined card is
+-- kept, for its owner may set it right; one that is gone is not.
+create or replace function public.disable_auto_topup(for_user uuid, reason text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  was_enabled boolean;
+begin
+  select auto_topup_enabled into was_enabled from public.users where id = for_user for no key update;
+  update public.users
+     set auto_topup_enabled = false,
+         auto_topup_disabled_reason = case when was_enabled then reason else auto_topup_disabled_reason end,
+         auto_topup_setup_completed = auto_topup_setup_completed and reason not in ('card_removed', 'customer_removed')
+   where id = for_user;
+  if was_enabled then
+    perform public.tell_auto_topup(for_user, 'disabled', reason);
+  end if;
+end
+$$;
+revoke all on function public.disable_auto_topup from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/dispute_rank.sql
+-- Which of two words about a dispute, of the same second, is the later one.
+create or replace function public.dispute_rank(status text)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case
+    when status like 'warning%' then 1 when status = 'needs_response' then 2 when status = 'under_review' then 3 else 4 end;
+end
+$$;
+revoke all on function public.dispute_rank from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/find_payment_faults.sql
+-- What is wrong with payments, from the tables alone: one row for each fault.
+create or replace function public.find_payment_faults()
+returns table (rule text, user_id uuid, row_id text, details jsonb)
+language sql stable set search_path = '' as $$
+  with booked as (
+    -- The customer's side and what they owe for it, without what was collected of a debt later.
+    select entry.payment_id, count(*) as entries, -sum(entry.purchases_microusd) as credited
+      from public.credits_ledger as entry where entry.payment_id is not null group by entry.payment_id
+  )
+  select 'payment_not_credited', payment.user_id, payment.payment_intent_id, jsonb_build_object(
+         'worth_microusd', public.worth_of_payment(payment), 'credited_microusd', payment.credited_microusd,
+         'booked_microusd', coalesce(booked.credited, 0))
+    from public.payments as payment left join booked on booked.payment_id = payment.id
+   where public.worth_of_payment(payment) <> payment.credited_microusd
+      or payment.credited_microusd <> coalesce(booked.credited, 0)
+      or payment.entries <> coalesce(booked.entries, 0)
+  union all
+  select 'entry_without_payment', entry.user_id, entry.id::text, jsonb_build_object('payment_id', entry.payment_id)
+    from public.credits_ledger as entry
+    left join public.payments as payment on payment.id = entry.payment_id and payment.user_id = entry.user_id
+   where entry.type in ('stripe', 'auto_topup') and payment.id is null
+      or entry.payment_id is not null and payment.id is null
+  union all
+  select 'paid_but_still_open', request.user_id, request.id::text, jsonb_build_object('state', request.state)
+    from public.auto_topup_requests as request join public.payments as payment on payment.request_id = request.id
+   where payment.state = 'paid' and request.state <> 'succeeded'
+  union all
+  select 'topped_up_without_payment', request.user_id, request.id::text, jsonb_build_object('payment_intent_id', request.payment_intent_id)
+    from public.auto_topup_requests as request
+   where request.state = 'succeeded' and request.closed_at < now() - interval '5 minutes'
+     and not exists (select from public.payments as payment
+                      where payment.request_id = request.id and payment.state = 'paid')
+  union all
+  select 'event_not_handled', null, event.id, jsonb_build_object('type', event.type, 'received_at', event.received_at)
+    from public.stripe_events as event
+   where event.state = 'received' and event.received_at < now() - interval '1 hour'
+  union all
+  select 'event_without_effect', null, event.id, jsonb_build_object('type', event.type)
+    from public.stripe_events as event
+   where event.state = 'handled' and event.payment_intent_id is not null
+     and not exists (select from public.payments as payment where payment.payment_intent_id = event.payment_intent_id)
+  union all
+  select 'quarantined_without_alert', null, event.id, jsonb_build_object('type', event.type, 'reason', event.reason)
+    from public.stripe_events as event
+   where event.state = 'quarantined'
+     and not exists (select from public.billing_alerts as alert
+                      where alert.subject in (event.id, event.payment_intent_id) and alert.reason = event.reason)
+$$;
+revoke all on function public.find_payment_faults from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/forget_payment_method.sql
+-- A card that was detached at Stripe: automatic top-ups are switched off. Answers whether it was somebody's.
+create or replace function public.forget_payment_method(payment_method_id text)
+returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  owner constant uuid := (
+    select customer.user_id from public.stripe_customers as customer
+     where customer.payment_method_id = forget_payment_method.payment_method_id);
+begin
+  if owner is null then
+    return false;
+  end if;
+  perform public.disable_auto_topup(owner, 'card_removed');
+  update public.stripe_customers as customer set payment_method_id = null
+   where customer.user_id = owner and customer.payment_method_id = forget_payment_method.payment_method_id;
+  return found;
+end
+$$;
+revoke all on function public.forget_payment_method from public, anon, authenticated;
+grant execute on function public.forget_payment_method to service_role;
+
+-- supabase/schemas/billing/functions/forget_stripe_customer.sql
+-- A customer that Stripe does not know (any more), with the card that was saved: automatic top-ups are switched off,
+-- and the next checkout makes another customer. Answers what that one is made with; null when it was unknown here too.
+create or replace function public.forget_stripe_customer(customer_id text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  former public.stripe_customers;
+begin
+  select * into former from public.stripe_customers as customer
+   where customer.customer_id = forget_stripe_customer.customer_id;
+  if not found then
+    return null;
+  end if;
+  perform public.disable_auto_topup(former.user_id, 'customer_removed');
+  update public.stripe_customers as customer
+     set customer_id = null, payment_method_id = null, creation_key = gen_random_uuid(),
+         email = (select one.email from public.users as one where one.id = customer.user_id)
+   where customer.user_id = former.user_id and customer.customer_id = former.customer_id
+  returning * into former;
+  return to_jsonb(former);
+end
+$$;
+revoke all on function public.forget_stripe_customer from public, anon, authenticated;
+grant execute on function public.forget_stripe_customer to service_role;
+
+-- supabase/schemas/billing/functions/handle_stripe_event.sql
+-- Does what an event says, once: what it tells of a payment is recorded, and the event is marked in the same
+-- transaction. `facts` are what record_payment() takes, null where the event is about nothing of ours; `refusal` is a reason to
+-- quarantine it unread.
+-- Answers {state, reason?, user_id?, card_wanted?}; card_wanted names the checkout whose card is to be kept.
+create or replace function public.handle_stripe_event(event_id text, facts jsonb, refusal text default null)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  event public.stripe_events;
+  outcome jsonb;
+begin
+  select * into event from public.stripe_events where id = event_id for no key update;
+  if not found then
+    raise exception 'event % was not stored', event_id;
+  end if;
+  if event.state in ('handled', 'ignored') then
+    return jsonb_build_object('state', event.state, 'reason', event.reason)
+           || public.unkept_card(event.payment_intent_id);
+  end if;
+  outcome := case
+    when refusal is not null then public.quarantine_payment(
+      coalesce(event.payment_intent_id, event.id), refusal, jsonb_build_object('event_id', event.id, 'type', event.type))
+    when facts is null then jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest')
+    else public.record_payment(facts, event.event_created_at) end;
+  update public.stripe_events
+     set state = (outcome ->> 'state')::public.stripe_event_state, reason = outcome ->> 'reason', handled_at = now()
+   where id = event.id;
+  return outcome || public.unkept_card(event.payment_intent_id);
+end
+$$;
+revoke all on function public.handle_stripe_event from public, anon, authenticated;
+grant execute on function public.handle_stripe_event to service_role;
+
+-- supabase/schemas/billing/functions/is_same_checkout.sql
+-- Whether two checkouts are the same purchase, which comes back to the same pages.
+create or replace function public.is_same_checkout(one public.checkout_sessions, other public.checkout_sessions)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (one.user_id, one.amount_cents, one.success_url, one.cancel_url)
+           = (other.user_id, other.amount_cents, other.success_url, other.cancel_url)
+     and (one.auto_topup_amount_cents, one.auto_topup_threshold_cents, one.auto_topup_monthly_cap_cents)
+           is not distinct from
+         (other.auto_topup_amount_cents, other.auto_topup_threshold_cents, other.auto_topup_monthly_cap_cents);
+end
+$$;
+revoke all on function public.is_same_checkout from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/keep_auto_topup_whole.sql
+-- What is on knows how much, from which balance and up to which sum a month. Not a check of the table, which would
+-- be read anew whenever a balance changes.
+create or replace function public.keep_auto_topup_whole()
+returns trigger
+language plpgsql set search_path = '' as $$
+begin
+  if new.auto_topup_enabled and not coalesce(
+       new.auto_topup_threshold < new.auto_topup_amount
+       and new.auto_topup_monthly_cap >= new.auto_topup_amount, false) then
+    raise exception using errcode = '23514', message = 'automatic top-ups need an amount, a lower threshold and a cap';
+  end if;
+  return new;
+end
+$$;
+revoke all on function public.keep_auto_topup_whole from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/list_billing_alerts.sql
+-- What waits for somebody to look at it, the oldest first.
+create or replace function public.list_billing_alerts(of_state public.alert_state default 'open', at_most integer default 100)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return jsonb_build_object('alerts', (
+    select coalesce(jsonb_agg(to_jsonb(listed) order by listed.created_at, listed.id), '[]')
+      from (select * from public.billing_alerts where state = of_state order by created_at, id limit at_most) as listed));
+end
+$$;
+revoke all on function public.list_billing_alerts from public, anon, authenticated;
+grant execute on function public.list_billing_alerts to service_role;
+
+-- supabase/schemas/billing/functions/open_checkout.sql
+-- A checkout as it is asked for: a new request, or the one that this call repeats. A repeat has the same key; without
+-- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired.
+-- Guarantees: calls of one user follow each other, for the row of the customer is locked, so repeats find their first.
+create or replace function public.open_checkout(
+  for_user uuid, amount_cents integer, auto_topup_amount_cents integer, auto_topup_threshold_cents integer,
+  auto_topup_monthly_cap_cents integer, success_url text, cancel_url text, idempotency_key text default null
+) returns jsonb
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+#variable_conflict use_column
+declare
+  customer public.stripe_customers;
+  asked public.checkout_sessions;
+  known public.checkout_sessions;
+begin
+  insert into public.stripe_customers (user_id, email)
+  select one.id, one.email from public.users as one where one.id = for_user
+      on conflict (user_id) do update set created_at = public.stripe_customers.created_at
+  returning * into customer;
+  if customer is null then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  asked.user_id := for_user;
+  asked.amount_cents := open_checkout.amount_cents;
+  asked.auto_topup_amount_cents := open_checkout.auto_topup_amount_cents;
+  asked.auto_topup_threshold_cents := open_checkout.auto_topup_threshold_cents;
+  asked.auto_topup_monthly_cap_cents :=
+    coalesce(open_checkout.auto_topup_monthly_cap_cents, open_checkout.auto_topup_amount_cents * 10);
+  asked.idempotency_key := open_checkout.idempotency_key;
+  asked.success_url := open_checkout.success_url;
+  asked.cancel_url := open_checkout.cancel_url;
+
+  if asked.idempotency_key is not null then
+    select * into known from public.checkout_sessions as one
+     where one.user_id = for_user and one.idempotency_key = asked.idempotency_key;
+    if found and not public.is_same_checkout(known, asked) then
+      perform public.refuse('idempotency_key_reused', 422);
+    end if;
+  else
+    select * into known from public.checkout_sessions as one
+     where one.user_id = for_user and one.created_at > now() - interval '1 minute'
+       and one.idempotency_key is null and one.status = 'open' and public.is_same_checkout(one, asked)
+     order by one.created_at desc limit 1;
+  end if;
+  if known.request_id is null then
+    insert into public.checkout_sessions
+      (user_id, amount_cents, auto_topup_amount_cents, auto_topup_threshold_cents, auto_topup_monthly_cap_cents,
+       idempotency_key, success_url, cancel_url)
+    values (for_user, asked.amount_cents, asked.auto_topup_amount_cents, asked.auto_topup_threshold_cents,
+            asked.auto_topup_monthly_cap_cents, asked.idempotency_key, asked.success_url, asked.cancel_url)
+    returning * into known;
+  end if;
+  return jsonb_build_object(
+    'request_id', known.request_id, 'session_id', known.id, 'url', known.url, 'user_id', for_user,
+    'customer', to_jsonb(customer));
+end
+$$;
+revoke all on function public.open_checkout from public, anon, authenticated;
+grant execute on function public.open_checkout to service_role;
+
+-- supabase/schemas/billing/functions/payment_misfit.sql
+-- Why a payment is not what we asked for; null when it is. What we asked for is in our own rows; what the payment's
+-- metadata say only names them.
+create or replace function public.payment_misfit(for_payment uuid, told jsonb)
+returns text
+language plpgsql stable set search_path = '' as $$
+declare
+  asked record;
+begin
+  if told ->> 'purpose' = 'auto_topup' then
+    select user_id, amount_cents into asked from public.auto_topup_requests
+     where id = public.uuid_or_null(told ->> 'request_id');
+  else
+    select user_id, amount_cents into asked from public.checkout_sessions
+     where request_id = public.uuid_or_null(told ->> 'request_id');
+  end if;
+  return case
+    when asked.user_id is null then 'unknown_request'
+    when told ->> 'currency' is distinct from 'usd' then 'wrong_currency'
+    when public.uuid_or_null(told ->> 'user_id') is distinct from asked.user_id
+         or not exists (select from public.credit_accounts where user_id = asked.user_id) then 'unknown_user'
+    when (told ->> 'amount_cents')::bigint is distinct from asked.amount_cents then 'wrong_amount'
+    when exists (select from public.payments
+                  where request_id = (told ->> 'request_id')::uuid and id <> for_payment and state = 'paid') then 'paid_twice'
+    end;
+end
+$$;
+revoke all on function public.payment_misfit from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/quarantine_payment.sql
+-- Leaves something undone that does not fit, and says so once: an alert for each payment and reason.
+create or replace function public.quarantine_payment(subject text, reason text, details jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.billing_alerts (subject, reason, details)
+  values (quarantine_payment.subject, quarantine_payment.reason, quarantine_payment.details)
+  on conflict do nothing;
+  return jsonb_build_object('state', 'quarantined', 'reason', quarantine_payment.reason);
+end
+$$;
+revoke all on function public.quarantine_payment from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/receive_stripe_event.sql
+-- Stores an event before anything is done about it. Answers its state: what is `received` is to be handled, all else was.
+create or replace function public.receive_stripe_event(event jsonb, payment_intent_id text)
+returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  stored public.stripe_events;
+begin
+  insert into public.stripe_events as known
+    (id, type, payment_intent_id, livemode, account, api_version, payload, event_created_at)
+  values (event ->> 'id', event ->> 'type', receive_stripe_event.payment_intent_id, (event ->> 'livemode')::boolean,
+          event ->> 'account', event ->> 'api_version', event, to_timestamp((event ->> 'created')::bigint))
+  on conflict (id) do update set deliveries = known.deliveries + 1
+  returning * into stored;
+  return stored.state;
+end
+$$;
+revoke all on function public.receive_stripe_event from public, anon, authenticated;
+grant execute on function public.receive_stripe_event to service_role;
+
+-- supabase/schemas/billing/functions/record_auto_topup.sql
+-- Notes what came of charging a request; answers its state.
+--   succeeded  paid by this intent
+--   declined   the card will not do; automatic top-ups are switched off for this reason
+--   failed     nothing was paid, another may be tried at the next occasion
+--   pending    not known yet, or to be tried again after a while
+-- Guarantees: that it was paid is noted whoever says so, also after it was given up; anything else only by the claim
+-- that is current. The same twice changes nothing.
+create or replace function public.record_auto_topup(
+  for_request uuid, outcome text, payment_intent_id text default null, reason text default null,
+  for_claim uuid default null
+) returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  request public.auto_topup_requests;
+  owner uuid;
+begin
+  -- The person before the request, as where a balance falls.
+  select one.user_id into owner from public.auto_topup_requests as one where one.id = for_request;
+  perform from public.users as account where account.id = owner for no key update;
+  select * into request from public.auto_topup_requests as one where one.id = for_request for no key update;
+  if not found or request.state = 'succeeded' then
+    return request.state;
+  end if;
+  if outcome = 'succeeded' then
+    update public.auto_topup_requests as one
+       set state = 'succeeded', payment_intent_id = record_auto_topup.payment_intent_id, reason = null,
+           closed_at = now(), next_attempt_at = null, claim_id = null
+     where one.id = for_request;
+    perform public.tell_auto_topup(request.user_id, 'succeeded', null, request.amount_cents);
+    return 'succeeded';
+  end if;
+  if request.state <> 'requested' or request.claim_id is distinct from for_claim then
+    return request.state;
+  end if;
+  if outcome = 'pending' then
+    update public.auto_topup_requests as one
+       set payment_intent_id = coalesce(record_auto_topup.payment_intent_id, one.payment_intent_id),
+           reason = record_auto_topup.reason, claim_id = null,
+           next_attempt_at = now() + public.auto_topup_retry_delay(one.attempts)
+     where one.id = for_request;
+    return 'requested';
+  end if;
+  update public.auto_topup_requests as one
+     set state = outcome::public.auto_topup_state, reason = record_auto_topup.reason, claim_id = null,
+         payment_intent_id = coalesce(record_auto_topup.payment_intent_id, one.payment_intent_id),
+         closed_at = now(), next_attempt_at = null
+   where one.id = for_request;
+  if outcome = 'declined' then
+    perform public.disable_auto_topup(request.user_id, record_auto_topup.reason);
+  else
+    perform public.tell_auto_topup(request.user_id, 'failed', record_auto_topup.reason, request.amount_cents);
+  end if;
+  return outcome;
+end
+$$;
+revoke all on function public.record_auto_topup from public, anon, authenticated;
+grant execute on function public.record_auto_topup to service_role;
+
+-- supabase/schemas/billing/functions/record_checkout_session.sql
+-- Notes the session that Stripe made of a request. Answers the one to use: the first noted wins.
+create or replace function public.record_checkout_session(
+  for_request uuid, session_id text, url text, expires_at timestamptz
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  known public.checkout_sessions;
+begin
+  update public.checkout_sessions as session
+     set id = record_checkout_session.session_id, url = record_checkout_session.url,
+         expires_at = record_checkout_session.expires_at
+   where session.request_id = for_request and session.id is null;
+  select * into known from public.checkout_sessions as session where session.request_id = for_request;
+  return jsonb_build_object('session_id', known.id, 'url', known.url);
+end
+$$;
+revoke all on function public.record_checkout_session from public, anon, authenticated;
+grant execute on function public.record_checkout_session to service_role;
+
+-- supabase/schemas/billing/functions/record_payment.sql
+-- The one writer of payments, for events, the runner of automatic top-ups and the reconciler alike: adds what is told of a
+-- payment to what is known, and brings the ledger up to it.
+-- `facts`: {payment_intent_id, payment?: {state, amount_cents, currency, user_id, purpose, request_id, session_id},
+-- refunds?: [{id, amount_cents, status}], disputes?: [{id, amount_cents, status}]}; told_at is when that was so.
+-- Guarantees: in any order and however often, the same facts come to the same state; a payment that does not fit what
+-- was asked for credits nothing. Locks: the payment, the account, the person.
+create or replace function public.record_payment(facts jsonb, told_at timestamptz)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  told constant jsonb := facts -> 'payment';
+  payment public.payments;
+  misfit text;
+begin
+  insert into public.payments (payment_intent_id) values (facts ->> 'payment_intent_id')
+  on conflict (payment_intent_id) do nothing;
+  select * into payment from public.payments
+   where payment_intent_id = facts ->> 'payment_intent_id' for no key update;
+
+  insert into public.payment_refunds as known (id, payment_id, amount_cents, status, told_at)
+  select refund ->> 'id', payment.id, (refund ->> 'amount_cents')::integer, refund ->> 'status', record_payment.told_at
+    from jsonb_array_elements(coalesce(facts -> 'refunds', '[]')) as refund order by refund ->> 'id'
+  on conflict (id) do update
+    set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
+    where (known.told_at, public.refund_rank(known.status)) < (excluded.told_at, public.refund_rank(excluded.status));
+  insert into public.payment_disputes as known (id, payment_id, amount_cents, status, told_at)
+  select dispute ->> 'id', payment.id, (dispute ->> 'amount_cents')::integer, dispute ->> 'status', record_payment.told_at
+    from jsonb_array_elements(coalesce(facts -> 'disputes', '[]')) as dispute order by dispute ->> 'id'
+  on conflict (id) do update
+    set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
+    where (known.told_at, public.dispute_rank(known.status)) < (excluded.told_at, public.dispute_rank(excluded.status));
+
+  if told is not null and payment.state <> 'paid' then
+    misfit := public.payment_misfit(payment.id, told);
+    if misfit is not null then
+      -- Only who has paid has something to be sorted out.
+      if told ->> 'state' <> 'paid' then
+        return jsonb_build_object('state', 'ignored', 'reason', misfit);
+      end if;
+      return public.quarantine_payment(payment.payment_intent_id, misfit, facts);
+    end if;
+    update public.payments
+       set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
+           request_id = (told ->> 'request_id')::uuid, amount_cents = (told ->> 'amount_cents')::integer,
+           state = (told ->> 'state')::public.payment_state,
+           paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
+     where id = payment.id
+       -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
+       and not (payment.state = 'failed' and told ->> 'state' = 'pending')
+    returning * into payment;
+  end if;
+  perform public.credit_payment((facts ->> 'payment_intent_id'));
+  if told ->> 'state' = 'paid' then
+    perform public.close_payment_request(told, facts ->> 'payment_intent_id');
+  end if;
+  return jsonb_build_object('state', 'handled', 'user_id', payment.user_id);
+end
+$$;
+revoke all on function public.record_payment from public, anon, authenticated;
+grant execute on function public.record_payment to service_role;
+
+-- supabase/schemas/billing/functions/refund_rank.sql
+-- Which of two words about a refund, of the same second, is the later one.
+create or replace function public.refund_rank(status text)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case status when 'pending' then 1 when 'requires_action' then 2 when 'succeeded' then 3 else 4 end;
+end
+$$;
+revoke all on function public.refund_rank from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/request_auto_topup.sql
+-- Asks for an automatic top-up where one is due: called where a balance falls, in that transaction. Answers
+-- `requested`, or why not.
+-- Guarantees: never makes the change of the balance fail; a user has one open request at most, and one an hour; a
+-- month's requests, those that failed left out, stay within its cap.
+create or replace function public.request_auto_topup(for_user uuid)
+returns text
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  account public.users;
+  customer public.stripe_customers;
+begin
+  -- Locked already where a balance falls: users.credits is written with it.
+  select * into account from public.users where id = for_user for no key update;
+  if not found then
+    return 'unknown_user';
+  elsif not account.auto_topup_enabled then
+    return 'not_enabled';
+  elsif account.credits > account.auto_topup_threshold then
+    return 'above_threshold';
+  end if;
+  select * into customer from public.stripe_customers as known where known.user_id = for_user;
+  if customer.payment_method_id is null then
+    return 'no_card';
+  elsif account.auto_topup_last_triggered > now() - interval '1 hour'
+        or exists (select from public.auto_topup_requests as request
+                    where request.user_id = for_user and request.state = 'requested') then
+    return 'rate_limited';
+  end if;
+  update public.users set auto_topup_last_triggered = now() where id = for_user;
+  if public.topped_up_in_month(for_user) + account.auto_topup_amount > account.auto_topup_monthly_cap then
+    perform public.tell_auto_topup(for_user, 'skipped', 'monthly_cap_reached', account.auto_topup_amount);
+    return 'monthly_cap_reached';
+  end if;
+  insert into public.auto_topup_requests (user_id, amount_cents, balance_cents, customer_id, payment_method_id)
+  values (for_user, account.auto_topup_amount, account.credits, customer.customer_id, customer.payment_method_id);
+  return 'requested';
+end
+$$;
+revoke all on function public.request_auto_topup from public, anon, authenticated;
+grant execute on function public.request_auto_topup to service_role;
+
+-- supabase/schemas/billing/functions/request_due_auto_topups.sql
+-- Asks for a top-up for everybody who is due and was not noticed as their balance fell: a new month, or an hour after
+-- the last. A page of users in the order of their ids; `next_after` is null on the last page.
+create or replace function public.request_due_auto_topups(after_user uuid default null, page_size integer default 500)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  candidate record;
+  outcomes jsonb := '[]';
+  seen integer := 0;
+  last_user uuid;
+begin
+  for candidate in
+    select one.id, one.credits, one.auto_topup_threshold, one.auto_topup_setup_completed
+      from public.users as one
+     where one.auto_topup_enabled and one.id > coalesce(after_user, '00000000-0000-0000-0000-000000000000')
+     order by one.id limit page_size
+  loop
+    seen := seen + 1;
+    last_user := candidate.id;
+    if candidate.auto_topup_setup_completed and candidate.credits <= candidate.auto_topup_threshold then
+      outcomes := outcomes || jsonb_build_object(
+        'user_id', candidate.id, 'outcome', public.request_auto_topup(candidate.id));
+    end if;
+  end loop;
+  return jsonb_build_object('outcomes', outcomes, 'next_after', case when seen = page_size then last_user end);
+end
+$$;
+revoke all on function public.request_due_auto_topups from public, anon, authenticated;
+grant execute on function public.request_due_auto_topups to service_role;
+
+-- supabase/schemas/billing/functions/resolve_billing_alert.sql
+-- An operator has looked at an alert. `retry` handles its events again, after what was wrong has been set right;
+-- `dismiss` leaves them be. Answers the alert and how many events are to be handled again.
+create or replace function public.resolve_billing_alert(for_alert uuid, resolution text, note text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  alert public.billing_alerts;
+  again text[] := '{}';
+begin
+  update public.billing_alerts as one
+     set state = case resolution when 'retry' then 'released' else 'dismissed' end::public.alert_state,
+         note = resolve_billing_alert.note, closed_at = now()
+   where one.id = for_alert and one.state = 'open'
+  returning * into alert;
+  if not found then
+    perform public.refuse('alert_not_found', 404);
+  end if;
+  if resolution = 'retry' then
+    with released as (
+      update public.stripe_events as event set state = 'received', reason = null, handled_at = null
+       where event.state = 'quarantined' and alert.subject in (event.id, event.payment_intent_id)
+      returning event.id, event.event_created_at
+    )
+    select coalesce(array_agg(released.id order by released.event_created_at, released.id), '{}') into again from released;
+  end if;
+  return jsonb_build_object(
+    'alert', to_jsonb(alert), 'events', (
+      select coalesce(jsonb_agg(event.payload order by event.event_created_at, event.id), '[]')
+        from public.stripe_events as event where event.id = any (again)));
+end
+$$;
+revoke all on function public.resolve_billing_alert from public, anon, authenticated;
+grant execute on function public.resolve_billing_alert to service_role;
+
+-- supabase/schemas/billing/functions/save_payment_method.sql
+-- Keeps the card that was saved when a checkout was paid, and switches automatic top-ups on as that checkout asked, once.
+-- For a customer that is not this user's, or a checkout older than the one of the card that is kept, nothing changes.
+-- Answers whether the card is the one that is kept now.
+create or replace function public.save_payment_method(
+  for_user uuid, customer_id text, payment_method_id text, for_session text default null
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  kept public.stripe_customers;
+  asked public.checkout_sessions;
+begin
+  -- The person first: their balance, and so their account, may be locked by whoever asks for a top-up.
+  perform from public.users as one where one.id = for_user for no key update;
+  if not found then
+    return false;
+  end if;
+  insert into public.stripe_customers (user_id, customer_id) values (for_user, save_payment_method.customer_id)
+      on conflict (user_id) do update set customer_id = coalesce(public.stripe_customers.customer_id, excluded.customer_id)
+  returning * into kept;
+  if kept.customer_id <> save_payment_method.customer_id then
+    return false;
+  end if;
+  select * into asked from public.checkout_sessions as session
+   where session.id = for_session and session.user_id = for_user for no key update;
+  if coalesce(asked.created_at, now()) < kept.card_asked_for_at then
+    return kept.payment_method_id = save_payment_method.payment_method_id;
+  end if;
+  update public.stripe_customers as customer
+     set payment_method_id = save_payment_method.payment_method_id, card_asked_for_at = coalesce(asked.created_at, now())
+   where customer.user_id = for_user;
+  update public.users set auto_topup_setup_completed = true where id = for_user and not auto_topup_setup_completed;
+  if asked.auto_topup_amount_cents is not null and asked.auto_topup_applied_at is null then
+    update public.checkout_sessions set auto_topup_applied_at = now() where request_id = asked.request_id;
+    update public.users
+       set auto_topup_enabled = true, auto_topup_amount = asked.auto_topup_amount_cents,
+           auto_topup_threshold = asked.auto_topup_threshold_cents,
+           auto_topup_monthly_cap = asked.auto_topup_monthly_cap_cents, auto_topup_disabled_reason = null
+     where id = for_user;
+  end if;
+  return true;
+end
+$$;
+revoke all on function public.save_payment_method from public, anon, authenticated;
+grant execute on function public.save_payment_method to service_role;
+
+-- supabase/schemas/billing/functions/save_stripe_customer.sql
+-- Notes the customer that Stripe made for this key. Answers the one to use: the first noted wins.
+create or replace function public.save_stripe_customer(for_user uuid, for_creation uuid, customer_id text)
+returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  known public.stripe_customers;
+begin
+  update public.stripe_customers as customer set customer_id = save_stripe_customer.customer_id
+   where customer.user_id = for_user and customer.creation_key = for_creation and customer.customer_id is null;
+  select * into known from public.stripe_customers as customer where customer.user_id = for_user;
+  return known.customer_id;
+end
+$$;
+revoke all on function public.save_stripe_customer from public, anon, authenticated;
+grant execute on function public.save_stripe_customer to service_role;
+
+-- supabase/schemas/billing/functions/setup_auto_topup.sql
+-- Switches automatic top-ups on or off. Off keeps the card. On at a balance that is low already asks for one at once.
+-- Without a cap, the one before stays, if it still covers a payment; else ten payments a month.
+create or replace function public.setup_auto_topup(
+  for_user uuid, enabled boolean, amount_cents integer default null, threshold_cents integer default null,
+  monthly_cap_cents integer default null
+) returns jsonb
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  account public.users;
+begin
+  select * into account from public.users where id = for_user for no key update;
+  if not found then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  update public.users
+     set auto_topup_enabled = setup_auto_topup.enabled,
+         auto_topup_amount = case when setup_auto_topup.enabled then setup_auto_topup.amount_cents end,
+         auto_topup_threshold = case when setup_auto_topup.enabled then setup_auto_topup.threshold_cents end,
+         auto_topup_monthly_cap = case
+           when not setup_auto_topup.enabled then auto_topup_monthly_cap
+           when setup_auto_topup.monthly_cap_cents is not null then setup_auto_topup.monthly_cap_cents
+           when auto_topup_monthly_cap >= setup_auto_topup.amount_cents then auto_topup_monthly_cap
+           else setup_auto_topup.amount_cents * 10 end,
+         auto_topup_disabled_reason = null
+   where id = for_user
+  returning * into account;
+  if account.auto_topup_enabled then
+    perform public.request_auto_topup(for_user);
+  end if;
+  return jsonb_build_object(
+    'success', true,
+    'message', case when account.auto_topup_enabled then 'Auto-top-up enabled' else 'Auto-top-up disabled' end,
+    'auto_topup_enabled', account.auto_topup_enabled,
+    'auto_topup_amount', account.auto_topup_amount,
+    'auto_topup_threshold', account.auto_topup_threshold,
+    'auto_topup_monthly_cap', account.auto_topup_monthly_cap,
+    'auto_topup_setup_completed', account.auto_topup_setup_completed);
+end
+$$;
+revoke all on function public.setup_auto_topup from public, anon, authenticated;
+grant execute on function public.setup_auto_topup to service_role;
+
+-- supabase/schemas/billing/functions/tell_auto_topup.sql
+-- Tells a person's browsers what came of an automatic top-up.
+create or replace function public.tell_auto_topup(
+  for_user uuid, status text, reason text default null, amount_cents integer default null
+) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform realtime.send(
+    jsonb_build_object('user_id', for_user, 'status', status, 'reason', reason, 'amount', amount_cents),
+    'auto_topup', 'credits:' || for_user, true);
+end
+$$;
+revoke all on function public.tell_auto_topup from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/topped_up_in_month.sql
+-- What automatic top-ups have cost in this calendar month (UTC), in US cents: those paid, and the open one.
+create or replace function public.topped_up_in_month(for_user uuid)
+returns integer
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select coalesce(sum(request.amount_cents), 0)
+      from public.auto_topup_requests as request
+     where request.user_id = for_user and request.state in ('requested', 'succeeded')
+       and request.created_at >= date_trunc('month', now(), 'UTC'));
+end
+$$;
+revoke all on function public.topped_up_in_month from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/unkept_card.sql
+-- The paid checkout of a payment that asked for automatic top-ups and whose card is not kept yet; else nothing.
+create or replace function public.unkept_card(payment_intent_id text)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return coalesce((
+    select jsonb_build_object('card_wanted', jsonb_build_object('session_id', session.id, 'user_id', session.user_id))
+      from public.payments as payment
+      join public.checkout_sessions as session on session.request_id = payment.request_id
+     where payment.payment_intent_id = unkept_card.payment_intent_id and payment.state = 'paid'
+       and session.auto_topup_amount_cents is not null and session.auto_topup_applied_at is null), '{}');
+end
+$$;
+revoke all on function public.unkept_card from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/worth_of_payment.sql
+-- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing.
+create or replace function public.worth_of_payment(payment public.payments)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  if payment.state <> 'paid' then
+    return 0;
+  end if;
+  return 10000 * greatest(payment.amount_cents
+    - (select coalesce(sum(amount_cents), 0) from public.payment_refunds
+        where payment_id = payment.id and status in ('pending', 'requires_action', 'succeeded'))
+    -- A warning takes no money yet.
+    - (select coalesce(sum(amount_cents), 0) from public.payment_disputes
+        where payment_id = payment.id and status in ('needs_response', 'under_review', 'lost')), 0);
+end
+$$;
+revoke all on function public.worth_of_payment from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/active_workers.sql
 -- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
@@ -3702,6 +4785,8 @@ begin
     into faults, found_faults
     from (select checked.*, row_number() over () as position
             from (select 'credits' as room, fault.* from public.find_ledger_faults() as fault
+                  union all
+                  select 'billing', fault.* from public.find_payment_faults() as fault
                   union all
                   select 'tasks', fault.* from public.find_task_faults() as fault
                   union all
@@ -9056,6 +10141,12 @@ create trigger show_balance after update of balance_microusd on public.credit_ac
   for each row when (old.balance_microusd is distinct from new.balance_microusd)
   execute function public.show_balance();
 
+-- supabase/schemas/billing/triggers.sql
+-- Named columns: a change of the balance costs nothing here.
+create trigger keep_auto_topup_whole
+  before insert or update of auto_topup_enabled, auto_topup_amount, auto_topup_threshold, auto_topup_monthly_cap
+  on public.users for each row execute function public.keep_auto_topup_whole();
+
 -- supabase/schemas/tasks/triggers.sql
 create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
@@ -9289,6 +10380,32 @@ create policy spend_caps_select_own on public.spend_caps for select to authentic
 create policy task_quotes_select_own on public.task_quotes for select to authenticated
   using (user_id = (select auth.uid()));
 create policy promo_redemptions_select_own on public.promo_redemptions for select to authenticated
+  using (user_id = (select auth.uid()));
+
+-- supabase/schemas/billing/policies.sql
+alter table public.stripe_customers enable row level security;
+alter table public.checkout_sessions enable row level security;
+alter table public.auto_topup_requests enable row level security;
+
+revoke all on public.stripe_customers, public.checkout_sessions, public.auto_topup_requests
+  from anon, authenticated, service_role;
+-- Written by functions alone, for the service too.
+grant select on public.stripe_customers, public.checkout_sessions, public.auto_topup_requests to service_role;
+
+alter table public.stripe_events enable row level security;
+alter table public.payments enable row level security;
+alter table public.payment_refunds enable row level security;
+alter table public.payment_disputes enable row level security;
+alter table public.billing_alerts enable row level security;
+
+revoke all on public.stripe_events, public.payments, public.payment_refunds, public.payment_disputes, public.billing_alerts
+  from anon, authenticated, service_role;
+grant select on public.stripe_events, public.payments, public.payment_refunds, public.payment_disputes,
+  public.billing_alerts to service_role;
+-- People see what they paid; what Stripe sent, and what is under dispute, is the operator's.
+grant select (id, user_id, purpose, state, amount_cents, currency, credited_microusd, paid_at, created_at)
+  on public.payments to authenticated;
+create policy payments_select_own on public.payments for select to authenticated
   using (user_id = (select auth.uid()));
 
 -- supabase/schemas/tasks/policies.sql

@@ -96,6 +96,15 @@ function forOwnersOf(missing: string): Record<Principal, string> {
 function readersOf(code: string) {
   return { owner: "200", otherUser: code, ownersToken: "200", othersToken: code, service: "200" };
 }
+/** What is nobody's in particular. */
+const anybodyKnown = {
+  ...strangers,
+  owner: "200",
+  otherUser: "200",
+  ownersToken: "200",
+  othersToken: "200",
+  service: "200",
+};
 const readersOfTasks = readersOf("404 task_not_found");
 const readersOfProjects = readersOf("404 project_not_found");
 
@@ -135,6 +144,14 @@ const table: Record<string, Row> = {
         segment_frames: [61],
         frame_overlap: [10],
       }),
+  },
+  "ai-prompt": {
+    ...anybodyKnown,
+    body: () => Promise.resolve({ task: "generate_summary", promptText: "a fox" }),
+  },
+  "ai-voice-prompt": {
+    ...anybodyKnown,
+    body: () => Promise.resolve({ textInstructions: "a fox" }),
   },
   "calculate-task-cost": {
     ...strangers,

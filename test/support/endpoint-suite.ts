@@ -8,6 +8,7 @@ import { type Endpoint, methodsOf, scopes } from "../../supabase/functions/_shar
 import { errorsOf, statusesOf } from "../../supabase/functions/_shared/http/openapi.ts";
 import { createProcessLimit } from "../../supabase/functions/_shared/limits/process-limit.ts";
 import { type EnvironmentUnderTest, startEnvironment } from "./environment.ts";
+import { type FakeStripe, startFakeStripe } from "./fake-stripe.ts";
 
 type Credentials = Record<string, string>;
 export type Body = Record<string, unknown>;
@@ -21,6 +22,8 @@ export interface EndpointAnswer {
 
 /** Where a case runs: one database for all of an endpoint's cases, new people for each. */
 export interface EndpointUnderTest extends EnvironmentUnderTest {
+  /** Stripe, played; the endpoint's settings point at it. */
+  fakeStripe: FakeStripe;
   /** One request; whatever it answers is held against the contract, and noted as seen. */
   call(body: unknown, credentials: Credentials, options?: CallOptions): Promise<EndpointAnswer>;
   /** The same, where only a refusal with this code will do. */
@@ -66,7 +69,10 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
   describe(contract.name, () => {
     let under: EndpointUnderTest;
     before(async () => {
-      const started = await startEnvironment();
+      const fakeStripe = await startFakeStripe();
+      const started = await startEnvironment({
+        billing: { ...fakeStripe.variables, FRONTEND_URL: "https://app.darkroom.test" },
+      });
       const call: EndpointUnderTest["call"] = async (body, credentials, options = {}) => {
         const answer = await send(endpoint, started.environment, body, credentials, options);
         seenStatuses.add(answer.status);
@@ -75,6 +81,10 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       };
       under = {
         ...started,
+        async close() {
+          await Promise.all([started.close(), fakeStripe.close()]);
+        },
+        fakeStripe,
         call,
         async refused(code, ...request) {
           const answer = await call(...request);
@@ -350,10 +360,13 @@ function assertRefusal(contract: Endpoint["contract"], answer: EndpointAnswer, r
 
 function request(method: string, body: unknown, headers: Record<string, string>, query = ""): Request {
   const hasBody = body !== undefined && method !== "GET" && method !== "HEAD" && method !== "OPTIONS";
-  const content = typeof body === "string" || body instanceof ReadableStream ? body : JSON.stringify(body);
+  const isForm = body instanceof FormData;
+  const isRaw = typeof body === "string" || body instanceof ReadableStream || isForm;
+  const content = isRaw ? body : JSON.stringify(body);
   return new Request(`http://darkroom.test/functions/v1/under-test${query}`, {
     method,
-    headers: { "content-type": "application/json", ...headers },
+    // A form's type has the line between its parts, which only it knows.
+    headers: { ...(!isForm && { "content-type": "application/json" }), ...headers },
     ...(hasBody && { body: content, duplex: "half" }),
   } as RequestInit);
 }

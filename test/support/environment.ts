@@ -10,6 +10,7 @@ import { publicJwks } from "../../server/identifier.ts";
 import { deriveKeys } from "../../server/keys.ts";
 import { createStorage } from "../../server/storage/storage.ts";
 import { type Scope, scopes as allScopes } from "../../supabase/functions/_shared/http/endpoint.ts";
+import type { BillingVariables } from "../../supabase/functions/_shared/billing/variables.ts";
 import type { Environment } from "../../supabase/functions/_shared/http/bind.ts";
 import { createEnvironment } from "../../supabase/functions/_shared/runtime/environment.ts";
 import { hashToken, newToken } from "../../supabase/functions/_shared/tokens/token-format.ts";
@@ -38,7 +39,14 @@ export interface PersonUnderTest extends TestUser {
   token(scopes?: readonly Scope[]): Promise<{ id: string; credentials: Credentials }>;
 }
 
-export async function startEnvironment(): Promise<EnvironmentUnderTest> {
+export interface EnvironmentOptions {
+  /** Stripe's address and keys, and what checkout needs. */
+  billing?: BillingVariables;
+}
+
+export async function startEnvironment({
+  billing = {},
+}: EnvironmentOptions = {}): Promise<EnvironmentUnderTest> {
   const database = await createTestDatabase();
   const storageDirectory = await mkdtemp(path.join(tmpdir(), "darkroom-endpoint-"));
   const sql = postgres(database.url, { max: 4, onnotice: () => undefined });
@@ -70,6 +78,7 @@ export async function startEnvironment(): Promise<EnvironmentUnderTest> {
       SUPABASE_JWT_SECRET: keys.jwtSecret,
       DARKROOM_CHECK_ANSWERS: "on",
       DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
+      ...billing,
     },
     fetch: async (input, init) => await services.fetch(new Request(input, init)),
     log,

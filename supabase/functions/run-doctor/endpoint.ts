@@ -27,7 +27,7 @@ export const runDoctorEndpoint = endpoint({
         fault_count: count.describe("all of them, also beyond the limit"),
         faults: z.array(
           z.object({
-            room: z.enum(["credits", "tasks", "queue"]),
+            room: z.enum(["credits", "billing", "tasks", "queue"]),
             rule: z.string().describe("what does not hold"),
             user_id: uuid.nullable(),
             row_id: z.string(),

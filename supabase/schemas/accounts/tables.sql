@@ -9,6 +9,15 @@ create table public.users (
   given_credits boolean not null default false,
   -- Told of, live, when the balance falls to this, in credits.
   low_balance_threshold public.credit_threshold not null default 100,
+  -- Automatic top-ups, in US cents; `setup_completed` says that a card is saved. The billing room writes them.
+  auto_topup_enabled boolean not null default false,
+  auto_topup_amount public.payment_cents,
+  auto_topup_threshold public.topup_threshold_cents,
+  auto_topup_monthly_cap public.topup_cap_cents,
+  auto_topup_last_triggered timestamptz,
+  auto_topup_setup_completed boolean not null default false,
+  -- Why it was switched off, where that was not its owner.
+  auto_topup_disabled_reason public.topup_disabled_reason,
   settings public.user_settings not null
     default '{"ui": {"paneLocks": {"gens": false, "shots": false, "tasks": true}}, "user-preferences": {}}',
   onboarding public.onboarding_state not null default '{}',

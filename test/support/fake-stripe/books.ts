@@ -90,7 +90,7 @@ export class StripeBooks {
 
   /** Newest first, as lists come. */
   all<K extends Kind>(kind: K): Kept[K][] {
-    return [...this.#kept[kind].values()].reverse();
+    return [...this.#kept[kind].values()].toReversed();
   }
 
   /** Whatever has this id, of any kind. */

@@ -199,26 +199,19 @@ function listParams(...filters: string[]): string[] {
 }
 
 function sessionParams(): string[] {
+  // prettier-ignore
   return [
-    ...["mode", "line_items", "success_url", "cancel_url", "client_reference_id", "metadata", "expires_at"],
-    ...["customer", "customer_email", "customer_creation", "customer_update", "payment_intent_data"],
-    ...["payment_method_types", "saved_payment_method_options", "submit_type", "locale"],
+    "mode", "line_items", "success_url", "cancel_url", "client_reference_id", "metadata", "expires_at", "customer",
+    "customer_email", "customer_creation", "customer_update", "payment_intent_data", "payment_method_types",
+    "saved_payment_method_options", "submit_type", "locale",
   ];
 }
 
 function intentParams(): string[] {
+  // prettier-ignore
   return [
-    ...[
-      "amount",
-      "currency",
-      "customer",
-      "payment_method",
-      "confirm",
-      "off_session",
-      "description",
-      "metadata",
-    ],
-    ...["receipt_email", "statement_descriptor_suffix", "payment_method_types", "error_on_requires_action"],
+    "amount", "currency", "customer", "payment_method", "confirm", "off_session", "description", "metadata",
+    "receipt_email", "statement_descriptor_suffix", "payment_method_types", "error_on_requires_action",
   ];
 }
 

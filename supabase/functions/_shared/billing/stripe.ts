@@ -79,6 +79,8 @@ export interface StripeFailure {
   type: string;
   code: string | undefined;
   declineCode: string | undefined;
+  /** The parameter that was wrong. */
+  param: string | undefined;
   status: number | undefined;
   requestId: string | undefined;
   paymentIntent: Stripe.PaymentIntent | undefined;
@@ -92,11 +94,21 @@ export function failureOf(error: unknown): StripeFailure | undefined {
     return undefined;
   }
   const told = error as Error & Partial<Stripe.errors.StripeError>;
-  const { type = "StripeError", code, decline_code, statusCode, requestId, payment_intent, detail } = told;
+  const {
+    type = "StripeError",
+    code,
+    decline_code,
+    param,
+    statusCode,
+    requestId,
+    payment_intent,
+    detail,
+  } = told;
   return {
     type,
     code,
     declineCode: decline_code,
+    param,
     status: statusCode,
     requestId,
     paymentIntent: payment_intent,
@@ -109,11 +121,24 @@ export function describeFailure({ type, code, declineCode, status, requestId }: 
   return [type, status, code, declineCode, requestId].filter((part) => part !== undefined).join(" ");
 }
 
+/** Why `ask` was refused, in words that may be logged. */
+export class StripeRefused extends Error {
+  readonly code: string | undefined;
+  readonly param: string | undefined;
+
+  constructor(failure: StripeFailure) {
+    super(describeFailure(failure));
+    this.name = "StripeRefused";
+    this.code = failure.code;
+    this.param = failure.param;
+  }
+}
+
 /** Stripe's failures as ours; what is no failure of Stripe stays what it is. */
 function providerError(error: unknown): unknown {
   const failure = failureOf(error);
   if (!failure) return error;
-  const cause = { cause: new Error(describeFailure(failure)) };
+  const cause = { cause: new StripeRefused(failure) };
   if (failure.isTimeout) return new AppError("provider_timeout", {}, cause);
   const { status } = failure;
   if (status === undefined || status === 409 || status === 429 || status >= 500) {

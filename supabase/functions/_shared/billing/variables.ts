@@ -16,3 +16,19 @@ export type BillingVariables = Partial<Record<BillingVariable, string | undefine
 export function readBillingVariables(valueOf: (name: string) => string | undefined): BillingVariables {
   return Object.fromEntries(billingVariables.map((name) => [name, valueOf(name)?.trim() || undefined]));
 }
+
+/** What a checkout is made with; no secrets. */
+export interface CheckoutSettings {
+  frontendUrl: string | undefined;
+  /** Beside the frontend's own. */
+  allowedOrigins: readonly string[];
+  productName: string;
+}
+
+export function checkoutSettings(variables: BillingVariables): CheckoutSettings {
+  return {
+    frontendUrl: variables.FRONTEND_URL?.replace(/\/+$/, "") || undefined,
+    allowedOrigins: (variables.CHECKOUT_ALLOWED_ORIGINS ?? "").split(",").map((origin) => origin.trim()),
+    productName: variables.CHECKOUT_PRODUCT_NAME || "Credits",
+  };
+}

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Identifier, Identity } from "../auth/identify.ts";
 import type { StripeAccess } from "../billing/stripe.ts";
+import type { CheckoutSettings } from "../billing/variables.ts";
 import {
   type Admission,
   type AdmissionRequest,
@@ -13,11 +14,12 @@ import { AppError } from "../errors/app-error.ts";
 import type { ProcessLimit } from "../limits/process-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { PromptWriter } from "../prompts/prompt-writer.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
-import { readJsonObject } from "./read-body.ts";
+import { isForm, readForm, readJsonObject } from "./read-body.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
 export interface Environment {
@@ -26,6 +28,8 @@ export interface Environment {
   storage: Storage;
   webhooks: WebhookSender;
   stripe: StripeAccess;
+  promptWriter: PromptWriter;
+  checkout: CheckoutSettings;
   /** Name and address lines of who sells, for receipts. */
   receiptSeller: string | undefined;
   processLimit: ProcessLimit;
@@ -91,9 +95,12 @@ async function answer(
     body,
     caller,
     database: { call: (name, args) => admission.call(name, args) },
+    admit: () => admission.admit(),
     storage: environment.storage,
     webhooks: environment.webhooks,
     stripe: environment.stripe,
+    promptWriter: environment.promptWriter,
+    checkout: environment.checkout,
     receiptSeller: environment.receiptSeller,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
@@ -123,6 +130,7 @@ async function readBody(contract: Contract, request: Request): Promise<unknown> 
   let raw: Record<string, unknown> | undefined;
   try {
     if (request.method === "GET") raw = Object.fromEntries(new URL(request.url).searchParams);
+    else if (contract.formLimit && isForm(request)) raw = await readForm(request, contract.formLimit);
     else raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
   } catch (error) {
     const unreadable = error instanceof AppError && error.code === "invalid_json";

@@ -1,10 +1,12 @@
 import type { z } from "zod";
 import type { StripeAccess } from "../billing/stripe.ts";
+import type { CheckoutSettings } from "../billing/variables.ts";
 import { callingToken, callingUser, type Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { PromptWriter } from "../prompts/prompt-writer.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting } from "../waiting/waiting-room.ts";
 
@@ -44,6 +46,9 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
   bodyOptional?: boolean;
   /** Bytes; 1 MiB unless said. */
   bodyLimit?: number;
+  /** Bytes of a body that is sent as `multipart/form-data`; without it only JSON is taken. */
+  formLimit?: number;
+
   /** Per caller and minute; where callers are not known, per process. Service keys have their own, generous limit. */
   requestsPerMinute: number;
   /** Only refused calls count: a worker that reports on the run it has is never told to wait. */
@@ -59,9 +64,13 @@ export interface EndpointContext<Body> {
   body: Body;
   caller: Caller;
   database: Pick<Database, "call">;
+  /** Lets the caller in; a call to the database does so too. For endpoints that call none, or work before they do. */
+  admit(): Promise<void>;
   storage: Storage;
   webhooks: WebhookSender;
   stripe: StripeAccess;
+  promptWriter: PromptWriter;
+  checkout: CheckoutSettings;
   /** Name and address lines of who sells, for receipts. */
   receiptSeller: string | undefined;
   log: Log;

@@ -1,16 +1,18 @@
 import { createIdentifier } from "../auth/identify.ts";
 import { createStripe } from "../billing/stripe.ts";
-import type { BillingVariables } from "../billing/variables.ts";
+import { type BillingVariables, checkoutSettings } from "../billing/variables.ts";
 import { connect } from "../database/database.ts";
 import type { Environment } from "../http/bind.ts";
 import { createProcessLimit } from "../limits/process-limit.ts";
 import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
+import { createPromptWriter } from "../prompts/prompt-writer.ts";
+import type { PromptVariables } from "../prompts/variables.ts";
 import { createWebhookSender } from "../webhooks/sender.ts";
 import { WaitingRoom } from "../waiting/waiting-room.ts";
 
 /** Settings under the names that Supabase gives them. */
-export interface Settings extends BillingVariables {
+export interface Settings extends BillingVariables, PromptVariables {
   SUPABASE_URL: string;
   SUPABASE_DB_URL: string;
   SUPABASE_ANON_KEY?: string | undefined;
@@ -61,6 +63,8 @@ export function createEnvironment({
     storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     stripe: createStripe(settings),
+    promptWriter: createPromptWriter(settings),
+    checkout: checkoutSettings(settings),
     receiptSeller: settings.RECEIPT_SELLER,
     processLimit: createProcessLimit(),
     serviceRequestsPerMinute,

@@ -13,6 +13,8 @@ begin
     from (select checked.*, row_number() over () as position
             from (select 'credits' as room, fault.* from public.find_ledger_faults() as fault
                   union all
+                  select 'billing', fault.* from public.find_payment_faults() as fault
+                  union all
                   select 'tasks', fault.* from public.find_task_faults() as fault
                   union all
                   select 'queue', fault.* from public.find_queue_faults() as fault) as checked) as listed;
