@@ -16,16 +16,22 @@ export interface StripeAccess {
   readonly livemode: boolean | undefined;
 }
 
-const timeoutMilliseconds = 15_000;
-const maxNetworkRetries = 2;
+/** How long an answer may take, and how often one that does not come is asked for again, with the same key. */
+interface Patience {
+  timeoutMilliseconds: number;
+  maxNetworkRetries: number;
+}
 
-export function createStripe(variables: BillingVariables): StripeAccess {
+export function createStripe(
+  variables: BillingVariables,
+  patience: Patience = { timeoutMilliseconds: 15_000, maxNetworkRetries: 2 },
+): StripeAccess {
   let made: Promise<Stripe> | undefined;
   const secretKey = variables.STRIPE_SECRET_KEY;
 
   async function client(): Promise<Stripe> {
     if (!secretKey) throw notConfigured("STRIPE_SECRET_KEY");
-    return await (made ??= createClient(secretKey, variables.STRIPE_API_BASE));
+    return await (made ??= createClient(secretKey, variables.STRIPE_API_BASE, patience));
   }
 
   return {
@@ -53,7 +59,11 @@ export function notConfigured(variable: BillingVariable): AppError {
 }
 
 /** Loaded when it is first needed: the SDK is large, and most functions of an edge never call it. */
-async function createClient(secretKey: string, apiBase: string | undefined): Promise<Stripe> {
+async function createClient(
+  secretKey: string,
+  apiBase: string | undefined,
+  { timeoutMilliseconds, maxNetworkRetries }: Patience,
+): Promise<Stripe> {
   const { default: Sdk } = await import("stripe");
   return new Sdk(secretKey, {
     ...(apiBase === undefined ? {} : addressOf(apiBase)),
