@@ -27,6 +27,8 @@ export interface Settings {
   /** Lets webhooks go to http and private addresses. */
   webhooksAllowPrivate: boolean;
   billing: BillingVariables;
+  /** Whether this host charges automatic top-ups. */
+  autoTopups: boolean;
   logLevel: string;
 }
 
@@ -58,6 +60,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     webhooks: value("DARKROOM_WEBHOOKS")?.toLowerCase() !== "off",
     webhooksAllowPrivate: value("DARKROOM_WEBHOOKS_ALLOW_PRIVATE")?.toLowerCase() === "on",
     billing: readBillingVariables(value),
+    autoTopups: value("DARKROOM_AUTO_TOPUPS")?.toLowerCase() !== "off",
     logLevel: value("LOG_LEVEL") ?? "info",
   };
 }

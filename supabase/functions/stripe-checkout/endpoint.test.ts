@@ -143,6 +143,11 @@ describeEndpoint(stripeCheckoutEndpoint, {
       const headers = { "idempotency-key": "x".repeat(201) };
       await under.refused("invalid_request", { amount: 5 }, session, { headers });
     },
+    "404 user_not_found: a session of somebody who is gone": async (under) => {
+      const { userId, session } = await under.person();
+      await under.sql`delete from users where id = ${userId}`;
+      await under.refused("user_not_found", { amount: 5 }, session);
+    },
     "422 idempotency_key_reused: for another purchase": async (under) => {
       const { session } = await under.person();
       const first = { amount: 10, idempotency_key: "once" };

@@ -6,12 +6,10 @@ export type { Stripe };
 
 /** Stripe as Darkroom reaches it: the official SDK, over `fetch`, so the same on Node and Deno. */
 export interface StripeAccess {
-  /** The SDK's client; its failures are its own errors. 503 `provider_not_configured` without a key. */
-  client(): Promise<Stripe>;
-  /** One piece of work with the client, whose failures become 502, 503 or 504 and say nothing of Stripe's answer. */
-  ask<Result>(work: (client: Stripe) => Promise<Result>): Promise<Result>;
-  /** What events are signed with, several while one replaces another. 503 when there is none. */
-  webhookSecrets(): readonly string[];
+  /** The SDK's client, made at the first call; undefined without a key. */
+  client(): Promise<Stripe> | undefined;
+  /** What events are signed with, several while one replaces another. */
+  readonly webhookSecrets: readonly string[];
   /** Whether the key moves real money; undefined without a key, or with one that does not say. */
   readonly livemode: boolean | undefined;
 }
@@ -27,31 +25,37 @@ export function createStripe(
   patience: Patience = { timeoutMilliseconds: 15_000, maxNetworkRetries: 2 },
 ): StripeAccess {
   let made: Promise<Stripe> | undefined;
-  const secretKey = variables.STRIPE_SECRET_KEY;
-
-  async function client(): Promise<Stripe> {
-    if (!secretKey) throw notConfigured("STRIPE_SECRET_KEY");
-    return await (made ??= createClient(secretKey, variables.STRIPE_API_BASE, patience));
-  }
-
+  const { STRIPE_SECRET_KEY: key, STRIPE_API_BASE: apiBase, STRIPE_WEBHOOK_SECRET: secrets = "" } = variables;
   return {
-    client,
-    async ask(work) {
-      const stripe = await client();
-      try {
-        return await work(stripe);
-      } catch (error) {
-        throw providerError(error);
-      }
+    client() {
+      return key === undefined ? undefined : (made ??= createClient(key, apiBase, patience));
     },
-    webhookSecrets() {
-      const secrets = (variables.STRIPE_WEBHOOK_SECRET ?? "").split(",").map((secret) => secret.trim());
-      const present = secrets.filter((secret) => secret !== "");
-      if (present.length === 0) throw notConfigured("STRIPE_WEBHOOK_SECRET");
-      return present;
-    },
-    livemode: /^[sr]k_(live|test)_/.test(secretKey ?? "") ? secretKey?.slice(3, 7) === "live" : undefined,
+    webhookSecrets: secrets
+      .split(",")
+      .map((secret) => secret.trim())
+      .filter(Boolean),
+    livemode: key && /^[sr]k_(live|test)_/.test(key) ? key.slice(3, 7) === "live" : undefined,
   };
+}
+
+/** The SDK's client; its failures are its own errors. 503 `provider_not_configured` without a key. */
+export async function stripeClient(stripe: StripeAccess): Promise<Stripe> {
+  const client = stripe.client();
+  if (!client) throw notConfigured("STRIPE_SECRET_KEY");
+  return await client;
+}
+
+/** One piece of work with the client, whose failures become 502, 503 or 504 and say nothing of Stripe's answer. */
+export async function askStripe<Result>(
+  stripe: StripeAccess,
+  work: (client: Stripe) => Promise<Result>,
+): Promise<Result> {
+  const client = await stripeClient(stripe);
+  try {
+    return await work(client);
+  } catch (error) {
+    throw providerError(error);
+  }
 }
 
 export function notConfigured(variable: BillingVariable): AppError {
