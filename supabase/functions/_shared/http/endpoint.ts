@@ -62,10 +62,10 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
 
 export interface EndpointContext<Body> {
   body: Body;
+  /** The JSON body as it was sent, for what is signed. */
+  text: string;
   caller: Caller;
   database: Pick<Database, "call">;
-  /** Lets the caller in; a call to the database does so too. For endpoints that call none, or work before they do. */
-  admit(): Promise<void>;
   storage: Storage;
   webhooks: WebhookSender;
   stripe: StripeAccess;
