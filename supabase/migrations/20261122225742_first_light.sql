@@ -2942,7 +2942,9 @@ returns jsonb
 language plpgsql security definer set search_path = '' as $$
 begin
   perform public.find_checkout(for_user, session_id);
-  perform public.record_payment(facts, clock_timestamp());
+  if facts is not null then
+    perform public.record_payment(facts, clock_timestamp());
+  end if;
   return jsonb_build_object(
     'credited', exists (
       select from public.payments as payment
@@ -3514,6 +3516,7 @@ begin
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
+grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;
 
 -- supabase/schemas/billing/functions/refund_rank.sql

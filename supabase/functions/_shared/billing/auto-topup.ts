@@ -129,10 +129,12 @@ async function recordOutcome(
   const facts = outcome === "succeeded" && intent ? factsOfIntent(intent) : undefined;
   if (facts) {
     // The same function that its event goes through: whichever comes first credits it.
-    const told = { facts, told_at: new Date((intent?.created ?? 0) * 1000).toISOString() };
     const { state, reason: misfit } = await database.call<{ state: string; reason?: string }>(
       "record_payment",
-      told,
+      {
+        facts,
+        told_at: new Date((intent?.created ?? 0) * 1000).toISOString(),
+      },
     );
     if (state === "handled") return;
     throw new Error(`an automatic top-up is ${state}: ${misfit}`);
