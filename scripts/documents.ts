@@ -43,7 +43,8 @@ export function httpApiPage(): string {
       "host alike; `-` and `_` in a name are the same. Fields that are not listed are ignored. `OPTIONS` answers CORS.\n",
     "**Callers.** The *service* sends the service key (`Authorization: Bearer`, or an `sb_secret_…` key as `apikey`), " +
       "a *user* the JWT of a session, a *worker of a user* a personal access token (`dr_pat_…`), which needs the scope " +
-      "that is named. A publishable key alone is nobody. Limits are per caller and minute; the service has one of its own.\n",
+      "that is named. A publishable key alone is nobody. What is for *anyone* needs no credentials and looks at none. " +
+      "Limits are per caller and minute; the service has one of its own.\n",
     "**Headers.** `x-request-id` is echoed, or made. `x-ratelimit-limit`, `-remaining` and `-reset` (epoch seconds) tell " +
       "what is left; 429 and 503 carry `retry-after` (seconds).\n",
     "**Errors** are `{error, message, request_id, …details}`; [errors.md](errors.md) has every code. Any endpoint may " +
@@ -121,6 +122,7 @@ function sectionOf(contract: Contract, { requestBody, responses }: Operation): s
     `- **Callers:** ${callers.join(", ")}`,
     ...(contract.scope ? [`- **Scope of a token:** \`${contract.scope}\``] : []),
     `- **Limit:** ${contract.requestsPerMinute} a minute${contract.limitsRefusedOnly ? "; only refused calls count" : ""}`,
+    ...otherTypesOf(contract),
     ...(contract.bodyLimit ? [`- **Body:** at most ${contract.bodyLimit / 1024 / 1024} MiB`] : []),
   ];
   const body = requestBody.content?.["application/json"].schema;
@@ -154,6 +156,11 @@ function shapeOf(schema: Schema, title: string | undefined, io: "input" | "outpu
       rows.length > 0 ? table(header.slice(0, columns), rows) : "No fields.\n",
     ];
   });
+}
+
+function otherTypesOf({ answers }: Contract): string[] {
+  const types = Object.values(answers).flatMap(({ otherTypes = [] }) => otherTypes);
+  return types.length > 0 ? [`- **Also answers as:** \`${types.join("`, `")}\``] : [];
 }
 
 function hasDescriptions(shape: Schema): boolean {

@@ -8,6 +8,7 @@ import { type Logger, pino } from "pino";
 import postgres, { type Sql } from "postgres";
 import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
+import type { PromptVariables } from "../supabase/functions/_shared/prompts/variables.ts";
 import { AppError } from "../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts";
 import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
@@ -48,6 +49,7 @@ export interface HostOptions {
   webhooksAllowPrivate?: boolean;
   /** Stripe's keys and what checkout needs; without them the endpoints of payments answer 503. */
   billing?: BillingVariables;
+  prompts?: PromptVariables;
   /** Whether this host charges automatic top-ups; it does, where Stripe's key is set, unless told not to. */
   autoTopups?: boolean;
   log?: Logger;
@@ -108,6 +110,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
       storageDirectory: path.join(options.dataDirectory, "storage"),
       s3: options.s3,
       billing: options.billing,
+      prompts: options.prompts,
       checkAnswers: options.checkAnswers ?? false,
       log,
     };

@@ -3,6 +3,10 @@ import {
   type BillingVariables,
   readBillingVariables,
 } from "../supabase/functions/_shared/billing/variables.ts";
+import {
+  type PromptVariables,
+  readPromptVariables,
+} from "../supabase/functions/_shared/prompts/variables.ts";
 import { keyList } from "../supabase/functions/_shared/runtime/environment.ts";
 import type { GivenKeys } from "./keys.ts";
 import type { S3Settings } from "./storage/s3-store.ts";
@@ -27,6 +31,7 @@ export interface Settings {
   /** Lets webhooks go to http and private addresses. */
   webhooksAllowPrivate: boolean;
   billing: BillingVariables;
+  prompts: PromptVariables;
   /** Whether this host charges automatic top-ups. */
   autoTopups: boolean;
   logLevel: string;
@@ -60,6 +65,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     webhooks: value("DARKROOM_WEBHOOKS")?.toLowerCase() !== "off",
     webhooksAllowPrivate: value("DARKROOM_WEBHOOKS_ALLOW_PRIVATE")?.toLowerCase() === "on",
     billing: readBillingVariables(value),
+    prompts: readPromptVariables(value),
     autoTopups: value("DARKROOM_AUTO_TOPUPS")?.toLowerCase() !== "off",
     logLevel: value("LOG_LEVEL") ?? "info",
   };

@@ -1,12 +1,13 @@
 import { Hono } from "hono";
 import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
+import { createPromptWriter } from "../../supabase/functions/_shared/prompts/prompt-writer.ts";
 import { checkoutSettings } from "../../supabase/functions/_shared/billing/variables.ts";
 import { connect } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
 import { bind, type Environment, errorResponse, idOf } from "../../supabase/functions/_shared/http/bind.ts";
 import { openApi } from "../../supabase/functions/_shared/http/openapi.ts";
-import { createServiceLimit } from "../../supabase/functions/_shared/limits/service-limit.ts";
+import { createProcessLimit } from "../../supabase/functions/_shared/limits/process-limit.ts";
 import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
 import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
 import type { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
@@ -75,8 +76,10 @@ function hostEnvironment(
     }),
     webhooks,
     stripe: createStripe(context.billing ?? {}),
+    promptWriter: createPromptWriter(context.prompts ?? {}),
     checkout: checkoutSettings(context.billing ?? {}),
-    serviceLimit: createServiceLimit(serviceRequestsPerMinute),
+    receiptSeller: context.billing?.RECEIPT_SELLER,
+    processLimit: createProcessLimit(),
     serviceRequestsPerMinute,
     waitingRoom,
     log,

@@ -1,3 +1,5 @@
+import { aiPromptEndpoint } from "../../supabase/functions/ai-prompt/endpoint.ts";
+import { aiVoicePromptEndpoint } from "../../supabase/functions/ai-voice-prompt/endpoint.ts";
 import { calculateTaskCostEndpoint } from "../../supabase/functions/calculate-task-cost/endpoint.ts";
 import { claimNextTaskEndpoint } from "../../supabase/functions/claim-next-task/endpoint.ts";
 import { completeTaskEndpoint } from "../../supabase/functions/complete_task/endpoint.ts";
@@ -34,6 +36,12 @@ import { workerHeartbeatEndpoint } from "../../supabase/functions/worker-heartbe
 import { stripeCheckoutEndpoint } from "../../supabase/functions/stripe-checkout/endpoint.ts";
 import { setupAutoTopupEndpoint } from "../../supabase/functions/setup-auto-topup/endpoint.ts";
 import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
+import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
+import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
+import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/endpoint.ts";
+import { confirmCheckoutEndpoint } from "../../supabase/functions/confirm-checkout/endpoint.ts";
+import { listBillingAlertsEndpoint } from "../../supabase/functions/list-billing-alerts/endpoint.ts";
+import { resolveBillingAlertEndpoint } from "../../supabase/functions/resolve-billing-alert/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -41,6 +49,8 @@ export const endpoints: readonly Endpoint[] = [
   createTaskEndpoint,
   singleImageGenerateEndpoint,
   steerableMotionEndpoint,
+  aiPromptEndpoint,
+  aiVoicePromptEndpoint,
   calculateTaskCostEndpoint,
   getTaskStatusEndpoint,
   queuePositionEndpoint,
@@ -62,6 +72,12 @@ export const endpoints: readonly Endpoint[] = [
   stripeCheckoutEndpoint,
   setupAutoTopupEndpoint,
   triggerAutoTopupEndpoint,
+  resolveBillingAlertEndpoint,
+  listBillingAlertsEndpoint,
+  confirmCheckoutEndpoint,
+  stripeWebhookEndpoint,
+  publishPriceEndpoint,
+  listPricesEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,
   revokePatEndpoint,

@@ -39,6 +39,11 @@ create domain public.cost_factors as jsonb check (jsonb_typeof(value) = 'object'
 create type public.checkout_status as enum ('open', 'complete', 'expired');
 -- `requested` is open: it is charged, or what came of it is not known yet. `failed` leaves automatic top-ups on.
 create type public.auto_topup_state as enum ('requested', 'succeeded', 'declined', 'failed', 'cancelled');
+create type public.payment_purpose as enum ('checkout', 'auto_topup');
+-- `paid` stays paid: what is given back is in refunds and disputes.
+create type public.payment_state as enum ('unknown', 'pending', 'failed', 'paid');
+create type public.stripe_event_state as enum ('received', 'handled', 'ignored', 'quarantined');
+create type public.alert_state as enum ('open', 'released', 'dismissed');
 
 -- supabase/schemas/tasks/types.sql
 create type public.task_status as enum ('Queued', 'In Progress', 'Complete', 'Failed', 'Cancelled');
@@ -420,6 +425,86 @@ create index auto_topup_requests_by_user on public.auto_topup_requests (user_id,
 
 -- Who may be due, for the sweep.
 create index users_with_auto_topup on public.users (id) where auto_topup_enabled;
+
+-- Every event of Stripe's, stored before it is handled.
+create table public.stripe_events (
+  id text primary key check (length(id) between 1 and 255),
+  type text not null check (length(type) between 1 and 200),
+  -- The payment, refund or dispute that it is about, where it is about one.
+  payment_intent_id text,
+  livemode boolean not null,
+  account text,
+  api_version text,
+  payload jsonb not null,
+  state public.stripe_event_state not null default 'received',
+  reason text check (length(reason) <= 200),
+  deliveries integer not null default 1 check (deliveries > 0),
+  event_created_at timestamptz not null,
+  received_at timestamptz not null default now(),
+  handled_at timestamptz,
+  constraint handled_has_its_time check ((state = 'received') = (handled_at is null))
+);
+create index unhandled_stripe_events on public.stripe_events (received_at) where state = 'received';
+create index stripe_events_by_payment on public.stripe_events (payment_intent_id) where payment_intent_id is not null;
+
+-- What Stripe says of a payment, and how much of it the ledger has: state, not steps, so that events in any order and
+-- any number come to the same. Without foreign keys to people: it outlives them.
+create table public.payments (
+  id uuid primary key default gen_random_uuid(),
+  payment_intent_id text not null unique check (length(payment_intent_id) between 1 and 255),
+  -- Known when it was told by an event that fits what we asked for.
+  user_id uuid references public.credit_accounts (user_id),
+  purpose public.payment_purpose,
+  -- Of checkout_sessions or auto_topup_requests: paid once.
+  request_id uuid unique,
+  state public.payment_state not null default 'unknown',
+  amount_cents integer check (amount_cents > 0),
+  currency text not null default 'usd',
+  -- How much of it is in the ledger, and by how many entries.
+  credited_microusd public.amount_microusd not null default 0,
+  entries integer not null default 0 check (entries >= 0),
+  paid_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint paid_is_known check (
+    state <> 'paid' or user_id is not null and purpose is not null and amount_cents is not null and paid_at is not null),
+  constraint only_paid_is_credited check (credited_microusd <= case state when 'paid' then amount_cents * 10000::bigint else 0 end)
+);
+create index payments_by_user on public.payments (user_id, created_at desc);
+
+create table public.payment_refunds (
+  id text primary key check (length(id) between 1 and 255),
+  payment_id uuid not null references public.payments (id),
+  amount_cents integer not null check (amount_cents > 0),
+  status text not null check (length(status) between 1 and 50),
+  -- As of when Stripe said so, in its own time; an older word does not replace a newer one.
+  told_at timestamptz not null
+);
+create index payment_refunds_by_payment on public.payment_refunds (payment_id);
+
+create table public.payment_disputes (
+  id text primary key check (length(id) between 1 and 255),
+  payment_id uuid not null references public.payments (id),
+  amount_cents integer not null check (amount_cents > 0),
+  status text not null check (length(status) between 1 and 50),
+  told_at timestamptz not null
+);
+create index payment_disputes_by_payment on public.payment_disputes (payment_id);
+
+-- What somebody has to look at: payments that do not fit what was asked for. One for each payment and reason.
+create table public.billing_alerts (
+  id uuid primary key default gen_random_uuid(),
+  reason text not null check (length(reason) between 1 and 100),
+  -- A payment intent, or an event where there is none.
+  subject text not null check (length(subject) between 1 and 255),
+  details jsonb not null default '{}',
+  state public.alert_state not null default 'open',
+  note text check (length(note) <= 500),
+  created_at timestamptz not null default now(),
+  closed_at timestamptz,
+  constraint closed_has_its_time check ((state = 'open') = (closed_at is null))
+);
+create unique index one_open_alert_per_subject on public.billing_alerts (subject, reason) where state = 'open';
 
 -- supabase/schemas/tasks/tables.sql
 -- What kinds of work there are; `seed.sql` lists them.
@@ -2355,7 +2440,7 @@ declare
   known public.task_type_prices;
   published public.task_type_prices;
 begin
-  if not public.are_cost_factors(publish_price.cost_factors) then
+  if pg_column_size(publish_price.cost_factors) > 16384 or not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
   end if;
   -- One publisher at a time.
@@ -2366,7 +2451,8 @@ begin
     if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
                          publish_price.cost_factors, publish_price.reason)
-       or publish_price.valid_from is not null and known.valid_from <> publish_price.valid_from then
+       or publish_price.valid_from is not null
+          and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
     end if;
     return public.price_summary(known) || '{"deduplicated": true}';
@@ -2803,6 +2889,91 @@ $$;
 revoke all on function public.claim_auto_topups from public, anon, authenticated;
 grant execute on function public.claim_auto_topups to service_role;
 
+-- supabase/schemas/billing/functions/close_payment_request.sql
+-- What was asked for is paid. After the credit, for an account is locked before its person.
+create or replace function public.close_payment_request(told jsonb, payment_intent_id text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if told ->> 'purpose' = 'auto_topup' then
+    perform public.record_auto_topup((told ->> 'request_id')::uuid, 'succeeded', payment_intent_id);
+  else
+    update public.checkout_sessions
+       set status = 'complete',
+           -- Where our own note of Stripe's answer was lost.
+           id = coalesce(id, told ->> 'session_id'), url = coalesce(url, ''), expires_at = coalesce(expires_at, now())
+     where request_id = (told ->> 'request_id')::uuid and status <> 'complete'
+       and (id is not null or told ->> 'session_id' is not null);
+  end if;
+end
+$$;
+revoke all on function public.close_payment_request from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/confirm_checkout.sql
+-- Records what Stripe says of a user's own checkout, and answers whether its credit is there.
+create or replace function public.confirm_checkout(for_user uuid, session_id text, facts jsonb)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.find_checkout(for_user, session_id);
+  perform public.record_payment(facts, clock_timestamp());
+  return jsonb_build_object(
+    'credited', exists (
+      select from public.payments as payment
+        join public.checkout_sessions as session on session.request_id = payment.request_id
+       where session.id = session_id and payment.user_id = for_user and payment.state = 'paid'),
+    'credits', (select balance_microusd / 10000.0 from public.credit_accounts where user_id = for_user));
+end
+$$;
+revoke all on function public.confirm_checkout from public, anon, authenticated;
+grant execute on function public.confirm_checkout to service_role;
+
+-- supabase/schemas/billing/functions/credit_payment.sql
+-- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much. The caller holds
+-- the payment's lock.
+create or replace function public.credit_payment(for_intent text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  payment public.payments;
+  worth bigint;
+  difference bigint;
+  is_disputed boolean;
+  entry_key text;
+  metadata jsonb;
+begin
+  select * into payment from public.payments where payment_intent_id = for_intent;
+  worth := public.worth_of_payment(payment);
+  difference := worth - payment.credited_microusd;
+  if difference = 0 then
+    return;
+  end if;
+  select exists (select from public.payment_disputes where payment_id = payment.id and status not like 'warning%')
+    into is_disputed;
+  entry_key := format('payment:%s:%s', payment.id, payment.entries + 1);
+  metadata := jsonb_build_object(
+    'payment_id', payment.id, 'stripe_payment_intent_id', payment.payment_intent_id, 'purpose', payment.purpose,
+    'amount_paid', payment.amount_cents, 'currency', payment.currency, 'worth_microusd', worth,
+    'dollar_amount', payment.amount_cents / 100.0)
+    || coalesce((select jsonb_build_object('stripe_session_id', id) from public.checkout_sessions
+                  where request_id = payment.request_id and id is not null), '{}');
+  update public.payments
+     set credited_microusd = worth, entries = entries + 1, updated_at = now() where id = payment.id;
+  if difference > 0 then
+    perform public.add_credit(
+      payment.user_id,
+      case when payment.entries = 0 then case payment.purpose when 'checkout' then 'stripe' else 'auto_topup' end
+           when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
+      difference, entry_key, metadata, payment.id);
+  else
+    perform public.take_back_credit(
+      payment.user_id, case when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
+      -difference, entry_key, metadata, payment.id);
+  end if;
+end
+$$;
+revoke all on function public.credit_payment from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/disable_auto_topup.sql
 -- Switches automatic top-ups off for a reason that will not pass by itself, and tells its owner. A declined card is
 -- kept, for its owner may set it right; one that is gone is not.
@@ -2824,6 +2995,83 @@ begin
 end
 $$;
 revoke all on function public.disable_auto_topup from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/dispute_rank.sql
+-- Which of two words about a dispute, of the same second, is the later one.
+create or replace function public.dispute_rank(status text)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case
+    when status like 'warning%' then 1 when status = 'needs_response' then 2 when status = 'under_review' then 3 else 4 end;
+end
+$$;
+revoke all on function public.dispute_rank from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/find_checkout.sql
+-- Refuses a checkout that is not this user's; foreign and unknown are the same 404.
+create or replace function public.find_checkout(for_user uuid, session_id text)
+returns void
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  if not exists (select from public.checkout_sessions where id = session_id and user_id = for_user) then
+    perform public.refuse('checkout_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.find_checkout from public, anon, authenticated;
+grant execute on function public.find_checkout to service_role;
+
+-- supabase/schemas/billing/functions/find_payment_faults.sql
+-- What is wrong with payments, from the tables alone: one row for each fault.
+create or replace function public.find_payment_faults()
+returns table (rule text, user_id uuid, row_id text, details jsonb)
+language sql stable set search_path = '' as $$
+  with booked as (
+    -- The customer's side and what they owe for it, without what was collected of a debt later.
+    select entry.payment_id, count(*) as entries, -sum(entry.purchases_microusd) as credited
+      from public.credits_ledger as entry where entry.payment_id is not null group by entry.payment_id
+  )
+  select 'payment_not_credited', payment.user_id, payment.payment_intent_id, jsonb_build_object(
+         'worth_microusd', public.worth_of_payment(payment), 'credited_microusd', payment.credited_microusd,
+         'booked_microusd', coalesce(booked.credited, 0))
+    from public.payments as payment left join booked on booked.payment_id = payment.id
+   where public.worth_of_payment(payment) <> payment.credited_microusd
+      or payment.credited_microusd <> coalesce(booked.credited, 0)
+      or payment.entries <> coalesce(booked.entries, 0)
+  union all
+  select 'entry_without_payment', entry.user_id, entry.id::text, jsonb_build_object('payment_id', entry.payment_id)
+    from public.credits_ledger as entry
+    left join public.payments as payment on payment.id = entry.payment_id and payment.user_id = entry.user_id
+   where entry.type in ('stripe', 'auto_topup') and payment.id is null
+      or entry.payment_id is not null and payment.id is null
+  union all
+  select 'paid_but_still_open', request.user_id, request.id::text, jsonb_build_object('state', request.state)
+    from public.auto_topup_requests as request join public.payments as payment on payment.request_id = request.id
+   where payment.state = 'paid' and request.state <> 'succeeded'
+  union all
+  select 'topped_up_without_payment', request.user_id, request.id::text, jsonb_build_object('payment_intent_id', request.payment_intent_id)
+    from public.auto_topup_requests as request
+   where request.state = 'succeeded' and request.closed_at < now() - interval '5 minutes'
+     and not exists (select from public.payments as payment
+                      where payment.request_id = request.id and payment.state = 'paid')
+  union all
+  select 'event_not_handled', null, event.id, jsonb_build_object('type', event.type, 'received_at', event.received_at)
+    from public.stripe_events as event
+   where event.state = 'received' and event.received_at < now() - interval '1 hour'
+  union all
+  select 'event_without_effect', null, event.id, jsonb_build_object('type', event.type)
+    from public.stripe_events as event
+   where event.state = 'handled' and event.payment_intent_id is not null
+     and not exists (select from public.payments as payment where payment.payment_intent_id = event.payment_intent_id)
+  union all
+  select 'quarantined_without_alert', null, event.id, jsonb_build_object('type', event.type, 'reason', event.reason)
+    from public.stripe_events as event
+   where event.state = 'quarantined'
+     and not exists (select from public.billing_alerts as alert
+                      where alert.subject in (event.id, event.payment_intent_id) and alert.reason = event.reason)
+$$;
+revoke all on function public.find_payment_faults from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/forget_payment_method.sql
 -- A card that was detached at Stripe: automatic top-ups are switched off. Answers whether it was somebody's.
@@ -2873,6 +3121,60 @@ $$;
 revoke all on function public.forget_stripe_customer from public, anon, authenticated;
 grant execute on function public.forget_stripe_customer to service_role;
 
+-- supabase/schemas/billing/functions/handle_other_event.sql
+-- What events tell that are not about a payment: a checkout that expired, a card or a customer that is gone.
+create or replace function public.handle_other_event(facts jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+  if facts ? 'expired_session' then
+    update public.checkout_sessions set status = 'expired'
+     where id = facts ->> 'expired_session' and status = 'open';
+  elsif facts ? 'detached_card' then
+    perform public.forget_payment_method(facts ->> 'detached_card');
+  elsif facts ? 'deleted_customer' then
+    perform public.forget_stripe_customer(facts ->> 'deleted_customer');
+  end if;
+  return jsonb_build_object('state', 'handled');
+end
+$$;
+revoke all on function public.handle_other_event from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/handle_stripe_event.sql
+-- Does what an event says, once: what it tells is recorded, and the event is marked in the same transaction. `facts` are
+-- what record_payment() or handle_other_event() takes, null where the event is about nothing of ours; `refusal` is a reason
+-- to quarantine it unread.
+-- Answers {state, reason?, card_wanted?}; card_wanted names the checkout whose card is to be kept.
+create or replace function public.handle_stripe_event(event_id text, facts jsonb, refusal text default null)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  event public.stripe_events;
+  outcome jsonb;
+begin
+  select * into event from public.stripe_events where id = event_id for no key update;
+  if not found then
+    raise exception 'event % was not stored', event_id;
+  end if;
+  if event.state in ('handled', 'ignored') then
+    return jsonb_build_object('state', event.state, 'reason', event.reason)
+           || public.unkept_card(event.payment_intent_id);
+  end if;
+  outcome := case
+    when refusal is not null then public.quarantine_payment(
+      coalesce(event.payment_intent_id, event.id), refusal, jsonb_build_object('event_id', event.id, 'type', event.type))
+    when facts is null then jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest')
+    when not facts ? 'payment_intent_id' then public.handle_other_event(facts)
+    else public.record_payment(facts, event.event_created_at) end;
+  update public.stripe_events
+     set state = (outcome ->> 'state')::public.stripe_event_state, reason = outcome ->> 'reason', handled_at = now()
+   where id = event.id;
+  return outcome || public.unkept_card(event.payment_intent_id);
+end
+$$;
+revoke all on function public.handle_stripe_event from public, anon, authenticated;
+grant execute on function public.handle_stripe_event to service_role;
+
 -- supabase/schemas/billing/functions/is_same_checkout.sql
 -- Whether two checkouts are the same purchase, which comes back to the same pages.
 create or replace function public.is_same_checkout(one public.checkout_sessions, other public.checkout_sessions)
@@ -2904,6 +3206,20 @@ begin
 end
 $$;
 revoke all on function public.keep_auto_topup_whole from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/list_billing_alerts.sql
+-- What waits for somebody to look at it, the oldest first.
+create or replace function public.list_billing_alerts(of_state public.alert_state default 'open', at_most integer default 100)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return jsonb_build_object('alerts', (
+    select coalesce(jsonb_agg(to_jsonb(listed) order by listed.created_at, listed.id), '[]')
+      from (select * from public.billing_alerts where state = of_state order by created_at, id limit at_most) as listed));
+end
+$$;
+revoke all on function public.list_billing_alerts from public, anon, authenticated;
+grant execute on function public.list_billing_alerts to service_role;
 
 -- supabase/schemas/billing/functions/open_checkout.sql
 -- A checkout as it is asked for: a new request, or the one that this call repeats. A repeat has the same key; without
@@ -2965,6 +3281,69 @@ end
 $$;
 revoke all on function public.open_checkout from public, anon, authenticated;
 grant execute on function public.open_checkout to service_role;
+
+-- supabase/schemas/billing/functions/payment_misfit.sql
+-- Why a payment is not what we asked for; null when it is. What we asked for is in our own rows; what the payment's
+-- metadata say only names them.
+create or replace function public.payment_misfit(for_payment uuid, told jsonb)
+returns text
+language plpgsql stable set search_path = '' as $$
+declare
+  asked record;
+begin
+  if told ->> 'purpose' = 'auto_topup' then
+    select user_id, amount_cents into asked from public.auto_topup_requests
+     where id = public.uuid_or_null(told ->> 'request_id');
+  else
+    select user_id, amount_cents into asked from public.checkout_sessions
+     where request_id = public.uuid_or_null(told ->> 'request_id');
+  end if;
+  return case
+    when asked.user_id is null then 'unknown_request'
+    when told ->> 'currency' is distinct from 'usd' then 'wrong_currency'
+    when public.uuid_or_null(told ->> 'user_id') is distinct from asked.user_id
+         or not exists (select from public.credit_accounts where user_id = asked.user_id) then 'unknown_user'
+    when (told ->> 'amount_cents')::bigint is distinct from asked.amount_cents then 'wrong_amount'
+    when exists (select from public.payments
+                  where request_id = (told ->> 'request_id')::uuid and id <> for_payment) then 'paid_twice'
+    end;
+end
+$$;
+revoke all on function public.payment_misfit from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/quarantine_payment.sql
+-- Leaves something undone that does not fit, and says so once: an alert for each payment and reason.
+create or replace function public.quarantine_payment(subject text, reason text, details jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.billing_alerts (subject, reason, details)
+  values (quarantine_payment.subject, quarantine_payment.reason, quarantine_payment.details)
+  on conflict do nothing;
+  return jsonb_build_object('state', 'quarantined', 'reason', quarantine_payment.reason);
+end
+$$;
+revoke all on function public.quarantine_payment from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/receive_stripe_event.sql
+-- Stores an event before anything is done about it. Answers its state: what is `received` is to be handled, all else was.
+create or replace function public.receive_stripe_event(event jsonb, payment_intent_id text)
+returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  stored public.stripe_events;
+begin
+  insert into public.stripe_events as known
+    (id, type, payment_intent_id, livemode, account, api_version, payload, event_created_at)
+  values (event ->> 'id', event ->> 'type', receive_stripe_event.payment_intent_id, (event ->> 'livemode')::boolean,
+          event ->> 'account', event ->> 'api_version', event, to_timestamp((event ->> 'created')::bigint))
+  on conflict (id) do update set deliveries = known.deliveries + 1
+  returning * into stored;
+  return stored.state;
+end
+$$;
+revoke all on function public.receive_stripe_event from public, anon, authenticated;
+grant execute on function public.receive_stripe_event to service_role;
 
 -- supabase/schemas/billing/functions/record_auto_topup.sql
 -- Notes what came of charging a request; answers its state.
@@ -3044,6 +3423,83 @@ end
 $$;
 revoke all on function public.record_checkout_session from public, anon, authenticated;
 grant execute on function public.record_checkout_session to service_role;
+
+-- supabase/schemas/billing/functions/record_payment.sql
+-- The one writer of payments, for events, the runner of automatic top-ups and the reconciler alike: adds what is told of a
+-- payment to what is known, and brings the ledger up to it.
+-- `facts`: {payment_intent_id, payment?: {state, amount_cents, currency, user_id, purpose, request_id, session_id},
+-- refunds?: [{id, amount_cents, status, told_at?}], disputes?: the same}; told_at is when that was so.
+-- Guarantees: in any order and however often, the same facts come to the same state; a payment that does not fit what
+-- was asked for credits nothing. Locks: the payment, the account, the person.
+create or replace function public.record_payment(facts jsonb, told_at timestamptz)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  told constant jsonb := facts -> 'payment';
+  payment public.payments;
+  misfit text;
+begin
+  insert into public.payments (payment_intent_id) values (facts ->> 'payment_intent_id')
+  on conflict (payment_intent_id) do nothing;
+  select * into payment from public.payments
+   where payment_intent_id = facts ->> 'payment_intent_id' for no key update;
+
+  insert into public.payment_refunds as known (id, payment_id, amount_cents, status, told_at)
+  select refund ->> 'id', payment.id, (refund ->> 'amount_cents')::integer, refund ->> 'status',
+         coalesce((refund ->> 'told_at')::timestamptz, record_payment.told_at)
+    from jsonb_array_elements(coalesce(facts -> 'refunds', '[]')) as refund order by refund ->> 'id'
+  on conflict (id) do update
+    set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
+    where (known.told_at, public.refund_rank(known.status)) < (excluded.told_at, public.refund_rank(excluded.status));
+  insert into public.payment_disputes as known (id, payment_id, amount_cents, status, told_at)
+  select dispute ->> 'id', payment.id, (dispute ->> 'amount_cents')::integer, dispute ->> 'status',
+         coalesce((dispute ->> 'told_at')::timestamptz, record_payment.told_at)
+    from jsonb_array_elements(coalesce(facts -> 'disputes', '[]')) as dispute order by dispute ->> 'id'
+  on conflict (id) do update
+    set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
+    where (known.told_at, public.dispute_rank(known.status)) < (excluded.told_at, public.dispute_rank(excluded.status));
+
+  if told is not null and payment.state <> 'paid' then
+    misfit := public.payment_misfit(payment.id, told);
+    if misfit is not null then
+      -- Only who has paid has something to be sorted out.
+      if told ->> 'state' <> 'paid' then
+        return jsonb_build_object('state', 'ignored', 'reason', misfit);
+      end if;
+      return public.quarantine_payment(payment.payment_intent_id, misfit, facts);
+    end if;
+    update public.payments
+       set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
+           request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
+           state = (told ->> 'state')::public.payment_state,
+           paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
+     where id = payment.id
+       -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
+       and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+  elsif told ->> 'state' = 'paid' then
+    -- Whoever tells it first, it was paid at the same time.
+    update public.payments set paid_at = least(paid_at, record_payment.told_at) where id = payment.id;
+  end if;
+  perform public.credit_payment((facts ->> 'payment_intent_id'));
+  if told ->> 'state' = 'paid' then
+    perform public.close_payment_request(told, facts ->> 'payment_intent_id');
+  end if;
+  return jsonb_build_object('state', 'handled');
+end
+$$;
+revoke all on function public.record_payment from public, anon, authenticated;
+grant execute on function public.record_payment to service_role;
+
+-- supabase/schemas/billing/functions/refund_rank.sql
+-- Which of two words about a refund, of the same second, is the later one.
+create or replace function public.refund_rank(status text)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case status when 'pending' then 1 when 'requires_action' then 2 when 'succeeded' then 3 else 4 end;
+end
+$$;
+revoke all on function public.refund_rank from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/request_auto_topup.sql
 -- Asks for an automatic top-up where one is due: called where a balance falls, in that transaction. Answers
@@ -3130,6 +3586,41 @@ end
 $$;
 revoke all on function public.request_due_auto_topups from public, anon, authenticated;
 grant execute on function public.request_due_auto_topups to service_role;
+
+-- supabase/schemas/billing/functions/resolve_billing_alert.sql
+-- An operator has looked at an alert. `retry` handles its events again, after what was wrong has been set right;
+-- `dismiss` leaves them be. Answers the alert and how many events are to be handled again.
+create or replace function public.resolve_billing_alert(for_alert uuid, resolution text, note text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  alert public.billing_alerts;
+  again text[] := '{}';
+begin
+  update public.billing_alerts as one
+     set state = case resolution when 'retry' then 'released' else 'dismissed' end::public.alert_state,
+         note = resolve_billing_alert.note, closed_at = now()
+   where one.id = for_alert and one.state = 'open'
+  returning * into alert;
+  if not found then
+    perform public.refuse('alert_not_found', 404);
+  end if;
+  if resolution = 'retry' then
+    with released as (
+      update public.stripe_events as event set state = 'received', reason = null, handled_at = null
+       where event.state = 'quarantined' and alert.subject in (event.id, event.payment_intent_id)
+      returning event.id, event.event_created_at
+    )
+    select coalesce(array_agg(released.id order by released.event_created_at, released.id), '{}') into again from released;
+  end if;
+  return jsonb_build_object(
+    'alert', to_jsonb(alert), 'events', (
+      select coalesce(jsonb_agg(event.payload order by event.event_created_at, event.id), '[]')
+        from public.stripe_events as event where event.id = any (again)));
+end
+$$;
+revoke all on function public.resolve_billing_alert from public, anon, authenticated;
+grant execute on function public.resolve_billing_alert to service_role;
 
 -- supabase/schemas/billing/functions/save_payment_method.sql
 -- Keeps the card that was saved when a checkout was paid, and switches automatic top-ups on as that checkout asked, once.
@@ -3265,6 +3756,41 @@ begin
 end
 $$;
 revoke all on function public.topped_up_in_month from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/unkept_card.sql
+-- The paid checkout of a payment that asked for automatic top-ups and whose card is not kept yet; else nothing.
+create or replace function public.unkept_card(payment_intent_id text)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return coalesce((
+    select jsonb_build_object('card_wanted', jsonb_build_object('session_id', session.id, 'user_id', session.user_id))
+      from public.payments as payment
+      join public.checkout_sessions as session on session.request_id = payment.request_id
+     where payment.payment_intent_id = unkept_card.payment_intent_id and payment.state = 'paid'
+       and session.auto_topup_amount_cents is not null and session.auto_topup_applied_at is null), '{}');
+end
+$$;
+revoke all on function public.unkept_card from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/worth_of_payment.sql
+-- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing.
+create or replace function public.worth_of_payment(payment public.payments)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  if payment.state <> 'paid' then
+    return 0;
+  end if;
+  return 10000 * greatest(payment.amount_cents
+    - (select coalesce(sum(amount_cents), 0) from public.payment_refunds
+        where payment_id = payment.id and status in ('pending', 'requires_action', 'succeeded'))
+    -- A warning takes no money yet.
+    - (select coalesce(sum(amount_cents), 0) from public.payment_disputes
+        where payment_id = payment.id and status in ('needs_response', 'under_review', 'lost')), 0);
+end
+$$;
+revoke all on function public.worth_of_payment from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/active_workers.sql
 -- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
@@ -4303,6 +4829,8 @@ begin
   select coalesce(jsonb_agg(to_jsonb(listed) - 'position') filter (where position <= at_most), '[]'), count(*)
     into faults, found_faults
     from (select 'credits' as room, fault.*, row_number() over () as position from public.find_ledger_faults() as fault
+          union all
+          select 'billing', fault.*, row_number() over () from public.find_payment_faults() as fault
           union all
           select 'tasks', fault.*, row_number() over () from public.find_task_faults() as fault
           union all
@@ -9936,6 +10464,22 @@ revoke all on public.stripe_customers, public.checkout_sessions, public.auto_top
   from anon, authenticated, service_role;
 -- Written by functions alone, for the service too.
 grant select on public.stripe_customers, public.checkout_sessions, public.auto_topup_requests to service_role;
+
+alter table public.stripe_events enable row level security;
+alter table public.payments enable row level security;
+alter table public.payment_refunds enable row level security;
+alter table public.payment_disputes enable row level security;
+alter table public.billing_alerts enable row level security;
+
+revoke all on public.stripe_events, public.payments, public.payment_refunds, public.payment_disputes, public.billing_alerts
+  from anon, authenticated, service_role;
+grant select on public.stripe_events, public.payments, public.payment_refunds, public.payment_disputes,
+  public.billing_alerts to service_role;
+-- People see what they paid; what Stripe sent, and what is under dispute, is the operator's.
+grant select (id, user_id, purpose, state, amount_cents, currency, credited_microusd, paid_at, created_at)
+  on public.payments to authenticated;
+create policy payments_select_own on public.payments for select to authenticated
+  using (user_id = (select auth.uid()));
 
 -- supabase/schemas/tasks/policies.sql
 alter table public.task_types enable row level security;

@@ -66,6 +66,12 @@ const strangers = {
   revokedToken: "401 unauthenticated",
 };
 
+/** Where it does not matter who calls, nor whether what they show is still good. */
+const everybody = everybodyIs("200");
+function everybodyIs(answer: string): Record<Principal, string> {
+  return Object.fromEntries(principals.map((principal) => [principal, answer])) as Record<Principal, string>;
+}
+
 /** What is the owner's and the service's to do, with no token; for another user there is nothing. */
 function forOwnersOf(missing: string): Record<Principal, string> {
   return {
@@ -80,6 +86,26 @@ function forOwnersOf(missing: string): Record<Principal, string> {
 function readersOf(code: string) {
   return { owner: "200", otherUser: code, ownersToken: "200", othersToken: code, service: "200" };
 }
+/** What is for operators. */
+function serviceOnly(service: string): Record<Principal, string> {
+  return {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service,
+  };
+}
+/** What is nobody's in particular. */
+const anybodyKnown = {
+  ...strangers,
+  owner: "200",
+  otherUser: "200",
+  ownersToken: "200",
+  othersToken: "200",
+  service: "200",
+};
 const readersOfTasks = readersOf("404 task_not_found");
 const readersOfProjects = readersOf("404 project_not_found");
 
@@ -119,6 +145,41 @@ const table: Record<string, Row> = {
         segment_frames: [61],
         frame_overlap: [10],
       }),
+  },
+  // What Stripe signs, and nobody else.
+  "stripe-webhook": {
+    ...everybodyIs("400 invalid_signature"),
+    body: () =>
+      Promise.resolve({
+        id: "evt_1",
+        object: "event",
+        type: "charge.refunded",
+        created: 1,
+        livemode: false,
+        data: {},
+      }),
+  },
+  "confirm-checkout": {
+    ...strangers,
+    owner: "404 checkout_not_found",
+    otherUser: "404 checkout_not_found",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "403 forbidden",
+    body: () => Promise.resolve({ sessionId: "cs_test_unknown" }),
+  },
+  "list-billing-alerts": { ...serviceOnly("200"), body: () => Promise.resolve({}) },
+  "resolve-billing-alert": {
+    ...serviceOnly("404 alert_not_found"),
+    body: () => Promise.resolve({ alert_id: randomUUID(), resolution: "dismiss", note: "seen" }),
+  },
+  "ai-prompt": {
+    ...anybodyKnown,
+    body: () => Promise.resolve({ task: "generate_summary", promptText: "a fox" }),
+  },
+  "ai-voice-prompt": {
+    ...anybodyKnown,
+    body: () => Promise.resolve({ textInstructions: "a fox" }),
   },
   "calculate-task-cost": {
     ...strangers,
@@ -271,6 +332,23 @@ const table: Record<string, Row> = {
         idempotency_key: randomUUID(),
       }),
   },
+  "publish-price": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "200",
+    body: () =>
+      Promise.resolve({
+        task_type: "video_enhance",
+        billing_type: "per_unit",
+        price: 3,
+        reason: "for the tests",
+        idempotency_key: randomUUID(),
+      }),
+  },
+  "list-prices": { ...everybody, body: () => Promise.resolve({}) },
   "stripe-checkout": {
     ...strangers,
     owner: "200",

@@ -246,6 +246,17 @@ function sqlWay(name: string, code: string): string[] {
   return [`${name}()`, ...(next === undefined || next === name ? [] : sqlWay(next, code))];
 }
 
+/** What comes with the request's context, so that no import leads to it. */
+const ofContext = [
+  { calls: /\bstorage\.(upload|signUpload)\(/, file: "media/storage.ts", made: "createStorage" },
+  { calls: /\bstripe\.(ask|client|webhookSecrets)\(/, file: "billing/stripe.ts", made: "createStripe" },
+  {
+    calls: /\bmodel\.(complete|stream|transcribe)\(/,
+    file: "prompts/language-model.ts",
+    made: "createLanguageModel",
+  },
+];
+
 /** Codes that a TypeScript file's code may end with → the calls that lead there; from functions alone, if named. */
 function reachedFrom(
   file: string,
@@ -269,9 +280,9 @@ function reachedFrom(
   for (const call of sqlCalls(file, text)) {
     add(new Map(sqlCodes(call.name).map((code) => [code, [...here, ...sqlWay(call.name, code)]])));
   }
-  // Storage comes with the request's context, so no import leads to it.
-  const storage = "supabase/functions/_shared/media/storage.ts";
-  if (/\bstorage\.(upload|signUpload)\(/.test(text)) add(reachedFrom(storage, "createStorage", here, seen));
+  for (const { calls, file: provided, made } of ofContext) {
+    if (calls.test(text)) add(reachedFrom(`supabase/functions/_shared/${provided}`, made, here, seen));
+  }
   const used = (local: string): boolean => new RegExp(`\\b${local}\\b`).test(text);
   for (const local of functions.keys()) {
     if (local !== name && name !== undefined && used(local)) add(reachedFrom(file, local, here, seen));

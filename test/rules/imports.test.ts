@@ -14,12 +14,24 @@ import { filesBelow, type Import, importsOf, textOf } from "./sources.ts";
 const allowed: Record<string, readonly string[]> = {
   entry: ["its endpoint", "http", "runtime"],
   endpoint: ["http", "errors", "room"],
-  runtime: ["http", "auth", "billing", "database", "limits", "media", "observability", "waiting", "webhooks"],
+  runtime: [
+    "http",
+    "auth",
+    "billing",
+    "database",
+    "limits",
+    "media",
+    "observability",
+    "prompts",
+    "waiting",
+    "webhooks",
+  ],
   http: [
     "auth",
     "errors",
     "database",
     "type billing",
+    "type prompts",
     "type limits",
     "type media",
     "type observability",
@@ -162,14 +174,15 @@ test("Deno and Node run the same versions of the packages that the functions imp
   const used = new Set(
     shared
       .filter(({ file, specifier }) => file === undefined && !specifier.startsWith("node:"))
-      .map(({ specifier }) => packageOf(specifier)),
+      .map(({ specifier }) => specifier),
   );
   const faults = [...new Set([...used, ...Object.keys(denoFile.imports)])].sort().flatMap((name) => {
-    const ours = packageFile.dependencies[name];
+    const [library, subpath] = [packageOf(name), name.slice(packageOf(name).length)];
+    const ours = packageFile.dependencies[library];
     const theirs = denoFile.imports[name];
     if (!used.has(name)) return [`${name} is in deno.json and imported by nothing`];
-    if (ours === undefined) return [`${name} is not in package.json`];
-    return theirs === `npm:${name}@${ours}`
+    if (ours === undefined) return [`${library} is not in package.json`];
+    return theirs === `npm:${library}@${ours}${subpath}`
       ? []
       : [`${name}: ${ours} in package.json, ${theirs} in deno.json`];
   });

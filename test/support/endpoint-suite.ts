@@ -6,7 +6,7 @@ import { errorCodes, isErrorCode } from "../../supabase/functions/_shared/errors
 import { bind, type Environment } from "../../supabase/functions/_shared/http/bind.ts";
 import { type Endpoint, methodsOf, scopes } from "../../supabase/functions/_shared/http/endpoint.ts";
 import { errorsOf, statusesOf } from "../../supabase/functions/_shared/http/openapi.ts";
-import { createServiceLimit } from "../../supabase/functions/_shared/limits/service-limit.ts";
+import { createProcessLimit } from "../../supabase/functions/_shared/limits/process-limit.ts";
 import { type EnvironmentUnderTest, startEnvironment } from "./environment.ts";
 import { type FakeStripe, startFakeStripe } from "./fake-stripe.ts";
 
@@ -62,6 +62,7 @@ const faults = new Set(["internal_error", "database_unavailable"]);
  */
 export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: EndpointSuite): void {
   const { contract } = endpoint;
+  const isForAnyone = contract.callers.includes("anyone");
   const seenStatuses = new Set<number>();
   const seenCodes = new Set<string>();
 
@@ -162,7 +163,10 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       }
     });
 
-    test("401: whoever shows nothing that is valid, before the body is looked at", async () => {
+    const strangersTitle = isForAnyone
+      ? "whoever calls is answered, whatever they show"
+      : "401: whoever shows nothing that is valid, before the body is looked at";
+    test(strangersTitle, async () => {
       const { keys } = under;
       const { body } = await accepted(under);
       const person = await under.person();
@@ -181,7 +185,11 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
         { apikey: keys.publishableKey, authorization: "Bearer " },
         revoked.credentials,
       ];
-      for (const credentials of strangers) {
+      for (const credentials of isForAnyone ? strangers : []) {
+        const { status, text } = await under.call(body, credentials, unlimited);
+        assert.ok(contract.answers[status], text);
+      }
+      for (const credentials of isForAnyone ? [] : strangers) {
         for (const sent of [body, "{"]) {
           const answer = await under.refused("unauthenticated", sent, credentials);
           assert.equal(answer.status, 401);
@@ -189,7 +197,7 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       }
     });
 
-    test("403: callers that this endpoint is not for", async () => {
+    test("403: callers that this endpoint is not for", { skip: isForAnyone }, async () => {
       const { body } = await accepted(under);
       const person = await under.person();
       if (!contract.callers.includes("service")) await under.refused("forbidden", body, under.service);
@@ -245,7 +253,7 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       const counted = name === undefined ? body : { [name]: { wrong: true } };
       const options = {
         contract: { requestsPerMinute: 2 },
-        environment: { serviceLimit: createServiceLimit(2), serviceRequestsPerMinute: 2 },
+        environment: { processLimit: createProcessLimit(), serviceRequestsPerMinute: 2 },
       };
       const answers = [];
       for (let turn = 0; turn < 3; turn++) answers.push(await under.call(counted, credentials, options));
@@ -327,7 +335,7 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       request(method, body, { ...credentials, ...headers, "x-request-id": requestId }, query),
     );
     const text = await response.text();
-    const answer = { status: response.status, headers: response.headers, text, body: jsonOf(text) };
+    const answer = { status: response.status, headers: response.headers, text, body: jsonOf(response, text) };
     assert.equal(response.headers.get("x-request-id"), requestId);
     assert.equal(response.headers.get("access-control-allow-origin"), "*");
     assert.ok(statusesOf(usual).includes(answer.status), `${answer.status} is not documented: ${text}`);
@@ -352,16 +360,20 @@ function assertRefusal(contract: Endpoint["contract"], answer: EndpointAnswer, r
 
 function request(method: string, body: unknown, headers: Record<string, string>, query = ""): Request {
   const hasBody = body !== undefined && method !== "GET" && method !== "HEAD" && method !== "OPTIONS";
-  const content = typeof body === "string" || body instanceof ReadableStream ? body : JSON.stringify(body);
+  const isForm = body instanceof FormData;
+  const isRaw = typeof body === "string" || body instanceof ReadableStream || isForm;
+  const content = isRaw ? body : JSON.stringify(body);
   return new Request(`http://darkroom.test/functions/v1/under-test${query}`, {
     method,
-    headers: { "content-type": "application/json", ...headers },
+    // A form's type has the line between its parts, which only it knows.
+    headers: { ...(!isForm && { "content-type": "application/json" }), ...headers },
     ...(hasBody && { body: content, duplex: "half" }),
   } as RequestInit);
 }
 
-function jsonOf(text: string): Body {
-  return text === "" ? {} : (JSON.parse(text) as Body);
+function jsonOf({ headers }: Response, text: string): Body {
+  const isJson = headers.get("content-type")?.startsWith("application/json");
+  return text === "" || !isJson ? {} : (JSON.parse(text) as Body);
 }
 
 const chunkBytes = 64 * 1024;

@@ -103,6 +103,7 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
     // On Deno they are delivered there, as on Supabase: by the function, when it is called.
     webhooks: apiUrl === undefined,
     webhooksAllowPrivate: true,
+    prompts: { AI_PROMPT_LOCAL: "1" },
     billing: { ...fakeStripe.variables, FRONTEND_URL: frontendUrl },
     autoTopups: apiUrl === undefined,
     checkAnswers: true,
@@ -151,6 +152,7 @@ async function startDeno(
       SUPABASE_SECRET_KEYS: JSON.stringify({ default: keys.secretKey }),
       DARKROOM_CHECK_ANSWERS: "on",
       DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
+      AI_PROMPT_LOCAL: "1",
       ...fakeStripe.variables,
       FRONTEND_URL: frontendUrl,
     },

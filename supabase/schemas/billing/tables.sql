@@ -78,3 +78,83 @@ create index auto_topup_requests_by_user on public.auto_topup_requests (user_id,
 
 -- Who may be due, for the sweep.
 create index users_with_auto_topup on public.users (id) where auto_topup_enabled;
+
+-- Every event of Stripe's, stored before it is handled.
+create table public.stripe_events (
+  id text primary key check (length(id) between 1 and 255),
+  type text not null check (length(type) between 1 and 200),
+  -- The payment, refund or dispute that it is about, where it is about one.
+  payment_intent_id text,
+  livemode boolean not null,
+  account text,
+  api_version text,
+  payload jsonb not null,
+  state public.stripe_event_state not null default 'received',
+  reason text check (length(reason) <= 200),
+  deliveries integer not null default 1 check (deliveries > 0),
+  event_created_at timestamptz not null,
+  received_at timestamptz not null default now(),
+  handled_at timestamptz,
+  constraint handled_has_its_time check ((state = 'received') = (handled_at is null))
+);
+create index unhandled_stripe_events on public.stripe_events (received_at) where state = 'received';
+create index stripe_events_by_payment on public.stripe_events (payment_intent_id) where payment_intent_id is not null;
+
+-- What Stripe says of a payment, and how much of it the ledger has: state, not steps, so that events in any order and
+-- any number come to the same. Without foreign keys to people: it outlives them.
+create table public.payments (
+  id uuid primary key default gen_random_uuid(),
+  payment_intent_id text not null unique check (length(payment_intent_id) between 1 and 255),
+  -- Known when it was told by an event that fits what we asked for.
+  user_id uuid references public.credit_accounts (user_id),
+  purpose public.payment_purpose,
+  -- Of checkout_sessions or auto_topup_requests: paid once.
+  request_id uuid unique,
+  state public.payment_state not null default 'unknown',
+  amount_cents integer check (amount_cents > 0),
+  currency text not null default 'usd',
+  -- How much of it is in the ledger, and by how many entries.
+  credited_microusd public.amount_microusd not null default 0,
+  entries integer not null default 0 check (entries >= 0),
+  paid_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint paid_is_known check (
+    state <> 'paid' or user_id is not null and purpose is not null and amount_cents is not null and paid_at is not null),
+  constraint only_paid_is_credited check (credited_microusd <= case state when 'paid' then amount_cents * 10000::bigint else 0 end)
+);
+create index payments_by_user on public.payments (user_id, created_at desc);
+
+create table public.payment_refunds (
+  id text primary key check (length(id) between 1 and 255),
+  payment_id uuid not null references public.payments (id),
+  amount_cents integer not null check (amount_cents > 0),
+  status text not null check (length(status) between 1 and 50),
+  -- As of when Stripe said so, in its own time; an older word does not replace a newer one.
+  told_at timestamptz not null
+);
+create index payment_refunds_by_payment on public.payment_refunds (payment_id);
+
+create table public.payment_disputes (
+  id text primary key check (length(id) between 1 and 255),
+  payment_id uuid not null references public.payments (id),
+  amount_cents integer not null check (amount_cents > 0),
+  status text not null check (length(status) between 1 and 50),
+  told_at timestamptz not null
+);
+create index payment_disputes_by_payment on public.payment_disputes (payment_id);
+
+-- What somebody has to look at: payments that do not fit what was asked for. One for each payment and reason.
+create table public.billing_alerts (
+  id uuid primary key default gen_random_uuid(),
+  reason text not null check (length(reason) between 1 and 100),
+  -- A payment intent, or an event where there is none.
+  subject text not null check (length(subject) between 1 and 255),
+  details jsonb not null default '{}',
+  state public.alert_state not null default 'open',
+  note text check (length(note) <= 500),
+  created_at timestamptz not null default now(),
+  closed_at timestamptz,
+  constraint closed_has_its_time check ((state = 'open') = (closed_at is null))
+);
+create unique index one_open_alert_per_subject on public.billing_alerts (subject, reason) where state = 'open';

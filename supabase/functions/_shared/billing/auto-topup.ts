@@ -3,6 +3,7 @@ import { AppError } from "../errors/app-error.ts";
 import type { Log } from "../observability/log.ts";
 import { chargeAutoTopup, type ClaimedTopup, type TopupOutcome } from "./charge-auto-topup.ts";
 import type { AutoTopup } from "./fields.ts";
+import { factsOfIntent } from "./payment-facts.ts";
 import { type StripeAccess, stripeClient } from "./stripe.ts";
 
 type Calls = Pick<Database, "call">;
@@ -125,6 +126,17 @@ async function recordOutcome(
   request: ClaimedTopup,
   { outcome, intent, reason }: TopupOutcome,
 ): Promise<void> {
+  const facts = outcome === "succeeded" && intent ? factsOfIntent(intent) : undefined;
+  if (facts) {
+    // The same function that its event goes through: whichever comes first credits it.
+    const told = { facts, told_at: new Date((intent?.created ?? 0) * 1000).toISOString() };
+    const { state, reason: misfit } = await database.call<{ state: string; reason?: string }>(
+      "record_payment",
+      told,
+    );
+    if (state === "handled") return;
+    throw new Error(`an automatic top-up is ${state}: ${misfit}`);
+  }
   await database.call("record_auto_topup", {
     for_request: request.id,
     for_claim: request.claim_id,

@@ -14,6 +14,8 @@ export interface StripeAccess {
   readonly livemode: boolean | undefined;
 }
 
+const toleranceSeconds = 300;
+
 /** How long an answer may take, and how often one that does not come is asked for again, with the same key. */
 interface Patience {
   timeoutMilliseconds: number;
@@ -56,6 +58,31 @@ export async function askStripe<Result>(
   } catch (error) {
     throw providerError(error);
   }
+}
+
+/**
+ * The event that a text is, if Stripe signed it with one of our secrets within the last five minutes; else undefined.
+ * 503 `provider_not_configured` without a secret.
+ */
+export async function verifyEvent(
+  { webhookSecrets }: StripeAccess,
+  text: string,
+  signature: string,
+): Promise<Stripe.Event | undefined> {
+  if (webhookSecrets.length === 0) throw notConfigured("STRIPE_WEBHOOK_SECRET");
+  // The SDK refuses what is old, not what is ahead.
+  const signedAt = Number(/(?:^|,)t=(\d{1,12})(?:,|$)/.exec(signature)?.[1] ?? Number.NaN);
+  if (!(signedAt <= Date.now() / 1000 + toleranceSeconds)) return undefined;
+  const { default: Sdk } = await import("stripe");
+  for (const secret of webhookSecrets) {
+    try {
+      const crypto = Sdk.createSubtleCryptoProvider();
+      return await Sdk.webhooks.constructEventAsync(text, signature, secret, toleranceSeconds, crypto);
+    } catch (error) {
+      if (!(error instanceof Sdk.errors.StripeSignatureVerificationError)) throw error;
+    }
+  }
+  return undefined;
 }
 
 export function notConfigured(variable: BillingVariable): AppError {

@@ -6,6 +6,7 @@ export const billingVariables = [
   "FRONTEND_URL",
   "CHECKOUT_ALLOWED_ORIGINS",
   "CHECKOUT_PRODUCT_NAME",
+  "RECEIPT_SELLER",
 ] as const;
 
 export type BillingVariable = (typeof billingVariables)[number];

@@ -11,14 +11,15 @@ import {
   type SqlArguments,
 } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
-import type { ServiceLimit } from "../limits/service-limit.ts";
+import type { ProcessLimit } from "../limits/process-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { PromptWriter } from "../prompts/prompt-writer.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
-import { readJsonObject } from "./read-body.ts";
+import { isForm, readForm, readJsonObject } from "./read-body.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
 export interface Environment {
@@ -27,8 +28,11 @@ export interface Environment {
   storage: Storage;
   webhooks: WebhookSender;
   stripe: StripeAccess;
+  promptWriter: PromptWriter;
   checkout: CheckoutSettings;
-  serviceLimit: ServiceLimit;
+  /** Name and address lines of who sells, for receipts. */
+  receiptSeller: string | undefined;
+  processLimit: ProcessLimit;
   serviceRequestsPerMinute: number;
   waitingRoom: WaitingRoom;
   log: Log;
@@ -75,23 +79,28 @@ async function answer(
     throw new AppError("method_not_allowed", { allow: allowedMethods(contract) });
   }
 
-  const caller = await admission.identify(await environment.identifier.identify(request.headers));
-  let body: unknown;
+  const caller = contract.callers.includes("anyone")
+    ? admission.anyone()
+    : await admission.identify(await environment.identifier.identify(request.headers));
+  let read: { body: unknown; text: string };
   try {
-    body = await readBody(contract, request);
+    read = await readBody(contract, request);
   } catch (error) {
     // A revoked token is told so, whatever it sent.
     await admission.admit();
     throw error;
   }
+  if (contract.countsFirst) await admission.admit();
   return await served.run({
-    body,
+    ...read,
     caller,
     database: { call: (name, args) => admission.call(name, args) },
     storage: environment.storage,
     webhooks: environment.webhooks,
     stripe: environment.stripe,
+    promptWriter: environment.promptWriter,
     checkout: environment.checkout,
+    receiptSeller: environment.receiptSeller,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,
@@ -116,18 +125,23 @@ function waitingOf(request: Request, admission: RequestAdmission, room: WaitingR
   };
 }
 
-async function readBody(contract: Contract, request: Request): Promise<unknown> {
+async function readBody(contract: Contract, request: Request): Promise<{ body: unknown; text: string }> {
   let raw: Record<string, unknown> | undefined;
+  let text = "";
   try {
     if (request.method === "GET") raw = Object.fromEntries(new URL(request.url).searchParams);
-    else raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
+    else if (contract.formLimit && isForm(request)) raw = await readForm(request, contract.formLimit);
+    else {
+      const json = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
+      if (json) ({ object: raw, text } = json);
+    }
   } catch (error) {
     const unreadable = error instanceof AppError && error.code === "invalid_json";
     if (!(contract.bodyOptional && unreadable)) throw error;
   }
   if (raw === undefined && !contract.bodyOptional) throw new AppError("invalid_json");
   const parsed = contract.body.safeParse(raw ?? {});
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return { body: parsed.data, text };
   throw new AppError("invalid_request", { issues: issuesOf(parsed.error.issues).slice(0, 20) });
 }
 
@@ -166,9 +180,7 @@ class RequestAdmission {
     if (identity.kind === "nobody" || identity.kind === "public-key") throw new AppError("unauthenticated");
     if (identity.kind === "service") {
       if (!callers.includes("service")) throw new AppError("forbidden");
-      const { remaining, resetAt } = this.#environment.serviceLimit.take(identity.key);
-      this.#note(this.#environment.serviceRequestsPerMinute, remaining, resetAt);
-      if (remaining < 0) throw rateLimited(resetAt);
+      this.#countHere(identity.key, this.#environment.serviceRequestsPerMinute);
       return { kind: "service" };
     }
     this.#request = {
@@ -187,6 +199,12 @@ class RequestAdmission {
     return identity.kind === "user"
       ? { kind: "user", userId: identity.userId }
       : { kind: "personal-access-token" };
+  }
+
+  /** Lets everybody in: what they show is not looked at, so an old session is no hindrance. */
+  anyone(): Caller {
+    this.#countHere(this.#contract.name, this.#contract.requestsPerMinute);
+    return { kind: "anyone" };
   }
 
   /** Who was let in; nobody when it is the service. */
@@ -254,6 +272,12 @@ class RequestAdmission {
     this.#note(this.#contract.requestsPerMinute, admission.remaining, admission.reset_at);
   }
 
+  #countHere(key: string, limit: number): void {
+    const { remaining, resetAt } = this.#environment.processLimit.take(key, limit);
+    this.#note(limit, remaining, resetAt);
+    if (remaining < 0) throw rateLimited(resetAt);
+  }
+
   #note(limit: number, remaining: number, resetAt: number): void {
     this.#limit = { limit, remaining, resetAt };
   }
@@ -309,6 +333,11 @@ async function holdAgainstContract(
   if (!checkAnswers) return;
   const answered = answers[response.status];
   if (!answered) throw new Error(`${name} answered ${response.status}, which its contract does not list`);
+  const type = response.headers.get("content-type")?.split(";")[0];
+  if (type && type !== "application/json") {
+    if (answered.otherTypes?.includes(type)) return;
+    throw new Error(`${name} answered ${type}, which its contract does not list`);
+  }
   if (!answered.schema) return;
   const parsed = answered.schema.safeParse(await response.clone().json());
   if (!parsed.success)

@@ -6,10 +6,12 @@ import { AppError } from "../errors/app-error.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
+import type { PromptWriter } from "../prompts/prompt-writer.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting } from "../waiting/waiting-room.ts";
 
-export type CallerKind = "service" | "user" | "personal-access-token";
+/** `anyone` stands alone: credentials are not looked at. */
+export type CallerKind = "service" | "user" | "personal-access-token" | "anyone";
 
 /** What a personal access token may be allowed to do. */
 export const scopes = ["tasks:read", "tasks:write", "tasks:run"] as const;
@@ -17,12 +19,17 @@ export type Scope = (typeof scopes)[number];
 
 /** The one who calls, already let in. `for_user` arguments: `forUser(caller)`. */
 export type Caller =
-  { kind: "service" } | { kind: "user"; userId: string } | { kind: "personal-access-token" };
+  | { kind: "service" }
+  | { kind: "user"; userId: string }
+  | { kind: "personal-access-token" }
+  | { kind: "anyone" };
 
 /** A documented answer; without a schema it has no body. */
 export interface Answer {
   description: string;
   schema?: z.ZodType;
+  /** Content types that a caller may ask for instead of JSON. */
+  otherTypes?: readonly string[];
 }
 
 export interface Contract<Body extends z.ZodType = z.ZodType> {
@@ -39,10 +46,15 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
   bodyOptional?: boolean;
   /** Bytes; 1 MiB unless said. */
   bodyLimit?: number;
-  /** Per caller and minute. Service keys have their own, generous limit. */
+  /** Bytes of a body that is sent as `multipart/form-data`; without it only JSON is taken. */
+  formLimit?: number;
+
+  /** Per caller and minute; where callers are not known, per process. Service keys have their own, generous limit. */
   requestsPerMinute: number;
   /** Only refused calls count: a worker that reports on the run it has is never told to wait. */
   limitsRefusedOnly?: boolean;
+  /** Counted before it runs, by a round trip of its own: no burst of guesses is under way before one is counted. */
+  countsFirst?: boolean;
   answers: Record<number, Answer>;
   /** Refusals of its own, beside those every endpoint has. */
   errors: readonly ErrorCode[];
@@ -50,12 +62,17 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
 
 export interface EndpointContext<Body> {
   body: Body;
+  /** The JSON body as it was sent, for what is signed. */
+  text: string;
   caller: Caller;
   database: Pick<Database, "call">;
   storage: Storage;
   webhooks: WebhookSender;
   stripe: StripeAccess;
+  promptWriter: PromptWriter;
   checkout: CheckoutSettings;
+  /** Name and address lines of who sells, for receipts. */
+  receiptSeller: string | undefined;
   log: Log;
   waiting: Waiting;
   /** Headers that are part of some contract, such as `Idempotency-Key`. */

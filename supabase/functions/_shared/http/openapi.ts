@@ -6,7 +6,10 @@ type JsonObject = Record<string, unknown>;
 
 /** All refusals of an endpoint: its own and everybody's. */
 export function errorsOf(contract: Contract): ErrorCode[] {
-  return [...new Set<ErrorCode>([...contract.errors, ...commonErrors])];
+  const common = contract.callers.includes("anyone")
+    ? commonErrors.filter((code) => code !== "unauthenticated" && code !== "forbidden")
+    : commonErrors;
+  return [...new Set<ErrorCode>([...contract.errors, ...common])];
 }
 
 /** Every status that an endpoint may answer with, in order. */
@@ -67,10 +70,16 @@ const errorSchema: JsonObject = {
 
 function operation(contract: Contract): JsonObject {
   const responses: JsonObject = {};
-  for (const [status, { description, schema }] of Object.entries(contract.answers)) {
+  for (const [status, { description, schema, otherTypes = [] }] of Object.entries(contract.answers)) {
+    const others = otherTypes.map((type) => [type, { schema: { type: "string" } }] as const);
     responses[status] = {
       description,
-      ...(schema && { content: { "application/json": { schema: jsonSchema(schema, "output") } } }),
+      ...(schema && {
+        content: {
+          "application/json": { schema: jsonSchema(schema, "output") },
+          ...Object.fromEntries(others),
+        },
+      }),
     };
   }
   for (const status of statusesOf(contract)) {
@@ -85,13 +94,19 @@ function operation(contract: Contract): JsonObject {
     operationId: contract.name,
     summary: contract.summary,
     description: `Callers: ${contract.callers.join(", ")}.${contract.scope ? ` Token scope: \`${contract.scope}\`.` : ""}`,
-    security: [{ bearer: [] }, ...(contract.callers.includes("service") ? [{ apikey: [] }] : [])],
+    security: securityOf(contract),
     requestBody: {
       required: !contract.bodyOptional,
       content: { "application/json": { schema: jsonSchema(contract.body, "input") } },
     },
     responses,
   };
+}
+
+/** Which credentials open it; an empty requirement is OpenAPI's word for none. */
+function securityOf({ callers }: Contract): JsonObject[] {
+  if (callers.includes("anyone")) return [{}];
+  return [{ bearer: [] }, ...(callers.includes("service") ? [{ apikey: [] }] : [])];
 }
 
 /** The same by GET: the body's fields as a query. */

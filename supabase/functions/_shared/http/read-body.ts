@@ -3,34 +3,63 @@ import { AppError } from "../errors/app-error.ts";
 const maxDepth = 64;
 
 /**
- * The request's JSON object, read within a limit that does not trust `Content-Length`.
+ * The request's JSON object and its text, read within a limit that does not trust `Content-Length`.
  * @throws AppError `body_too_large`, `invalid_json`, `unsupported_media_type`
  */
 export async function readJsonObject(
   request: Request,
   limitBytes: number,
-): Promise<Record<string, unknown> | undefined> {
+): Promise<{ object: Record<string, unknown>; text: string } | undefined> {
+  const bytes = await readLimited(request, limitBytes);
+  if (bytes.byteLength === 0) return undefined;
+  let text: string;
+  let value: unknown;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new AppError("invalid_json", {}, { cause: error });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new AppError("invalid_json");
+  if (isDeeperThan(value, maxDepth)) throw new AppError("invalid_json", { limit_depth: maxDepth });
+  return { object: value as Record<string, unknown>, text };
+}
+
+export function isForm(request: Request): boolean {
+  return /^multipart\/form-data\b/i.test(request.headers.get("content-type") ?? "");
+}
+
+/**
+ * The fields of a form, files among them; of a field that is sent twice the last counts.
+ * @throws AppError `body_too_large`, `invalid_request`, `unsupported_media_type`
+ */
+export async function readForm(request: Request, limitBytes: number): Promise<Record<string, unknown>> {
+  const bytes = await readLimited(request, limitBytes);
+  const contentType = request.headers.get("content-type") ?? "";
+  try {
+    const form = await new Response(bytes, { headers: { "content-type": contentType } }).formData();
+    return Object.fromEntries(form);
+  } catch (error) {
+    throw new AppError(
+      "invalid_request",
+      { issues: [{ path: "", message: "is no form" }] },
+      { cause: error },
+    );
+  }
+}
+
+/** The body's bytes, however long it says it is. */
+async function readLimited(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
   const encoding = request.headers.get("content-encoding");
   // Inflating is where a small body becomes a large one; no client of ours compresses.
   if (encoding && encoding.toLowerCase() !== "identity") throw new AppError("unsupported_media_type");
   const announced = request.headers.get("content-length");
   if (announced !== null && !/^\d+$/.test(announced)) throw new AppError("invalid_request");
   if (Number(announced ?? 0) > limitBytes) throw new AppError("body_too_large", { limit_bytes: limitBytes });
-
-  const bytes = await readBytes(request, limitBytes);
-  if (bytes.byteLength === 0) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (error) {
-    throw new AppError("invalid_json", {}, { cause: error });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new AppError("invalid_json");
-  if (isDeeperThan(value, maxDepth)) throw new AppError("invalid_json", { limit_depth: maxDepth });
-  return value as Record<string, unknown>;
+  return await readBytes(request, limitBytes);
 }
 
-async function readBytes(request: Request, limitBytes: number): Promise<Uint8Array> {
+async function readBytes(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
   const reader = request.body?.getReader();
   if (!reader) return new Uint8Array();
   const chunks: Uint8Array[] = [];

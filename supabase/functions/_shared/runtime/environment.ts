@@ -3,14 +3,16 @@ import { createStripe } from "../billing/stripe.ts";
 import { type BillingVariables, checkoutSettings } from "../billing/variables.ts";
 import { connect } from "../database/database.ts";
 import type { Environment } from "../http/bind.ts";
-import { createServiceLimit } from "../limits/service-limit.ts";
+import { createProcessLimit } from "../limits/process-limit.ts";
 import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
+import { createPromptWriter } from "../prompts/prompt-writer.ts";
+import type { PromptVariables } from "../prompts/variables.ts";
 import { createWebhookSender } from "../webhooks/sender.ts";
 import { WaitingRoom } from "../waiting/waiting-room.ts";
 
 /** Settings under the names that Supabase gives them. */
-export interface Settings extends BillingVariables {
+export interface Settings extends BillingVariables, PromptVariables {
   SUPABASE_URL: string;
   SUPABASE_DB_URL: string;
   SUPABASE_ANON_KEY?: string | undefined;
@@ -61,8 +63,10 @@ export function createEnvironment({
     storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     stripe: createStripe(settings),
+    promptWriter: createPromptWriter(settings),
     checkout: checkoutSettings(settings),
-    serviceLimit: createServiceLimit(serviceRequestsPerMinute),
+    receiptSeller: settings.RECEIPT_SELLER,
+    processLimit: createProcessLimit(),
     serviceRequestsPerMinute,
     // Here nobody tells news: requests that wait look by themselves.
     waitingRoom: new WaitingRoom(),

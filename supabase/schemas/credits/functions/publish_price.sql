@@ -10,7 +10,7 @@ declare
   known public.task_type_prices;
   published public.task_type_prices;
 begin
-  if not public.are_cost_factors(publish_price.cost_factors) then
+  if pg_column_size(publish_price.cost_factors) > 16384 or not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
   end if;
   -- One publisher at a time.
@@ -21,7 +21,8 @@ begin
     if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
                          publish_price.cost_factors, publish_price.reason)
-       or publish_price.valid_from is not null and known.valid_from <> publish_price.valid_from then
+       or publish_price.valid_from is not null
+          and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
     end if;
     return public.price_summary(known) || '{"deduplicated": true}';

@@ -12,6 +12,8 @@ begin
     into faults, found_faults
     from (select 'credits' as room, fault.*, row_number() over () as position from public.find_ledger_faults() as fault
           union all
+          select 'billing', fault.*, row_number() over () from public.find_payment_faults() as fault
+          union all
           select 'tasks', fault.*, row_number() over () from public.find_task_faults() as fault
           union all
           select 'queue', fault.*, row_number() over () from public.find_queue_faults() as fault) as listed;

@@ -1,18 +1,18 @@
 /**
- * The service key's own limit, counted in this process: its calls are the hot path, and one counter in
- * the database would make every worker wait for every other.
+ * Limits that are counted in this process: those of service keys, whose calls are the hot path, where one counter
+ * in the database would make every worker wait for every other; and those of endpoints that know no caller.
  */
-export interface ServiceLimit {
-  /** Counts a request of this key; `remaining` below zero means refused. */
-  take(key: string): { remaining: number; resetAt: number };
+export interface ProcessLimit {
+  /** Counts a request under this key; `remaining` below zero means refused. */
+  take(key: string, requestsPerMinute: number): { remaining: number; resetAt: number };
 }
 
 const windowMilliseconds = 60_000;
 
-export function createServiceLimit(requestsPerMinute: number): ServiceLimit {
+export function createProcessLimit(): ProcessLimit {
   const counts = new Map<string, { started: number; previous: number; current: number }>();
   return {
-    take(key) {
+    take(key, requestsPerMinute) {
       const now = Date.now();
       let count = counts.get(key);
       if (!count || now - count.started >= 2 * windowMilliseconds) {

@@ -1,0 +1,29 @@
+import type { Database } from "../database/database.ts";
+
+export interface NewPrice {
+  taskType: string;
+  billingType: "per_unit" | "per_second";
+  priceMicrousd: number;
+  costFactors: Record<string, Record<string, number>>;
+  /** ISO 8601; now unless said. */
+  validFrom: string | undefined;
+  reason: string;
+  idempotencyKey: string;
+}
+
+/** A new version of a price. What was quoted or created before keeps its own. */
+export async function publishPrice(
+  database: Pick<Database, "call">,
+  price: NewPrice,
+): Promise<Record<string, unknown>> {
+  return await database.call("publish_price", {
+    for_task_type: price.taskType,
+    billing_type: price.billingType,
+    price_microusd: price.priceMicrousd,
+    cost_factors: price.costFactors,
+    valid_from: price.validFrom ?? null,
+    actor: "service_role",
+    reason: price.reason,
+    idempotency_key: price.idempotencyKey,
+  });
+}
