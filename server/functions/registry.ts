@@ -42,6 +42,13 @@ import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/e
 import { confirmCheckoutEndpoint } from "../../supabase/functions/confirm-checkout/endpoint.ts";
 import { listBillingAlertsEndpoint } from "../../supabase/functions/list-billing-alerts/endpoint.ts";
 import { resolveBillingAlertEndpoint } from "../../supabase/functions/resolve-billing-alert/endpoint.ts";
+import { creditBalanceEndpoint } from "../../supabase/functions/credit-balance/endpoint.ts";
+import { creditStatementEndpoint } from "../../supabase/functions/credit-statement/endpoint.ts";
+import { getReceiptEndpoint } from "../../supabase/functions/get-receipt/endpoint.ts";
+import { createPromoCodeEndpoint } from "../../supabase/functions/create-promo-code/endpoint.ts";
+import { redeemPromoCodeEndpoint } from "../../supabase/functions/redeem-promo-code/endpoint.ts";
+import { setSpendCapEndpoint } from "../../supabase/functions/set-spend-cap/endpoint.ts";
+import { runDoctorEndpoint } from "../../supabase/functions/run-doctor/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -78,6 +85,13 @@ export const endpoints: readonly Endpoint[] = [
   stripeWebhookEndpoint,
   publishPriceEndpoint,
   listPricesEndpoint,
+  creditBalanceEndpoint,
+  creditStatementEndpoint,
+  getReceiptEndpoint,
+  createPromoCodeEndpoint,
+  redeemPromoCodeEndpoint,
+  setSpendCapEndpoint,
+  runDoctorEndpoint,
   generatePatEndpoint,
   listPatsEndpoint,
   revokePatEndpoint,

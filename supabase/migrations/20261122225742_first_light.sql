@@ -1346,7 +1346,12 @@ language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'id', token.id, 'label', token.label, 'last_four', token.last_four, 'scopes', to_jsonb(token.scopes),
     'created_at', token.created_at, 'expires_at', token.expires_at, 'last_used_at', token.last_used_at,
-    'revoked_at', token.revoked_at)
+    'revoked_at', token.revoked_at, 'spend_cap', (
+      select jsonb_build_object(
+               'cap_credits', cap.cap_microusd / 10000.0, 'cap_microusd', cap.cap_microusd,
+               'month', public.spend_month(now()),
+               'committed_microusd', case when cap.month = public.spend_month(now()) then cap.committed_microusd else 0 end)
+        from public.spend_caps as cap where cap.token_id = token.id))
 $$;
 revoke all on function public.token_summary from public, anon, authenticated;
 
@@ -1635,17 +1640,24 @@ declare
 begin
   insert into public.promo_codes
     (code, amount_microusd, max_uses, valid_from, valid_until, credit_days, description, created_by)
-  values (upper(new_code), amount_cents * 10000::bigint, create_promo_code.max_uses,
-          coalesce(create_promo_code.valid_from, now()), create_promo_code.valid_until, create_promo_code.credit_days,
-          create_promo_code.description, actor)
+  select upper(new_code), amount_cents * 10000::bigint, create_promo_code.max_uses,
+         coalesce(create_promo_code.valid_from, now()), create_promo_code.valid_until, create_promo_code.credit_days,
+         create_promo_code.description, actor
+   where create_promo_code.valid_until is null
+      or create_promo_code.valid_until > coalesce(create_promo_code.valid_from, now())
   on conflict (code) do nothing
   returning * into made;
   if not found then
     repeated := true;
     select * into made from public.promo_codes where code = upper(new_code);
+    if not found then
+      perform public.refuse('invalid_request', 400,
+        '{"issues": [{"path": "valid_until", "message": "is before the code begins"}]}');
+    end if;
     if (made.amount_microusd, made.max_uses, made.valid_until, made.credit_days, made.description)
        is distinct from (amount_cents * 10000::bigint, create_promo_code.max_uses, create_promo_code.valid_until,
-                         create_promo_code.credit_days, create_promo_code.description) then
+                         create_promo_code.credit_days, create_promo_code.description)
+       or made.valid_from <> create_promo_code.valid_from then
       perform public.refuse('promo_code_taken', 409);
     end if;
   end if;
@@ -2165,6 +2177,20 @@ end
 $$;
 revoke all on function public.hash_of_params from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/ledger_digest.sql
+-- Stands for every entry of every account up to now: one that was changed, taken out or put in since gives another digest.
+create or replace function public.ledger_digest()
+returns text
+language plpgsql stable set search_path = '' as $$
+begin
+  return (
+    select encode(sha256(coalesce(string_agg(
+        convert_to(user_id::text || entry_count, 'UTF8') || chain_hash, ''::bytea order by user_id), ''::bytea)), 'hex')
+      from public.credit_accounts where entry_count > 0);
+end
+$$;
+revoke all on function public.ledger_digest from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/ledger_entry_summary.sql
 -- A ledger row as APIs show it: cents for people, micro-dollars for arithmetic.
 create or replace function public.ledger_entry_summary(entry public.credits_ledger)
@@ -2577,7 +2603,7 @@ revoke all on function public.record_entry from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/redeem_promo_code.sql
 -- Gives a user what a code is worth, once; asking again answers the same entry. People without a confirmed address get
--- none: they could be any number of people.
+-- none, and are not told which codes there are: they could be any number of people.
 create or replace function public.redeem_promo_code(for_user uuid, given_code text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -2586,6 +2612,10 @@ declare
   entry public.credits_ledger;
   repeated boolean;
 begin
+  if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
+                   and email_confirmed_at is not null) then
+    perform public.refuse('address_not_confirmed', 403);
+  end if;
   select * into promo from public.promo_codes where code = upper(trim(given_code)) for no key update;
   if not found or promo.valid_from > now() then
     perform public.refuse('promo_code_not_found', 404);
@@ -2598,10 +2628,6 @@ begin
     if promo.valid_until <= now() or promo.uses >= promo.max_uses then
       perform public.refuse('promo_code_ended', 409, jsonb_build_object(
         'reason', case when promo.valid_until <= now() then 'expired' else 'used_up' end));
-    end if;
-    if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
-                     and email_confirmed_at is not null) then
-      perform public.refuse('address_not_confirmed', 403);
     end if;
     update public.promo_codes set uses = uses + 1 where code = promo.code;
     entry := public.add_credit(
@@ -4828,13 +4854,14 @@ declare
 begin
   select coalesce(jsonb_agg(to_jsonb(listed) - 'position') filter (where position <= at_most), '[]'), count(*)
     into faults, found_faults
-    from (select 'credits' as room, fault.*, row_number() over () as position from public.find_ledger_faults() as fault
-          union all
-          select 'billing', fault.*, row_number() over () from public.find_payment_faults() as fault
-          union all
-          select 'tasks', fault.*, row_number() over () from public.find_task_faults() as fault
-          union all
-          select 'queue', fault.*, row_number() over () from public.find_queue_faults() as fault) as listed;
+    from (select checked.*, row_number() over () as position
+            from (select 'credits' as room, fault.* from public.find_ledger_faults() as fault
+                  union all
+                  select 'billing', fault.* from public.find_payment_faults() as fault
+                  union all
+                  select 'tasks', fault.* from public.find_task_faults() as fault
+                  union all
+                  select 'queue', fault.* from public.find_queue_faults() as fault) as checked) as listed;
   return jsonb_build_object(
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),
@@ -4846,9 +4873,7 @@ begin
         'purchases', coalesce(sum(purchases_microusd), 0), 'grants', coalesce(sum(grants_microusd), 0),
         'write_off', coalesce(sum(write_off_microusd), 0), 'debt', coalesce(sum(debt_microusd), 0))
       from public.credits_ledger),
-    'chain_digest', (select encode(sha256(coalesce(string_agg(
-        convert_to(user_id::text || entry_count, 'UTF8') || chain_hash, ''::bytea order by user_id), ''::bytea)), 'hex')
-      from public.credit_accounts where entry_count > 0));
+    'chain_digest', public.ledger_digest());
 end
 $$;
 revoke all on function public.doctor from public, anon, authenticated;

@@ -66,6 +66,16 @@ const strangers = {
   revokedToken: "401 unauthenticated",
 };
 
+/** What only operators do. */
+const serviceAlone = {
+  ...strangers,
+  owner: "403 forbidden",
+  otherUser: "403 forbidden",
+  ownersToken: "403 forbidden",
+  othersToken: "403 forbidden",
+  service: "200",
+};
+
 /** Where it does not matter who calls, nor whether what they show is still good. */
 const everybody = everybodyIs("200");
 function everybodyIs(answer: string): Record<Principal, string> {
@@ -333,21 +343,53 @@ const table: Record<string, Row> = {
       }),
   },
   "publish-price": {
-    ...strangers,
-    owner: "403 forbidden",
-    otherUser: "403 forbidden",
-    ownersToken: "403 forbidden",
-    othersToken: "403 forbidden",
-    service: "200",
+    ...serviceAlone,
     body: () =>
       Promise.resolve({
-        task_type: "video_enhance",
+        task_type: "qwen_image",
         billing_type: "per_unit",
-        price: 3,
+        price: 3.9,
         reason: "for the tests",
         idempotency_key: randomUUID(),
       }),
   },
+  "credit-balance": {
+    ...strangers,
+    ...readersOf("403 forbidden"),
+    body: ({ owner }) => Promise.resolve({ user_id: owner.userId }),
+  },
+  "credit-statement": {
+    ...strangers,
+    ...readersOf("403 forbidden"),
+    body: ({ owner }) => Promise.resolve({ user_id: owner.userId }),
+  },
+  "get-receipt": {
+    ...strangers,
+    ...readersOf("404 entry_not_found"),
+    body: async (world) => ({ entry_id: await firstEntry(world) }),
+  },
+  "create-promo-code": {
+    ...serviceAlone,
+    body: () => Promise.resolve(newPromoCode()),
+  },
+  "redeem-promo-code": {
+    ...strangers,
+    owner: "200",
+    otherUser: "200",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "403 forbidden",
+    body: async ({ host }) => {
+      const promo = newPromoCode();
+      await succeed(post(host, "create-promo-code", promo, service(host)));
+      return { code: promo.code };
+    },
+  },
+  "set-spend-cap": {
+    ...forOwnersOf("project_not_found"),
+    body: ({ owner }) => Promise.resolve({ project_id: owner.projectId, cap: 1_000_000 }),
+  },
+  "run-doctor": { ...serviceAlone, body: () => Promise.resolve({ limit: 10 }) },
   "list-prices": { ...everybody, body: () => Promise.resolve({}) },
   "stripe-checkout": {
     ...strangers,
@@ -575,6 +617,13 @@ for (const { name, start } of hosts) {
           (shot_id) => ({ shot_id, enhanced_prompts: ["theirs"] }),
         ]);
       }
+      for (const principal of ["otherUser", "othersToken"] as const) {
+        asks.push(["get-receipt", principal, await firstEntry(world), (entry_id) => ({ entry_id })]);
+      }
+      asks.push(
+        ["set-spend-cap", "otherUser", owner.projectId, (project_id) => ({ project_id, cap: 1 })],
+        ["set-spend-cap", "otherUser", world.token.id, (token_id) => ({ token_id, cap: 1 })],
+      );
       asks.push(["revoke-pat", "otherUser", world.token.id, (tokenId) => ({ tokenId })]);
 
       for (const [endpoint, principal, foreign, body] of asks) {
@@ -651,6 +700,17 @@ async function newShot({ owner }: World): Promise<string> {
     .single();
   assert.equal(error, null);
   return (data as { id: string }).id;
+}
+
+function newPromoCode() {
+  return { code: `T${randomUUID().slice(0, 18)}`, credits: 5, max_uses: 2, description: "for the tests" };
+}
+
+/** What opened the owner's account: the welcome bonus. */
+async function firstEntry({ host, owner }: World): Promise<string> {
+  const [entry] = await host.sql<{ id: string }[]>`
+    select id from credits_ledger where user_id = ${owner.userId} and sequence = 1`;
+  return entry?.id ?? "";
 }
 
 async function createWorld(host: HostUnderTest): Promise<World> {

@@ -40,6 +40,11 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
     code: "invalid_output",
     because: "signing sends storage no file that it could refuse, only a name that was made safe",
   },
+  {
+    endpoint: "redeem-promo-code",
+    code: "user_not_found",
+    because: "whose address is confirmed has an account",
+  },
   ...["single-image-generate", "steerable-motion"].flatMap((endpoint) =>
     [
       "task_id_conflict",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import type { Sql } from "postgres";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
 import { queueTask, setStatus } from "../../../test/support/factories.ts";
 import { createTaskEndpoint } from "./endpoint.ts";
@@ -9,6 +10,22 @@ const order = (project_id: string) => ({
   params: { prompt: "a fox" },
   project_id,
 });
+
+/** What calculate-task-cost promises this user for that order. @returns the quote's id */
+async function quoteOf(
+  sql: Sql,
+  userId: string,
+  { task_type, params }: ReturnType<typeof order>,
+): Promise<string> {
+  const [row] = await sql<{ quote: { quote_id: string } }[]>`
+    select calculate_task_cost(${userId}, ${task_type}, ${sql.json(params)}) as quote`;
+  return row?.quote.quote_id ?? "";
+}
+
+/** A dearer price of what is ordered, at once. */
+async function publish(sql: Sql, microusd: number): Promise<void> {
+  await sql`select publish_price('z_image_turbo', 'per_unit', ${microusd}, '{}', null, 'test', 'another', ${randomUUID()})`;
+}
 
 describeEndpoint(createTaskEndpoint, {
   async accepted(under) {
@@ -61,6 +78,96 @@ describeEndpoint(createTaskEndpoint, {
       const { body } = await refused("insufficient_credits", order(projectId), session);
       assert.deepEqual([body["required_microusd"], body["available_microusd"]], [6_500, 6_499]);
       assert.deepEqual([body["required_credits"], body["available_credits"]], [0.65, 0.6499]);
+    },
+    "200: a quote is the price, whatever it has become since; without one it is today's": async ({
+      sql,
+      call,
+      person,
+    }) => {
+      const { userId, projectId, session, token } = await person();
+      const task = order(projectId);
+      const quote_id = await quoteOf(sql, userId, task);
+      await publish(sql, 7_000);
+      const quoted = await call({ ...task, quote_id }, session);
+      const fresh = await call(task, session);
+      await publish(sql, 6_500);
+      assert.deepEqual(
+        [quoted, fresh].map(({ body }) => [body["held_microusd"], body["upper_bound_microusd"]]),
+        [
+          [6_500, 6_500],
+          [7_000, 7_000],
+        ],
+      );
+      assert.equal(Number(fresh.body["price_version"]), Number(quoted.body["price_version"]) + 1);
+      // The worker of the same person may use it too.
+      const { credentials } = await token(["tasks:write"]);
+      assert.equal((await call({ ...task, quote_id }, credentials)).body["held_microusd"], 6_500);
+    },
+    "402 account_in_debt: until what is owed is paid": async ({ sql, call, refused, person }) => {
+      const { userId, projectId, session } = await person({ balanceMicrousd: 10_000 });
+      await sql`select take_back_credit(${userId}, 'refund', 15000, ${randomUUID()})`;
+      const { body } = await refused("account_in_debt", order(projectId), session);
+      assert.deepEqual([body["debt_microusd"], body["debt_credits"]], [5_000, 0.5]);
+      await sql`select add_credit(${userId}, 'manual', 11500)`;
+      await call(order(projectId), session);
+    },
+    "402 spend_cap_reached: of the project, whoever asks": async ({
+      sql,
+      call,
+      refused,
+      person,
+      service,
+    }) => {
+      const { userId, projectId, session, token } = await person();
+      await sql`select set_spend_cap(${userId}, ${projectId}, null, 13000)`;
+      for (let turn = 0; turn < 2; turn++) await call(order(projectId), session);
+      for (const credentials of [session, (await token()).credentials, service]) {
+        const { body } = await refused("spend_cap_reached", order(projectId), credentials);
+        assert.deepEqual(
+          [body["project_id"], body["cap_credits"], body["committed_microusd"], body["required_microusd"]],
+          [projectId, 1.3, 13_000, 6_500],
+        );
+      }
+      const [other] = await sql<{ id: string }[]>`
+        insert into projects (user_id, name) values (${userId}, 'another') returning id`;
+      await call(order(other?.id ?? ""), session);
+    },
+    "402 spend_cap_reached: of one token, and of no other": async ({ sql, call, refused, person }) => {
+      const { userId, projectId, session, token } = await person();
+      const [capped, free] = [await token(), await token()];
+      await sql`select set_spend_cap(${userId}, null, ${capped.id}, 6500)`;
+      await call(order(projectId), capped.credentials);
+      const { body } = await refused("spend_cap_reached", order(projectId), capped.credentials);
+      assert.deepEqual([body["token_id"], body["project_id"]], [capped.id, null]);
+      for (const credentials of [free.credentials, session]) await call(order(projectId), credentials);
+      const [holds] = await sql`
+        select count(*)::int as open, sum(amount_microusd)::int as held from credit_holds where user_id = ${userId}`;
+      assert.deepEqual({ ...holds }, { open: 3, held: 19_500 });
+    },
+    "404 quote_not_found: unknown, and somebody else's": async ({ sql, refused, person, service }) => {
+      const [owner, other] = [await person(), await person()];
+      const task = order(owner.projectId);
+      const foreign = await quoteOf(sql, other.userId, task);
+      for (const quote_id of [randomUUID(), foreign]) {
+        for (const credentials of [owner.session, (await owner.token()).credentials, service]) {
+          await refused("quote_not_found", { ...task, quote_id }, credentials);
+        }
+      }
+    },
+    "409 quote_expired: after its ten minutes": async ({ sql, refused, person }) => {
+      const { userId, projectId, session } = await person();
+      const quote_id = await quoteOf(sql, userId, order(projectId));
+      await sql`update task_quotes set created_at = now() - interval '11 minutes', expires_at = now() - interval '1 minute'
+                 where id = ${quote_id}`;
+      const { body } = await refused("quote_expired", { ...order(projectId), quote_id }, session);
+      assert.ok(Date.parse(String(body["expired_at"])) < Date.now());
+    },
+    "422 quote_mismatch: for another type, or other params": async ({ sql, refused, person }) => {
+      const { userId, projectId, session } = await person();
+      const task = order(projectId);
+      const quote_id = await quoteOf(sql, userId, task);
+      await refused("quote_mismatch", { ...task, quote_id, task_type: "qwen_image" }, session);
+      await refused("quote_mismatch", { ...task, quote_id, params: { prompt: "a hare" } }, session);
     },
     "404 project_not_found: unknown and foreign alike": async ({ refused, person, service }) => {
       const [{ session }, other] = [await person(), await person()];

@@ -17,6 +17,7 @@ export const stripeWebhookEndpoint = endpoint({
   name: "stripe-webhook",
   summary: "Takes Stripe's events, in any order and any number.",
   callers: ["anyone"],
+  signed: true,
   body,
   requestsPerMinute: 6000,
   answers: {

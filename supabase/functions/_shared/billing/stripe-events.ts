@@ -47,7 +47,7 @@ export async function handleEvent(desk: EventDesk, event: Stripe.Event): Promise
   const facts = await completeFacts(desk.stripe, event, factsOfEvent(event));
   const before = await database.call<string>("receive_stripe_event", {
     event,
-    payment_intent_id: facts && "payment_intent_id" in facts ? facts.payment_intent_id : undefined,
+    payment_intent_id: facts && "payment_intent_id" in facts ? facts.payment_intent_id : null,
   });
   const outcome = await database.call<Outcome>("handle_stripe_event", {
     event_id: event.id,

@@ -5,6 +5,6 @@ export const corsHeaders: Record<string, string> = {
     "authorization, x-client-info, apikey, content-type, idempotency-key, x-request-id, x-upsert, x-metadata, " +
     "cache-control, prefer, accept-profile, content-profile, range, x-region, x-supabase-api-version, x-retry-count, traceparent",
   "access-control-expose-headers":
-    "x-request-id, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-next-cursor, content-range, location",
+    "x-request-id, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-next-cursor, x-next-before, content-disposition, content-range, location",
   "access-control-max-age": "86400",
 };

@@ -12,4 +12,13 @@ export const tokenSummary = z.object({
   expires_at: timestamp.nullable(),
   last_used_at: timestamp.nullable(),
   revoked_at: timestamp.nullable(),
+  spend_cap: z
+    .object({
+      cap_credits: z.number(),
+      cap_microusd: z.int(),
+      month: z.string().describe("the first day of the month that counts"),
+      committed_microusd: z.int().describe("spent or held this month"),
+    })
+    .nullable()
+    .describe("see set-spend-cap; null: none"),
 });

@@ -10,17 +10,24 @@ declare
 begin
   insert into public.promo_codes
     (code, amount_microusd, max_uses, valid_from, valid_until, credit_days, description, created_by)
-  values (upper(new_code), amount_cents * 10000::bigint, create_promo_code.max_uses,
-          coalesce(create_promo_code.valid_from, now()), create_promo_code.valid_until, create_promo_code.credit_days,
-          create_promo_code.description, actor)
+  select upper(new_code), amount_cents * 10000::bigint, create_promo_code.max_uses,
+         coalesce(create_promo_code.valid_from, now()), create_promo_code.valid_until, create_promo_code.credit_days,
+         create_promo_code.description, actor
+   where create_promo_code.valid_until is null
+      or create_promo_code.valid_until > coalesce(create_promo_code.valid_from, now())
   on conflict (code) do nothing
   returning * into made;
   if not found then
     repeated := true;
     select * into made from public.promo_codes where code = upper(new_code);
+    if not found then
+      perform public.refuse('invalid_request', 400,
+        '{"issues": [{"path": "valid_until", "message": "is before the code begins"}]}');
+    end if;
     if (made.amount_microusd, made.max_uses, made.valid_until, made.credit_days, made.description)
        is distinct from (amount_cents * 10000::bigint, create_promo_code.max_uses, create_promo_code.valid_until,
-                         create_promo_code.credit_days, create_promo_code.description) then
+                         create_promo_code.credit_days, create_promo_code.description)
+       or made.valid_from <> create_promo_code.valid_from then
       perform public.refuse('promo_code_taken', 409);
     end if;
   end if;

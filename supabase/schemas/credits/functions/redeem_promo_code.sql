@@ -1,5 +1,5 @@
 -- Gives a user what a code is worth, once; asking again answers the same entry. People without a confirmed address get
--- none: they could be any number of people.
+-- none, and are not told which codes there are: they could be any number of people.
 create or replace function public.redeem_promo_code(for_user uuid, given_code text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -8,6 +8,10 @@ declare
   entry public.credits_ledger;
   repeated boolean;
 begin
+  if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
+                   and email_confirmed_at is not null) then
+    perform public.refuse('address_not_confirmed', 403);
+  end if;
   select * into promo from public.promo_codes where code = upper(trim(given_code)) for no key update;
   if not found or promo.valid_from > now() then
     perform public.refuse('promo_code_not_found', 404);
@@ -20,10 +24,6 @@ begin
     if promo.valid_until <= now() or promo.uses >= promo.max_uses then
       perform public.refuse('promo_code_ended', 409, jsonb_build_object(
         'reason', case when promo.valid_until <= now() then 'expired' else 'used_up' end));
-    end if;
-    if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
-                     and email_confirmed_at is not null) then
-      perform public.refuse('address_not_confirmed', 403);
     end if;
     update public.promo_codes set uses = uses + 1 where code = promo.code;
     entry := public.add_credit(

@@ -10,13 +10,14 @@ declare
 begin
   select coalesce(jsonb_agg(to_jsonb(listed) - 'position') filter (where position <= at_most), '[]'), count(*)
     into faults, found_faults
-    from (select 'credits' as room, fault.*, row_number() over () as position from public.find_ledger_faults() as fault
-          union all
-          select 'billing', fault.*, row_number() over () from public.find_payment_faults() as fault
-          union all
-          select 'tasks', fault.*, row_number() over () from public.find_task_faults() as fault
-          union all
-          select 'queue', fault.*, row_number() over () from public.find_queue_faults() as fault) as listed;
+    from (select checked.*, row_number() over () as position
+            from (select 'credits' as room, fault.* from public.find_ledger_faults() as fault
+                  union all
+                  select 'billing', fault.* from public.find_payment_faults() as fault
+                  union all
+                  select 'tasks', fault.* from public.find_task_faults() as fault
+                  union all
+                  select 'queue', fault.* from public.find_queue_faults() as fault) as checked) as listed;
   return jsonb_build_object(
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),
@@ -28,9 +29,7 @@ begin
         'purchases', coalesce(sum(purchases_microusd), 0), 'grants', coalesce(sum(grants_microusd), 0),
         'write_off', coalesce(sum(write_off_microusd), 0), 'debt', coalesce(sum(debt_microusd), 0))
       from public.credits_ledger),
-    'chain_digest', (select encode(sha256(coalesce(string_agg(
-        convert_to(user_id::text || entry_count, 'UTF8') || chain_hash, ''::bytea order by user_id), ''::bytea)), 'hex')
-      from public.credit_accounts where entry_count > 0));
+    'chain_digest', public.ledger_digest());
 end
 $$;
 revoke all on function public.doctor from public, anon, authenticated;
