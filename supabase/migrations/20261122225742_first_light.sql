@@ -3572,6 +3572,19 @@ $$;
 revoke all on function public.request_auto_topup from public, anon, authenticated;
 grant execute on function public.request_auto_topup to service_role;
 
+-- supabase/schemas/billing/functions/request_auto_topup_charges.sql
+-- On Supabase, by pg_cron: has the function `trigger-auto-topup` charge what is due. Where nothing is, nothing happens.
+create or replace function public.request_auto_topup_charges()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.auto_topup_requests where state = 'requested' and next_attempt_at <= now()) then
+    perform public.call_edge_function('trigger-auto-topup');
+  end if;
+end
+$$;
+revoke all on function public.request_auto_topup_charges from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/request_due_auto_topups.sql
 -- Asks for a top-up for everybody who is due and was not noticed as their balance fell: a new month, or an hour after
 -- the last. A page of users in the order of their ids; `next_after` is null on the last page.
@@ -9639,6 +9652,33 @@ $$;
 revoke all on function public.may_read_topic from public, anon, authenticated;
 grant execute on function public.may_read_topic to authenticated, service_role;
 
+-- supabase/schemas/webhooks/functions/call_edge_function.sql
+-- On Supabase, from pg_cron: calls a function of ours, without waiting for it. Its address and the key it is called
+-- with are secrets of the vault; without them nothing happens.
+create or replace function public.call_edge_function(function_name text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  functions_url text;
+  service_key text;
+begin
+  if to_regclass('vault.decrypted_secrets') is null then
+    return;
+  end if;
+  execute 'select (select decrypted_secret from vault.decrypted_secrets where name = $1),
+                  (select decrypted_secret from vault.decrypted_secrets where name = $2)'
+     into functions_url, service_key using 'darkroom_functions_url', 'darkroom_service_key';
+  if functions_url is null or service_key is null then
+    return;
+  end if;
+  execute 'select net.http_post(url => $1, headers => $2, body => $3, timeout_milliseconds => 60000)'
+    using rtrim(functions_url, '/') || '/' || function_name,
+          -- Keys of the new kind are known in `apikey` alone, JWT keys in either.
+          jsonb_build_object('content-type', 'application/json', 'apikey', service_key), '{}'::jsonb;
+end
+$$;
+revoke all on function public.call_edge_function from public, anon, authenticated;
+
 -- supabase/schemas/webhooks/functions/claim_webhook_deliveries.sql
 -- Gives a sender what is due, with everything it needs to send it: at most so many, the endpoints taking turns.
 -- Guarantees: nothing is given to two senders within a minute, after which the first has died; an endpoint has at
@@ -9976,29 +10016,14 @@ revoke all on function public.redeliver_webhook from public, anon, authenticated
 grant execute on function public.redeliver_webhook to service_role;
 
 -- supabase/schemas/webhooks/functions/request_webhook_delivery.sql
--- On Supabase, by pg_cron: has the function `deliver-webhooks` send what is due. Its address and the key it is
--- called with are secrets of the vault; without them, and where nothing is due, nothing happens.
+-- On Supabase, by pg_cron: has the function `deliver-webhooks` send what is due. Where nothing is, nothing happens.
 create or replace function public.request_webhook_delivery()
 returns void
 language plpgsql security definer set search_path = '' as $$
-declare
-  functions_url text;
-  service_key text;
 begin
-  if to_regclass('vault.decrypted_secrets') is null
-     or not exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
-    return;
+  if exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
+    perform public.call_edge_function('deliver-webhooks');
   end if;
-  execute 'select (select decrypted_secret from vault.decrypted_secrets where name = $1),
-                  (select decrypted_secret from vault.decrypted_secrets where name = $2)'
-     into functions_url, service_key using 'darkroom_functions_url', 'darkroom_service_key';
-  if functions_url is null or service_key is null then
-    return;
-  end if;
-  execute 'select net.http_post(url => $1, headers => $2, body => $3, timeout_milliseconds => 60000)'
-    using rtrim(functions_url, '/') || '/deliver-webhooks',
-          -- Keys of the new kind are known in `apikey` alone, JWT keys in either.
-          jsonb_build_object('content-type', 'application/json', 'apikey', service_key), '{}'::jsonb;
 end
 $$;
 revoke all on function public.request_webhook_delivery from public, anon, authenticated;
@@ -10207,6 +10232,21 @@ create trigger show_balance after update of balance_microusd on public.credit_ac
 create trigger keep_auto_topup_whole
   before insert or update of auto_topup_enabled, auto_topup_amount, auto_topup_threshold, auto_topup_monthly_cap
   on public.users for each row execute function public.keep_auto_topup_whole();
+
+-- On Supabase, where no host has a timer. pg_net calls the function that charges.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-request-auto-topups', '*/10 * * * *',
+      'select public.request_due_auto_topups(null, 100000)');
+    if exists (select from pg_available_extensions where name = 'pg_net') then
+      create extension if not exists pg_net;
+      perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+    end if;
+  end if;
+end
+$$;
 
 -- supabase/schemas/tasks/triggers.sql
 create trigger end_project_tasks before delete on public.projects

@@ -353,3 +353,31 @@ test("retries wait longer and longer, a few hours in all: Stripe remembers a key
     }
     assert.ok(total < 3 * 3600);
   }));
+
+test("on Supabase the timer has the charging function called, only when something is due", () =>
+  withDatabase(async (database) => {
+    const { sql, session } = database;
+    const { userId } = await saver(database);
+    const tick = () => sql`select request_auto_topup_charges()`;
+    // Stand-ins for Supabase's extensions, which PostgreSQL alone does not have.
+    await sql.unsafe(`
+      create schema vault; create schema net;
+      create table vault.decrypted_secrets (name text, decrypted_secret text);
+      insert into vault.decrypted_secrets values
+        ('darkroom_functions_url', 'https://ref.supabase.co/functions/v1'), ('darkroom_service_key', 'sb_secret_x');
+      create table net.requests (url text, headers jsonb, body jsonb);
+      create function net.http_post(url text, body jsonb default '{}', params jsonb default '{}', headers jsonb default '{}',
+        timeout_milliseconds integer default 5000) returns bigint language sql as $$
+        insert into net.requests values (url, headers, body); select 1::bigint $$;`);
+    await tick();
+    assert.equal((await sql`select from net.requests`).length, 0);
+    await sql`select request_auto_topup(${userId})`;
+    await tick();
+    assert.deepEqual(
+      [...(await sql`select url, headers ->> 'apikey' as key from net.requests`)],
+      [{ url: "https://ref.supabase.co/functions/v1/trigger-auto-topup", key: "sb_secret_x" }],
+    );
+    await claim(await session());
+    await tick();
+    assert.equal((await sql`select from net.requests`).length, 1);
+  }));
