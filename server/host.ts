@@ -6,12 +6,14 @@ import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { type Logger, pino } from "pino";
 import postgres, { type Sql } from "postgres";
+import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
 import type { PromptVariables } from "../supabase/functions/_shared/prompts/variables.ts";
 import { AppError } from "../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts";
 import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
 import { createAuth } from "./auth/auth.ts";
+import { startAutoTopups } from "./billing/auto-topups.ts";
 import type { HostContext, HostKeys } from "./context.ts";
 import { createFunctions } from "./functions/functions.ts";
 import { openWaitingRoom } from "./functions/news.ts";
@@ -48,6 +50,8 @@ export interface HostOptions {
   /** Stripe's keys and what checkout needs; without them the endpoints of payments answer 503. */
   billing?: BillingVariables;
   prompts?: PromptVariables;
+  /** Whether this host charges automatic top-ups; it does, where Stripe's key is set, unless told not to. */
+  autoTopups?: boolean;
   log?: Logger;
 }
 
@@ -114,6 +118,10 @@ export async function startHost(options: HostOptions): Promise<Host> {
     const dispatcher =
       (options.webhooks ?? true) ? startDispatcher({ databaseUrl, sender: webhooks, log }) : undefined;
     opened.push(async () => await dispatcher?.stop());
+    if (options.billing?.STRIPE_SECRET_KEY && (options.autoTopups ?? true)) {
+      const autoTopups = startAutoTopups({ databaseUrl, stripe: createStripe(options.billing), log });
+      opened.push(() => autoTopups.stop());
+    }
     const realtime = await serve(context, webhooks, front, opened);
     // A live event of a task is a hint that there may be a message.
     realtime.stream.on("task-updates:", () => dispatcher?.wake());

@@ -32,6 +32,8 @@ export interface Settings {
   webhooksAllowPrivate: boolean;
   billing: BillingVariables;
   prompts: PromptVariables;
+  /** Whether this host charges automatic top-ups. */
+  autoTopups: boolean;
   logLevel: string;
 }
 
@@ -64,6 +66,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     webhooksAllowPrivate: value("DARKROOM_WEBHOOKS_ALLOW_PRIVATE")?.toLowerCase() === "on",
     billing: readBillingVariables(value),
     prompts: readPromptVariables(value),
+    autoTopups: value("DARKROOM_AUTO_TOPUPS")?.toLowerCase() !== "off",
     logLevel: value("LOG_LEVEL") ?? "info",
   };
 }

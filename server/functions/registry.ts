@@ -38,6 +38,10 @@ import { setupAutoTopupEndpoint } from "../../supabase/functions/setup-auto-topu
 import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
 import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
 import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
+import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/endpoint.ts";
+import { confirmCheckoutEndpoint } from "../../supabase/functions/confirm-checkout/endpoint.ts";
+import { listBillingAlertsEndpoint } from "../../supabase/functions/list-billing-alerts/endpoint.ts";
+import { resolveBillingAlertEndpoint } from "../../supabase/functions/resolve-billing-alert/endpoint.ts";
 import { creditBalanceEndpoint } from "../../supabase/functions/credit-balance/endpoint.ts";
 import { creditStatementEndpoint } from "../../supabase/functions/credit-statement/endpoint.ts";
 import { getReceiptEndpoint } from "../../supabase/functions/get-receipt/endpoint.ts";
@@ -75,6 +79,10 @@ export const endpoints: readonly Endpoint[] = [
   stripeCheckoutEndpoint,
   setupAutoTopupEndpoint,
   triggerAutoTopupEndpoint,
+  resolveBillingAlertEndpoint,
+  listBillingAlertsEndpoint,
+  confirmCheckoutEndpoint,
+  stripeWebhookEndpoint,
   publishPriceEndpoint,
   listPricesEndpoint,
   creditBalanceEndpoint,

@@ -2957,6 +2957,27 @@ end
 $$;
 revoke all on function public.close_payment_request from public, anon, authenticated;
 
+-- supabase/schemas/billing/functions/confirm_checkout.sql
+-- Records what Stripe says of a user's own checkout, and answers whether its credit is there.
+create or replace function public.confirm_checkout(for_user uuid, session_id text, facts jsonb)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.find_checkout(for_user, session_id);
+  if facts is not null then
+    perform public.record_payment(facts, clock_timestamp());
+  end if;
+  return jsonb_build_object(
+    'credited', exists (
+      select from public.payments as payment
+        join public.checkout_sessions as session on session.request_id = payment.request_id
+       where session.id = session_id and payment.user_id = for_user and payment.state = 'paid'),
+    'credits', (select balance_microusd / 10000.0 from public.credit_accounts where user_id = for_user));
+end
+$$;
+revoke all on function public.confirm_checkout from public, anon, authenticated;
+grant execute on function public.confirm_checkout to service_role;
+
 -- supabase/schemas/billing/functions/credit_payment.sql
 -- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much. The caller holds
 -- the payment's lock.
@@ -3036,6 +3057,20 @@ begin
 end
 $$;
 revoke all on function public.dispute_rank from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/find_checkout.sql
+-- Refuses a checkout that is not this user's; foreign and unknown are the same 404.
+create or replace function public.find_checkout(for_user uuid, session_id text)
+returns void
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  if not exists (select from public.checkout_sessions where id = session_id and user_id = for_user) then
+    perform public.refuse('checkout_not_found', 404);
+  end if;
+end
+$$;
+revoke all on function public.find_checkout from public, anon, authenticated;
+grant execute on function public.find_checkout to service_role;
 
 -- supabase/schemas/billing/functions/find_payment_faults.sql
 -- What is wrong with payments, from the tables alone: one row for each fault.
@@ -3136,11 +3171,30 @@ $$;
 revoke all on function public.forget_stripe_customer from public, anon, authenticated;
 grant execute on function public.forget_stripe_customer to service_role;
 
+-- supabase/schemas/billing/functions/handle_other_event.sql
+-- What events tell that are not about a payment: a checkout that expired, a card or a customer that is gone.
+create or replace function public.handle_other_event(facts jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+  if facts ? 'expired_session' then
+    update public.checkout_sessions set status = 'expired'
+     where id = facts ->> 'expired_session' and status = 'open';
+  elsif facts ? 'detached_card' then
+    perform public.forget_payment_method(facts ->> 'detached_card');
+  elsif facts ? 'deleted_customer' then
+    perform public.forget_stripe_customer(facts ->> 'deleted_customer');
+  end if;
+  return jsonb_build_object('state', 'handled');
+end
+$$;
+revoke all on function public.handle_other_event from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/handle_stripe_event.sql
--- Does what an event says, once: what it tells of a payment is recorded, and the event is marked in the same
--- transaction. `facts` are what record_payment() takes, null where the event is about nothing of ours; `refusal` is a reason to
--- quarantine it unread.
--- Answers {state, reason?, user_id?, card_wanted?}; card_wanted names the checkout whose card is to be kept.
+-- Does what an event says, once: what it tells is recorded, and the event is marked in the same transaction. `facts` are
+-- what record_payment() or handle_other_event() takes, null where the event is about nothing of ours; `refusal` is a reason
+-- to quarantine it unread.
+-- Answers {state, reason?, card_wanted?}; card_wanted names the checkout whose card is to be kept.
 create or replace function public.handle_stripe_event(event_id text, facts jsonb, refusal text default null)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -3160,6 +3214,7 @@ begin
     when refusal is not null then public.quarantine_payment(
       coalesce(event.payment_intent_id, event.id), refusal, jsonb_build_object('event_id', event.id, 'type', event.type))
     when facts is null then jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest')
+    when not facts ? 'payment_intent_id' then public.handle_other_event(facts)
     else public.record_payment(facts, event.event_created_at) end;
   update public.stripe_events
      set state = (outcome ->> 'state')::public.stripe_event_state, reason = outcome ->> 'reason', handled_at = now()
@@ -3221,8 +3276,9 @@ grant execute on function public.list_billing_alerts to service_role;
 -- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired.
 -- Guarantees: calls of one user follow each other, for the row of the customer is locked, so repeats find their first.
 create or replace function public.open_checkout(
-  for_user uuid, amount_cents integer, auto_topup_amount_cents integer, auto_topup_threshold_cents integer,
-  auto_topup_monthly_cap_cents integer, success_url text, cancel_url text, idempotency_key text default null
+  for_user uuid, amount_cents integer, success_url text, cancel_url text,
+  auto_topup_amount_cents integer default null, auto_topup_threshold_cents integer default null,
+  auto_topup_monthly_cap_cents integer default null, idempotency_key text default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 #variable_conflict use_column
@@ -3299,7 +3355,7 @@ begin
          or not exists (select from public.credit_accounts where user_id = asked.user_id) then 'unknown_user'
     when (told ->> 'amount_cents')::bigint is distinct from asked.amount_cents then 'wrong_amount'
     when exists (select from public.payments
-                  where request_id = (told ->> 'request_id')::uuid and id <> for_payment and state = 'paid') then 'paid_twice'
+                  where request_id = (told ->> 'request_id')::uuid and id <> for_payment) then 'paid_twice'
     end;
 end
 $$;
@@ -3422,7 +3478,7 @@ grant execute on function public.record_checkout_session to service_role;
 -- The one writer of payments, for events, the runner of automatic top-ups and the reconciler alike: adds what is told of a
 -- payment to what is known, and brings the ledger up to it.
 -- `facts`: {payment_intent_id, payment?: {state, amount_cents, currency, user_id, purpose, request_id, session_id},
--- refunds?: [{id, amount_cents, status}], disputes?: [{id, amount_cents, status}]}; told_at is when that was so.
+-- refunds?: [{id, amount_cents, status, told_at?}], disputes?: the same}; told_at is when that was so.
 -- Guarantees: in any order and however often, the same facts come to the same state; a payment that does not fit what
 -- was asked for credits nothing. Locks: the payment, the account, the person.
 create or replace function public.record_payment(facts jsonb, told_at timestamptz)
@@ -3439,13 +3495,15 @@ begin
    where payment_intent_id = facts ->> 'payment_intent_id' for no key update;
 
   insert into public.payment_refunds as known (id, payment_id, amount_cents, status, told_at)
-  select refund ->> 'id', payment.id, (refund ->> 'amount_cents')::integer, refund ->> 'status', record_payment.told_at
+  select refund ->> 'id', payment.id, (refund ->> 'amount_cents')::integer, refund ->> 'status',
+         coalesce((refund ->> 'told_at')::timestamptz, record_payment.told_at)
     from jsonb_array_elements(coalesce(facts -> 'refunds', '[]')) as refund order by refund ->> 'id'
   on conflict (id) do update
     set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
     where (known.told_at, public.refund_rank(known.status)) < (excluded.told_at, public.refund_rank(excluded.status));
   insert into public.payment_disputes as known (id, payment_id, amount_cents, status, told_at)
-  select dispute ->> 'id', payment.id, (dispute ->> 'amount_cents')::integer, dispute ->> 'status', record_payment.told_at
+  select dispute ->> 'id', payment.id, (dispute ->> 'amount_cents')::integer, dispute ->> 'status',
+         coalesce((dispute ->> 'told_at')::timestamptz, record_payment.told_at)
     from jsonb_array_elements(coalesce(facts -> 'disputes', '[]')) as dispute order by dispute ->> 'id'
   on conflict (id) do update
     set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
@@ -3462,22 +3520,25 @@ begin
     end if;
     update public.payments
        set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
-           request_id = (told ->> 'request_id')::uuid, amount_cents = (told ->> 'amount_cents')::integer,
+           request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
            state = (told ->> 'state')::public.payment_state,
            paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
      where id = payment.id
        -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
-       and not (payment.state = 'failed' and told ->> 'state' = 'pending')
-    returning * into payment;
+       and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+  elsif told ->> 'state' = 'paid' then
+    -- Whoever tells it first, it was paid at the same time.
+    update public.payments set paid_at = least(paid_at, record_payment.told_at) where id = payment.id;
   end if;
   perform public.credit_payment((facts ->> 'payment_intent_id'));
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
   end if;
-  return jsonb_build_object('state', 'handled', 'user_id', payment.user_id);
+  return jsonb_build_object('state', 'handled');
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
+grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;
 
 -- supabase/schemas/billing/functions/refund_rank.sql
@@ -3532,6 +3593,19 @@ end
 $$;
 revoke all on function public.request_auto_topup from public, anon, authenticated;
 grant execute on function public.request_auto_topup to service_role;
+
+-- supabase/schemas/billing/functions/request_auto_topup_charges.sql
+-- On Supabase, by pg_cron: has the function `trigger-auto-topup` charge what is due. Where nothing is, nothing happens.
+create or replace function public.request_auto_topup_charges()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.auto_topup_requests where state = 'requested' and next_attempt_at <= now()) then
+    perform public.call_edge_function('trigger-auto-topup');
+  end if;
+end
+$$;
+revoke all on function public.request_auto_topup_charges from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/request_due_auto_topups.sql
 -- Asks for a top-up for everybody who is due and was not noticed as their balance fell: a new month, or an hour after
@@ -9600,6 +9674,33 @@ $$;
 revoke all on function public.may_read_topic from public, anon, authenticated;
 grant execute on function public.may_read_topic to authenticated, service_role;
 
+-- supabase/schemas/webhooks/functions/call_edge_function.sql
+-- On Supabase, from pg_cron: calls a function of ours, without waiting for it. Its address and the key it is called
+-- with are secrets of the vault; without them nothing happens.
+create or replace function public.call_edge_function(function_name text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  functions_url text;
+  service_key text;
+begin
+  if to_regclass('vault.decrypted_secrets') is null then
+    return;
+  end if;
+  execute 'select (select decrypted_secret from vault.decrypted_secrets where name = $1),
+                  (select decrypted_secret from vault.decrypted_secrets where name = $2)'
+     into functions_url, service_key using 'darkroom_functions_url', 'darkroom_service_key';
+  if functions_url is null or service_key is null then
+    return;
+  end if;
+  execute 'select net.http_post(url => $1, headers => $2, body => $3, timeout_milliseconds => 60000)'
+    using rtrim(functions_url, '/') || '/' || function_name,
+          -- Keys of the new kind are known in `apikey` alone, JWT keys in either.
+          jsonb_build_object('content-type', 'application/json', 'apikey', service_key), '{}'::jsonb;
+end
+$$;
+revoke all on function public.call_edge_function from public, anon, authenticated;
+
 -- supabase/schemas/webhooks/functions/claim_webhook_deliveries.sql
 -- Gives a sender what is due, with everything it needs to send it: at most so many, the endpoints taking turns.
 -- Guarantees: nothing is given to two senders within a minute, after which the first has died; an endpoint has at
@@ -9937,29 +10038,14 @@ revoke all on function public.redeliver_webhook from public, anon, authenticated
 grant execute on function public.redeliver_webhook to service_role;
 
 -- supabase/schemas/webhooks/functions/request_webhook_delivery.sql
--- On Supabase, by pg_cron: has the function `deliver-webhooks` send what is due. Its address and the key it is
--- called with are secrets of the vault; without them, and where nothing is due, nothing happens.
+-- On Supabase, by pg_cron: has the function `deliver-webhooks` send what is due. Where nothing is, nothing happens.
 create or replace function public.request_webhook_delivery()
 returns void
 language plpgsql security definer set search_path = '' as $$
-declare
-  functions_url text;
-  service_key text;
 begin
-  if to_regclass('vault.decrypted_secrets') is null
-     or not exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
-    return;
+  if exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
+    perform public.call_edge_function('deliver-webhooks');
   end if;
-  execute 'select (select decrypted_secret from vault.decrypted_secrets where name = $1),
-                  (select decrypted_secret from vault.decrypted_secrets where name = $2)'
-     into functions_url, service_key using 'darkroom_functions_url', 'darkroom_service_key';
-  if functions_url is null or service_key is null then
-    return;
-  end if;
-  execute 'select net.http_post(url => $1, headers => $2, body => $3, timeout_milliseconds => 60000)'
-    using rtrim(functions_url, '/') || '/deliver-webhooks',
-          -- Keys of the new kind are known in `apikey` alone, JWT keys in either.
-          jsonb_build_object('content-type', 'application/json', 'apikey', service_key), '{}'::jsonb;
 end
 $$;
 revoke all on function public.request_webhook_delivery from public, anon, authenticated;
@@ -10168,6 +10254,21 @@ create trigger show_balance after update of balance_microusd on public.credit_ac
 create trigger keep_auto_topup_whole
   before insert or update of auto_topup_enabled, auto_topup_amount, auto_topup_threshold, auto_topup_monthly_cap
   on public.users for each row execute function public.keep_auto_topup_whole();
+
+-- On Supabase, where no host has a timer. pg_net calls the function that charges.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron') then
+    create extension if not exists pg_cron;
+    perform cron.schedule('darkroom-request-auto-topups', '*/10 * * * *',
+      'select public.request_due_auto_topups(null, 100000)');
+    if exists (select from pg_available_extensions where name = 'pg_net') then
+      create extension if not exists pg_net;
+      perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+    end if;
+  end if;
+end
+$$;
 
 -- supabase/schemas/tasks/triggers.sql
 create trigger end_project_tasks before delete on public.projects

@@ -77,10 +77,10 @@ const serviceAlone = {
 };
 
 /** Where it does not matter who calls, nor whether what they show is still good. */
-const everybody = Object.fromEntries(principals.map((principal) => [principal, "200"])) as Record<
-  Principal,
-  string
->;
+const everybody = everybodyIs("200");
+function everybodyIs(answer: string): Record<Principal, string> {
+  return Object.fromEntries(principals.map((principal) => [principal, answer])) as Record<Principal, string>;
+}
 
 /** What is the owner's and the service's to do, with no token; for another user there is nothing. */
 function forOwnersOf(missing: string): Record<Principal, string> {
@@ -95,6 +95,17 @@ function forOwnersOf(missing: string): Record<Principal, string> {
 }
 function readersOf(code: string) {
   return { owner: "200", otherUser: code, ownersToken: "200", othersToken: code, service: "200" };
+}
+/** What is for operators. */
+function serviceOnly(service: string): Record<Principal, string> {
+  return {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service,
+  };
 }
 /** What is nobody's in particular. */
 const anybodyKnown = {
@@ -144,6 +155,33 @@ const table: Record<string, Row> = {
         segment_frames: [61],
         frame_overlap: [10],
       }),
+  },
+  // What Stripe signs, and nobody else.
+  "stripe-webhook": {
+    ...everybodyIs("400 invalid_signature"),
+    body: () =>
+      Promise.resolve({
+        id: "evt_1",
+        object: "event",
+        type: "charge.refunded",
+        created: 1,
+        livemode: false,
+        data: {},
+      }),
+  },
+  "confirm-checkout": {
+    ...strangers,
+    owner: "404 checkout_not_found",
+    otherUser: "404 checkout_not_found",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "403 forbidden",
+    body: () => Promise.resolve({ sessionId: "cs_test_unknown" }),
+  },
+  "list-billing-alerts": { ...serviceOnly("200"), body: () => Promise.resolve({}) },
+  "resolve-billing-alert": {
+    ...serviceOnly("404 alert_not_found"),
+    body: () => Promise.resolve({ alert_id: randomUUID(), resolution: "dismiss", note: "seen" }),
   },
   "ai-prompt": {
     ...anybodyKnown,
@@ -353,6 +391,33 @@ const table: Record<string, Row> = {
   },
   "run-doctor": { ...serviceAlone, body: () => Promise.resolve({ limit: 10 }) },
   "list-prices": { ...everybody, body: () => Promise.resolve({}) },
+  "stripe-checkout": {
+    ...strangers,
+    owner: "200",
+    otherUser: "200",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "403 forbidden",
+    body: () => Promise.resolve({ amount: 5 }),
+  },
+  "setup-auto-topup": {
+    ...strangers,
+    owner: "200",
+    otherUser: "200",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "403 forbidden",
+    body: () => Promise.resolve({ autoTopupEnabled: false }),
+  },
+  "trigger-auto-topup": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "200",
+    body: ({ owner }) => Promise.resolve({ userId: owner.userId }),
+  },
   "generate-pat": {
     ...strangers,
     owner: "200",

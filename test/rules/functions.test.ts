@@ -43,6 +43,8 @@ const forService = new Map([
   ["forget_old_requests", "runs on a timer of the standalone host, or by an operator"],
   ["mark_silent_workers", "runs on a timer of the standalone host, or by an operator"],
   ["forget_old_logs", "runs on a timer of the standalone host, or by an operator"],
+  ["save_payment_method", "called where a paid checkout is recorded"],
+  ["forget_payment_method", "called where an event says that a card was detached"],
   ...forArrangingShots,
   ["func_worker_heartbeat_with_logs", "called over REST by the shipped GPU worker"],
   ["func_update_worker_heartbeat", "called over REST by autoscalers"],

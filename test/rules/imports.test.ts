@@ -55,7 +55,7 @@ const rooms: Record<string, readonly string[]> = {
   tasks: ["media"],
   workers: [],
   credits: [],
-  billing: [],
+  billing: ["type observability"],
   tokens: [],
   generations: [],
   media: [],

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import Stripe from "stripe";
-import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
+import { createStripe, stripeClient } from "../../supabase/functions/_shared/billing/stripe.ts";
 import { type FakeStripe, startFakeStripe } from "./fake-stripe.ts";
 
 /** Runs with a fake and the official SDK pointed at it. */
 async function withFake(run: (fake: FakeStripe, sdk: Stripe) => Promise<void>): Promise<void> {
   const fake = await startFakeStripe();
   try {
-    await run(fake, await createStripe(fake.variables).client());
+    await run(fake, await stripeClient(createStripe(fake.variables)));
   } finally {
     await fake.close();
   }
@@ -139,7 +139,9 @@ test("cards that decline answer 402 with the intent; the SDK's errors are told a
     await assert.rejects(sdk.customers.list(), StripeRateLimitError);
     fake.faults.push({ does: 500, times: 3 });
     await assert.rejects(sdk.customers.list(), StripeAPIError);
-    const stranger = await createStripe({ ...fake.variables, STRIPE_SECRET_KEY: "sk_test_other" }).client();
+    const stranger = await stripeClient(
+      createStripe({ ...fake.variables, STRIPE_SECRET_KEY: "sk_test_other" }),
+    );
     await assert.rejects(stranger.customers.list(), StripeAuthenticationError);
   }));
 

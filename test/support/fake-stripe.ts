@@ -156,6 +156,9 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
       return { answer: refusalAnswer(new StripeRefusal(400, { type: "idempotency_error", message })) };
     }
     if (stored) {
+      const fault = takeFault(fake.faults, `${seen.method} ${seen.path}`);
+      if (fault === "cut" || fault === "cut-after") return { answer: undefined, fault };
+      if (fault !== undefined) return { answer: refusalAnswer(faultRefusal(fault)), fault };
       seen.isReplay = stored.answer !== undefined;
       return { answer: stored.answer ?? refusalAnswer(new StripeRefusal(409, inFlight)) };
     }

@@ -10,6 +10,7 @@ import type { HostKeys } from "../../server/context.ts";
 import { startHost } from "../../server/host.ts";
 import { projectPath } from "../../server/migrate.ts";
 import { createTestDatabase, dropTestDatabase } from "./database.ts";
+import { type FakeStripe, startFakeStripe } from "./fake-stripe.ts";
 import { startGateway } from "./gateway.ts";
 
 /** An installation on a database of its own, known by its address alone. */
@@ -21,6 +22,8 @@ export interface HostUnderTest {
   /** The database as its owner, to see what calls did. */
   sql: Sql;
   databaseUrl: string;
+  /** Stripe, played, as this installation knows it. */
+  fakeStripe: FakeStripe;
   /** Everything that was logged so far. */
   logged(): string;
   /** Something that a test opened, to be closed before the host stops. */
@@ -80,11 +83,15 @@ export async function startDenoHost(): Promise<HostUnderTest> {
   }
 }
 
+const frontendUrl = "https://app.darkroom.test";
+
 async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest & { port: number }> {
   const database = await createTestDatabase();
   opened.push(() => dropTestDatabase(database));
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
   opened.push(() => rm(folder, { recursive: true, force: true }));
+  const fakeStripe = await startFakeStripe();
+  opened.push(() => fakeStripe.close());
   const lines: string[] = [];
   const host = await startHost({
     port: 0,
@@ -97,6 +104,8 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
     webhooks: apiUrl === undefined,
     webhooksAllowPrivate: true,
     prompts: { AI_PROMPT_LOCAL: "1" },
+    billing: { ...fakeStripe.variables, FRONTEND_URL: frontendUrl },
+    autoTopups: apiUrl === undefined,
     checkAnswers: true,
     log: pino({ level: "trace" }, { write: (line: string) => void lines.push(line) }),
   });
@@ -111,6 +120,7 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
     sql,
     port,
     databaseUrl: database.url,
+    fakeStripe,
     logged: () => lines.join(""),
     atEnd: (close) => opened.push(close),
     stop: () => opened.close(),
@@ -120,7 +130,7 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
 /** Starts Deno itself, not the wrapper that npm installs: ending a wrapper leaves it running. */
 async function startDeno(
   opened: Opened,
-  { apiUrl, keys, databaseUrl }: { apiUrl: string; keys: HostKeys; databaseUrl: string },
+  { apiUrl, keys, databaseUrl, fakeStripe }: HostUnderTest,
 ): Promise<{ port: number; output(): string }> {
   const functions = projectPath("supabase/functions");
   const permissions = ["--allow-net", "--allow-env", "--allow-read", "--allow-sys", "--no-prompt"];
@@ -143,6 +153,8 @@ async function startDeno(
       DARKROOM_CHECK_ANSWERS: "on",
       DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
       AI_PROMPT_LOCAL: "1",
+      ...fakeStripe.variables,
+      FRONTEND_URL: frontendUrl,
     },
   });
   opened.push(() => end(child));

@@ -18,6 +18,7 @@ export const aiPromptEndpoint = endpoint({
   scope: "tasks:write",
   body: promptRequest,
   requestsPerMinute: 30,
+  countsFirst: true,
   answers: {
     200: {
       description:
@@ -42,8 +43,7 @@ export const aiPromptEndpoint = endpoint({
     "provider_unavailable",
     "provider_timeout",
   ],
-  async run({ body, promptWriter, admit, log }) {
-    await admit();
+  async run({ body, promptWriter, log }) {
     if (body.stream) return await eventStream(streamPrompt(promptWriter, body), log);
     return json(200, await writePrompt(promptWriter, body));
   },

@@ -13,6 +13,7 @@ export const aiVoicePromptEndpoint = endpoint({
   // The other fields and the form's own lines beside the recording.
   formLimit: recordingLimitBytes + 256 * 1024,
   requestsPerMinute: 30,
+  countsFirst: true,
   answers: {
     200: {
       description: "The words, and the text that was made of them.",
@@ -35,8 +36,7 @@ export const aiVoicePromptEndpoint = endpoint({
     "provider_unavailable",
     "provider_timeout",
   ],
-  async run({ body, promptWriter, admit }) {
-    await admit();
+  async run({ body, promptWriter }) {
     return json(200, await writeFromVoice(promptWriter, body));
   },
 });

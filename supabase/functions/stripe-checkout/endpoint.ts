@@ -34,6 +34,7 @@ export const stripeCheckoutEndpoint = endpoint({
     },
   },
   errors: [
+    "user_not_found",
     "idempotency_key_reused",
     "return_url_refused",
     "provider_failed",

@@ -3,7 +3,8 @@ import { AppError } from "../errors/app-error.ts";
 import type { Log } from "../observability/log.ts";
 import { chargeAutoTopup, type ClaimedTopup, type TopupOutcome } from "./charge-auto-topup.ts";
 import type { AutoTopup } from "./fields.ts";
-import type { StripeAccess } from "./stripe.ts";
+import { factsOfIntent } from "./payment-facts.ts";
+import { type StripeAccess, stripeClient } from "./stripe.ts";
 
 type Calls = Pick<Database, "call">;
 
@@ -53,7 +54,7 @@ export interface TopupReport {
 
 /** One user's top-up, if it is due. */
 export async function topUpUser(till: Till, userId: string): Promise<TopupReport> {
-  await till.stripe.client();
+  await stripeClient(till.stripe);
   const asked = await till.database.call<string>("request_auto_topup", { for_user: userId });
   if (asked === "unknown_user") throw new AppError("user_not_found");
   // An earlier request that is due for another attempt is charged as well.
@@ -66,17 +67,25 @@ export async function topUpAll(
   till: Till,
   { after, deadline }: { after: string | undefined; deadline: number },
 ): Promise<TopupReport> {
-  await till.stripe.client();
-  const page = await till.database.call<{
-    outcomes: { user_id: string; outcome: string }[];
-    next_after: string | null;
-  }>("request_due_auto_topups", { after_user: after });
+  await stripeClient(till.stripe);
+  const page = await requestDue(till.database, after);
   const charged = await chargeDue(till, deadline);
   const seen = new Set(charged.map(({ userId }) => userId));
   const refused = page.outcomes
     .filter(({ user_id, outcome }) => outcome !== "requested" && !seen.has(user_id))
     .map(({ user_id, outcome }) => refusedResult(user_id, outcome));
   return reportOf([...charged, ...refused], page.next_after);
+}
+
+/** A page of users, and what became of those whose balance is low. */
+interface DuePage {
+  outcomes: { user_id: string; outcome: string }[];
+  next_after: string | null;
+}
+
+/** Asks for the top-ups of a page of users whose balance is low. */
+export async function requestDue(database: Calls, after: string | undefined): Promise<DuePage> {
+  return await database.call<DuePage>("request_due_auto_topups", { after_user: after });
 }
 
 const atOnce = 8;
@@ -103,7 +112,7 @@ async function chargeClaimed(till: Till, atMost: number, userId?: string): Promi
 /** One attempt, and the note of it. What is not noted is tried again, with the same key, when the claim has run out. */
 async function charge({ database, stripe, log }: Till, request: ClaimedTopup): Promise<TopupResult> {
   try {
-    const outcome = await chargeAutoTopup(await stripe.client(), request);
+    const outcome = await chargeAutoTopup(await stripeClient(stripe), request);
     await recordOutcome(database, request, outcome);
     return resultOf(request, outcome);
   } catch (error) {
@@ -117,6 +126,19 @@ async function recordOutcome(
   request: ClaimedTopup,
   { outcome, intent, reason }: TopupOutcome,
 ): Promise<void> {
+  const facts = outcome === "succeeded" && intent ? factsOfIntent(intent) : undefined;
+  if (facts) {
+    // The same function that its event goes through: whichever comes first credits it.
+    const { state, reason: misfit } = await database.call<{ state: string; reason?: string }>(
+      "record_payment",
+      {
+        facts,
+        told_at: new Date((intent?.created ?? 0) * 1000).toISOString(),
+      },
+    );
+    if (state === "handled") return;
+    throw new Error(`an automatic top-up is ${state}: ${misfit}`);
+  }
   await database.call("record_auto_topup", {
     for_request: request.id,
     for_claim: request.claim_id,

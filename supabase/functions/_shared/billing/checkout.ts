@@ -1,5 +1,5 @@
 import { callingUser, type Database } from "../database/database.ts";
-import { type Stripe, type StripeAccess, StripeRefused } from "./stripe.ts";
+import { askStripe, type Stripe, type StripeAccess, stripeClient, StripeRefused } from "./stripe.ts";
 import type { AutoTopup } from "./fields.ts";
 import type { ReturnPages } from "./return-pages.ts";
 
@@ -42,7 +42,7 @@ export async function openCheckout(
   stripe: StripeAccess,
   request: CheckoutRequest,
 ): Promise<Checkout> {
-  await stripe.client(); // Refused here where payments are not set up: nothing is noted then.
+  await stripeClient(stripe); // Refused here where payments are not set up: nothing is noted then.
   const opened = await database.call<OpenedCheckout>("open_checkout", {
     for_user: callingUser,
     amount_cents: request.amountCents,
@@ -74,7 +74,7 @@ async function createSession(
 ): Promise<Stripe.Checkout.Session> {
   const customerId = await customerOf(database, stripe, opened.user_id, opened.customer);
   const create = (customer: string) =>
-    stripe.ask((client) =>
+    askStripe(stripe, (client) =>
       client.checkout.sessions.create(sessionParams(request, opened, customer), {
         idempotencyKey: `checkout:${opened.request_id}:${customer}`,
       }),
@@ -100,7 +100,7 @@ async function customerOf(
   { creation_key, email, customer_id }: Customer,
 ): Promise<string> {
   if (customer_id) return customer_id;
-  const made = await stripe.ask((client) =>
+  const made = await askStripe(stripe, (client) =>
     client.customers.create(
       { ...(email && { email }), metadata: { userId } },
       { idempotencyKey: `customer:${creation_key}` },

@@ -40,13 +40,12 @@ function originOf(url: string | undefined): string | undefined {
 
 /**
  * Whether a URL is a page of one of these origins, read in one way alone: its text begins with the origin, and it
- * holds nothing that parsers disagree about (backslashes, blanks, control characters, what is before an @).
+ * holds nothing that parsers disagree about (backslashes, blanks, control characters).
  */
 function isOfOrigin(text: string, origins: Set<string | undefined>): boolean {
   // Printable ASCII, without the backslash.
   if (!/^[!-[\]-~]+$/.test(text) || !URL.canParse(text)) return false;
-  const { username, password } = new URL(text);
   const origin = originOf(text);
-  if (origin === undefined || !origins.has(origin) || username !== "" || password !== "") return false;
+  if (origin === undefined || !origins.has(origin)) return false;
   return text.startsWith(origin) && /^([/?#]|$)/.test(text.slice(origin.length));
 }

@@ -6,46 +6,83 @@ export type { Stripe };
 
 /** Stripe as Darkroom reaches it: the official SDK, over `fetch`, so the same on Node and Deno. */
 export interface StripeAccess {
-  /** The SDK's client; its failures are its own errors. 503 `provider_not_configured` without a key. */
-  client(): Promise<Stripe>;
-  /** One piece of work with the client, whose failures become 502, 503 or 504 and say nothing of Stripe's answer. */
-  ask<Result>(work: (client: Stripe) => Promise<Result>): Promise<Result>;
-  /** What events are signed with, several while one replaces another. 503 when there is none. */
-  webhookSecrets(): readonly string[];
+  /** The SDK's client, made at the first call; undefined without a key. */
+  client(): Promise<Stripe> | undefined;
+  /** What events are signed with, several while one replaces another. */
+  readonly webhookSecrets: readonly string[];
   /** Whether the key moves real money; undefined without a key, or with one that does not say. */
   readonly livemode: boolean | undefined;
 }
 
-const timeoutMilliseconds = 15_000;
-const maxNetworkRetries = 2;
+const toleranceSeconds = 300;
 
-export function createStripe(variables: BillingVariables): StripeAccess {
+/** How long an answer may take, and how often one that does not come is asked for again, with the same key. */
+interface Patience {
+  timeoutMilliseconds: number;
+  maxNetworkRetries: number;
+}
+
+export function createStripe(
+  variables: BillingVariables,
+  patience: Patience = { timeoutMilliseconds: 15_000, maxNetworkRetries: 2 },
+): StripeAccess {
   let made: Promise<Stripe> | undefined;
-  const secretKey = variables.STRIPE_SECRET_KEY;
-
-  async function client(): Promise<Stripe> {
-    if (!secretKey) throw notConfigured("STRIPE_SECRET_KEY");
-    return await (made ??= createClient(secretKey, variables.STRIPE_API_BASE));
-  }
-
+  const { STRIPE_SECRET_KEY: key, STRIPE_API_BASE: apiBase, STRIPE_WEBHOOK_SECRET: secrets = "" } = variables;
   return {
-    client,
-    async ask(work) {
-      const stripe = await client();
-      try {
-        return await work(stripe);
-      } catch (error) {
-        throw providerError(error);
-      }
+    client() {
+      return key === undefined ? undefined : (made ??= createClient(key, apiBase, patience));
     },
-    webhookSecrets() {
-      const secrets = (variables.STRIPE_WEBHOOK_SECRET ?? "").split(",").map((secret) => secret.trim());
-      const present = secrets.filter((secret) => secret !== "");
-      if (present.length === 0) throw notConfigured("STRIPE_WEBHOOK_SECRET");
-      return present;
-    },
-    livemode: /^[sr]k_(live|test)_/.test(secretKey ?? "") ? secretKey?.slice(3, 7) === "live" : undefined,
+    webhookSecrets: secrets
+      .split(",")
+      .map((secret) => secret.trim())
+      .filter(Boolean),
+    livemode: key && /^[sr]k_(live|test)_/.test(key) ? key.slice(3, 7) === "live" : undefined,
   };
+}
+
+/** The SDK's client; its failures are its own errors. 503 `provider_not_configured` without a key. */
+export async function stripeClient(stripe: StripeAccess): Promise<Stripe> {
+  const client = stripe.client();
+  if (!client) throw notConfigured("STRIPE_SECRET_KEY");
+  return await client;
+}
+
+/** One piece of work with the client, whose failures become 502, 503 or 504 and say nothing of Stripe's answer. */
+export async function askStripe<Result>(
+  stripe: StripeAccess,
+  work: (client: Stripe) => Promise<Result>,
+): Promise<Result> {
+  const client = await stripeClient(stripe);
+  try {
+    return await work(client);
+  } catch (error) {
+    throw providerError(error);
+  }
+}
+
+/**
+ * The event that a text is, if Stripe signed it with one of our secrets within the last five minutes; else undefined.
+ * 503 `provider_not_configured` without a secret.
+ */
+export async function verifyEvent(
+  { webhookSecrets }: StripeAccess,
+  text: string,
+  signature: string,
+): Promise<Stripe.Event | undefined> {
+  if (webhookSecrets.length === 0) throw notConfigured("STRIPE_WEBHOOK_SECRET");
+  const [, signedAt] = /^t=(\d{1,12})(?:,v\d=[0-9a-f]{64})+$/.exec(signature.replaceAll(" ", "")) ?? [];
+  // The SDK refuses what is old, not what is ahead.
+  if (!(Number(signedAt) <= Date.now() / 1000 + toleranceSeconds)) return undefined;
+  const { default: Sdk } = await import("stripe");
+  for (const secret of webhookSecrets) {
+    try {
+      const crypto = Sdk.createSubtleCryptoProvider();
+      return await Sdk.webhooks.constructEventAsync(text, signature, secret, toleranceSeconds, crypto);
+    } catch (error) {
+      if (!(error instanceof Sdk.errors.StripeSignatureVerificationError)) throw error;
+    }
+  }
+  return undefined;
 }
 
 export function notConfigured(variable: BillingVariable): AppError {
@@ -53,7 +90,11 @@ export function notConfigured(variable: BillingVariable): AppError {
 }
 
 /** Loaded when it is first needed: the SDK is large, and most functions of an edge never call it. */
-async function createClient(secretKey: string, apiBase: string | undefined): Promise<Stripe> {
+async function createClient(
+  secretKey: string,
+  apiBase: string | undefined,
+  { timeoutMilliseconds, maxNetworkRetries }: Patience,
+): Promise<Stripe> {
   const { default: Sdk } = await import("stripe");
   return new Sdk(secretKey, {
     ...(apiBase === undefined ? {} : addressOf(apiBase)),

@@ -7,6 +7,7 @@ export const errorCodes = {
   invalid_request: { status: 400, message: "The request does not fit what this endpoint takes." },
   invalid_output: { status: 400, message: "The output file cannot be used." },
   no_speech_detected: { status: 400, message: "Nothing is said in the recording." },
+  invalid_signature: { status: 400, message: "The signature does not fit the body, or is not of now." },
   unauthenticated: { status: 401, message: "No valid credentials were sent." },
   insufficient_credits: { status: 402, message: "The account does not cover this task." },
   account_in_debt: {
@@ -30,6 +31,8 @@ export const errorCodes = {
   quote_not_found: { status: 404, message: "There is no such quote." },
   entry_not_found: { status: 404, message: "There is no such ledger entry." },
   promo_code_not_found: { status: 404, message: "There is no such code." },
+  checkout_not_found: { status: 404, message: "There is no such checkout." },
+  alert_not_found: { status: 404, message: "There is no such open alert." },
   method_not_allowed: { status: 405, message: "This method is not served here." },
   invalid_transition: { status: 409, message: "A task in this status cannot take that one." },
   stale_attempt: { status: 409, message: "This attempt is over; the task was given to another." },

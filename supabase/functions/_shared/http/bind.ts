@@ -19,7 +19,7 @@ import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
-import { isForm, readForm, readJsonObject } from "./read-body.ts";
+import { isForm, readForm, readJson } from "./read-body.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
 export interface Environment {
@@ -82,9 +82,9 @@ async function answer(
   const caller = contract.callers.includes("anyone")
     ? admission.anyone()
     : await admission.identify(await environment.identifier.identify(request.headers));
-  let body: unknown;
+  let read: { body: unknown; text: string };
   try {
-    body = await readBody(contract, request);
+    read = await readBody(contract, request);
   } catch (error) {
     // A revoked token is told so, whatever it sent.
     await admission.admit();
@@ -92,10 +92,9 @@ async function answer(
   }
   if (contract.countsFirst) await admission.admit();
   return await served.run({
-    body,
+    ...read,
     caller,
     database: { call: (name, args) => admission.call(name, args) },
-    admit: () => admission.admit(),
     storage: environment.storage,
     webhooks: environment.webhooks,
     stripe: environment.stripe,
@@ -126,19 +125,23 @@ function waitingOf(request: Request, admission: RequestAdmission, room: WaitingR
   };
 }
 
-async function readBody(contract: Contract, request: Request): Promise<unknown> {
+async function readBody(contract: Contract, request: Request): Promise<{ body: unknown; text: string }> {
   let raw: Record<string, unknown> | undefined;
+  let text = "";
   try {
     if (request.method === "GET") raw = Object.fromEntries(new URL(request.url).searchParams);
     else if (contract.formLimit && isForm(request)) raw = await readForm(request, contract.formLimit);
-    else raw = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
+    else {
+      const json = await readJson(request, contract.bodyLimit ?? defaultBodyLimit);
+      if (json) ({ object: raw, text } = json);
+    }
   } catch (error) {
     const unreadable = error instanceof AppError && error.code === "invalid_json";
     if (!(contract.bodyOptional && unreadable)) throw error;
   }
   if (raw === undefined && !contract.bodyOptional) throw new AppError("invalid_json");
   const parsed = contract.body.safeParse(raw ?? {});
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return { body: parsed.data, text };
   throw new AppError("invalid_request", { issues: issuesOf(parsed.error.issues).slice(0, 20) });
 }
 

@@ -39,6 +39,8 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
   /** POST alone unless said; by GET the fields are the query's. */
   methods?: readonly ("GET" | "POST")[];
   callers: readonly CallerKind[];
+  /** What counts is not who calls but a signature over the body, which the endpoint looks at. */
+  signed?: true;
   /** What a token needs; without it tokens are refused even if listed as callers. */
   scope?: Scope;
   body: Body;
@@ -62,10 +64,10 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
 
 export interface EndpointContext<Body> {
   body: Body;
+  /** The JSON body as it was sent, for what is signed. */
+  text: string;
   caller: Caller;
   database: Pick<Database, "call">;
-  /** Lets the caller in; a call to the database does so too. For endpoints that call none, or work before they do. */
-  admit(): Promise<void>;
   storage: Storage;
   webhooks: WebhookSender;
   stripe: StripeAccess;

@@ -2,25 +2,35 @@ import { AppError } from "../errors/app-error.ts";
 
 const maxDepth = 64;
 
-/**
- * The request's JSON object, read within a limit that does not trust `Content-Length`.
- * @throws AppError `body_too_large`, `invalid_json`, `unsupported_media_type`
- */
+/** The request's JSON object; see `readJson`. */
 export async function readJsonObject(
   request: Request,
   limitBytes: number,
 ): Promise<Record<string, unknown> | undefined> {
+  return (await readJson(request, limitBytes))?.object;
+}
+
+/**
+ * The request's JSON object and its text, read within a limit that does not trust `Content-Length`.
+ * @throws AppError `body_too_large`, `invalid_json`, `unsupported_media_type`
+ */
+export async function readJson(
+  request: Request,
+  limitBytes: number,
+): Promise<{ object: Record<string, unknown>; text: string } | undefined> {
   const bytes = await readLimited(request, limitBytes);
   if (bytes.byteLength === 0) return undefined;
+  let text: string;
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
   } catch (error) {
     throw new AppError("invalid_json", {}, { cause: error });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new AppError("invalid_json");
   if (isDeeperThan(value, maxDepth)) throw new AppError("invalid_json", { limit_depth: maxDepth });
-  return value as Record<string, unknown>;
+  return { object: value as Record<string, unknown>, text };
 }
 
 export function isForm(request: Request): boolean {

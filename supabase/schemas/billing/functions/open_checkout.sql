@@ -2,8 +2,9 @@
 -- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired.
 -- Guarantees: calls of one user follow each other, for the row of the customer is locked, so repeats find their first.
 create or replace function public.open_checkout(
-  for_user uuid, amount_cents integer, auto_topup_amount_cents integer, auto_topup_threshold_cents integer,
-  auto_topup_monthly_cap_cents integer, success_url text, cancel_url text, idempotency_key text default null
+  for_user uuid, amount_cents integer, success_url text, cancel_url text,
+  auto_topup_amount_cents integer default null, auto_topup_threshold_cents integer default null,
+  auto_topup_monthly_cap_cents integer default null, idempotency_key text default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 #variable_conflict use_column

@@ -20,7 +20,7 @@ begin
          or not exists (select from public.credit_accounts where user_id = asked.user_id) then 'unknown_user'
     when (told ->> 'amount_cents')::bigint is distinct from asked.amount_cents then 'wrong_amount'
     when exists (select from public.payments
-                  where request_id = (told ->> 'request_id')::uuid and id <> for_payment and state = 'paid') then 'paid_twice'
+                  where request_id = (told ->> 'request_id')::uuid and id <> for_payment) then 'paid_twice'
     end;
 end
 $$;

@@ -1,7 +1,7 @@
 -- The one writer of payments, for events, the runner of automatic top-ups and the reconciler alike: adds what is told of a
 -- payment to what is known, and brings the ledger up to it.
 -- `facts`: {payment_intent_id, payment?: {state, amount_cents, currency, user_id, purpose, request_id, session_id},
--- refunds?: [{id, amount_cents, status}], disputes?: [{id, amount_cents, status}]}; told_at is when that was so.
+-- refunds?: [{id, amount_cents, status, told_at?}], disputes?: the same}; told_at is when that was so.
 -- Guarantees: in any order and however often, the same facts come to the same state; a payment that does not fit what
 -- was asked for credits nothing. Locks: the payment, the account, the person.
 create or replace function public.record_payment(facts jsonb, told_at timestamptz)
@@ -18,13 +18,15 @@ begin
    where payment_intent_id = facts ->> 'payment_intent_id' for no key update;
 
   insert into public.payment_refunds as known (id, payment_id, amount_cents, status, told_at)
-  select refund ->> 'id', payment.id, (refund ->> 'amount_cents')::integer, refund ->> 'status', record_payment.told_at
+  select refund ->> 'id', payment.id, (refund ->> 'amount_cents')::integer, refund ->> 'status',
+         coalesce((refund ->> 'told_at')::timestamptz, record_payment.told_at)
     from jsonb_array_elements(coalesce(facts -> 'refunds', '[]')) as refund order by refund ->> 'id'
   on conflict (id) do update
     set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
     where (known.told_at, public.refund_rank(known.status)) < (excluded.told_at, public.refund_rank(excluded.status));
   insert into public.payment_disputes as known (id, payment_id, amount_cents, status, told_at)
-  select dispute ->> 'id', payment.id, (dispute ->> 'amount_cents')::integer, dispute ->> 'status', record_payment.told_at
+  select dispute ->> 'id', payment.id, (dispute ->> 'amount_cents')::integer, dispute ->> 'status',
+         coalesce((dispute ->> 'told_at')::timestamptz, record_payment.told_at)
     from jsonb_array_elements(coalesce(facts -> 'disputes', '[]')) as dispute order by dispute ->> 'id'
   on conflict (id) do update
     set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
@@ -41,20 +43,23 @@ begin
     end if;
     update public.payments
        set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
-           request_id = (told ->> 'request_id')::uuid, amount_cents = (told ->> 'amount_cents')::integer,
+           request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
            state = (told ->> 'state')::public.payment_state,
            paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
      where id = payment.id
        -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
-       and not (payment.state = 'failed' and told ->> 'state' = 'pending')
-    returning * into payment;
+       and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+  elsif told ->> 'state' = 'paid' then
+    -- Whoever tells it first, it was paid at the same time.
+    update public.payments set paid_at = least(paid_at, record_payment.told_at) where id = payment.id;
   end if;
   perform public.credit_payment((facts ->> 'payment_intent_id'));
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
   end if;
-  return jsonb_build_object('state', 'handled', 'user_id', payment.user_id);
+  return jsonb_build_object('state', 'handled');
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
+grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;

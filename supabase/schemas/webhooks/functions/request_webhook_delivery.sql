@@ -1,26 +1,11 @@
--- On Supabase, by pg_cron: has the function `deliver-webhooks` send what is due. Its address and the key it is
--- called with are secrets of the vault; without them, and where nothing is due, nothing happens.
+-- On Supabase, by pg_cron: has the function `deliver-webhooks` send what is due. Where nothing is, nothing happens.
 create or replace function public.request_webhook_delivery()
 returns void
 language plpgsql security definer set search_path = '' as $$
-declare
-  functions_url text;
-  service_key text;
 begin
-  if to_regclass('vault.decrypted_secrets') is null
-     or not exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
-    return;
+  if exists (select from public.webhook_deliveries where state = 'pending' and next_attempt_at <= now()) then
+    perform public.call_edge_function('deliver-webhooks');
   end if;
-  execute 'select (select decrypted_secret from vault.decrypted_secrets where name = $1),
-                  (select decrypted_secret from vault.decrypted_secrets where name = $2)'
-     into functions_url, service_key using 'darkroom_functions_url', 'darkroom_service_key';
-  if functions_url is null or service_key is null then
-    return;
-  end if;
-  execute 'select net.http_post(url => $1, headers => $2, body => $3, timeout_milliseconds => 60000)'
-    using rtrim(functions_url, '/') || '/deliver-webhooks',
-          -- Keys of the new kind are known in `apikey` alone, JWT keys in either.
-          jsonb_build_object('content-type', 'application/json', 'apikey', service_key), '{}'::jsonb;
 end
 $$;
 revoke all on function public.request_webhook_delivery from public, anon, authenticated;

@@ -1,0 +1,18 @@
+import { z } from "zod";
+import { timestamp, uuid } from "../http/fields.ts";
+
+/** A payment that does not fit what was asked for. */
+export const billingAlert = z.object({
+  id: uuid,
+  reason: z
+    .string()
+    .describe(
+      "unknown_request, wrong_amount, wrong_currency, unknown_user, paid_twice, wrong_livemode, wrong_account",
+    ),
+  subject: z.string().describe("the payment intent, or the event where there is none"),
+  details: z.record(z.string(), z.unknown()),
+  state: z.enum(["open", "released", "dismissed"]),
+  note: z.string().nullable(),
+  created_at: timestamp,
+  closed_at: timestamp.nullable(),
+});
