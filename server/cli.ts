@@ -1,7 +1,8 @@
 #!/usr/bin/env tsx
 /**
  * `darkroom start [--port 54321] [--data .darkroom]`, `darkroom status [--data .darkroom]`, and
- * `darkroom doctor [--json]` or `verify`: exit 0 when all is right, 1 with faults, 2 when it could not be checked.
+ * `darkroom doctor [--json]` or `verify`: exit 0 when all is right, 1 with faults, 2 when it could not be checked, and
+ * `darkroom reconcile [--from 2026-01-01T00:00:00Z] [--to …] [--dry-run]`: exit 1 when something still differs.
  */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -12,6 +13,8 @@ import { onNpmGone } from "../worker/on-npm-gone.ts";
 import { type Check, checks, examine, report } from "./doctor.ts";
 import { type Host, startHost } from "./host.ts";
 import { readSettings, type Settings } from "./settings.ts";
+import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
+import { reconcileOnce } from "./billing/reconciler.ts";
 
 /** What `status` prints, under the names of `supabase status -o json`. */
 interface Status {
@@ -35,14 +38,22 @@ try {
   if (existsSync(".env")) process.loadEnvFile(".env");
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { port: { type: "string" }, data: { type: "string" }, json: { type: "boolean" } },
+    options: {
+      port: { type: "string" },
+      data: { type: "string" },
+      json: { type: "boolean" },
+      from: { type: "string" },
+      to: { type: "string" },
+      "dry-run": { type: "boolean" },
+    },
   });
   const settings = readSettings(values, process.env);
   const command = positionals[0] ?? "start";
   if (command === "start") await start(settings);
   else if (command === "status") await showStatus(settings);
   else if (isCheck(command)) await examineDatabase(command, settings, values.json ?? false);
-  else throw new Error(`There is no "${command}": use start, status, doctor or verify.`);
+  else if (command === "reconcile") await reconcile(settings, values);
+  else throw new Error(`There is no "${command}": use start, status, doctor, verify or reconcile.`);
 } catch (error) {
   console.error(messageOf(error));
   process.exit(isCheck(process.argv[2]) ? 2 : 1);
@@ -103,6 +114,34 @@ async function examineDatabase(check: Check, settings: Settings, asJson: boolean
   const found = await examine(url, check);
   console.log(asJson ? JSON.stringify(found, null, 2) : report(found));
   process.exitCode = found.healthy ? 0 : 1;
+}
+
+/** Of what Stripe has and what is here; exit 1 when something differs that was not set right. */
+async function reconcile(
+  settings: Settings,
+  asked: { from?: string | undefined; to?: string | undefined; "dry-run"?: boolean | undefined },
+): Promise<void> {
+  if (!settings.billing.STRIPE_SECRET_KEY) throw new Error("Set STRIPE_SECRET_KEY.");
+  const found = await reconcileOnce({
+    databaseUrl: settings.databaseUrl ?? (await runningHost(settings)).status.DB_URL,
+    stripe: createStripe(settings.billing),
+    log: pino({ level: settings.logLevel }, pino.destination(2)),
+    from: asked.from === undefined ? undefined : timeOf(asked.from),
+    to: asked.to === undefined ? undefined : timeOf(asked.to),
+    heal: asked["dry-run"] !== true,
+  });
+  for (const { fault, subject, healed } of found.differences) {
+    console.log(`${healed ? "set right" : "differs"}  ${fault}  ${subject}`);
+  }
+  console.log(`checked ${found.checked}, differences ${found.differences.length}`);
+  process.exitCode = found.differences.every(({ healed }) => healed) ? 0 : 1;
+}
+
+function timeOf(text: string): Date {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime()))
+    throw new Error(`${text} is no time; such as 2026-01-31T00:00:00Z is one.`);
+  return time;
 }
 
 function isCheck(command: string | undefined): command is Check {

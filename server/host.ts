@@ -14,6 +14,7 @@ import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts"
 import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
 import { createAuth } from "./auth/auth.ts";
 import { startAutoTopups } from "./billing/auto-topups.ts";
+import { startReconciler } from "./billing/reconciler.ts";
 import type { HostContext, HostKeys } from "./context.ts";
 import { createFunctions } from "./functions/functions.ts";
 import { openWaitingRoom } from "./functions/news.ts";
@@ -121,6 +122,10 @@ export async function startHost(options: HostOptions): Promise<Host> {
     if (options.billing?.STRIPE_SECRET_KEY && (options.autoTopups ?? true)) {
       const autoTopups = startAutoTopups({ databaseUrl, stripe: createStripe(options.billing), log });
       opened.push(() => autoTopups.stop());
+    }
+    if (options.billing?.STRIPE_SECRET_KEY) {
+      const reconciler = startReconciler({ databaseUrl, stripe: createStripe(options.billing), log });
+      opened.push(() => reconciler.stop());
     }
     const realtime = await serve(context, webhooks, front, opened);
     // A live event of a task is a hint that there may be a message.
