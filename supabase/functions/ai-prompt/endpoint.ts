@@ -34,6 +34,7 @@ export const aiPromptEndpoint = endpoint({
           ...told,
         }),
       ]),
+      otherTypes: ["text/event-stream"],
     },
   },
   errors: [
