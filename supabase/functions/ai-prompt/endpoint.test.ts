@@ -164,7 +164,7 @@ describeEndpoint(aiPromptEndpoint, {
       const last = events.at(-1);
       assert.equal(last?.event, "done");
       assert.deepEqual(last?.data["prompts"], ["a lighthouse", "a harbour"]);
-      assert.deepEqual((last?.data["usage"] as { total_tokens: number }).total_tokens, 18);
+      assert.equal((last?.data["usage"] as { total_tokens: number } | undefined)?.total_tokens, 18);
     },
     "200 in pieces: what breaks in the middle ends with an error event": async ({ call, person }) => {
       const { session } = await person();
