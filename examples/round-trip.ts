@@ -4,11 +4,10 @@
  *   npm start        in one terminal
  *   npm run demo     in another
  */
-import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { promisify } from "node:util";
 import { createClient } from "@supabase/supabase-js";
 import WebSocket from "ws";
+import { fail, runningHost } from "./running-host.ts";
 
 const timeoutMilliseconds = 60_000;
 
@@ -115,19 +114,4 @@ function show({ status, progress, progress_message: message }: TaskUpdate): void
   const done = Math.round((progress ?? 0) * 20);
   const bar = status === "Queued" ? "" : `[${"█".repeat(done)}${"·".repeat(20 - done)}] `;
   console.log(`${status.toLowerCase().padEnd(13)} ${bar}${message ?? ""}`.trimEnd());
-}
-
-/** The host's address and public key: from the environment, else from the host that runs here. */
-async function runningHost(): Promise<{ url: string; anonKey: string }> {
-  const { SUPABASE_URL: givenUrl, SUPABASE_ANON_KEY: givenKey } = process.env;
-  if (givenUrl && givenKey) return { url: givenUrl, anonKey: givenKey };
-  const run = promisify(execFile)("npm", ["run", "-s", "status"], { shell: process.platform === "win32" });
-  const status = await run.catch(() => fail("No host runs here. Start one: npm start"));
-  const { API_URL, ANON_KEY } = JSON.parse(status.stdout) as { API_URL: string; ANON_KEY: string };
-  return { url: API_URL, anonKey: ANON_KEY };
-}
-
-function fail(message: string): never {
-  console.error(message);
-  process.exit(1);
 }

@@ -1,11 +1,15 @@
 #!/usr/bin/env tsx
-/** `darkroom start [--port 54321] [--data .darkroom]` and `darkroom status [--data .darkroom]`. */
+/**
+ * `darkroom start [--port 54321] [--data .darkroom]`, `darkroom status [--data .darkroom]`, and
+ * `darkroom doctor [--json]` or `verify`: exit 0 when all is right, 1 with faults, 2 when it could not be checked.
+ */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { onNpmGone } from "../worker/on-npm-gone.ts";
+import { type Check, checks, examine, report } from "./doctor.ts";
 import { type Host, startHost } from "./host.ts";
 import { readSettings, type Settings } from "./settings.ts";
 
@@ -31,16 +35,17 @@ try {
   if (existsSync(".env")) process.loadEnvFile(".env");
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { port: { type: "string" }, data: { type: "string" } },
+    options: { port: { type: "string" }, data: { type: "string" }, json: { type: "boolean" } },
   });
   const settings = readSettings(values, process.env);
   const command = positionals[0] ?? "start";
   if (command === "start") await start(settings);
   else if (command === "status") await showStatus(settings);
-  else throw new Error(`There is no "${command}": use start or status.`);
+  else if (isCheck(command)) await examineDatabase(command, settings, values.json ?? false);
+  else throw new Error(`There is no "${command}": use start, status, doctor or verify.`);
 } catch (error) {
-  console.error(error instanceof Error ? error.message : error);
-  process.exit(1);
+  console.error(messageOf(error));
+  process.exit(isCheck(process.argv[2]) ? 2 : 1);
 }
 
 async function start(settings: Settings): Promise<void> {
@@ -83,13 +88,31 @@ async function start(settings: Settings): Promise<void> {
 }
 
 async function showStatus(settings: Settings): Promise<void> {
+  console.log(JSON.stringify((await runningHost(settings)).status, null, 2));
+}
+
+async function runningHost(settings: Settings): Promise<Running> {
   const running = await readRecord(settings);
-  if (running && isAlive(running.pid) && (await isHealthy(running.port))) {
-    console.log(JSON.stringify(running.status, null, 2));
-    return;
-  }
-  console.error(`No Darkroom runs with the data in ${settings.dataDirectory}; start one by: npm start`);
-  process.exitCode = 1;
+  if (running && isAlive(running.pid) && (await isHealthy(running.port))) return running;
+  throw new Error(`No Darkroom runs with the data in ${settings.dataDirectory}; start one by: npm start`);
+}
+
+/** Of the operator's own database, else of the one of the host that runs here. */
+async function examineDatabase(check: Check, settings: Settings, asJson: boolean): Promise<void> {
+  const url = settings.databaseUrl ?? (await runningHost(settings)).status.DB_URL;
+  const found = await examine(url, check);
+  console.log(asJson ? JSON.stringify(found, null, 2) : report(found));
+  process.exitCode = found.healthy ? 0 : 1;
+}
+
+function isCheck(command: string | undefined): command is Check {
+  return checks.some((check) => check === command);
+}
+
+/** Also of an error that only collects others, as a refused connection does. */
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(messageOf).join(" ");
+  return error instanceof Error ? error.message : String(error);
 }
 
 function statusOf({ apiUrl, databaseUrl, keys }: Host): Status {

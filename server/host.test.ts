@@ -25,6 +25,9 @@ test("npm start brings its own PostgreSQL, shows its status, and stops on SIGTER
     for (const route of ["/health", "/ready", "/metrics", "/openapi.json"]) {
       assert.equal((await fetch(host.url + route)).status, 200, route);
     }
+    const doctor = await runCli("doctor", folder);
+    assert.equal(doctor.exitCode, 0, doctor.errors);
+    assert.match(doctor.output, /^Healthy: /);
     const missing = await fetch(`${host.url}/nowhere`);
     assert.equal(missing.status, 404);
     assert.equal(((await missing.json()) as { error: string }).error, "not_found");

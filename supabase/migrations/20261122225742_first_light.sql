@@ -2829,6 +2829,28 @@ end
 $$;
 revoke all on function public.take_back_credit from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/verify_ledger.sql
+-- The part of doctor() that is about the books alone; for operators with the database's own password.
+create or replace function public.verify_ledger(at_most integer default 1000)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  faults jsonb;
+  found_faults bigint;
+begin
+  select coalesce(jsonb_agg(to_jsonb(listed) - 'position') filter (where position <= at_most), '[]'), count(*)
+    into faults, found_faults
+    from (select 'credits' as room, fault.*, row_number() over () as position
+            from public.find_ledger_faults() as fault) as listed;
+  return jsonb_build_object(
+    'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
+    'accounts', (select count(*) from public.credit_accounts),
+    'entries', (select count(*) from public.credits_ledger),
+    'chain_digest', public.ledger_digest());
+end
+$$;
+revoke all on function public.verify_ledger from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/welcome_bonus_refusal.sql
 -- Why this person gets no welcome bonus; null when there is no reason. One bonus is for one person with a mailbox:
 -- the address is confirmed, no spelling of it had one, and its domain is no source of any number of them.
@@ -2942,7 +2964,9 @@ returns jsonb
 language plpgsql security definer set search_path = '' as $$
 begin
   perform public.find_checkout(for_user, session_id);
-  perform public.record_payment(facts, clock_timestamp());
+  if facts is not null then
+    perform public.record_payment(facts, clock_timestamp());
+  end if;
   return jsonb_build_object(
     'credited', exists (
       select from public.payments as payment
@@ -3514,6 +3538,7 @@ begin
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
+grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;
 
 -- supabase/schemas/billing/functions/refund_rank.sql

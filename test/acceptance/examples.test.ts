@@ -36,20 +36,9 @@ after(async () => {
 });
 
 test("npm run demo plays the round trip, with the worker's command doing the work, which stops when told", async () => {
-  const environment = { ...process.env, LOG_LEVEL: "info" };
-  const worker = spawn(
-    process.execPath,
-    ["--import", "tsx", "worker/cli.ts", "--url", host.apiUrl, "--token", host.keys.serviceRoleKey],
-    { cwd: projectPath(""), env: environment, stdio: ["ignore", "pipe", "inherit"] },
-  );
-  const output: string[] = [];
-  worker.stdout.on("data", (chunk: Buffer) => output.push(chunk.toString()));
+  const worker = startWorker();
   try {
-    const { stdout } = await run(process.execPath, ["--import", "tsx", "examples/round-trip.ts"], {
-      cwd: projectPath(""),
-      env: { ...environment, SUPABASE_URL: host.apiUrl, SUPABASE_ANON_KEY: host.keys.anonKey },
-      timeout: 90_000,
-    });
+    const stdout = await runExample("round-trip.ts");
     assert.match(stdout, /quoted +0\.65 credits/);
     assert.match(stdout, /complete +\[█{20}\]/);
     assert.match(stdout, /paid +0\.65 credits, 499\.35 left/);
@@ -63,9 +52,52 @@ test("npm run demo plays the round trip, with the worker's command doing the wor
       "PNG",
     );
   } finally {
-    worker.kill("SIGTERM");
+    worker.child.kill("SIGTERM");
   }
-  const [code] = (await once(worker, "exit")) as [number | null];
-  assert.equal(code, 0, output.join(""));
-  assert.ok(!output.join("").includes(host.keys.serviceRoleKey));
+  const [code] = (await once(worker.child, "exit")) as [number | null];
+  assert.equal(code, 0, worker.output());
+  assert.ok(!worker.output().includes(host.keys.serviceRoleKey));
 });
+
+test("examples/money.ts goes from the quote to the receipt and the statement", async () => {
+  const worker = startWorker();
+  try {
+    const stdout = await runExample("money.ts");
+    assert.match(stdout, /^balance +500 credits, 0 held, 500 available$/m);
+    assert.match(stdout, /^quoted +0\.65 credits, until \d\d:\d\d$/m);
+    assert.match(stdout, /^balance +500 credits, 0\.65 held, 499\.35 available$/m);
+    assert.match(
+      stdout,
+      /^receipt +[0-9A-F]{12}-2: 0\.65 credits\n +z_image_turbo: 1 output, 0\.65 credits$/m,
+    );
+    assert.match(stdout, /^balance +499\.35 credits, 0 held, 499\.35 available$/m);
+    assert.match(stdout, /^2,[^,]+,spend,-0\.65,-6500,499\.35,4993500,0,/m);
+  } finally {
+    worker.child.kill("SIGTERM");
+    await once(worker.child, "exit");
+  }
+});
+
+function startWorker() {
+  const child = spawn(
+    process.execPath,
+    ["--import", "tsx", "worker/cli.ts", "--url", host.apiUrl, "--token", host.keys.serviceRoleKey],
+    {
+      cwd: projectPath(""),
+      env: { ...process.env, LOG_LEVEL: "info" },
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
+  const lines: string[] = [];
+  child.stdout.on("data", (chunk: Buffer) => lines.push(chunk.toString()));
+  return { child, output: () => lines.join("") };
+}
+
+async function runExample(file: string): Promise<string> {
+  const { stdout } = await run(process.execPath, ["--import", "tsx", `examples/${file}`], {
+    cwd: projectPath(""),
+    env: { ...process.env, SUPABASE_URL: host.apiUrl, SUPABASE_ANON_KEY: host.keys.anonKey },
+    timeout: 90_000,
+  });
+  return stdout;
+}

@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { type IncomingMessage, request as httpRequest } from "node:http";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as pause } from "node:timers/promises";
 import {
   type Answer,
   base64,
@@ -13,13 +12,13 @@ import {
   type CreatedTask,
   createProject,
   invoke,
-  type Person,
   post,
   service,
   signUp,
   succeed,
 } from "../support/calls.ts";
 import { hosts, type HostUnderTest } from "../support/hosts.ts";
+import { listen, until } from "../support/live-events.ts";
 import { png } from "../support/png.ts";
 import { Transcript } from "../support/transcript.ts";
 
@@ -339,31 +338,6 @@ function blanks(total: number): ReadableStream<Uint8Array> {
       if (left <= 0) controller.close();
     },
   });
-}
-
-/** Payloads of a private channel's broadcasts, from the moment it is joined. */
-async function listen({ client }: Person, topic: string): Promise<Record<string, unknown>[]> {
-  const seen: Record<string, unknown>[] = [];
-  const channel = client.channel(topic, { config: { private: true } });
-  channel.on(
-    "broadcast",
-    { event: "*" },
-    ({ payload }) => void seen.push(payload as Record<string, unknown>),
-  );
-  await new Promise<void>((resolve, reject) => {
-    channel.subscribe((status, error) => {
-      if (status === "SUBSCRIBED") resolve();
-      else reject(error ?? new Error(`${topic}: ${status}`));
-    });
-  });
-  return seen;
-}
-
-async function until<Item>(seen: Item[], isEnough: (seen: Item[]) => boolean): Promise<Item[]> {
-  for (const deadline = Date.now() + 10_000; !isEnough(seen); await pause(10)) {
-    assert.ok(Date.now() < deadline, `not seen in ten seconds; only ${JSON.stringify(seen)}`);
-  }
-  return seen;
 }
 
 /** As workers send it: the type and nothing that says who they are. */

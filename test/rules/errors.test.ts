@@ -26,6 +26,11 @@ const impossible: { in: string; code: string; because: string }[] = [
     code: "user_not_found",
     because: "a hold refers to its account by foreign key, and accounts are not deleted",
   },
+  {
+    in: "credit_payment",
+    code: "user_not_found",
+    because: "a payment refers to its account by foreign key, and accounts are not deleted",
+  },
   ...["expire_grants", "collect_debt"].map((name) => ({
     in: name,
     code: "user_not_found",

@@ -117,6 +117,11 @@ const matrix: Record<string, Rule> = {
   // Payments: by functions alone; browsers read the columns of users
   stripe_customers:    { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ofUser },
   checkout_sessions:   { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ofUser },
+  stripe_events:       { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ({ userId }) => `id = 'evt_${userId}'` },
+  payments:            { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  payment_refunds:     { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ({ userId }) => `id = 're_${userId}'` },
+  payment_disputes:    { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ({ userId }) => `id = 'dp_${userId}'` },
+  billing_alerts:      { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: anyRow },
   auto_topup_requests: { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ofUser },
 
   // Where events are sent; what they are signed with is nobody's to read
@@ -457,6 +462,18 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select calculate_task_cost(${userId}, 'z_image_turbo', '{}')`;
   await sql`select take_back_credit(${userId}, 'refund', 1, null)`;
   await sql`select open_checkout(${userId}, 500, 'https://a.example', 'https://a.example')`;
+  const event = { id: `evt_${userId}`, type: "charge.refunded", livemode: false, created: 1 };
+  await sql`select receive_stripe_event(${sql.json(event)}, ${`pi_${userId}`})`;
+  const [asked] = await sql`select request_id from checkout_sessions where user_id = ${userId}`;
+  const payment = { state: "paid", amount_cents: 500, currency: "usd", user_id: userId, purpose: "checkout" };
+  const facts = {
+    payment_intent_id: `pi_${userId}`,
+    payment: { ...payment, request_id: asked?.["request_id"] as string },
+    refunds: [{ id: `re_${userId}`, amount_cents: 1, status: "succeeded" }],
+    disputes: [{ id: `dp_${userId}`, amount_cents: 1, status: "won" }],
+  };
+  await sql`select record_payment(${sql.json(facts)}, now())`;
+  await sql`insert into billing_alerts (reason, subject) values ('wrong_amount', ${`pi_${userId}`})`;
   await sql`insert into auto_topup_requests (user_id, amount_cents, balance_cents, customer_id, payment_method_id)
     values (${userId}, 500, 0, 'cus_1', 'pm_1')`;
   await sql`insert into turn_marks (kind, turn) values ('gpu', 1) on conflict do nothing`;

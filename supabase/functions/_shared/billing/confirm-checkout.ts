@@ -1,5 +1,4 @@
 import { callingUser, type Database } from "../database/database.ts";
-import { AppError } from "../errors/app-error.ts";
 import { factsOfSession } from "./payment-facts.ts";
 import { askStripe, type StripeAccess } from "./stripe.ts";
 
@@ -24,8 +23,8 @@ export async function confirmCheckout(
 ): Promise<ConfirmedCheckout> {
   await database.call("find_checkout", { for_user: callingUser, session_id: sessionId });
   const session = await askStripe(stripe, (client) => client.checkout.sessions.retrieve(sessionId));
-  const facts = factsOfSession(session);
-  if (!facts) throw new AppError("checkout_not_found");
+  // None where nobody has begun to pay.
+  const facts = factsOfSession(session) ?? null;
   const told = await database.call<{ credited: boolean; credits: number }>("confirm_checkout", {
     for_user: callingUser,
     session_id: sessionId,

@@ -19,7 +19,7 @@ import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
-import { isForm, readForm, readJsonObject } from "./read-body.ts";
+import { isForm, readForm, readJson } from "./read-body.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
 export interface Environment {
@@ -132,7 +132,7 @@ async function readBody(contract: Contract, request: Request): Promise<{ body: u
     if (request.method === "GET") raw = Object.fromEntries(new URL(request.url).searchParams);
     else if (contract.formLimit && isForm(request)) raw = await readForm(request, contract.formLimit);
     else {
-      const json = await readJsonObject(request, contract.bodyLimit ?? defaultBodyLimit);
+      const json = await readJson(request, contract.bodyLimit ?? defaultBodyLimit);
       if (json) ({ object: raw, text } = json);
     }
   } catch (error) {

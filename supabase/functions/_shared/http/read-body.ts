@@ -2,11 +2,19 @@ import { AppError } from "../errors/app-error.ts";
 
 const maxDepth = 64;
 
+/** The request's JSON object; see `readJson`. */
+export async function readJsonObject(
+  request: Request,
+  limitBytes: number,
+): Promise<Record<string, unknown> | undefined> {
+  return (await readJson(request, limitBytes))?.object;
+}
+
 /**
  * The request's JSON object and its text, read within a limit that does not trust `Content-Length`.
  * @throws AppError `body_too_large`, `invalid_json`, `unsupported_media_type`
  */
-export async function readJsonObject(
+export async function readJson(
   request: Request,
   limitBytes: number,
 ): Promise<{ object: Record<string, unknown>; text: string } | undefined> {

@@ -4,7 +4,9 @@ returns jsonb
 language plpgsql security definer set search_path = '' as $$
 begin
   perform public.find_checkout(for_user, session_id);
-  perform public.record_payment(facts, clock_timestamp());
+  if facts is not null then
+    perform public.record_payment(facts, clock_timestamp());
+  end if;
   return jsonb_build_object(
     'credited', exists (
       select from public.payments as payment

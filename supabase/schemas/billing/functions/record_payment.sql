@@ -62,3 +62,4 @@ end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
 grant execute on function public.record_payment to service_role;
+grant execute on function public.record_payment to service_role;

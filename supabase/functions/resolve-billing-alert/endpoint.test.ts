@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import type Stripe from "stripe";
+import { describeEndpoint, type EndpointUnderTest } from "../../../test/support/endpoint-suite.ts";
+import { booksOf, makeCheckout, moneyFaults } from "../../../test/support/payments.ts";
+import { createStripe } from "../_shared/billing/stripe.ts";
+import { handleEvent } from "../_shared/billing/stripe-events.ts";
+import { resolveBillingAlertEndpoint } from "./endpoint.ts";
+
+/** A payment of another amount than was asked for, with its alert. */
+async function quarantined(under: EndpointUnderTest) {
+  const person = await under.person({ balanceMicrousd: 0 });
+  const checkout = await makeCheckout(under, person.userId, { cents: 1_000 });
+  checkout.pay({ amount: 1_200 });
+  const { environment } = under;
+  const event = checkout.event("checkout.session.completed");
+  const stripe = createStripe(under.fakeStripe.variables);
+  const handled = await handleEvent({ database: environment.database, stripe, log: environment.log }, event);
+  assert.equal(handled.state, "quarantined");
+  const [alert] = await under.sql<
+    { id: string }[]
+  >`select id from billing_alerts where subject = ${checkout.intentId()}`;
+  assert.ok(alert);
+  return { ...person, ...checkout, alertId: alert.id, note: "the shop's price was changed" };
+}
+
+describeEndpoint(resolveBillingAlertEndpoint, {
+  async accepted(under) {
+    const { alertId: alert_id, note } = await quarantined(under);
+    return { body: { alert_id, resolution: "dismiss", note }, credentials: under.service };
+  },
+  cases: {
+    "200 retry: after what was wrong was set right, its events are done": async (under) => {
+      const { userId, alertId, note, requestId } = await quarantined(under);
+      await under.sql`update checkout_sessions set amount_cents = 1200 where request_id = ${requestId}`;
+      const { body } = await under.call({ alert_id: alertId, resolution: "retry", note }, under.service);
+      const alert = body["alert"] as { state: string; note: string };
+      assert.deepEqual([alert.state, alert.note], ["released", note]);
+      assert.deepEqual(
+        (body["events"] as { state: string }[]).map(({ state }) => state),
+        ["handled"],
+      );
+      assert.deepEqual(await booksOf(under.sql, userId), { balance: 12_000_000, debt: 0, entries: 1 });
+      assert.deepEqual(await moneyFaults(under.sql), []);
+    },
+    "200 retry: what still does not fit is told again": async (under) => {
+      const { userId, alertId, note, intentId } = await quarantined(under);
+      const { body } = await under.call({ alert_id: alertId, resolution: "retry", note }, under.service);
+      assert.deepEqual(
+        (body["events"] as { reason: string }[]).map(({ reason }) => reason),
+        ["wrong_amount"],
+      );
+      const open =
+        await under.sql`select from billing_alerts where subject = ${intentId()} and state = 'open'`;
+      assert.equal(open.length, 1);
+      assert.equal((await booksOf(under.sql, userId)).balance, 0);
+    },
+    "200 dismiss: nothing is done; once": async (under) => {
+      const { userId, alertId, note } = await quarantined(under);
+      const request = { alert_id: alertId, resolution: "dismiss", note };
+      assert.deepEqual((await under.call(request, under.service)).body["events"], []);
+      assert.equal((await booksOf(under.sql, userId)).balance, 0);
+      await under.refused("alert_not_found", request, under.service);
+      await under.refused("alert_not_found", { ...request, alert_id: randomUUID() }, under.service);
+    },
+    "502, 503, 504: where an event needs more of Stripe, it stays to be done": async (under) => {
+      const person = await under.person({ balanceMicrousd: 0 });
+      const checkout = await makeCheckout(under, person.userId);
+      checkout.pay();
+      under.fakeStripe.refund(checkout.intentId(), 400);
+      const event = structuredClone(checkout.event("charge.refunded")) as Stripe.ChargeRefundedEvent;
+      delete (event.data.object as { refunds?: unknown }).refunds;
+      for (const [code, environment, status] of [
+        ["provider_failed", {}, 403],
+        ["provider_unavailable", {}, 500],
+        ["provider_not_configured", { stripe: createStripe({}) }, undefined],
+      ] as const) {
+        const id = `evt_${randomUUID()}`;
+        await under.sql`
+          insert into stripe_events (id, type, payment_intent_id, livemode, payload, state, reason, event_created_at, handled_at)
+          values (${id}, ${event.type}, ${checkout.intentId()}, false, ${under.sql.json({ ...event, id } as never)},
+                  'quarantined', 'wrong_livemode', now(), now())`;
+        const [alert] = await under.sql<{ id: string }[]>`
+          insert into billing_alerts (reason, subject) values ('wrong_livemode', ${checkout.intentId()}) returning id`;
+        if (status) under.fakeStripe.faults.push({ at: /refunds/, times: 5, does: status });
+        const request = { alert_id: alert?.id, resolution: "retry", note: "again" };
+        await under.refused(code, request, under.service, { environment });
+        under.fakeStripe.faults.length = 0;
+        const [stored] = await under.sql`select state from stripe_events where id = ${id}`;
+        assert.equal(stored?.["state"], "received");
+      }
+      const impatient = createStripe(under.fakeStripe.variables, {
+        timeoutMilliseconds: 50,
+        maxNetworkRetries: 0,
+      });
+      const [alert] = await under.sql<{ id: string }[]>`
+        insert into billing_alerts (reason, subject) values ('wrong_livemode', ${checkout.intentId()}) returning id`;
+      await under.sql`
+        update stripe_events set state = 'quarantined', reason = 'wrong_livemode', handled_at = now()
+         where payment_intent_id = ${checkout.intentId()}`;
+      under.fakeStripe.gate = () => new Promise(() => undefined);
+      const request = { alert_id: alert?.id, resolution: "retry", note: "again" };
+      await under.refused("provider_timeout", request, under.service, { environment: { stripe: impatient } });
+      under.fakeStripe.gate = () => undefined;
+    },
+  },
+});
