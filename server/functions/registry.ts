@@ -49,6 +49,7 @@ import { createPromoCodeEndpoint } from "../../supabase/functions/create-promo-c
 import { redeemPromoCodeEndpoint } from "../../supabase/functions/redeem-promo-code/endpoint.ts";
 import { setSpendCapEndpoint } from "../../supabase/functions/set-spend-cap/endpoint.ts";
 import { runDoctorEndpoint } from "../../supabase/functions/run-doctor/endpoint.ts";
+import { reconcilePaymentsEndpoint } from "../../supabase/functions/reconcile-payments/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -80,6 +81,7 @@ export const endpoints: readonly Endpoint[] = [
   setupAutoTopupEndpoint,
   triggerAutoTopupEndpoint,
   resolveBillingAlertEndpoint,
+  reconcilePaymentsEndpoint,
   listBillingAlertsEndpoint,
   confirmCheckoutEndpoint,
   stripeWebhookEndpoint,

@@ -464,6 +464,8 @@ create table public.payments (
   credited_microusd public.amount_microusd not null default 0,
   entries integer not null default 0 check (entries >= 0),
   paid_at timestamptz,
+  -- When the reconciler last saw it at Stripe.
+  reconciled_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint paid_is_known check (
@@ -471,6 +473,7 @@ create table public.payments (
   constraint only_paid_is_credited check (credited_microusd <= case state when 'paid' then amount_cents * 10000::bigint else 0 end)
 );
 create index payments_by_user on public.payments (user_id, created_at desc);
+create index payments_by_time on public.payments (paid_at, id) where state = 'paid';
 
 create table public.payment_refunds (
   id text primary key check (length(id) between 1 and 255),
@@ -3395,6 +3398,67 @@ $$;
 revoke all on function public.receive_stripe_event from public, anon, authenticated;
 grant execute on function public.receive_stripe_event to service_role;
 
+-- supabase/schemas/billing/functions/reconcile_payments.sql
+-- Holds a page of what Stripe has against what is here, and sets right what is missing here, if told to. `told` are facts as
+-- record_payment() takes them, with told_at, as of now.
+-- Answers one row for each difference: {fault, subject, details, healed}. An amount that differs is never set right, but told.
+create or replace function public.reconcile_payments(told jsonb, heal boolean)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  facts jsonb;
+  payment public.payments;
+  fault text;
+  faults jsonb := '[]';
+  missing text[];
+  outcome jsonb;
+begin
+  for facts in select value from jsonb_array_elements(told) order by value ->> 'payment_intent_id' loop
+    fault := null;
+    select * into payment from public.payments where payment_intent_id = facts ->> 'payment_intent_id';
+    if facts -> 'payment' ->> 'state' = 'paid' then
+      update public.payments set reconciled_at = clock_timestamp() where id = payment.id;
+      fault := case
+        when payment.state is distinct from 'paid' then 'payment_not_recorded'
+        when (facts -> 'payment' ->> 'amount_cents')::integer <> payment.amount_cents then 'amount_differs' end;
+    end if;
+    -- Refunds and disputes of other things that the same account sells are nothing of ours.
+    if fault is null and payment.id is not null then
+      select array_agg(coalesce(refund ->> 'id', '')) into missing
+        from jsonb_array_elements(coalesce(facts -> 'refunds', '[]')) as refund
+        left join public.payment_refunds as known on known.id = refund ->> 'id'
+       where (known.amount_cents, known.status) is distinct from ((refund ->> 'amount_cents')::integer, refund ->> 'status');
+      fault := case when missing is not null then 'refund_not_recorded' end;
+      if fault is null then
+        select array_agg(coalesce(dispute ->> 'id', '')) into missing
+          from jsonb_array_elements(coalesce(facts -> 'disputes', '[]')) as dispute
+          left join public.payment_disputes as known on known.id = dispute ->> 'id'
+         where (known.amount_cents, known.status) is distinct from ((dispute ->> 'amount_cents')::integer, dispute ->> 'status');
+        fault := case when missing is not null then 'dispute_not_recorded' end;
+      end if;
+    end if;
+    continue when fault is null;
+
+    outcome := null;
+    if fault = 'amount_differs' then
+      outcome := public.quarantine_payment(payment.payment_intent_id, fault, facts);
+    elsif heal then
+      outcome := public.record_payment(facts, (facts ->> 'told_at')::timestamptz);
+    end if;
+    faults := faults || jsonb_build_object(
+      'fault', fault, 'subject', facts ->> 'payment_intent_id', 'healed', coalesce(outcome ->> 'state' = 'handled', false),
+      'details', jsonb_strip_nulls(jsonb_build_object(
+        'at_stripe', facts - array['payment_intent_id', 'told_at'], 'here', case when payment.id is not null then
+          jsonb_build_object('state', payment.state, 'amount_cents', payment.amount_cents, 'user_id', payment.user_id) end,
+        'missing', missing, 'reason', outcome ->> 'reason')));
+    missing := null;
+  end loop;
+  return faults;
+end
+$$;
+revoke all on function public.reconcile_payments from public, anon, authenticated;
+grant execute on function public.reconcile_payments to service_role;
+
 -- supabase/schemas/billing/functions/record_auto_topup.sql
 -- Notes what came of charging a request; answers its state.
 --   succeeded  paid by this intent
@@ -3551,6 +3615,24 @@ begin
 end
 $$;
 revoke all on function public.refund_rank from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/report_ghost_payment.sql
+-- A payment that was credited here and that Stripe does not know: told, never undone by itself.
+create or replace function public.report_ghost_payment(for_intent text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  payment public.payments;
+begin
+  select * into payment from public.payments where payment_intent_id = for_intent;
+  perform public.quarantine_payment(for_intent, 'unknown_at_stripe', to_jsonb(payment));
+  return jsonb_build_object(
+    'fault', 'unknown_at_stripe', 'subject', for_intent, 'healed', false, 'details', jsonb_build_object(
+      'here', jsonb_build_object('state', payment.state, 'amount_cents', payment.amount_cents, 'user_id', payment.user_id)));
+end
+$$;
+revoke all on function public.report_ghost_payment from public, anon, authenticated;
+grant execute on function public.report_ghost_payment to service_role;
 
 -- supabase/schemas/billing/functions/request_auto_topup.sql
 -- Asks for an automatic top-up where one is due: called where a balance falls, in that transaction. Answers
@@ -3808,6 +3890,22 @@ end
 $$;
 revoke all on function public.topped_up_in_month from public, anon, authenticated;
 
+-- supabase/schemas/billing/functions/unhandled_stripe_events.sql
+-- Events that were stored and not handled, because something failed on the way: the oldest, as Stripe sent them.
+create or replace function public.unhandled_stripe_events(at_most integer)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select coalesce(jsonb_agg(waiting.payload order by waiting.received_at, waiting.id), '[]')
+      from (select id, payload, received_at from public.stripe_events
+             where state = 'received' and received_at < now() - interval '1 minute'
+             order by received_at, id limit at_most) as waiting);
+end
+$$;
+revoke all on function public.unhandled_stripe_events from public, anon, authenticated;
+grant execute on function public.unhandled_stripe_events to service_role;
+
 -- supabase/schemas/billing/functions/unkept_card.sql
 -- The paid checkout of a payment that asked for automatic top-ups and whose card is not kept yet; else nothing.
 create or replace function public.unkept_card(payment_intent_id text)
@@ -3823,6 +3921,26 @@ begin
 end
 $$;
 revoke all on function public.unkept_card from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/unseen_payments.sql
+-- Payments of a window that a run of the reconciler, which began at `seen_since`, has not seen at Stripe: a page of their
+-- intents, in order.
+create or replace function public.unseen_payments(
+  from_time timestamptz, to_time timestamptz, seen_since timestamptz, after_intent text, at_most integer
+) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select coalesce(jsonb_agg(unseen.payment_intent_id order by unseen.payment_intent_id), '[]')
+      from (select payment_intent_id from public.payments
+             where state = 'paid' and paid_at >= from_time and paid_at < to_time
+               and (reconciled_at is null or reconciled_at < seen_since)
+               and (after_intent is null or payment_intent_id > after_intent)
+             order by payment_intent_id limit at_most) as unseen);
+end
+$$;
+revoke all on function public.unseen_payments from public, anon, authenticated;
+grant execute on function public.unseen_payments to service_role;
 
 -- supabase/schemas/billing/functions/worth_of_payment.sql
 -- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing.

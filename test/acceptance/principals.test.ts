@@ -179,6 +179,10 @@ const table: Record<string, Row> = {
     body: () => Promise.resolve({ sessionId: "cs_test_unknown" }),
   },
   "list-billing-alerts": { ...serviceOnly("200"), body: () => Promise.resolve({}) },
+  "reconcile-payments": {
+    ...serviceOnly("200"),
+    body: () => Promise.resolve({ from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z" }),
+  },
   "resolve-billing-alert": {
     ...serviceOnly("404 alert_not_found"),
     body: () => Promise.resolve({ alert_id: randomUUID(), resolution: "dismiss", note: "seen" }),

@@ -117,6 +117,8 @@ create table public.payments (
   credited_microusd public.amount_microusd not null default 0,
   entries integer not null default 0 check (entries >= 0),
   paid_at timestamptz,
+  -- When the reconciler last saw it at Stripe.
+  reconciled_at timestamptz,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint paid_is_known check (
@@ -124,6 +126,7 @@ create table public.payments (
   constraint only_paid_is_credited check (credited_microusd <= case state when 'paid' then amount_cents * 10000::bigint else 0 end)
 );
 create index payments_by_user on public.payments (user_id, created_at desc);
+create index payments_by_time on public.payments (paid_at, id) where state = 'paid';
 
 create table public.payment_refunds (
   id text primary key check (length(id) between 1 and 255),

@@ -157,6 +157,12 @@ export function failureOf(error: unknown): StripeFailure | undefined {
   };
 }
 
+/** Whether Stripe does not have what was asked for. */
+export function isMissing(error: unknown): boolean {
+  const failure = failureOf(error);
+  return failure?.status === 404 || failure?.code === "resource_missing";
+}
+
 /** A failure in few words, for logs and rows. */
 export function describeFailure({ type, code, declineCode, status, requestId }: StripeFailure): string {
   return [type, status, code, declineCode, requestId].filter((part) => part !== undefined).join(" ");

@@ -1,0 +1,14 @@
+-- Events that were stored and not handled, because something failed on the way: the oldest, as Stripe sent them.
+create or replace function public.unhandled_stripe_events(at_most integer)
+returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return (
+    select coalesce(jsonb_agg(waiting.payload order by waiting.received_at, waiting.id), '[]')
+      from (select id, payload, received_at from public.stripe_events
+             where state = 'received' and received_at < now() - interval '1 minute'
+             order by received_at, id limit at_most) as waiting);
+end
+$$;
+revoke all on function public.unhandled_stripe_events from public, anon, authenticated;
+grant execute on function public.unhandled_stripe_events to service_role;
