@@ -1,6 +1,7 @@
-/** Check 12, the payments' half: every amount that can be paid is asked for exactly. */
+/** Check 12, the payments' half: every amount that can be paid is asked for, paid and credited exactly. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { factsOfIntent } from "../../../supabase/functions/_shared/billing/payment-facts.ts";
 import { bind } from "../../../supabase/functions/_shared/http/bind.ts";
 import { stripeCheckoutEndpoint } from "../../../supabase/functions/stripe-checkout/endpoint.ts";
 import { startEnvironment } from "../../support/environment.ts";
@@ -8,7 +9,7 @@ import { startFakeStripe } from "../../support/fake-stripe.ts";
 
 const atOnce = 16;
 
-test("check 12: all 9,501 cent amounts from $5.00 to $100.00 are asked for, paid and noted exactly", async (context) => {
+test("check 12: all 9,501 cent amounts from $5.00 to $100.00 are asked for, paid and credited exactly", async (context) => {
   const fake = await startFakeStripe();
   const under = await startEnvironment({
     billing: { ...fake.variables, FRONTEND_URL: "https://app.darkroom.test" },
@@ -53,7 +54,20 @@ test("check 12: all 9,501 cent amounts from $5.00 to $100.00 are asked for, paid
         from checkout_sessions as session`;
     assert.deepEqual({ ...noted }, { amounts: 9_501, cents: paidCents, unknown: 0 });
     assert.equal(paidCents, ((500 + 10_000) * 9_501) / 2);
-    context.diagnostic(`9,501 amounts, ${paidCents} cents asked for, paid and noted`);
+
+    const facts = fake.books.all("payment_intent").map(factsOfIntent);
+    await under.sql`
+      select count(record_payment(told, now())) from jsonb_array_elements(${under.sql.json(facts as never)}) as told`;
+    const [credited] = await under.sql`
+      select count(*)::int as payments, count(distinct payment.amount_cents)::int as amounts,
+             sum(entry.amount_microusd)::float8 as microusd,
+             count(*) filter (where entry.amount_microusd <> payment.amount_cents * 10000)::int as wrong
+        from payments as payment left join credits_ledger as entry on entry.payment_id = payment.id`;
+    assert.deepEqual(
+      { ...credited },
+      { payments: 9_501, amounts: 9_501, microusd: paidCents * 10_000, wrong: 0 },
+    );
+    context.diagnostic(`9,501 amounts, ${paidCents} cents asked for, paid and credited`);
   } finally {
     await Promise.all([under.close(), fake.close()]);
   }
