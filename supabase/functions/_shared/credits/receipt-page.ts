@@ -11,7 +11,7 @@ const style = `
   table { width: 100%; border-collapse: collapse; margin-bottom: 1.5rem }
   th, td { padding: 0.4rem 0.6rem 0.4rem 0; text-align: left; border-bottom: 1px solid #ddd; vertical-align: top }
   th { font-size: 0.8rem; color: #666 } .amount { text-align: right; font-variant-numeric: tabular-nums }
-  tfoot td { border: 0; font-weight: 600 } small { color: #666; overflow-wrap: anywhere }
+  .amount:last-child { padding-right: 0 } tfoot td { border: 0; font-weight: 600 } small { color: #666; overflow-wrap: anywhere }
   @media print { body { margin: 0; max-width: none } }
 `;
 
