@@ -163,8 +163,8 @@ describeEndpoint(aiPromptEndpoint, {
       assert.equal(pieces.join(""), "a lighthouse\na harbour");
       const last = events.at(-1);
       assert.equal(last?.event, "done");
-      assert.deepEqual(last?.data["prompts"], ["a lighthouse", "a harbour"]);
-      assert.equal((last?.data["usage"] as { total_tokens: number } | undefined)?.total_tokens, 18);
+      const { prompts, usage } = last.data as { prompts: string[]; usage: { total_tokens: number } };
+      assert.deepEqual([prompts, usage.total_tokens], [["a lighthouse", "a harbour"], 18]);
     },
     "200 in pieces: what breaks in the middle ends with an error event": async ({ call, person }) => {
       const { session } = await person();
