@@ -3365,13 +3365,17 @@ $$;
 revoke all on function public.payment_misfit from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/quarantine_payment.sql
--- Leaves something undone that does not fit, and says so once: an alert for each payment and reason.
+-- Leaves something undone that does not fit, and says so once: an alert for each payment and reason. What somebody has
+-- dismissed stays dismissed.
 create or replace function public.quarantine_payment(subject text, reason text, details jsonb)
 returns jsonb
 language plpgsql set search_path = '' as $$
 begin
   insert into public.billing_alerts (subject, reason, details)
-  values (quarantine_payment.subject, quarantine_payment.reason, quarantine_payment.details)
+  select quarantine_payment.subject, quarantine_payment.reason, quarantine_payment.details
+   where not exists (select from public.billing_alerts as known
+                      where known.subject = quarantine_payment.subject and known.reason = quarantine_payment.reason
+                        and known.state = 'dismissed')
   on conflict do nothing;
   return jsonb_build_object('state', 'quarantined', 'reason', quarantine_payment.reason);
 end
@@ -3564,14 +3568,16 @@ begin
     from jsonb_array_elements(coalesce(facts -> 'refunds', '[]')) as refund order by refund ->> 'id'
   on conflict (id) do update
     set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
-    where (known.told_at, public.refund_rank(known.status)) < (excluded.told_at, public.refund_rank(excluded.status));
+    where (known.told_at, public.refund_rank(known.status), known.status, known.amount_cents)
+        < (excluded.told_at, public.refund_rank(excluded.status), excluded.status, excluded.amount_cents);
   insert into public.payment_disputes as known (id, payment_id, amount_cents, status, told_at)
   select dispute ->> 'id', payment.id, (dispute ->> 'amount_cents')::integer, dispute ->> 'status',
          coalesce((dispute ->> 'told_at')::timestamptz, record_payment.told_at)
     from jsonb_array_elements(coalesce(facts -> 'disputes', '[]')) as dispute order by dispute ->> 'id'
   on conflict (id) do update
     set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
-    where (known.told_at, public.dispute_rank(known.status)) < (excluded.told_at, public.dispute_rank(excluded.status));
+    where (known.told_at, public.dispute_rank(known.status), known.status, known.amount_cents)
+        < (excluded.told_at, public.dispute_rank(excluded.status), excluded.status, excluded.amount_cents);
 
   if told is not null and payment.state <> 'paid' then
     misfit := public.payment_misfit(payment.id, told);

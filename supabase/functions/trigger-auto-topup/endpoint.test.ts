@@ -46,7 +46,9 @@ describeEndpoint(triggerAutoTopupEndpoint, {
         topupAmount: "2000",
         originalBalance: "499",
       });
-      await under.sql`update users set credits = 0 where id = ${userId}`;
+      const [user] = await under.sql`select credits::int as credits from users where id = ${userId}`;
+      assert.equal(user?.["credits"], 2499, "what was paid is credited");
+      await spendDownTo(under.sql, userId, 0);
       const { body: again } = await under.call({ userId }, under.service);
       assert.deepEqual(again["summary"], { ...noResult, totalProcessed: 1, rateLimited: 1 });
     },

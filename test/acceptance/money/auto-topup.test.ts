@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chargeDue, type Till } from "../../../supabase/functions/_shared/billing/auto-topup.ts";
+import { factsOfIntent } from "../../../supabase/functions/_shared/billing/payment-facts.ts";
 import { createStripe } from "../../../supabase/functions/_shared/billing/stripe.ts";
 import { connect } from "../../../supabase/functions/_shared/database/database.ts";
 import {
@@ -194,10 +195,12 @@ test("check 31: a host that dies between payment and note is followed by another
     const { userId } = await createUser(sql, 10_000_000);
     const { customerId } = await switchOnAutoTopup(sql, fake, userId);
     await spendDownTo(sql, userId, 1_000_000);
+    const booked = async () =>
+      (await sql`select from credits_ledger where user_id = ${userId} and type = 'auto_topup'`).length;
     // The note is lost: its function is not there when the first host comes to it.
-    await sql.unsafe("alter function record_auto_topup rename to record_auto_topup_lost");
+    await sql.unsafe("alter function record_payment rename to record_payment_lost");
     await charge();
-    await sql.unsafe("alter function record_auto_topup_lost rename to record_auto_topup");
+    await sql.unsafe("alter function record_payment_lost rename to record_payment");
     assert.equal(intentsOf(customerId), 1);
     assert.deepEqual(logged, ["an automatic top-up was not noted"]);
     await charge();
@@ -205,7 +208,7 @@ test("check 31: a host that dies between payment and note is followed by another
     await makeDue(sql, userId);
     await charge();
     const [request] = await topupsOf(sql, userId);
-    assert.deepEqual([request?.state, request?.attempts], ["succeeded", 2]);
+    assert.deepEqual([request?.state, request?.attempts, await booked()], ["succeeded", 2, 1]);
     assert.equal(intentsOf(customerId), 1);
   }));
 
@@ -230,5 +233,77 @@ test("what is never answered is given up after half a dozen attempts, by looking
     await passAnHour(sql, userId);
     await spendDownTo(sql, userId, 900_000);
     await charge();
+    assert.equal(intentsOf(customerId), 1);
+  }));
+
+test("the event of a top-up's payment first, last, or both at once with its host: one credit of what was paid", () =>
+  withScene(async ({ sql, fake, charge }) => {
+    const eventOf = async (userId: string) => {
+      const [told] = fake.events("payment_intent.succeeded").filter(({ data }) => {
+        return (data.object as { metadata: Record<string, string> }).metadata["userId"] === userId;
+      });
+      assert.ok(told?.type === "payment_intent.succeeded");
+      const facts = factsOfIntent(told.data.object);
+      await sql`select record_payment(${sql.json(facts as never)}, ${new Date(told.created * 1000)})`;
+    };
+    for (const order of ["event first", "event last", "at once"] as const) {
+      const { userId } = await createUser(sql, 10_000_000);
+      await switchOnAutoTopup(sql, fake, userId);
+      await spendDownTo(sql, userId, 1_000_000);
+      if (order === "event first") {
+        // The host's answer is lost, so the event is the first to tell.
+        fake.faults.push({ at: /POST .*payment_intents/, does: "cut-after", times: 2 });
+        await charge();
+        await eventOf(userId);
+        assert.equal((await topupsOf(sql, userId))[0]?.state, "succeeded");
+        await makeDue(sql, userId);
+        await charge();
+      } else if (order === "event last") {
+        await charge();
+        await eventOf(userId);
+      } else {
+        fake.faults.push({ at: /POST .*payment_intents/, does: "cut-after", times: 2 });
+        await charge();
+        await makeDue(sql, userId);
+        await Promise.all([charge(), eventOf(userId), eventOf(userId), charge()]);
+      }
+      fake.faults.length = 0;
+      const entries = await sql`
+        select amount_microusd::int as microusd from credits_ledger
+         where user_id = ${userId} and type = 'auto_topup'`;
+      assert.deepEqual([...entries], [{ microusd: 20_000_000 }], order);
+      const [user] = await sql`select credits::int as credits from users where id = ${userId}`;
+      assert.equal(user?.["credits"], 2_100, order);
+      assert.deepEqual(
+        (await topupEventsOf(sql, userId)).map(({ status }) => status),
+        ["succeeded"],
+        order,
+      );
+    }
+    assert.deepEqual([...(await sql`select * from find_payment_faults()`)], []);
+  }));
+
+test("a payment that is not what was asked for is not credited, and not asked for again", () =>
+  withScene(async ({ sql, fake, charge, intentsOf, logged }) => {
+    const { userId } = await createUser(sql, 10_000_000);
+    const { customerId } = await switchOnAutoTopup(sql, fake, userId);
+    await spendDownTo(sql, userId, 1_000_000);
+    fake.faults.push({ at: /POST .*payment_intents/, does: "cut-after", times: 2 });
+    await charge();
+    // Somebody has changed what was asked for.
+    await sql`update auto_topup_requests set amount_cents = 1999 where user_id = ${userId}`;
+    const [intent] = fake.books.all("payment_intent");
+    await sql`update auto_topup_requests set payment_intent_id = ${String(intent?.id)} where user_id = ${userId}`;
+    await makeDue(sql, userId);
+    await charge();
+    const [request] = await topupsOf(sql, userId);
+    assert.deepEqual([request?.state, request?.reason], ["failed", "quarantined"]);
+    assert.deepEqual(logged, ["a top-up's payment is quarantined"]);
+    const [alert] = await sql`select subject, reason from billing_alerts`;
+    assert.deepEqual({ ...alert }, { subject: intent?.id, reason: "wrong_amount" });
+    assert.equal(
+      (await sql`select from credits_ledger where user_id = ${userId} and type = 'auto_topup'`).length,
+      0,
+    );
     assert.equal(intentsOf(customerId), 1);
   }));

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after as atEnd, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { spendDownTo, topupsOf } from "../../support/auto-topups.ts";
 import { invoke, type Person, post, service, signUp, succeed } from "../../support/calls.ts";
@@ -20,7 +20,7 @@ for (const { name, start } of hosts) {
   describe(`checkout and automatic top-ups on ${name}`, () => {
     let host: HostUnderTest;
     before(async () => void (host = await start()));
-    after(() => host?.stop());
+    atEnd(() => host?.stop());
 
     test("a browser opens a checkout, saves a card with it, and is topped up when the balance falls", async () => {
       const person = await signUp(host);
@@ -34,12 +34,11 @@ for (const { name, start } of hosts) {
       const { payment_intent } = host.fakeStripe.pay(sessionId);
       const paid = host.fakeStripe.books.find("payment_intent", String(payment_intent));
       assert.deepEqual([paid.amount, paid.metadata["userId"]], [1234, person.userId]);
-      await host.sql`select add_credit(${person.userId}, 'manual', 20000000)`;
-      await host.sql`
-        select save_payment_method(${person.userId}, ${String(paid.customer)}, ${String(paid.payment_method)}, ${sessionId})`;
-
+      await deliverEvents();
       const { data } = await person.client.from("users").select("*").single();
       const user = data as Record<string, unknown>;
+      // With the welcome bonus.
+      assert.equal(user["credits"], 500 + 1234);
       assert.equal(user["auto_topup_enabled"], true);
       assert.equal(user["auto_topup_setup_completed"], true);
       assert.deepEqual([user["auto_topup_amount"], user["auto_topup_threshold"]], [2000, 500]);
@@ -51,8 +50,8 @@ for (const { name, start } of hosts) {
       assert.equal(theft.error?.code, "42501");
 
       await spendDownTo(host.sql, person.userId, 3_000_000);
-      const [request1] = await topped(person.userId);
-      assert.equal(request1?.state, "succeeded");
+      const [topup] = await topped(person.userId);
+      assert.equal(topup?.state, "succeeded");
       const intents = host.fakeStripe.books.all("payment_intent");
       assert.deepEqual(
         intents
@@ -64,6 +63,9 @@ for (const { name, start } of hosts) {
         ],
       );
       await events.until(({ status }) => status === "succeeded");
+      await deliverEvents();
+      const { data: after } = await person.client.from("users").select("credits").single();
+      assert.deepEqual(after, { credits: 300 + 2000 });
     });
 
     test("a declined card switches it off, and the browser hears of it", async () => {
@@ -90,6 +92,14 @@ for (const { name, start } of hosts) {
         auto_topup_setup_completed: true,
       });
     });
+
+    /** Stripe tells everything that it has told before, and what is new. */
+    async function deliverEvents(): Promise<void> {
+      for (const event of host.fakeStripe.events()) {
+        const answer = await host.fakeStripe.deliver(event, `${host.apiUrl}/functions/v1/stripe-webhook`);
+        assert.equal(answer.status, 200, await answer.text());
+      }
+    }
 
     /** On Node the host charges by itself; on Deno the timer of Supabase has the function called. */
     async function topped(userId: string) {

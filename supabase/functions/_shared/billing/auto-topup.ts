@@ -113,8 +113,10 @@ async function chargeClaimed(till: Till, atMost: number, userId?: string): Promi
 async function charge({ database, stripe, log }: Till, request: ClaimedTopup): Promise<TopupResult> {
   try {
     const outcome = await chargeAutoTopup(await stripeClient(stripe), request);
-    await recordOutcome(database, request, outcome);
-    return resultOf(request, outcome);
+    const recorded = await recordOutcome(database, request, outcome);
+    if (recorded !== outcome)
+      log.error({ auto_topup_request: request.id }, "a top-up's payment is quarantined");
+    return resultOf(request, recorded);
   } catch (error) {
     log.error({ err: error, auto_topup_request: request.id }, "an automatic top-up was not noted");
     return { userId: request.user_id, status: "error", error: "internal_error" };
@@ -124,28 +126,28 @@ async function charge({ database, stripe, log }: Till, request: ClaimedTopup): P
 async function recordOutcome(
   database: Calls,
   request: ClaimedTopup,
-  { outcome, intent, reason }: TopupOutcome,
-): Promise<void> {
-  const facts = outcome === "succeeded" && intent ? factsOfIntent(intent) : undefined;
-  if (facts) {
-    // The same function that its event goes through: whichever comes first credits it.
-    const { state, reason: misfit } = await database.call<{ state: string; reason?: string }>(
-      "record_payment",
-      {
-        facts,
-        told_at: new Date((intent?.created ?? 0) * 1000).toISOString(),
-      },
-    );
-    if (state === "handled") return;
-    throw new Error(`an automatic top-up is ${state}: ${misfit}`);
+  outcome: TopupOutcome,
+): Promise<TopupOutcome> {
+  const { intent } = outcome;
+  let recorded = outcome;
+  if (outcome.outcome === "succeeded" && intent) {
+    // The same function that its event goes through: whichever comes first credits it, and closes the request.
+    const { state } = await database.call<{ state: string }>("record_payment", {
+      facts: factsOfIntent(intent),
+      told_at: new Date(intent.created * 1000).toISOString(),
+    });
+    if (state === "handled") return outcome;
+    // Somebody has to look at it; when they release it, the request is closed as paid.
+    recorded = { outcome: "failed", intent, reason: "quarantined" };
   }
   await database.call("record_auto_topup", {
     for_request: request.id,
     for_claim: request.claim_id,
-    outcome,
+    outcome: recorded.outcome,
     payment_intent_id: intent?.id,
-    reason,
+    reason: recorded.reason,
   });
+  return recorded;
 }
 
 function resultOf(

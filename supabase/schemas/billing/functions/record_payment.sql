@@ -23,14 +23,16 @@ begin
     from jsonb_array_elements(coalesce(facts -> 'refunds', '[]')) as refund order by refund ->> 'id'
   on conflict (id) do update
     set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
-    where (known.told_at, public.refund_rank(known.status)) < (excluded.told_at, public.refund_rank(excluded.status));
+    where (known.told_at, public.refund_rank(known.status), known.status, known.amount_cents)
+        < (excluded.told_at, public.refund_rank(excluded.status), excluded.status, excluded.amount_cents);
   insert into public.payment_disputes as known (id, payment_id, amount_cents, status, told_at)
   select dispute ->> 'id', payment.id, (dispute ->> 'amount_cents')::integer, dispute ->> 'status',
          coalesce((dispute ->> 'told_at')::timestamptz, record_payment.told_at)
     from jsonb_array_elements(coalesce(facts -> 'disputes', '[]')) as dispute order by dispute ->> 'id'
   on conflict (id) do update
     set amount_cents = excluded.amount_cents, status = excluded.status, told_at = excluded.told_at
-    where (known.told_at, public.dispute_rank(known.status)) < (excluded.told_at, public.dispute_rank(excluded.status));
+    where (known.told_at, public.dispute_rank(known.status), known.status, known.amount_cents)
+        < (excluded.told_at, public.dispute_rank(excluded.status), excluded.status, excluded.amount_cents);
 
   if told is not null and payment.state <> 'paid' then
     misfit := public.payment_misfit(payment.id, told);
