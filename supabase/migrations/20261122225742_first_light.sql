@@ -1150,7 +1150,13 @@ begin
   perform public.open_credit_account(for_user);
   perform public.register_tenant(for_user);
   if not is_anonymous and public.welcome_bonus_refusal(for_user) is null then
-    perform public.grant_welcome_bonus(for_user);
+    begin
+      perform public.grant_welcome_bonus(for_user);
+    exception
+      -- Another spelling of the address had it a moment before: that is no reason to turn the person away.
+      when sqlstate 'PT409' then
+        null;
+    end;
   end if;
 end
 $$;
