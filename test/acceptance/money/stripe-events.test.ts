@@ -348,7 +348,8 @@ test("check 28: what was quarantined is credited when it is tried again after wh
     const [alert] = await shop.sql`select id from billing_alerts`;
     const [released] =
       await shop.sql`select resolve_billing_alert(${String(alert?.["id"])}, 'retry', 'set right') as it`;
-    assert.equal((released?.["it"] as { events: unknown[] }).events.length, 2);
+    assert.ok(released);
+    assert.equal((released["it"] as { events: unknown[] }).events.length, 2);
     for (const event of events) assert.equal((await shop.send(event)).body["state"], "handled");
     assert.deepEqual(await booksOf(shop.sql, one.buyer.userId), { balance: 10_000_000, debt: 0, entries: 1 });
     assert.deepEqual(await moneyFaults(shop.sql), []);
