@@ -7,20 +7,29 @@ create or replace function public.publish_price(
 language plpgsql security definer set search_path = '' as $$
 declare
   type_name constant text := (public.canonical_task_type(for_task_type)).name;
+  most_microusd numeric;
   known public.task_type_prices;
   published public.task_type_prices;
 begin
   if pg_column_size(publish_price.cost_factors) > 16384 or not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
   end if;
+  -- Beyond, params could ask for more than a number of the ledger holds.
+  most_microusd := publish_price.price_microusd * public.greatest_multiplier(publish_price.cost_factors)
+    * case publish_price.billing_type
+        when 'per_second' then (select max_runtime_seconds from public.task_types where name = type_name) else 1 end;
+  if most_microusd > 1e14 then
+    perform public.refuse('invalid_cost_factors', 422, jsonb_build_object('most_microusd', trunc(most_microusd)));
+  end if;
   -- One publisher at a time.
   perform pg_advisory_xact_lock(hashtextextended('publish_price', 0));
   select * into known from public.task_type_prices as price
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
-    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason)
+    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason,
+        known.published_by)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
-                         publish_price.cost_factors, publish_price.reason)
+                         publish_price.cost_factors, publish_price.reason, actor)
        or publish_price.valid_from is not null
           and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
