@@ -7,19 +7,11 @@ create or replace function public.publish_price(
 language plpgsql security definer set search_path = '' as $$
 declare
   type_name constant text := (public.canonical_task_type(for_task_type)).name;
-  most_microusd numeric;
   known public.task_type_prices;
   published public.task_type_prices;
 begin
   if pg_column_size(publish_price.cost_factors) > 16384 or not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
-  end if;
-  -- Beyond, params could ask for more than a number of the ledger holds.
-  most_microusd := publish_price.price_microusd * public.greatest_multiplier(publish_price.cost_factors)
-    * case publish_price.billing_type
-        when 'per_second' then (select max_runtime_seconds from public.task_types where name = type_name) else 1 end;
-  if most_microusd > 1e14 then
-    perform public.refuse('invalid_cost_factors', 422, jsonb_build_object('most_microusd', trunc(most_microusd)));
   end if;
   -- One publisher at a time.
   perform pg_advisory_xact_lock(hashtextextended('publish_price', 0));
