@@ -1894,9 +1894,14 @@ begin
    where task_id = for_task and state = 'held' for no key update;
   if found and hold.amount_microusd < new_amount_microusd then
     account := public.reserve_credit(hold.user_id, new_amount_microusd - hold.amount_microusd);
-    if account.has_spend_caps and public.spend_month(hold.created_at) = public.spend_month(now()) then
-      perform public.count_against_spend_caps(
-        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd);
+    if account.has_spend_caps then
+      if public.spend_month(hold.created_at) = public.spend_month(now()) then
+        perform public.count_against_spend_caps(
+          hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd);
+      else
+        -- It counts in the month in which its work was created, of which no cap keeps anybody any more.
+        perform public.give_back_to_spend_caps(hold, hold.amount_microusd - new_amount_microusd);
+      end if;
     end if;
     update public.credit_holds set amount_microusd = new_amount_microusd where task_id = for_task;
   end if;
@@ -2378,7 +2383,7 @@ begin
           greatest(now(), not_before) + interval '30 days')
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
-        closed_at = null
+        closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
     where credit_holds.state = 'released';
   if not found then
     raise exception 'task % is held or settled already', for_task;
@@ -7383,7 +7388,7 @@ begin
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
       task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
-      task.project_id, null, task.run_after);
+      task.project_id, (select token_id from public.credit_holds where task_id = task.id), task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());

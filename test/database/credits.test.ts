@@ -9,6 +9,7 @@ import {
   createUser,
   queueTask,
   refusedWith,
+  setStatus,
   wrongAccounts,
 } from "../support/factories.ts";
 
@@ -106,6 +107,50 @@ test("settling and releasing one hold at once ends it once", () =>
     const [hold] = await database.sql`select state, charged_microusd::int as charged from credit_holds`;
     assert.deepEqual({ ...hold }, { state: "settled", charged: 6500 });
     assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 993_500, held: 0 });
+  }));
+
+test("a task that is retried counts for the cap of the token that asked for it, and a charge stays counted", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const [token] = await sql<{ id: string }[]>`
+      select generate_pat(${user.userId}, ${Buffer.alloc(32, 7)}, 'last', 'test', array['tasks:write']) ->> 'id' as id`;
+    const tokenId = token?.id ?? "";
+    await sql`select set_spend_cap(${user.userId}, null, ${tokenId}, 300000)`;
+    const committed = async () => {
+      const [cap] = await sql<{ microusd: number }[]>`
+        select committed_microusd::int as microusd from spend_caps where token_id = ${tokenId}`;
+      return cap?.microusd;
+    };
+    const order = { task_type: "wan_2_2_t2i", params: { prompt: "a fox" }, project_id: user.projectId };
+    const [made] = await sql<{ id: string }[]>`
+      select create_task(null, ${sql.json([order])}, false, for_token => ${tokenId}) ->> 'task_id' as id`;
+    const taskId = made?.id ?? "";
+    const bound = 278 * 600;
+    assert.equal(await committed(), bound);
+    await setStatus(sql, taskId, "Failed");
+    assert.equal(await committed(), 0);
+    await setStatus(sql, taskId, "Queued");
+    assert.equal(await committed(), bound);
+    await claim(sql, "worker");
+    const { cost_microusd: cost } = await complete(sql, taskId);
+    assert.ok(Number(cost) < bound);
+    assert.equal(await committed(), cost);
+    const [doctor] = await sql<{ faults: unknown[] }[]>`select doctor() -> 'faults' as faults`;
+    assert.deepEqual(doctor?.faults, []);
+  }));
+
+test("a hold that grows in a later month counts in the one in which its work was created", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    await sql`select set_spend_cap(${user.userId}, ${user.projectId}, null, 10000)`;
+    const taskId = await queueTask(sql, user);
+    await sql`update credit_holds set created_at = created_at - interval '1 month'`;
+    await sql`update spend_caps set month = month - interval '1 month'`;
+    await sql`select extend_hold(${taskId}, 20000)`;
+    const [cap] = await sql`select committed_microusd::int as committed from spend_caps`;
+    assert.deepEqual({ ...cap }, { committed: 20_000 });
+    const [verified] = await sql<{ faults: unknown[] }[]>`select verify_ledger() -> 'faults' as faults`;
+    assert.deepEqual(verified?.faults, []);
   }));
 
 test("a task has one spend: the second is refused by the table itself", () =>
