@@ -181,7 +181,16 @@ export const mutants: Mutant[] = [
     file: `${credits}/functions/redeem_promo_code.sql`,
     line: "where code = upper(trim(given_code)) for no key update;",
     broken: "where code = upper(trim(given_code));",
-    tests: "acceptance/money/grants",
+    tests: "database/money/grants",
+    named: "check 19",
+  },
+  {
+    check: 19,
+    breaks: "a welcome looks for an earlier one without the account's lock",
+    file: `${credits}/functions/grant_welcome_bonus.sql`,
+    line: "  perform from public.credit_accounts where user_id = for_user for no key update;",
+    broken: "  perform from public.credit_accounts where user_id = for_user;",
+    tests: "database/money/grants",
     named: "check 19",
   },
   {

@@ -1,4 +1,4 @@
-/** Checks 10 and 11: in which order credit is spent, and that what is spent does not expire. */
+/** Checks 10, 11 and 19: in which order credit is spent, that what is spent does not expire, and what is given once. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
@@ -186,6 +186,82 @@ test("check 11: in 1,000 races of a task against the expiry of its credit all of
       `${races} races: ${outcomes.spent} tasks had it first, ${outcomes.refused} the expiry; 0 of both, 0 lost`,
     );
   }));
+
+const connections = 25;
+
+test("check 19: 500 people on 25 connections redeem a code with 10 uses, the first 25 of them at one moment: 10 have it", (context) =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    await sql`update credit_settings set welcome_bonus_microusd = 0`;
+    await sql`select create_promo_code('TENUSES', 250, 10, null, null, null, 'spring', 'ada')`;
+    const people = await sql<{ id: string }[]>`
+      insert into auth.users (id, email, email_confirmed_at)
+      select gen_random_uuid(), 'p' || number || '@gmail.com', now() from generate_series(1, 500) as number
+      returning id`;
+    const answers = await atOneMoment(database, {
+      gate: "select from promo_codes for update",
+      asks: people.map(
+        ({ id }) =>
+          (session: Session) =>
+            refusedWith(session.query("select redeem_promo_code($1, 'TENUSES')", [id])),
+      ),
+    });
+    assert.equal(answers.filter((answer) => answer === "none").length, 10);
+    assert.equal(answers.filter((answer) => answer === "promo_code_ended").length, 490);
+    const [books] = await sql<{ uses: number; redeemed: number; credited: number }[]>`
+      select (select uses from promo_codes) as uses, (select count(*)::int from promo_redemptions) as redeemed,
+             sum(amount_microusd)::int as credited from credits_ledger`;
+    assert.deepEqual({ ...books }, { uses: 10, redeemed: 10, credited: 25_000_000 });
+    await assertRight(sql);
+    context.diagnostic("500 racers: 10 redeemed, 490 refused");
+  }));
+
+test("check 19: one person's welcome bonus, asked for 100 times on 25 connections, is one grant, and nobody is turned away", (context) =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const { userId } = await createUser(sql, 0);
+    await sql.begin(async (transaction) => {
+      // A change of the address alone is no occasion for a welcome.
+      await transaction`set local session_replication_role = 'replica'`;
+      await transaction`update auth.users set is_anonymous = false, email_confirmed_at = now() where id = ${userId}`;
+    });
+    const answers = await atOneMoment(database, {
+      gate: `select from credit_accounts where user_id = '${userId}' for update`,
+      asks: Array.from({ length: 100 }, () => async (session: Session) => {
+        const { rows } = await session.query<{ repeated: boolean }>(
+          "select (grant_welcome_bonus($1) -> 'deduplicated')::boolean as repeated",
+          [userId],
+        );
+        return rows[0]?.repeated;
+      }),
+    });
+    assert.equal(answers.filter((repeated) => repeated === false).length, 1);
+    assert.equal(answers.filter((repeated) => repeated === true).length, 99);
+    assert.deepEqual(await movements(sql, userId), ["manual 5000000"]);
+    context.diagnostic("100 racers: 1 grant, 99 told of it");
+  }));
+
+/** Asks on 25 connections; the first of each wait at a lock until all of them do. */
+async function atOneMoment<Answer>(
+  { sql, session, lockIsWaitedFor }: DatabaseUnderTest,
+  { gate, asks }: { gate: string; asks: ((session: Session) => Promise<Answer>)[] },
+): Promise<Answer[]> {
+  const sessions = await Promise.all(Array.from({ length: connections }, () => session()));
+  const answers: Answer[] = [];
+  let racing: Promise<void> | undefined;
+  await sql.begin(async (transaction) => {
+    await transaction.unsafe(gate);
+    racing = inParallel(asks, connections, async (ask) => {
+      const own = sessions.pop();
+      assert.ok(own);
+      answers.push(await ask(own));
+      sessions.push(own);
+    });
+    await lockIsWaitedFor(connections);
+  });
+  await racing;
+  return answers;
+}
 
 /** A grant as the table above writes it. */
 async function add(sql: Sql, userId: string, grant: string): Promise<void> {
