@@ -69,7 +69,7 @@ test("check 17: whatever a worker reports, the charge is that of the database's 
       const task = await chargeOf(sql, taskId);
       const least = Math.min(Math.max(Math.ceil(seconds), 1), longestRun) * pricePerSecond;
       assert.ok(task.charged >= least, `${word}: ${task.charged} for ${seconds} s`);
-      assert.equal(task.charged, task.byTheClock, word);
+      assert.deepEqual([task.charged, task.cost], [task.byTheClock, task.byTheClock], word);
       assert.ok(task.charged >= pricePerSecond && task.charged <= task.bound, word);
       charged++;
     }
@@ -142,8 +142,8 @@ async function rowOf(sql: Sql, taskId: string) {
 }
 
 async function chargeOf(sql: Sql, taskId: string) {
-  const [row] = await sql<{ charged: number; bound: number; seconds: number }[]>`
-    select -entry.amount_microusd::int as charged, task.upper_bound_microusd::int as bound,
+  const [row] = await sql<{ charged: number; cost: number; bound: number; seconds: number }[]>`
+    select -entry.amount_microusd::int as charged, task.cost_microusd::int as cost, task.upper_bound_microusd::int as bound,
            ceil(extract(epoch from task.generation_processed_at - task.generation_started_at))::int as seconds
       from tasks as task join credits_ledger as entry on entry.task_id = task.id where task.id = ${taskId}`;
   assert.ok(row, `${taskId} was not charged`);
