@@ -5128,6 +5128,23 @@ end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/end_uncovered_parts.sql
+-- The open children of an orchestrator that was deleted would run without cover: they end. Their reference to it is gone
+-- by now, so they are known by having no hold. Afterwards, and not before, for one statement may delete them all.
+create or replace function public.end_uncovered_parts()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.end_task(part.id, 'Cancelled', 'orchestrator_deleted')
+     from public.tasks as part
+    where part.project_id = old.project_id and part.created_at >= old.created_at
+      and part.status in ('Queued', 'In Progress') and part.in_cloud and part.orchestrator_task_id is null
+      and not exists (select from public.credit_holds as hold where hold.task_id = part.id);
+  return null;
+end
+$$;
+revoke all on function public.end_uncovered_parts from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/enter_queue.sql
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
 -- the task was planned.
@@ -10437,6 +10454,9 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
+create trigger tasks_end_uncovered_parts after delete on public.tasks
+  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
+  execute function public.end_uncovered_parts();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger plan_direct_task before insert on public.tasks

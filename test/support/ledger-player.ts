@@ -1,5 +1,7 @@
+import assert from "node:assert/strict";
 import type { Sql } from "postgres";
-import type { AccountState, Answer } from "./ledger-model.ts";
+import type { Session } from "./database.ts";
+import type { AccountState, Answer, Step } from "./ledger-model.ts";
 
 /** After a step: what a look at the account would show if what is over had been ended. */
 export interface Played {
@@ -124,4 +126,59 @@ export async function createPlayer(sql: Sql): Promise<void> {
                 order by sequence), '[]') from entry))
           from credit_accounts where user_id = for_user);
     end $$`);
+}
+
+export async function playAll(on: Session, userId: string, steps: readonly Step[]): Promise<Played[]> {
+  const { rows } = await on.query<{ played: Played[] }>("select play_all($1, $2::jsonb) as played", [
+    userId,
+    steps,
+  ]);
+  return rows[0]?.played ?? [];
+}
+
+export async function reportOf(on: Session, userId: string, holdCount: number): Promise<Report> {
+  const { rows } = await on.query<{ report: Report }>("select report($1, $2) as report", [userId, holdCount]);
+  assert.ok(rows[0]);
+  return rows[0].report;
+}
+
+/** Plays the journal from its first entry: every line balanced, every balance as it says; what comes out is what is stored. */
+export function assertReplay({ state, entries }: Report): void {
+  const lots: number[] = [];
+  let balance = 0;
+  let debt = 0;
+  const take = ({ draws, made, amount: moved }: Entry) => {
+    if (made !== null) lots[made] = moved;
+    for (const [lot, drawn] of draws) lots[lot] = (lots[lot] ?? 0) - drawn;
+  };
+  for (const entry of entries) {
+    assert.equal(entry.sum, 0, "an entry is balanced");
+    balance += entry.amount;
+    debt -= entry.debt;
+    take(entry);
+    assert.ok(balance >= 0 && debt >= 0 && lots.every((left) => left >= 0));
+    assert.equal(entry.balanceAfter, balance);
+  }
+  assert.deepEqual({ balance, debt, lots }, { balance: state.balance, debt: state.debt, lots: state.lots });
+  const { revenue, purchases, grants, writeOff } = state;
+  assert.equal(
+    balance + revenue + purchases + grants + writeOff - debt,
+    0,
+    "all accounts together are nothing",
+  );
+  const open = Object.values(state.holds).filter((known) => known.state === "held");
+  assert.equal(
+    state.held,
+    open.reduce((sum, { amount: held }) => sum + held, 0),
+  );
+  assert.ok(state.balance >= state.held);
+}
+
+/** The same of all accounts, and what the doctor says of them. */
+export async function assertBooks(sql: Sql): Promise<void> {
+  assert.deepEqual([...(await sql`select rule, row_id from find_ledger_faults()`)], []);
+  const [books] = await sql`
+    select coalesce(sum(amount_microusd + revenue_microusd + purchases_microusd + grants_microusd + write_off_microusd
+                        + debt_microusd), 0)::int as sum from credits_ledger`;
+  assert.equal(books?.["sum"], 0);
 }

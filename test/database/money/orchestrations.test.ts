@@ -227,7 +227,7 @@ test("check 9: 400 orchestrations, all orders of up to five children, cost what 
     );
   }));
 
-for (const ending of ["fails", "is cut off by the end of the outer one"] as const) {
+for (const ending of ["finishes", "fails", "is cut off by the end of the outer one"] as const) {
   test(`check 9: what was finished within an inner orchestration that ${ending} is paid, once, and on the receipt`, () =>
     withDatabase(async ({ sql }) => {
       const user = await createUser(sql);
@@ -253,19 +253,26 @@ for (const ending of ["fails", "is cut off by the end of the outer one"] as cons
       const segment = await create("travel_segment", outer);
       await orchestration.ranFor(segment, 7);
       assert.equal(await orchestration.complete(segment), "none");
-      const clips = { orchestrator_details: { clip_list: [1, 2, 3] } };
+      const clips = { orchestrator_details: { clip_list: [1, 2, 3], use_parallel_joins: false } };
       const inner = await create("join_clips_orchestrator", outer, clips);
       const joins = [
         await create("join_clips_segment", inner.id),
         await create("join_clips_segment", inner.id),
       ];
-      const [done, failing] = joins as [Child, Child];
+      const [done, other] = joins as [Child, Child];
       await orchestration.ranFor(done, 5);
       assert.equal(await orchestration.complete(done), "none");
-      if (ending === "fails") await setStatus(sql, failing.id, "Failed");
+      if (ending === "finishes") {
+        await orchestration.ranFor(other, 3);
+        assert.equal(await orchestration.complete(other), "none");
+        const [closed] = await sql`select status from tasks where id = ${inner.id}`;
+        assert.equal(closed?.["status"], "Complete");
+      }
+      if (ending === "fails") await setStatus(sql, other.id, "Failed");
       else await sql`select complete_task(null, ${outer}, output_text => 'done')`;
 
-      const cost = await costOf(sql, [segment.id, done.id]);
+      const parts = [segment.id, done.id, ...(ending === "finishes" ? [other.id] : [])];
+      const cost = await costOf(sql, parts);
       const entries =
         await sql`select task_id, -amount_microusd as charged from credits_ledger where type = 'spend'`;
       assert.deepEqual(
@@ -280,5 +287,45 @@ for (const ending of ["fails", "is cut off by the end of the outer one"] as cons
       );
       assert.deepEqual([...(await sql`select rule, row_id from find_task_faults()`)], []);
       assert.equal((await accountOf(sql, user.userId)).held, 0);
+    }));
+}
+
+for (const also of ["alone", "with one of its parts"] as const) {
+  test(`an orchestration whose row is deleted ${also} pays what was finished, and leaves nobody that runs without cover`, () =>
+    withDatabase(async ({ sql, sessionAs }) => {
+      const user = await createUser(sql);
+      const orchestration = new Orchestration(sql, user, "deleted");
+      const { model } = orchestration;
+      const root = await queueTask(sql, user, {
+        taskType: "travel_orchestrator",
+        params: { model, orchestrator_details: { num_new_segments_to_generate: 3 } },
+      });
+      await orchestration.claim(false);
+      const children: Child[] = [];
+      for (let place = 0; place < 3; place++) {
+        const params = { model, orchestrator_task_id_ref: root, segment_index: place };
+        const id = await queueTask(sql, user, { taskType: "travel_segment", params });
+        children.push({ id, attempt: 1, byOwner: false });
+        // The last one waits.
+        if (place < 2) await orchestration.claim(false);
+      }
+      const [done, running, waiting] = children as [Child, Child, Child];
+      await orchestration.ranFor(done, 4);
+      assert.equal(await orchestration.complete(done), "none");
+      const cost = await costOf(sql, [done.id]);
+
+      const service = await sessionAs("service_role");
+      await service.query("delete from tasks where id = any ($1)", [
+        also === "alone" ? [root] : [waiting.id, root],
+      ]);
+      assert.equal(await orchestration.complete(running), "task_cancelled");
+      const [open] =
+        await sql`select count(*)::int as tasks from tasks where status in ('Queued', 'In Progress')`;
+      assert.equal(open?.["tasks"], 0);
+      assert.deepEqual(await accountOf(sql, user.userId), { balance: 100_000_000 - Number(cost), held: 0 });
+      const faults = await sql`
+      select rule from find_task_faults() union all select rule from find_ledger_faults()
+      union all select rule from find_queue_faults()`;
+      assert.deepEqual([...faults], []);
     }));
 }
