@@ -11,13 +11,9 @@ begin
   if found and hold.amount_microusd < new_amount_microusd then
     account := public.reserve_credit(hold.user_id, new_amount_microusd - hold.amount_microusd);
     if account.has_spend_caps then
-      if public.spend_month(hold.created_at) = public.spend_month(now()) then
-        perform public.count_against_spend_caps(
-          hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd);
-      else
-        -- It counts in the month in which its work was created, of which no cap keeps anybody any more.
-        perform public.give_back_to_spend_caps(hold, hold.amount_microusd - new_amount_microusd);
-      end if;
+      perform public.count_against_spend_caps(
+        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd,
+        public.spend_month(hold.created_at));
     end if;
     update public.credit_holds set amount_microusd = new_amount_microusd where task_id = for_task;
   end if;
