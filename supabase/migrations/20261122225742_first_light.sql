@@ -306,9 +306,12 @@ create table public.promo_codes (
 create table public.promo_redemptions (
   code public.promo_code not null references public.promo_codes (code),
   user_id uuid not null references public.credit_accounts (user_id),
+  -- As in welcome_bonuses: who has several accounts is one person.
+  address_hash bytea not null check (length(address_hash) = 32),
   entry_id uuid not null unique references public.credits_ledger (id),
   created_at timestamptz not null default now(),
-  primary key (code, user_id)
+  primary key (code, user_id),
+  unique (code, address_hash)
 );
 
 -- Whom the welcome bonus was given to; kept when the person goes, so that coming back is no way to a second one. The
@@ -329,7 +332,8 @@ create table public.credit_settings (
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
   shared_mail_domains text[] not null default array[
-    'gmail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com', 'icloud.com', 'me.com', 'aol.com',
+    'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
+    'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',
     'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 'mail.ru', 'yandex.ru', 'qq.com', '163.com', '126.com',
     'naver.com', 'orange.fr', 'free.fr', 'libero.it', 't-online.de', 'comcast.net', 'fastmail.com', 'zoho.com']
 );
@@ -1934,19 +1938,66 @@ revoke all on function public.factor_value from public, anon, authenticated;
 -- supabase/schemas/credits/functions/find_ledger_faults.sql
 -- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
 -- entry; in one snapshot, so it can be asked while work goes on.
+-- Of entries, exactly those are named that somebody changed or slipped in, and the numbers of those that are gone: an entry is
+-- right as long as it follows from what the one before it says, or said. (Where more than a hundred were changed at
+-- once, some right ones may be named with them.)
 create or replace function public.find_ledger_faults()
 returns table (rule text, user_id uuid, row_id text, details jsonb)
 language sql stable set search_path = '' as $$
   with chained as (
-    select entry, lag(entry.hash, 1, ''::bytea) over account as previous_hash,
-           lag(entry.sequence, 1, 0::bigint) over account as previous_sequence,
-           lag(entry.balance_after_microusd::bigint, 1, 0::bigint) over account as previous_balance
+    select entry, account.entry_count, account.chain_hash,
+           -- The first follows from nothing, whatever was put before it.
+           case when entry.sequence = 1 then ''::bytea else lag(entry.hash) over numbers end as previous_hash,
+           case when entry.sequence = 1 then 0 else lag(entry.sequence, 1, 0::bigint) over numbers end as previous_sequence,
+           lead(entry.sequence) over numbers as next_sequence,
+           case when entry.sequence = 1 then 0 else lag(entry.balance_after_microusd) over numbers end as previous_balance
       from public.credits_ledger as entry
-    window account as (partition by entry.user_id order by entry.sequence)
+      left join public.credit_accounts as account on account.user_id = entry.user_id
+    window numbers as (partition by entry.user_id order by entry.sequence)
+  ), checked as (
+    select (chained.entry).id, (chained.entry).user_id, (chained.entry).sequence, (chained.entry).hash,
+           chained.entry, chained.entry_count, chained.chain_hash, chained.previous_sequence,
+           public.entry_hash(chained.previous_hash, chained.entry, (chained.entry).sequence,
+                             (chained.entry).balance_after_microusd) as expected_hash,
+           (chained.entry).sequence = chained.previous_sequence + 1 as follows,
+           (chained.entry).sequence in (chained.previous_sequence, chained.next_sequence) as is_double,
+           (chained.entry).sequence between 1 and coalesce(chained.entry_count, 0) as is_counted,
+           (chained.entry).amount is not distinct from (chained.entry).amount_microusd / 10000.0 as is_shown_right,
+           (chained.entry).balance_after_microusd
+             = chained.previous_balance::numeric + (chained.entry).amount_microusd as is_carried
+      from chained
+  ), suspect as materialized (
+    select *, coalesce(checked.hash = checked.expected_hash and checked.follows, false) as is_linked from checked
+     where (checked.hash = checked.expected_hash and checked.follows and not coalesce(checked.is_double, false)
+            and checked.is_counted and checked.is_shown_right and checked.is_carried) is not true
+  ), judged as materialized (
+    select suspect.*,
+           -- It follows from an entry that was moved elsewhere, from one whose hash was changed, or from the right one of
+           -- two with one number.
+           not suspect.is_linked and (
+             exists (select from (select * from suspect limit 100) as moved
+                      where moved.id <> suspect.id and suspect.hash = public.entry_hash(
+                              moved.hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd))
+             or exists (select from suspect as before
+                         where before.user_id = suspect.user_id and before.sequence = suspect.sequence - 1
+                           and suspect.hash = public.entry_hash(
+                                 before.expected_hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd))
+             or exists (select from public.credits_ledger as before
+                         where before.user_id = suspect.user_id and before.sequence = suspect.sequence - 1
+                           and suspect.hash = public.entry_hash(
+                                 before.hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd)))
+             as is_right,
+           -- The chain goes on from it, though not from its number.
+           exists (select from (select * from suspect limit 100) as after
+                    where after.id <> suspect.id and after.sequence <> suspect.sequence + 1 and not after.is_linked
+                      and after.hash = public.entry_hash(
+                            suspect.hash, after.entry, after.sequence, (after.entry).balance_after_microusd))
+             or exists (select from public.credit_accounts as account
+                         where account.chain_hash = suspect.hash and account.entry_count <> suspect.sequence)
+             as is_moved
+      from suspect
   ), booked as (
-    select entry.user_id, count(*) as entries, sum(entry.amount_microusd) as balance,
-           -sum(entry.debt_microusd) as debt,
-           (array_agg(entry.hash order by entry.sequence desc))[1] as last_hash
+    select entry.user_id, sum(entry.amount_microusd) as balance, -sum(entry.debt_microusd) as debt
       from public.credits_ledger as entry group by entry.user_id
   ), held as (
     select hold.user_id, sum(hold.amount_microusd) as amount
@@ -1958,30 +2009,57 @@ language sql stable set search_path = '' as $$
   ), paid_by as (
     select draw.entry_id, sum(draw.amount_microusd) as amount from public.credit_grant_draws as draw group by draw.entry_id
   )
-  select 'entry_changed', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object('sequence', (chained.entry).sequence)
-    from chained
-   where (chained.entry).hash <> public.entry_hash(
-           chained.previous_hash, chained.entry, (chained.entry).sequence, (chained.entry).balance_after_microusd)
-      or (chained.entry).amount <> (chained.entry).amount_microusd / 10000.0
+  select 'entry_changed', judged.user_id, judged.id::text, jsonb_build_object('sequence', judged.sequence)
+    from judged
+   where not judged.is_shown_right
+      or not judged.is_linked and not judged.is_right and (judged.follows or judged.is_moved or not judged.is_counted)
   union all
-  select 'entry_missing', (chained.entry).user_id, (chained.entry).id::text,
-         jsonb_build_object('sequence', (chained.entry).sequence, 'previous_sequence', chained.previous_sequence)
-    from chained where (chained.entry).sequence <> chained.previous_sequence + 1
+  select 'entry_inserted', judged.user_id, judged.id::text, jsonb_build_object('sequence', judged.sequence)
+    from judged
+   where (judged.is_linked or judged.is_right) and (
+           not judged.is_counted and judged.hash is distinct from judged.chain_hash
+           or judged.is_double and judged.hash <> judged.chain_hash
+              and not exists (select from public.credits_ledger as after
+                               where after.user_id = judged.user_id and after.sequence = judged.sequence + 1
+                                 and after.hash = public.entry_hash(
+                                       judged.hash, after, after.sequence, after.balance_after_microusd)))
   union all
-  select 'balance_not_carried', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object(
-         'balance_after_microusd', (chained.entry).balance_after_microusd, 'previous_microusd', chained.previous_balance)
-    from chained
-   where (chained.entry).balance_after_microusd <> chained.previous_balance + (chained.entry).amount_microusd
+  -- Named by the first number that is missing; there is no row.
+  select 'entry_missing', judged.user_id, format('%s#%s', judged.user_id, judged.previous_sequence + 1), jsonb_build_object(
+         'first_sequence', judged.previous_sequence + 1, 'last_sequence', judged.sequence - 1)
+    from judged
+   where judged.is_counted and judged.sequence > judged.previous_sequence + 1 and not judged.is_right and not judged.is_moved
+  union all
+  select 'entry_missing', account.user_id, format('%s#%s', account.user_id, kept.last_sequence + 1), jsonb_build_object(
+         'first_sequence', kept.last_sequence + 1, 'last_sequence', account.entry_count)
+    from public.credit_accounts as account
+   cross join lateral (select coalesce(max(entry.sequence), 0) as last_sequence from public.credits_ledger as entry
+                        where entry.user_id = account.user_id and entry.sequence <= account.entry_count) as kept
+   where kept.last_sequence < account.entry_count
+     and not exists (select from suspect where suspect.hash = account.chain_hash)
+  union all
+  select 'chain_end_differs', account.user_id, account.user_id::text,
+         jsonb_build_object('entry_count', account.entry_count)
+    from public.credit_accounts as account
+    left join public.credits_ledger as newest
+      on newest.user_id = account.user_id and newest.sequence = account.entry_count
+   where (newest.id is not null or account.entry_count = 0)
+     and account.chain_hash <> coalesce(newest.hash, ''::bytea)
+     and not exists (select from suspect
+                      where suspect.user_id = account.user_id and suspect.sequence = account.entry_count
+                        and suspect.expected_hash = account.chain_hash)
+  union all
+  select 'balance_not_carried', judged.user_id, judged.id::text, jsonb_build_object(
+         'balance_after_microusd', (judged.entry).balance_after_microusd, 'sequence', judged.sequence)
+    from judged
+   where not judged.is_carried and judged.is_linked
+     and not exists (select from suspect as before
+                      where before.user_id = judged.user_id and before.sequence = judged.sequence - 1)
   union all
   select 'entry_unbalanced', entry.user_id, entry.id::text, to_jsonb(entry)
     from public.credits_ledger as entry
-   where entry.amount_microusd + entry.revenue_microusd + entry.purchases_microusd + entry.grants_microusd
+   where entry.amount_microusd::numeric + entry.revenue_microusd + entry.purchases_microusd + entry.grants_microusd
          + entry.write_off_microusd + entry.debt_microusd <> 0
-  union all
-  select 'chain_cut', account.user_id, account.user_id::text,
-         jsonb_build_object('entries', coalesce(booked.entries, 0), 'entry_count', account.entry_count)
-    from public.credit_accounts as account left join booked using (user_id)
-   where account.entry_count <> coalesce(booked.entries, 0) or account.chain_hash <> coalesce(booked.last_hash, ''::bytea)
   union all
   select 'balance_is_not_the_sum', account.user_id, account.user_id::text, jsonb_build_object(
          'balance_microusd', account.balance_microusd, 'sum_microusd', coalesce(booked.balance, 0),
@@ -2016,7 +2094,7 @@ language sql stable set search_path = '' as $$
     from public.credits_ledger as entry
     left join paid_by on paid_by.entry_id = entry.id
     left join public.credit_grants as lot on lot.entry_id = entry.id
-   where greatest(-entry.amount_microusd, 0) <> coalesce(paid_by.amount, 0)
+   where greatest(-entry.amount_microusd::numeric, 0) <> coalesce(paid_by.amount, 0)
       or greatest(entry.amount_microusd, 0) <> coalesce(lot.amount_microusd, 0)
   union all
   select 'shown_balance_differs', account.user_id, account.user_id::text, jsonb_build_object(
@@ -2025,12 +2103,12 @@ language sql stable set search_path = '' as $$
    where person.credits <> account.balance_microusd / 10000.0
   union all
   select 'charge_is_not_its_hold', hold.user_id, hold.task_id::text, jsonb_build_object(
-         'charged_microusd', hold.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'charged_microusd', hold.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd::numeric, 0),
          'written_off_microusd', hold.written_off_microusd)
     from public.credit_holds as hold
     left join public.credits_ledger as entry on entry.task_id = hold.task_id and entry.type in ('spend', 'write_off')
-   where hold.charged_microusd <> coalesce(-entry.amount_microusd, 0)
-      or hold.written_off_microusd <> coalesce(-entry.write_off_microusd, 0)
+   where hold.charged_microusd <> coalesce(-entry.amount_microusd::numeric, 0)
+      or hold.written_off_microusd <> coalesce(-entry.write_off_microusd::numeric, 0)
   union all
   select 'spend_without_hold', entry.user_id, entry.id::text, jsonb_build_object('task_id', entry.task_id)
     from public.credits_ledger as entry
@@ -2093,8 +2171,8 @@ $$;
 revoke all on function public.give_back_to_spend_caps from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/grant_credits.sql
--- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason
--- or time 422.
+-- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason,
+-- actor or time 422.
 create or replace function public.grant_credits(
   for_user uuid, amount_cents integer, reason text, actor text, idempotency_key text, expires_at timestamptz default null
 ) returns jsonb
@@ -2112,7 +2190,7 @@ begin
   repeated := found;
   if repeated then
     if entry.user_id <> for_user or entry.amount_microusd <> amount_cents * 10000::bigint
-       or entry.metadata ->> 'description' is distinct from reason
+       or entry.metadata ->> 'description' is distinct from reason or entry.metadata ->> 'actor' is distinct from actor
        or grant_credits.expires_at is distinct from (
             select granted.expires_at from public.credit_grants as granted where granted.entry_id = entry.id) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -2160,6 +2238,11 @@ begin
       'success', true, 'transaction', public.ledger_entry_summary(entry), 'isWelcomeBonus', true,
       'deduplicated', true, 'message', 'The welcome bonus was granted before');
   end if;
+  -- People of one domain one after the other, so that its limit counts all before them.
+  perform pg_advisory_xact_lock(hashtextextended('welcome_bonus:' || public.mail_domain(person.email), 0))
+     from auth.users as person
+    where person.id = for_user
+      and not public.is_shared_mail_host(person.email);
   reason := public.welcome_bonus_refusal(for_user);
   if reason is not null then
     perform public.refuse('welcome_bonus_refused', 409, jsonb_build_object('reason', reason));
@@ -2193,6 +2276,19 @@ begin
 end
 $$;
 revoke all on function public.hash_of_params from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/is_shared_mail_host.sql
+-- Whether this address is at a large provider, where people take one mailbox each. A name under a provider's (fastmail
+-- gives everybody one) is not the provider: it is a way to any number of addresses.
+create or replace function public.is_shared_mail_host(email text)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select split_part(lower(trim(is_shared_mail_host.email)), '@', 2) = any (shared_mail_domains)
+            from public.credit_settings);
+end
+$$;
+revoke all on function public.is_shared_mail_host from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/ledger_digest.sql
 -- Stands for every entry of every account up to now: one that was changed, taken out or put in since gives another digest.
@@ -2290,7 +2386,7 @@ begin
           greatest(now(), not_before) + interval '30 days')
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
-        closed_at = null
+        closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
     where credit_holds.state = 'released';
   if not found then
     raise exception 'task % is held or settled already', for_task;
@@ -2350,7 +2446,7 @@ declare
 begin
   for factor in select key as name, value as rule from jsonb_each(price.cost_factors) loop
     named := public.factor_value(factor.name, params);
-    if factor.rule ? 'each' then
+    if factor.name in ('frames', 'images') then
       multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
                         * (factor.rule ->> 'each')::numeric;
     else
@@ -2406,17 +2502,18 @@ revoke all on function public.price_multiplier from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_of_work.sql
 -- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most the type's
--- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end.
+-- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What params drive beyond
+-- a hundred million dollars stays there: nobody has that, and it is still a number to every reader.
 create or replace function public.price_of_work(
   price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return round(price.price_microusd * public.price_multiplier(price, params)
+  return least(round(price.price_microusd * public.price_multiplier(price, params)
     * case price.billing_type
         when 'per_unit' then 1
         else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-      end)::bigint;
+      end), 1e14)::bigint;
 end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
@@ -2491,9 +2588,10 @@ begin
   select * into known from public.task_type_prices as price
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
-    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason)
+    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason,
+        known.published_by)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
-                         publish_price.cost_factors, publish_price.reason)
+                         publish_price.cost_factors, publish_price.reason, actor)
        or publish_price.valid_from is not null
           and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -2619,8 +2717,8 @@ $$;
 revoke all on function public.record_entry from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/redeem_promo_code.sql
--- Gives a user what a code is worth, once; asking again answers the same entry. People without a confirmed address get
--- none, and are not told which codes there are: they could be any number of people.
+-- Gives a user what a code is worth, once, however they spell their address; asking again answers the same entry. People
+-- without a confirmed address get none, and are not told which codes there are: they could be any number of people.
 create or replace function public.redeem_promo_code(for_user uuid, given_code text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -2628,9 +2726,12 @@ declare
   promo public.promo_codes;
   entry public.credits_ledger;
   repeated boolean;
+  person_hash bytea;
 begin
-  if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
-                   and email_confirmed_at is not null) then
+  select sha256(convert_to(public.address_key(email), 'UTF8')) into person_hash
+    from auth.users
+   where id = for_user and not coalesce(is_anonymous, false) and email_confirmed_at is not null;
+  if person_hash is null then
     perform public.refuse('address_not_confirmed', 403);
   end if;
   select * into promo from public.promo_codes where code = upper(trim(given_code)) for no key update;
@@ -2646,12 +2747,16 @@ begin
       perform public.refuse('promo_code_ended', 409, jsonb_build_object(
         'reason', case when promo.valid_until <= now() then 'expired' else 'used_up' end));
     end if;
+    if exists (select from public.promo_redemptions where code = promo.code and address_hash = person_hash) then
+      perform public.refuse('promo_code_ended', 409, '{"reason": "address_used"}');
+    end if;
     update public.promo_codes set uses = uses + 1 where code = promo.code;
     entry := public.add_credit(
       for_user, 'manual', promo.amount_microusd, format('promo:%s:%s', promo.code, for_user),
       jsonb_build_object('description', promo.description, 'promo_code', promo.code, 'actor', 'user'), null,
       now() + make_interval(days => promo.credit_days));
-    insert into public.promo_redemptions (code, user_id, entry_id) values (promo.code, for_user, entry.id);
+    insert into public.promo_redemptions (code, user_id, address_hash, entry_id)
+    values (promo.code, for_user, person_hash, entry.id);
   end if;
   return jsonb_build_object(
     'success', true, 'code', promo.code, 'transaction', public.ledger_entry_summary(entry),
@@ -2892,7 +2997,7 @@ begin
     when person.email_confirmed_at is null then 'address_not_confirmed'
     when exists (select from public.welcome_bonuses
                   where address_hash = sha256(convert_to(public.address_key(person.email), 'UTF8'))) then 'address_used'
-    when public.mail_domain(person.email) <> all (settings.shared_mail_domains)
+    when not public.is_shared_mail_host(person.email)
          and settings.welcome_bonuses_per_domain_and_day <= (
            select count(*) from public.welcome_bonuses
             where domain = public.mail_domain(person.email) and created_at > now() - interval '1 day')

@@ -18,9 +18,10 @@ begin
   select * into known from public.task_type_prices as price
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
-    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason)
+    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason,
+        known.published_by)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
-                         publish_price.cost_factors, publish_price.reason)
+                         publish_price.cost_factors, publish_price.reason, actor)
        or publish_price.valid_from is not null
           and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
