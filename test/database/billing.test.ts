@@ -380,4 +380,13 @@ test("on Supabase the timer has the charging function called, only when somethin
     await claim(await session());
     await tick();
     assert.equal((await sql`select from net.requests`).length, 1);
+
+    // And the reconciler, where there is somebody who buys.
+    await sql`select request_reconciliation()`;
+    await sql`delete from stripe_customers`;
+    await sql`select request_reconciliation()`;
+    assert.deepEqual(
+      (await sql`select url from net.requests offset 1`).map(({ url }) => url as string),
+      ["https://ref.supabase.co/functions/v1/reconcile-payments"],
+    );
   }));

@@ -1,4 +1,5 @@
 import type Stripe from "stripe";
+import type { Database } from "../../supabase/functions/_shared/database/database.ts";
 import { bind } from "../../supabase/functions/_shared/http/bind.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 import { confirmCheckoutEndpoint } from "../../supabase/functions/confirm-checkout/endpoint.ts";
@@ -26,6 +27,8 @@ export interface Shop extends EnvironmentUnderTest {
   /** Sends an event to `stripe-webhook`, signed by Stripe. */
   send(event: Stripe.Event, signing?: Partial<SigningOptions>): Promise<ShopAnswer>;
   post(text: string, headers: Record<string, string>): Promise<ShopAnswer>;
+  /** `send` of an endpoint that reaches the database in another way. */
+  sendOver(database: Database): (event: Stripe.Event) => Promise<ShopAnswer>;
   /** What the success page asks. */
   confirm(purchase: Purchase): Promise<ShopAnswer>;
   reconcile(body: object): Promise<ShopAnswer>;
@@ -39,10 +42,10 @@ export async function withShop(
   const under = await startEnvironment({
     billing: { ...fakeStripe.variables, FRONTEND_URL: "https://app.darkroom.test" },
   });
-  const ask = (endpoint: Endpoint) => {
+  const ask = (endpoint: Endpoint, { database }: { database: Database } = under.environment) => {
     // A test sends in seconds what comes in hours.
     const contract = { ...endpoint.contract, requestsPerMinute: 1_000_000 };
-    const serve = bind({ ...endpoint, contract }, under.environment);
+    const serve = bind({ ...endpoint, contract }, { ...under.environment, database });
     return async (text: string, headers: Record<string, string>): Promise<ShopAnswer> => {
       const answer = await serve(
         new Request(`${under.apiUrl}/functions/v1/${contract.name}`, {
@@ -69,6 +72,13 @@ export async function withShop(
       return await post(body, headers);
     },
     post,
+    sendOver(database) {
+      const postOver = ask(stripeWebhookEndpoint, { database });
+      return async (event) => {
+        const { body, headers } = fakeStripe.signed(event);
+        return await postOver(body, headers);
+      };
+    },
     confirm: async ({ buyer, session }) =>
       await confirm(JSON.stringify({ sessionId: session.id }), buyer.session),
     reconcile: async (body) => await reconcile(JSON.stringify(body), under.service),

@@ -55,7 +55,8 @@ begin
     -- Whoever tells it first, it was paid at the same time.
     update public.payments set paid_at = least(paid_at, record_payment.told_at) where id = payment.id;
   end if;
-  perform public.credit_payment((facts ->> 'payment_intent_id'));
+  perform public.credit_payment(
+    payment.payment_intent_id, case when facts ? 'disputes' then 'dispute' else 'refund' end::public.ledger_entry_type);
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
   end if;
@@ -63,5 +64,4 @@ begin
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
-grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;
