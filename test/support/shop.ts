@@ -5,6 +5,7 @@ import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts
 import { confirmCheckoutEndpoint } from "../../supabase/functions/confirm-checkout/endpoint.ts";
 import { reconcilePaymentsEndpoint } from "../../supabase/functions/reconcile-payments/endpoint.ts";
 import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/endpoint.ts";
+import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
 import { type EnvironmentUnderTest, type PersonUnderTest, startEnvironment } from "./environment.ts";
 import { type FakeStripe, type FakeStripeOptions, startFakeStripe } from "./fake-stripe.ts";
 import type { SigningOptions } from "./fake-stripe/signed-events.ts";
@@ -32,6 +33,8 @@ export interface Shop extends EnvironmentUnderTest {
   /** What the success page asks. */
   confirm(purchase: Purchase): Promise<ShopAnswer>;
   reconcile(body: object): Promise<ShopAnswer>;
+  /** Charges whatever automatic top-ups are due. */
+  topUp(): Promise<ShopAnswer>;
 }
 
 export async function withShop(
@@ -60,6 +63,7 @@ export async function withShop(
   const post = ask(stripeWebhookEndpoint);
   const confirm = ask(confirmCheckoutEndpoint);
   const reconcile = ask(reconcilePaymentsEndpoint);
+  const topUp = ask(triggerAutoTopupEndpoint);
   const shop: Shop = {
     ...under,
     fakeStripe,
@@ -82,6 +86,7 @@ export async function withShop(
     confirm: async ({ buyer, session }) =>
       await confirm(JSON.stringify({ sessionId: session.id }), buyer.session),
     reconcile: async (body) => await reconcile(JSON.stringify(body), under.service),
+    topUp: async () => await topUp("{}", under.service),
   };
   try {
     await run(shop);

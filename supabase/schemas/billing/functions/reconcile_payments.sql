@@ -46,6 +46,8 @@ begin
       outcome := public.quarantine_payment(payment.payment_intent_id, fault, facts);
     elsif heal then
       outcome := public.record_payment(facts, (facts ->> 'told_at')::timestamptz);
+      update public.payments set reconciled_at = clock_timestamp()
+       where payment_intent_id = facts ->> 'payment_intent_id' and facts -> 'payment' ->> 'state' = 'paid';
     end if;
     faults := faults || jsonb_build_object(
       'fault', fault, 'subject', facts ->> 'payment_intent_id', 'healed', coalesce(outcome ->> 'state' = 'handled', false),
