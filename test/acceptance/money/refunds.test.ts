@@ -156,7 +156,7 @@ test("check 27: refunds and disputes in every combination leave what Stripe left
       if (debt === 0) return;
 
       indebted++;
-      await assert.rejects(queueTask(sql, one.buyer), { code: "account_in_debt", status: 402 });
+      await assert.rejects(queueTask(sql, one.buyer), { code: "PT402", message: "account_in_debt" });
       await sql`select add_credit(${userId}, 'manual', ${debt + 70_000})`;
       assert.deepEqual(await booksOf(sql, userId).then((books) => [books.balance, books.debt]), [70_000, 0]);
       await queueTask(sql, one.buyer);
