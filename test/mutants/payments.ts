@@ -56,7 +56,7 @@ export const mutants: Mutant[] = [
       state: "ignored" as const,
       isDuplicate: false,
     }));`,
-    tests: "money/webhook-faults",
+    tests: "money/database-down",
     named: "check 25",
   },
   {

@@ -1,4 +1,4 @@
-/** Checks 24 and 25: whatever breaks while an event is handled, its next delivery comes to the same money. */
+/** Check 24: whatever breaks while an event is handled, its next delivery comes to the same money. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Sql } from "postgres";
@@ -10,10 +10,8 @@ import {
 import { stripeClient } from "../../../supabase/functions/_shared/billing/stripe.ts";
 import { connect, type Database } from "../../../supabase/functions/_shared/database/database.ts";
 import { switchOnAutoTopup } from "../../support/auto-topups.ts";
-import { type CutPlace, type CuttingProxy, cuttingProxy } from "../../support/cutting-proxy.ts";
-import { createUser } from "../../support/factories.ts";
-import { startNodeHost, startSecondHost } from "../../support/hosts.ts";
-import { type Books, booksOf, makeCheckout, moneyFaults } from "../../support/payments.ts";
+import { type CutPlace, cuttingProxy } from "../../support/cutting-proxy.ts";
+import { type Books, booksOf, deliverUntilTaken, makeCheckout, moneyFaults } from "../../support/payments.ts";
 import { type Shop, type ShopAnswer, withShop } from "../../support/shop.ts";
 
 /** An event that is about to be delivered for the first time, and whose account it moves. */
@@ -68,13 +66,6 @@ async function outcomeOf(sql: Sql, { event, userId }: Pending): Promise<Books> {
     select state, (select auto_topup_setup_completed from users where id = ${userId}) as has_card
       from stripe_events where id = ${event.id}`;
   return { ...stored, ...(await booksOf(sql, userId)) };
-}
-
-/** As Stripe does it; the first time may find the connection that is just ending. */
-async function deliverUntilTaken(deliver: () => Promise<{ status: number }>): Promise<void> {
-  const statuses: number[] = [];
-  while (statuses.at(-1) !== 200 && statuses.length < 5) statuses.push((await deliver()).status);
-  assert.equal(statuses.at(-1), 200, statuses.join());
 }
 
 interface Breaking {
@@ -203,48 +194,3 @@ test("check 24: a connection that ends before any call, or after COMMIT was sent
     }
     context.diagnostic(`${cuts} connections cut, before each statement and before each answer`);
   }));
-
-test("check 25: while the database is down every delivery is 503; after it, what is delivered again is credited", async (context) => {
-  const first = await startNodeHost();
-  let proxy: CuttingProxy | undefined;
-  try {
-    proxy = await cuttingProxy(first.databaseUrl);
-    const opened = proxy;
-    first.atEnd(() => opened.close());
-    const host = await startSecondHost({ ...first, databaseUrl: proxy.url });
-    const { sql, fakeStripe } = first;
-    const url = `${host.apiUrl}/functions/v1/stripe-webhook`;
-    const purchases = await Promise.all(
-      Array.from({ length: 12 }, async (_, at) => {
-        const { userId } = await createUser(sql, 0);
-        const checkout = await makeCheckout(first, userId, { cents: 1_000 + at });
-        checkout.pay();
-        return { userId, cents: 1_000 + at, event: checkout.event("checkout.session.completed") };
-      }),
-    );
-    await proxy.down();
-    for (let delivery = 0; delivery < 2; delivery++) {
-      const answers = await Promise.all(purchases.map(({ event }) => fakeStripe.deliver(event, url)));
-      for (const answer of answers) {
-        assert.equal(answer.status, 503);
-        assert.ok(Number(answer.headers.get("retry-after")) > 0);
-        const { error } = (await answer.json()) as { error: string };
-        assert.equal(error, "database_unavailable");
-      }
-    }
-    assert.equal((await sql`select from stripe_events`).length, 0);
-    assert.equal((await sql`select from payments`).length, 0);
-
-    await proxy.up();
-    for (const { userId, cents, event } of purchases) {
-      await deliverUntilTaken(() => fakeStripe.deliver(event, url));
-      assert.deepEqual(await booksOf(sql, userId), { balance: cents * 10_000, debt: 0, entries: 1 });
-    }
-    assert.deepEqual(await moneyFaults(sql), []);
-    context.diagnostic(
-      `${2 * purchases.length} deliveries to a database that was down: all 503; then ${purchases.length} credits`,
-    );
-  } finally {
-    await first.stop();
-  }
-});
