@@ -17,7 +17,8 @@ create domain public.payment_cents as integer check (value between 500 and 10000
 create domain public.topup_threshold_cents as integer check (value between 100 and 9999);
 create domain public.topup_cap_cents as integer check (value between 500 and 1000000);
 create domain public.topup_disabled_reason as text check (
-  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed'));
+  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed',
+            'payment_disputed', 'payment_refunded'));
 
 -- supabase/schemas/credits/types.sql
 -- The first five are those that clients know.
@@ -3104,16 +3105,17 @@ revoke all on function public.confirm_checkout from public, anon, authenticated;
 grant execute on function public.confirm_checkout to service_role;
 
 -- supabase/schemas/billing/functions/credit_payment.sql
--- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much. The caller holds
--- the payment's lock.
-create or replace function public.credit_payment(for_intent text)
+-- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much, which the statement
+-- calls by its cause, `refund` or `dispute`. The caller holds the payment's lock.
+-- Guarantees: who disputes a payment, or was given back all of an automatic one, is not charged automatically again
+-- until they ask for it.
+create or replace function public.credit_payment(for_intent text, cause public.ledger_entry_type)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   payment public.payments;
   worth bigint;
   difference bigint;
-  is_disputed boolean;
   entry_key text;
   metadata jsonb;
 begin
@@ -3123,8 +3125,6 @@ begin
   if difference = 0 then
     return;
   end if;
-  select exists (select from public.payment_disputes where payment_id = payment.id and status not like 'warning%')
-    into is_disputed;
   entry_key := format('payment:%s:%s', payment.id, payment.entries + 1);
   metadata := jsonb_build_object(
     'payment_id', payment.id, 'stripe_payment_intent_id', payment.payment_intent_id, 'purpose', payment.purpose,
@@ -3137,13 +3137,17 @@ begin
   if difference > 0 then
     perform public.add_credit(
       payment.user_id,
-      case when payment.entries = 0 then case payment.purpose when 'checkout' then 'stripe' else 'auto_topup' end
-           when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
+      case when payment.entries > 0 then cause
+           when payment.purpose = 'checkout' then 'stripe' else 'auto_topup' end,
       difference, entry_key, metadata, payment.id);
   else
-    perform public.take_back_credit(
-      payment.user_id, case when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
-      -difference, entry_key, metadata, payment.id);
+    perform public.take_back_credit(payment.user_id, cause, -difference, entry_key, metadata, payment.id);
+    -- After the account, whose lock comes first. A request that the lower balance has just made is cancelled when it is due.
+    if cause = 'dispute' then
+      perform public.disable_auto_topup(payment.user_id, 'payment_disputed');
+    elsif worth = 0 and payment.purpose = 'auto_topup' then
+      perform public.disable_auto_topup(payment.user_id, 'payment_refunded');
+    end if;
   end if;
 end
 $$;
@@ -3178,7 +3182,8 @@ returns integer
 language plpgsql immutable set search_path = '' as $$
 begin
   return case
-    when status like 'warning%' then 1 when status = 'needs_response' then 2 when status = 'under_review' then 3 else 4 end;
+    when status like 'warning%' then 1 when status = 'needs_response' then 2 when status = 'under_review' then 3
+    when status like 'appeal%' then 5 when status = 'won' then 6 else 4 end;
 end
 $$;
 revoke all on function public.dispute_rank from public, anon, authenticated;
@@ -3527,7 +3532,8 @@ grant execute on function public.receive_stripe_event to service_role;
 -- supabase/schemas/billing/functions/reconcile_payments.sql
 -- Holds a page of what Stripe has against what is here, and sets right what is missing here, if told to. `told` are facts as
 -- record_payment() takes them, with told_at, as of now.
--- Answers one row for each difference: {fault, subject, details, healed}. An amount that differs is never set right, but told.
+-- Answers one row for each difference: {fault, subject, details, healed}. What was credited and is not so at Stripe is never
+-- undone, but told.
 create or replace function public.reconcile_payments(told jsonb, heal boolean)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -3547,6 +3553,8 @@ begin
       fault := case
         when payment.state is distinct from 'paid' then 'payment_not_recorded'
         when (facts -> 'payment' ->> 'amount_cents')::integer <> payment.amount_cents then 'amount_differs' end;
+    elsif facts ? 'payment' and payment.state = 'paid' then
+      fault := 'not_paid_at_stripe';
     end if;
     -- Refunds and disputes of other things that the same account sells are nothing of ours.
     if fault is null and payment.id is not null then
@@ -3566,10 +3574,12 @@ begin
     continue when fault is null;
 
     outcome := null;
-    if fault = 'amount_differs' then
+    if fault in ('amount_differs', 'not_paid_at_stripe') then
       outcome := public.quarantine_payment(payment.payment_intent_id, fault, facts);
     elsif heal then
       outcome := public.record_payment(facts, (facts ->> 'told_at')::timestamptz);
+      update public.payments set reconciled_at = clock_timestamp()
+       where payment_intent_id = facts ->> 'payment_intent_id' and facts -> 'payment' ->> 'state' = 'paid';
     end if;
     faults := faults || jsonb_build_object(
       'fault', fault, 'subject', facts ->> 'payment_intent_id', 'healed', coalesce(outcome ->> 'state' = 'handled', false),
@@ -3710,19 +3720,25 @@ begin
       end if;
       return public.quarantine_payment(payment.payment_intent_id, misfit, facts);
     end if;
-    update public.payments
-       set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
-           request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
-           state = (told ->> 'state')::public.payment_state,
-           paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
-     where id = payment.id
-       -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
-       and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+    begin
+      update public.payments
+         set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
+             request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
+             state = (told ->> 'state')::public.payment_state,
+             paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
+       where id = payment.id
+         -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
+         and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+    exception when unique_violation then
+      -- Another payment of the same request, told at the same time.
+      return public.quarantine_payment(payment.payment_intent_id, 'paid_twice', facts);
+    end;
   elsif told ->> 'state' = 'paid' then
     -- Whoever tells it first, it was paid at the same time.
     update public.payments set paid_at = least(paid_at, record_payment.told_at) where id = payment.id;
   end if;
-  perform public.credit_payment((facts ->> 'payment_intent_id'));
+  perform public.credit_payment(
+    payment.payment_intent_id, case when facts ? 'disputes' then 'dispute' else 'refund' end::public.ledger_entry_type);
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
   end if;
@@ -3730,7 +3746,6 @@ begin
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
-grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;
 
 -- supabase/schemas/billing/functions/refund_rank.sql
@@ -3847,6 +3862,20 @@ end
 $$;
 revoke all on function public.request_due_auto_topups from public, anon, authenticated;
 grant execute on function public.request_due_auto_topups to service_role;
+
+-- supabase/schemas/billing/functions/request_reconciliation.sql
+-- On Supabase, by pg_cron: has the function `reconcile-payments` look at the last days. Where nobody ever bought
+-- anything, nothing happens.
+create or replace function public.request_reconciliation()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.stripe_customers) then
+    perform public.call_edge_function('reconcile-payments');
+  end if;
+end
+$$;
+revoke all on function public.request_reconciliation from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/resolve_billing_alert.sql
 -- An operator has looked at an alert. `retry` handles its events again, after what was wrong has been set right;
@@ -4071,7 +4100,8 @@ revoke all on function public.unseen_payments from public, anon, authenticated;
 grant execute on function public.unseen_payments to service_role;
 
 -- supabase/schemas/billing/functions/worth_of_payment.sql
--- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing.
+-- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing. What Stripe
+-- calls by a word that is not known here counts as given back.
 create or replace function public.worth_of_payment(payment public.payments)
 returns bigint
 language plpgsql stable set search_path = '' as $$
@@ -4081,10 +4111,10 @@ begin
   end if;
   return 10000 * greatest(payment.amount_cents
     - (select coalesce(sum(amount_cents), 0) from public.payment_refunds
-        where payment_id = payment.id and status in ('pending', 'requires_action', 'succeeded'))
-    -- A warning takes no money yet.
+        where payment_id = payment.id and status not in ('failed', 'canceled'))
+    -- A warning takes no money yet, and one that was prevented none at all. A lost one stays lost while it is appealed.
     - (select coalesce(sum(amount_cents), 0) from public.payment_disputes
-        where payment_id = payment.id and status in ('needs_response', 'under_review', 'lost')), 0);
+        where payment_id = payment.id and status not like 'warning%' and status not in ('won', 'prevented')), 0);
 end
 $$;
 revoke all on function public.worth_of_payment from public, anon, authenticated;
@@ -10537,7 +10567,7 @@ create trigger keep_auto_topup_whole
   before insert or update of auto_topup_enabled, auto_topup_amount, auto_topup_threshold, auto_topup_monthly_cap
   on public.users for each row execute function public.keep_auto_topup_whole();
 
--- On Supabase, where no host has a timer. pg_net calls the function that charges.
+-- On Supabase, where no host has a timer. pg_net calls the functions that charge and reconcile.
 do $$
 begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
@@ -10547,6 +10577,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+      perform cron.schedule('darkroom-reconcile-payments', '17 * * * *', 'select public.request_reconciliation()');
     end if;
   end if;
 end
