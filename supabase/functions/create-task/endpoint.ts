@@ -70,7 +70,9 @@ const created = z.object({
   project_id: uuid,
   cost: z
     .number()
-    .describe("credits (US cents): the exact price, or the upper bound of an estimate; of a reuse, what it cost"),
+    .describe(
+      "credits (US cents): the exact price, or the upper bound of an estimate; of a reuse, what it cost",
+    ),
   upper_bound_microusd: z.int(),
   exact: z.boolean(),
   price_version: z.int(),
