@@ -733,7 +733,7 @@ create index complete_segments_by_run on public.tasks ((params ->> 'orchestrator
 -- Of equal tasks one runs at a time.
 create unique index one_run_per_result on public.tasks (project_id, result_key)
   where result_key is not null and not is_following and status in ('Queued', 'In Progress');
-create index tasks_by_result on public.tasks (project_id, result_key, status, created_at, id)
+create index tasks_by_result on public.tasks (project_id, result_key, status, priority desc, created_at, id)
   where result_key is not null;
 -- What may leave for the archive; a child leaves with its orchestrator.
 create index finished_tasks_by_age on public.tasks (updated_at, id)
@@ -5236,10 +5236,18 @@ begin
     end if;
     return;
   end if;
-  if task.is_following and not public.run_is_under_way(task.project_id, task.result_key) then
-    -- The run ended while we waited for the tenant.
-    insert into public.results_to_share (project_id, result_key, user_id)
-    values (task.project_id, task.result_key, task.user_id) on conflict do nothing;
+  if task.is_following then
+    -- It waits no longer than it would by itself. A run that somebody has just taken needs no priority.
+    update public.tasks set priority = task.priority
+     where id = (select id from public.tasks
+                  where project_id = task.project_id and result_key = task.result_key and not is_following
+                    and status = 'Queued' and priority < task.priority
+                  for no key update skip locked);
+    if not public.run_is_under_way(task.project_id, task.result_key) then
+      -- The run ended while we waited for the tenant.
+      insert into public.results_to_share (project_id, result_key, user_id)
+      values (task.project_id, task.result_key, task.user_id) on conflict do nothing;
+    end if;
   end if;
   if task.dependant_on is not null then
     insert into public.task_dependencies (dependency_id, task_id)
@@ -6152,7 +6160,7 @@ returns boolean
 language plpgsql stable set search_path = '' as $$
 begin
   return coalesce(split_part(path, '/', 2) = 'tasks', false)
-    and public.result_key(task.task_type, task.params) is not distinct from task.result_key;
+    and public.result_key(task.user_id, task.task_type, task.params) is not distinct from task.result_key;
 end
 $$;
 revoke all on function public.is_result from public, anon, authenticated;
@@ -6821,7 +6829,7 @@ begin
   if project.reuses_results and type_row.is_reusable and orchestrator.id is null and dependencies is null
      and not request ? 'run_after'
      and (select allows_cloud from public.task_tenants where user_id = project.user_id) then
-    planned.result_key := public.result_key(type_row.name, new_params);
+    planned.result_key := public.result_key(project.user_id, type_row.name, new_params);
     if planned.result_key is not null then
       result := public.find_result(project.id, planned.result_key);
     end if;
@@ -7276,7 +7284,7 @@ revoke all on function public.release_dependants from public, anon, authenticate
 
 -- supabase/schemas/tasks/functions/release_followers.sql
 -- What becomes of those who follow a run that is over. When it left a result, they are noted for settle_followers(), which
--- gives it to them; else the oldest of them is an ordinary task from now on, and the others follow that one. One
+-- gives it to them; else the first of them is an ordinary task from now on, and the others follow that one. One
 -- that somebody holds is passed over; when all are held, they are noted as well. Answers whether one was let go.
 create or replace function public.release_followers(for_project uuid, for_key bytea, for_user uuid)
 returns boolean
@@ -7295,7 +7303,7 @@ begin
   if (public.find_result(for_project, for_key)).id is null then
     select * into next_task from public.tasks
      where project_id = for_project and result_key = for_key and status = 'Queued' and is_following
-     order by created_at, id limit 1 for no key update skip locked;
+     order by priority desc, created_at, id limit 1 for no key update skip locked;
   end if;
   if next_task.id is null then
     insert into public.results_to_share (project_id, result_key, user_id) values (for_project, for_key, for_user)
@@ -7548,7 +7556,7 @@ revoke all on function public.resize_task_type_slots from public, anon, authenti
 -- What decides a task's output, as a hash: its type, and its params without what says where the output goes; in place of
 -- each file in storage its content. What is not known to be beside the point counts. Null where the output is not
 -- decided: without a seed, or with a file from elsewhere. At most 64 kB of params and 100 files are looked at.
-create or replace function public.result_key(for_task_type text, params jsonb)
+create or replace function public.result_key(for_user uuid, for_task_type text, params jsonb)
 returns bytea
 language plpgsql stable set search_path = '' as $$
 declare
@@ -7582,7 +7590,7 @@ begin
       select jsonb_path_query(decisive, 'strict $.** ? (@.type() == "object").keyvalue().key') #>> '{}') as words
      where word ~* '^\s*([a-z][a-z0-9+.-]*:)?//' or word like '%/storage/v1/%'
   loop
-    content := public.content_of_url(link);
+    content := public.content_of_url(for_user, link);
     files := files + 1;
     if content is null or files > 100 then
       return null;
@@ -7914,7 +7922,7 @@ revoke all on function public.settle_followers from public, anon, authenticated;
 grant execute on function public.settle_followers to service_role;
 
 -- supabase/schemas/tasks/functions/share_result.sql
--- Gives a result to tasks that follow its run, the oldest first and at most so many: their rows as finish_followers() will
+-- Gives a result to tasks that follow its run, in the order of claims and at most so many: their rows as finish_followers() will
 -- write them. Locks them, and who depends on them; one that somebody holds is passed over, so nobody is waited for
 -- whom a follower's end could wait for.
 create or replace function public.share_result(result public.tasks, at_most integer)
@@ -7925,7 +7933,7 @@ declare
     select candidate from public.tasks as candidate
      where candidate.project_id = result.project_id and candidate.result_key = result.result_key
        and candidate.status = 'Queued' and candidate.is_following
-     order by candidate.created_at, candidate.id limit at_most for no key update skip locked);
+     order by candidate.priority desc, candidate.created_at, candidate.id limit at_most for no key update skip locked);
   shared public.tasks[] := '{}';
   follower public.tasks;
 begin
@@ -10130,8 +10138,9 @@ grant execute on function public.place_for_generation to service_role;
 
 -- supabase/schemas/media/functions/content_of_url.sql
 -- What stands for the bytes behind a URL: where it leads, and a hash of the file or the id of its bytes. The same file under
--- two names is the same, one that was replaced another. Null for what is not in storage: nobody knows what that holds.
-create or replace function public.content_of_url(url text)
+-- two names is the same, one that was replaced another. Null for what is not in storage, where nobody knows what it holds, and
+-- for what this user may not read.
+create or replace function public.content_of_url(for_user uuid, url text)
 returns text
 language plpgsql stable set search_path = '' as $$
 declare
@@ -10141,8 +10150,9 @@ begin
   return (
     select '<' || parts[1] || ' '
            || coalesce((file.metadata ->> 'eTag') || ' ' || (file.metadata ->> 'size'), file.version) || '>'
-      from storage.objects as file
-     where file.bucket_id = parts[2] and file.name = public.url_decoded(parts[3]));
+      from storage.objects as file join storage.buckets as bucket on bucket.id = file.bucket_id
+     where file.bucket_id = parts[2] and file.name = public.url_decoded(parts[3])
+       and (bucket.public or split_part(file.name, '/', 1) = for_user::text));
 end
 $$;
 revoke all on function public.content_of_url from public, anon, authenticated;

@@ -268,6 +268,30 @@ test("what is beside the point may differ; what decides the output may not", () 
     assert.equal((await create(sql, user, { params: first })).reused, false, "a file that was replaced");
   }));
 
+test("a file that its owner alone may read is nobody else's input, not even to compare", () =>
+  reusing(async ({ sql, user }) => {
+    const stranger = await createUser(sql);
+    for (const { userId } of [user, stranger]) {
+      await sql`
+        insert into storage.objects (bucket_id, name, version, metadata)
+        values ('training-data', ${`${userId}/a.png`}, 'v', ${sql.json({ eTag: '"same"', size: 4 })})`;
+    }
+    const keyOf = async (owner: string, file: string) => {
+      const { task_id: id } = await create(sql, user, {
+        params: {
+          ...fox,
+          image: `https://studio.example/storage/v1/object/sign/training-data/${owner}/${file}`,
+        },
+      });
+      const [row] = await sql<{ has_key: boolean }[]>`
+        select result_key is not null as has_key from tasks where id = ${id}`;
+      return row?.has_key;
+    };
+    assert.equal(await keyOf(user.userId, "a.png"), true);
+    assert.equal(await keyOf(stranger.userId, "a.png"), false);
+    assert.equal(await keyOf(stranger.userId, "b.png"), false);
+  }));
+
 test("parts of a whole, tasks that wait for others and tasks that only their owner's machine runs are not reused", () =>
   reusing(async ({ sql, user }) => {
     const first = await made(sql, user);
@@ -423,6 +447,25 @@ for (const ending of ["Failed", "Cancelled", "deleted", "hold over"] as const) {
       assert.deepEqual(await accountOf(sql, user.userId), { balance: balance - price, held: 0 });
     }));
 }
+
+test("a run that waits is as urgent as the most urgent of those who follow it", () =>
+  reusing(async ({ sql, user }) => {
+    const leader = (await create(sql, user)).task_id;
+    const other = await queueTask(sql, user, { priority: 3 });
+    const urgent = await queueTask(sql, user, { params: fox, priority: 5 });
+    const patient = await queueTask(sql, user, { params: fox, priority: -5 });
+    assert.equal((await claim(sql, "worker"))?.task_id, leader);
+    await setStatus(sql, leader, "Cancelled");
+    assert.deepEqual(
+      await stateOf(sql, urgent, patient),
+      [waiting, following],
+      "the most urgent takes its place",
+    );
+    assert.deepEqual(
+      [(await claim(sql, "worker"))?.task_id, (await claim(sql, "worker"))?.task_id],
+      [urgent, other],
+    );
+  }));
 
 test("a run that is put back is still followed; a follower is cancelled alone", () =>
   reusing(async ({ sql, user }) => {

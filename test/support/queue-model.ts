@@ -128,6 +128,7 @@ export interface TaskRow {
   isFollowing: boolean;
   reused: string | null;
   isResult: boolean;
+  priority: number;
 }
 
 export interface QueueRows {
@@ -206,8 +207,10 @@ export class QueueModel {
       const task = this.add(id, request);
       task.inCloud = inCloud;
       if (inCloud && !orchestrator) task.hold = bound;
-      task.isFollowing = this.#isUnderWay(project, key);
+      const leader = this.#leader(project, key);
+      task.isFollowing = leader !== undefined;
       task.key = key;
+      if (leader?.status === "Queued") leader.priority = Math.max(leader.priority, task.priority);
     }
     return "none";
   }
@@ -244,8 +247,9 @@ export class QueueModel {
     return this.#equal(project, key).find(({ status, isResult }) => status === "Complete" && isResult);
   }
 
-  #isUnderWay(project: ModelProject, key: string | null): boolean {
-    return this.#equal(project, key).some((task) => !isOver(task) && !task.isFollowing);
+  /** The one of equal tasks that waits for a worker, or runs. */
+  #leader(project: ModelProject, key: string | null): ModelTask | undefined {
+    return this.#equal(project, key).find((task) => !isOver(task) && !task.isFollowing);
   }
 
   #equal(project: ModelProject, key: string | null): ModelTask[] {
@@ -262,13 +266,14 @@ export class QueueModel {
 
   /** What becomes of those who follow a run that is over. */
   #releaseFollowers({ project, key }: ModelTask): void {
-    const followers = this.#equal(project, key)
-      .filter(({ isFollowing }) => isFollowing)
-      .sort((one, other) => one.age - other.age);
-    if (this.#isUnderWay(project, key)) return;
+    const followers = this.#equal(project, key).filter(({ isFollowing }) => isFollowing);
+    if (this.#leader(project, key)) return;
     const result = this.#result(project, key);
     if (result) for (const task of followers) this.#reuse(task, result);
-    else if (followers[0]) followers[0].isFollowing = false;
+    else {
+      const next = firstOf(followers);
+      if (next) next.isFollowing = false;
+    }
   }
 
   bound(type: ModelTaskType, children: number): number {
@@ -523,7 +528,7 @@ export class QueueModel {
       task.hold = bound;
     }
     if (!task.project.reuses) task.key = null;
-    task.isFollowing = this.#isUnderWay(task.project, task.key);
+    task.isFollowing = this.#leader(task.project, task.key) !== undefined;
     this.putBack(task);
     Object.assign(task, { attempts: 0, isScheduled: task.isEarly, cost: null });
     return "none";
@@ -600,6 +605,7 @@ export class QueueModel {
       isFollowing: task.isFollowing,
       reused: task.reused,
       isResult: task.isResult,
+      priority: task.priority,
     }));
     const actual = rows.tasks.map(({ unmet, worker, byOwner, ...row }) => ({
       ...row,

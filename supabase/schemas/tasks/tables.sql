@@ -217,7 +217,7 @@ create index complete_segments_by_run on public.tasks ((params ->> 'orchestrator
 -- Of equal tasks one runs at a time.
 create unique index one_run_per_result on public.tasks (project_id, result_key)
   where result_key is not null and not is_following and status in ('Queued', 'In Progress');
-create index tasks_by_result on public.tasks (project_id, result_key, status, created_at, id)
+create index tasks_by_result on public.tasks (project_id, result_key, status, priority desc, created_at, id)
   where result_key is not null;
 -- What may leave for the archive; a child leaves with its orchestrator.
 create index finished_tasks_by_age on public.tasks (updated_at, id)

@@ -12,10 +12,18 @@ begin
     end if;
     return;
   end if;
-  if task.is_following and not public.run_is_under_way(task.project_id, task.result_key) then
-    -- The run ended while we waited for the tenant.
-    insert into public.results_to_share (project_id, result_key, user_id)
-    values (task.project_id, task.result_key, task.user_id) on conflict do nothing;
+  if task.is_following then
+    -- It waits no longer than it would by itself. A run that somebody has just taken needs no priority.
+    update public.tasks set priority = task.priority
+     where id = (select id from public.tasks
+                  where project_id = task.project_id and result_key = task.result_key and not is_following
+                    and status = 'Queued' and priority < task.priority
+                  for no key update skip locked);
+    if not public.run_is_under_way(task.project_id, task.result_key) then
+      -- The run ended while we waited for the tenant.
+      insert into public.results_to_share (project_id, result_key, user_id)
+      values (task.project_id, task.result_key, task.user_id) on conflict do nothing;
+    end if;
   end if;
   if task.dependant_on is not null then
     insert into public.task_dependencies (dependency_id, task_id)

@@ -5,7 +5,7 @@ returns boolean
 language plpgsql stable set search_path = '' as $$
 begin
   return coalesce(split_part(path, '/', 2) = 'tasks', false)
-    and public.result_key(task.task_type, task.params) is not distinct from task.result_key;
+    and public.result_key(task.user_id, task.task_type, task.params) is not distinct from task.result_key;
 end
 $$;
 revoke all on function public.is_result from public, anon, authenticated;

@@ -61,7 +61,7 @@ begin
   if project.reuses_results and type_row.is_reusable and orchestrator.id is null and dependencies is null
      and not request ? 'run_after'
      and (select allows_cloud from public.task_tenants where user_id = project.user_id) then
-    planned.result_key := public.result_key(type_row.name, new_params);
+    planned.result_key := public.result_key(project.user_id, type_row.name, new_params);
     if planned.result_key is not null then
       result := public.find_result(project.id, planned.result_key);
     end if;

@@ -1,7 +1,7 @@
 -- What decides a task's output, as a hash: its type, and its params without what says where the output goes; in place of
 -- each file in storage its content. What is not known to be beside the point counts. Null where the output is not
 -- decided: without a seed, or with a file from elsewhere. At most 64 kB of params and 100 files are looked at.
-create or replace function public.result_key(for_task_type text, params jsonb)
+create or replace function public.result_key(for_user uuid, for_task_type text, params jsonb)
 returns bytea
 language plpgsql stable set search_path = '' as $$
 declare
@@ -35,7 +35,7 @@ begin
       select jsonb_path_query(decisive, 'strict $.** ? (@.type() == "object").keyvalue().key') #>> '{}') as words
      where word ~* '^\s*([a-z][a-z0-9+.-]*:)?//' or word like '%/storage/v1/%'
   loop
-    content := public.content_of_url(link);
+    content := public.content_of_url(for_user, link);
     files := files + 1;
     if content is null or files > 100 then
       return null;

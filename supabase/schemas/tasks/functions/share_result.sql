@@ -1,4 +1,4 @@
--- Gives a result to tasks that follow its run, the oldest first and at most so many: their rows as finish_followers() will
+-- Gives a result to tasks that follow its run, in the order of claims and at most so many: their rows as finish_followers() will
 -- write them. Locks them, and who depends on them; one that somebody holds is passed over, so nobody is waited for
 -- whom a follower's end could wait for.
 create or replace function public.share_result(result public.tasks, at_most integer)
@@ -9,7 +9,7 @@ declare
     select candidate from public.tasks as candidate
      where candidate.project_id = result.project_id and candidate.result_key = result.result_key
        and candidate.status = 'Queued' and candidate.is_following
-     order by candidate.created_at, candidate.id limit at_most for no key update skip locked);
+     order by candidate.priority desc, candidate.created_at, candidate.id limit at_most for no key update skip locked);
   shared public.tasks[] := '{}';
   follower public.tasks;
 begin
