@@ -225,43 +225,65 @@ test("what is beside the point may differ; what decides the output may not", () 
       ["a.png", "red"],
       ["a copy.png", "red"],
       ["b.png", "blue"],
+      ["b copy.png", "blue"],
     ] as const) {
       await storeFile(sql, `${user.userId}/uploads/${name}`, content);
     }
     const first = { ...fox, image: `${file}/a.png`, loras: { [`${file}/b.png`]: 0.5 }, cut: null };
     await made(sql, user, { params: first });
     const shot = randomUUID();
-    const cases: [string, boolean, Record<string, unknown>, TaskOptions?][] = [
-      ["the same", true, first],
-      ["another order of fields", true, Object.fromEntries(Object.entries(first).reverse())],
-      ["ids and places", true, { ...first, task_id: "t", run_id: "r", shotId: shot, add_in_position: true }],
-      ["lineage", true, { ...first, based_on: randomUUID(), create_as_generation: true, tool_type: "x" }],
-      ["a field without a value", true, { ...first, negative_prompt: null }],
-      ["the same file elsewhere", true, { ...first, image: `${file}/a%20copy.png?download=` }],
-      ["the same file, signed", true, { ...first, image: `${file.replace("public", "sign")}/a.png?token=x` }],
-      ["another file", false, { ...first, image: `${file}/b.png` }],
-      ["a file that is not there", false, { ...first, image: `${file}/c.png` }],
-      ["a file of somebody else's host", false, { ...first, image: `${file.replace("studio", "x")}/a.png` }],
-      ["a file from elsewhere", false, { ...first, mask: "https://elsewhere.example/a.png" }],
-      ["a file from elsewhere, behind a space", false, { ...first, mask: " //elsewhere.example/a.png" }],
-      ["another LoRA", false, { ...first, loras: { [`${file}/a.png`]: 0.5 } }],
-      ["another strength", false, { ...first, loras: { [`${file}/b.png`]: 0.6 } }],
-      ["another seed", false, { ...first, seed: 8 }],
-      ["no seed", false, { ...first, seed: undefined }],
-      ["any seed", false, { ...first, seed: -1 }],
-      ["another prompt", false, { ...first, prompt: "a wolf" }],
-      ["another model", false, { ...first, model: "b" }],
-      ["a field that nobody knows", false, { ...first, wings: 2 }],
-      ["more than is looked at", false, { ...first, prompt: "x".repeat(70_000) }],
-      ["another type", false, first, { taskType: "qwen_image" }],
-      ["a type whose output is not decided", false, first, { taskType: "image_upscale" }],
-      ["a time of its own", false, first, { runAfter: new Date(Date.now() + 3_600_000) }],
+    const many = Array.from({ length: 101 }, (_, number) => `${file}/a.png?${number}`);
+    const same: [string, Record<string, unknown>][] = [
+      ["the same", first],
+      ["another order of fields", Object.fromEntries(Object.entries(first).reverse())],
+      ["ids and places", { ...first, task_id: "t", run_id: "r", shotId: shot, add_in_position: true }],
+      ["lineage", { ...first, based_on: randomUUID(), create_as_generation: true, tool_type: "x" }],
+      ["a field without a value", { ...first, negative_prompt: null }],
+      ["the same file elsewhere", { ...first, image: `${file}/a%20copy.png?download=` }],
+      ["the same file, signed", { ...first, image: `${file.replace("public", "sign")}/a.png?token=x` }],
+      ["the same LoRA elsewhere", { ...first, loras: { [`${file}/b%20copy.png`]: 0.5 } }],
     ];
-    for (const [name, isSame, params, options] of cases) {
-      const answer = await create(sql, user, { ...options, params });
-      assert.equal(answer.reused, isSame, name);
-      assert.equal(answer.shares_run, false, name);
-      if (!isSame) await setStatus(sql, answer.task_id, "Cancelled");
+    for (const [name, params] of same) {
+      const answer = await create(sql, user, { params });
+      assert.deepEqual([answer.reused, answer.shares_run], [true, false], name);
+    }
+    // Reusable, but not for what was made.
+    const other: [string, Record<string, unknown>, TaskOptions?][] = [
+      ["another file", { ...first, image: `${file}/b.png` }],
+      ["the name of a file on another host", { ...first, image: `${file.replace("studio", "x")}/a.png` }],
+      ["another LoRA", { ...first, loras: { [`${file}/a.png`]: 0.5 } }],
+      ["another strength", { ...first, loras: { [`${file}/b.png`]: 0.6 } }],
+      ["another seed", { ...first, seed: 8 }],
+      ["another prompt", { ...first, prompt: "a wolf" }],
+      ["another model", { ...first, model: "b" }],
+      ["a field that nobody knows", { ...first, wings: 2 }],
+      ["another type", first, { taskType: "qwen_image" }],
+    ];
+    const never: [string, Record<string, unknown>, TaskOptions?][] = [
+      ["a file that is not there", { ...first, image: `${file}/c.png` }],
+      ["a file from elsewhere", { ...first, mask: "https://elsewhere.example/a.png" }],
+      ["a file from elsewhere, behind a space", { ...first, mask: " //elsewhere.example/a.png" }],
+      ["a LoRA from elsewhere", { ...first, loras: { "https://elsewhere.example/a.safetensors": 1 } }],
+      ["no seed", { ...first, seed: undefined }],
+      ["any seed", { ...first, seed: -1 }],
+      ["one of two seeds", { ...first, orchestrator_details: { seed_base: -1 } }],
+      ["a seed by chance", { ...first, random_seed: true }],
+      ["more than is looked at", { ...first, prompt: "x".repeat(70_000) }],
+      ["more files than are looked at", { ...first, frames: many }],
+      ["a type whose output is not decided", first, { taskType: "image_upscale" }],
+      ["a time of its own", first, { runAfter: new Date(Date.now() + 3_600_000) }],
+    ];
+    for (const [cases, shares] of [
+      [other, true],
+      [never, false],
+    ] as const) {
+      for (const [name, params, options] of cases) {
+        const once = await create(sql, user, { ...options, params });
+        const twice = await create(sql, user, { ...options, params });
+        assert.deepEqual([once.reused, once.shares_run], [false, false], name);
+        assert.deepEqual([twice.reused, twice.shares_run], [false, shares], `${name}, twice`);
+        for (const { task_id: id } of [once, twice]) await setStatus(sql, id, "Cancelled");
+      }
     }
 
     await storeFile(sql, `${user.userId}/uploads/a.png`, "green");
@@ -309,6 +331,11 @@ test("parts of a whole, tasks that wait for others and tasks that only their own
 test("a result counts while its file is there and it is not too old; in the archive as well", () =>
   reusing(async ({ sql, user }) => {
     const first = await made(sql, user);
+    await sql`update queue_settings set reuse_results_for = '0'`;
+    const early = await create(sql, user);
+    assert.equal(early.reused, false);
+    await setStatus(sql, early.task_id, "Cancelled");
+    await sql`update queue_settings set reuse_results_for = '90 days'`;
     await sql`update tasks set updated_at = now() - interval '1 year' where id = ${first}`;
     assert.equal((await sql`select archive_finished_tasks() as moved`)[0]?.["moved"], 1);
     const second = await create(sql, user);
