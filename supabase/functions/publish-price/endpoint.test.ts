@@ -57,6 +57,19 @@ describeEndpoint(publishPriceEndpoint, {
         assert.deepEqual([(await call(exact, service)).body["price"]], [price]);
       }
     },
+    "200: what a reuse costs, in credits or micro-dollars; nothing unless said": async ({
+      call,
+      service,
+    }) => {
+      for (const [fields, credits, microusd] of [
+        [{ reuse_price: 0.25 }, 0.25, 2_500],
+        [{ reuse_price_microusd: 1 }, 0.0001, 1],
+        [{}, 0, 0],
+      ] as const) {
+        const { body } = await call(newPrice(fields), service);
+        assert.deepEqual([body["reuse_price"], body["reuse_price_microusd"]], [credits, microusd]);
+      }
+    },
     "200: the same key and content again is the same version, also in the header": async ({
       call,
       service,
@@ -88,6 +101,8 @@ describeEndpoint(publishPriceEndpoint, {
         { price: 0.02785 },
         { price: -1 },
         { price: 100_000.1 },
+        { reuse_price: -1 },
+        { reuse_price: 1, reuse_price_microusd: 10_000 },
         { price: null, price_microusd: 1.5 },
         { reason: " " },
         { reason: undefined },
@@ -136,6 +151,7 @@ describeEndpoint(publishPriceEndpoint, {
         { reason: "another" },
         { actor: "bob" },
         { cost_factors: { model: { big: 2 } } },
+        { reuse_price: 1 },
         { valid_from: new Date(Date.now() + 60_000).toISOString() },
       ]) {
         await refused("idempotency_key_reused", { ...first, ...other }, service);

@@ -130,6 +130,8 @@ create table public.task_type_prices (
   -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
   -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
   cost_factors public.cost_factors not null default '{}',
+  -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
+  reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
   valid_from timestamptz not null default now(),
   published_by text not null default 'seed' check (length(published_by) between 1 and 200),
   reason text not null default 'first price' check (length(reason) between 1 and 500),

@@ -6,6 +6,8 @@ export interface NewPrice {
   billingType: "per_unit" | "per_second";
   priceMicrousd: number;
   costFactors: Record<string, Record<string, number>>;
+  /** Of an output that an earlier run made. */
+  reusePriceMicrousd: number;
   /** ISO 8601; now unless said. */
   validFrom: string | undefined;
   reason: string;
@@ -24,6 +26,7 @@ export async function publishPrice(
     billing_type: price.billingType,
     price_microusd: price.priceMicrousd,
     cost_factors: price.costFactors,
+    reuse_price_microusd: price.reusePriceMicrousd,
     valid_from: price.validFrom ?? null,
     actor: price.actor ?? serviceActor,
     reason: price.reason,
