@@ -14,6 +14,8 @@ export interface AskedOfGroq {
   max_completion_tokens?: number;
   /** Of a transcription: the form's fields, files with their bytes. */
   form?: Record<string, string | { name: string; type: string; size: number }>;
+  /** Settles when whoever asked hangs up before the answer is complete. */
+  left: Promise<void>;
 }
 
 /** How the fake behaves next; a text is answered as the model's. */
@@ -24,6 +26,11 @@ export type GroqBehaviour =
   | { raw: string }
   /** Ends the connection, before anything or in the middle of a stream. */
   | { cut: "at once" | "in the middle"; text?: string }
+  /** Ends the answer properly, as a proxy does that lost its other side, before it is complete. */
+  | { half: string }
+  /** As fast as these come; then silence. */
+  | { paced: AsyncIterable<string> }
+  | { refusal: string }
   | { silent: true };
 
 export interface FakeGroq {
@@ -50,7 +57,11 @@ export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
     const body = Buffer.concat(chunks);
     const path = request.url ?? "";
     const isForm = (request.headers["content-type"] ?? "").startsWith("multipart/");
+    const left = new Promise<void>((settle) => {
+      response.once("close", () => response.writableFinished || settle());
+    });
     const question: AskedOfGroq = {
+      left,
       path,
       authorization: request.headers.authorization,
       ...(isForm
@@ -68,10 +79,21 @@ export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
       return refuse(response, behaviour.status, behaviour.code, behaviour.retryAfter);
     if ("raw" in behaviour) {
       response.writeHead(200, { "content-type": "application/json" }).end(behaviour.raw);
+    } else if ("refusal" in behaviour) {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(completion(question, null, { refusal: behaviour.refusal }));
+    } else if ("half" in behaviour) {
+      begin(response, question, behaviour.half);
+      response.end();
+    } else if ("paced" in behaviour) {
+      response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+      for await (const piece of behaviour.paced) {
+        if (response.destroyed) break;
+        response.write(chunk(question, { content: piece }));
+      }
     } else if ("cut" in behaviour) {
       if (behaviour.cut === "in the middle") {
-        response.writeHead(200, { "content-type": "text/event-stream" });
-        response.write(chunk(question, { content: behaviour.text ?? "half" }));
+        begin(response, question, behaviour.text ?? "half");
         await new Promise((sent) => setImmediate(sent));
       }
       response.destroy();
@@ -102,23 +124,31 @@ function answer(response: ServerResponse, asked: AskedOfGroq, text: string): voi
     return;
   }
   if (!asked.stream) {
-    const completion = {
-      id: "chatcmpl-1",
-      object: "chat.completion",
-      created: 1_700_000_000,
-      model: asked.model,
-      choices: [
-        { index: 0, message: { role: "assistant", content: text }, logprobs: null, finish_reason: "stop" },
-      ],
-      usage,
-    };
-    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(completion));
+    response.writeHead(200, { "content-type": "application/json" }).end(completion(asked, text));
     return;
   }
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const piece of text.match(/.{1,5}/gs) ?? []) response.write(chunk(asked, { content: piece }));
   response.write(chunk(asked, {}, "stop", { id: "req_1", usage }));
   response.end("data: [DONE]\n\n");
+}
+
+function completion(asked: AskedOfGroq, content: string | null, more: object = {}): string {
+  const message = { role: "assistant", content, ...more };
+  return JSON.stringify({
+    id: "chatcmpl-1",
+    object: "chat.completion",
+    created: 1_700_000_000,
+    model: asked.model,
+    choices: [{ index: 0, message, logprobs: null, finish_reason: "stop" }],
+    usage: { ...usage, note: "Groq's own words: org_secret" },
+  });
+}
+
+/** The first part of an answer with this text. */
+function begin(response: ServerResponse, asked: AskedOfGroq, text: string): void {
+  response.writeHead(200, { "content-type": asked.stream ? "text/event-stream" : "application/json" });
+  response.write(asked.stream ? chunk(asked, { content: text }) : completion(asked, text).slice(0, -30));
 }
 
 function chunk(

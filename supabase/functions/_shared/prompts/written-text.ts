@@ -3,8 +3,8 @@
  * characters that are none, and of a length that fields take.
  */
 
-// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const invisible =
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
 const halfCharacters = /[\ud800-\udfff]/gu;
 
