@@ -28,7 +28,7 @@ export type GroqBehaviour =
   | { cut: "at once" | "in the middle"; text?: string }
   /** Ends the answer properly, as a proxy does that lost its other side, before it is complete. */
   | { half: string }
-  /** As fast as these come; then silence. */
+  /** As fast as these come, and no end before theirs. */
   | { paced: AsyncIterable<string> }
   | { refusal: string }
   | { silent: true };
@@ -91,6 +91,7 @@ export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
         if (response.destroyed) break;
         response.write(chunk(question, { content: piece }));
       }
+      end(response, question);
     } else if ("cut" in behaviour) {
       if (behaviour.cut === "in the middle") {
         begin(response, question, behaviour.text ?? "half");
@@ -129,6 +130,10 @@ function answer(response: ServerResponse, asked: AskedOfGroq, text: string): voi
   }
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const piece of text.match(/.{1,5}/gs) ?? []) response.write(chunk(asked, { content: piece }));
+  end(response, asked);
+}
+
+function end(response: ServerResponse, asked: AskedOfGroq): void {
   response.write(chunk(asked, {}, "stop", { id: "req_1", usage }));
   response.end("data: [DONE]\n\n");
 }
