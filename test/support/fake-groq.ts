@@ -33,20 +33,57 @@ export type GroqBehaviour =
   | { refusal: string }
   | { silent: true };
 
+/** Decides when it is asked, and in its own time. */
+export type GroqAnswers = (asked: AskedOfGroq) => GroqBehaviour | Promise<GroqBehaviour>;
+
 export interface FakeGroq {
   url: string;
   asked: AskedOfGroq[];
   /** Taken one for each request; the last one stays. */
-  behaves(...behaviours: ((asked: AskedOfGroq) => GroqBehaviour)[] | GroqBehaviour[]): void;
+  behaves(...behaviours: GroqAnswers[] | GroqBehaviour[]): void;
   close(): Promise<void>;
 }
 
 const usage = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
 
+/** An answer in pieces that a test gives out one by one. */
+export class Pace implements AsyncIterable<string> {
+  readonly begun: Promise<void>;
+  #begin: () => void = () => undefined;
+  #more: () => void = () => undefined;
+  readonly #pieces: string[] = [];
+  #isOver = false;
+
+  constructor(...pieces: string[]) {
+    this.#pieces.push(...pieces);
+    this.begun = new Promise((settle) => (this.#begin = settle));
+  }
+
+  send(piece: string): void {
+    this.#pieces.push(piece);
+    this.#more();
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.#more();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<string> {
+    this.#begin();
+    for (;;) {
+      const piece = this.#pieces.shift();
+      if (piece !== undefined) yield piece;
+      else if (this.#isOver) return;
+      else await new Promise<void>((settle) => (this.#more = settle));
+    }
+  }
+}
+
 /** A server that speaks Groq's API on the wire, for its official SDK. */
 export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
   const asked: AskedOfGroq[] = [];
-  let queue: (GroqBehaviour | ((asked: AskedOfGroq) => GroqBehaviour))[] = ["an answer"];
+  let queue: (GroqBehaviour | GroqAnswers)[] = ["an answer"];
   const server = createServer((request, response) => {
     serve(request, response).catch((error: unknown) => response.destroy(error as Error));
   });
@@ -70,7 +107,7 @@ export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
     };
     asked.push(question);
     const next = queue.length > 1 ? queue.shift() : queue[0];
-    const behaviour = typeof next === "function" ? next(question) : (next ?? "an answer");
+    const behaviour = typeof next === "function" ? await next(question) : (next ?? "an answer");
     if (path !== `${prefix}/chat/completions` && path !== `${prefix}/audio/transcriptions`) {
       return refuse(response, 404, "unknown_url");
     }

@@ -7,7 +7,7 @@ import {
   type EndpointUnderTest,
 } from "../../../test/support/endpoint-suite.ts";
 import { accountOf, wrongAccounts } from "../../../test/support/factories.ts";
-import { type FakeGroq, startFakeGroq } from "../../../test/support/fake-groq.ts";
+import { type FakeGroq, Pace, startFakeGroq } from "../../../test/support/fake-groq.ts";
 import { png } from "../../../test/support/png.ts";
 import { bind } from "../_shared/http/bind.ts";
 import { usualWaits, type Waits } from "../_shared/prompts/language-model.ts";
@@ -73,25 +73,6 @@ function priced(
       await publish(0);
     }
   };
-}
-
-/** An answer in pieces that a test lets go on: one piece, then the end when it says so. */
-class Pace {
-  readonly begun: Promise<void>;
-  #begin: () => void = () => undefined;
-  end: () => void = () => undefined;
-  readonly #ended: Promise<void>;
-
-  constructor() {
-    this.begun = new Promise((settle) => (this.#begin = settle));
-    this.#ended = new Promise((settle) => (this.end = settle));
-  }
-
-  async *pieces(text: string): AsyncGenerator<string> {
-    this.#begin();
-    yield text;
-    await this.#ended;
-  }
 }
 
 /** The body of an answer in pieces, as its reader has it. */
@@ -597,8 +578,8 @@ describeEndpoint(aiPromptEndpoint, {
     "409 call_in_progress: the same key while the first is being answered": priced(async (under) => {
       const { session, userId } = await under.person({ balanceMicrousd: 10_000 });
       const keyed = { ...provider(), headers: { "idempotency-key": "at once" } };
-      const pace = new Pace();
-      groq.behaves({ paced: pace.pieces("a red fox") });
+      const pace = new Pace("a red fox");
+      groq.behaves({ paced: pace });
       const first = under.call({ ...edit, stream: true }, session, keyed);
       await pace.begun;
       const { headers } = await under.refused("call_in_progress", edit, session, keyed);
@@ -619,8 +600,8 @@ describeEndpoint(aiPromptEndpoint, {
     }),
     "whoever hangs up pays for what was sent, and ends the provider's request": priced(async (under) => {
       const { session, userId } = await under.person({ balanceMicrousd: 10_000 });
-      const pace = new Pace();
-      groq.behaves({ paced: pace.pieces("a red fox") });
+      const pace = new Pace("a red fox");
+      groq.behaves({ paced: pace });
       groq.asked.length = 0;
       const reader = await opened(under, { ...edit, stream: true }, session);
       await reader.read();
@@ -630,8 +611,8 @@ describeEndpoint(aiPromptEndpoint, {
     }),
     "whoever hangs up and has a key finds the answer when they come again": priced(async (under) => {
       const { session, userId } = await under.person({ balanceMicrousd: 10_000 });
-      const pace = new Pace();
-      groq.behaves({ paced: pace.pieces("a red fox") });
+      const pace = new Pace("a red fox");
+      groq.behaves({ paced: pace });
       groq.asked.length = 0;
       const keyed = { ...edit, stream: true, idempotency_key: "back soon" };
       const reader = await opened(under, keyed, session);

@@ -7,6 +7,7 @@ import { askForField } from "./messages.ts";
 import { paidAnswer, type PromptAnswer, wholeOf, type Written } from "./paid-answer.ts";
 import type { PromptWriter } from "./prompt-writer.ts";
 import { plainField } from "./written-text.ts";
+import { checkedRecording } from "./recording.ts";
 import type { VoiceRequest } from "./voice-request.ts";
 
 export interface VoiceServices {
@@ -50,7 +51,7 @@ async function* answerTo(
   signal: AbortSignal,
 ): AsyncGenerator<never, Written> {
   const transcription = audio
-    ? plainField(await model.transcribe(audio, signal), longestText)
+    ? plainField(await model.transcribe(await checkedRecording(audio), signal), longestText)
     : textInstructions.trim();
   if (transcription === "") throw new AppError("no_speech_detected");
   const heard = { success: true, transcription };

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { type FakeGroq, type GroqBehaviour, startFakeGroq } from "../../../../test/support/fake-groq.ts";
+import {
+  type FakeGroq,
+  type GroqBehaviour,
+  Pace,
+  startFakeGroq,
+} from "../../../../test/support/fake-groq.ts";
 import { AppError } from "../errors/app-error.ts";
 import {
   type Completed,
@@ -181,7 +186,7 @@ describe("the other model", () => {
   });
 
   test("also where the first says nothing, or opens a stream and says nothing", async () => {
-    for (const trouble of [{ silent: true }, { paced: nothing() }] as const) {
+    for (const trouble of [{ silent: true }, { paced: new Pace() }] as const) {
       groq.asked.length = 0;
       groq.behaves((asked) => (asked.model === first ? trouble : "by the other"));
       const way = "paced" in trouble ? "an answer in pieces" : "a whole answer";
@@ -204,7 +209,7 @@ describe("the other model", () => {
 
 describe("an answer in pieces", () => {
   test("that stalls between two pieces: provider_timeout, and it is hung up on", async () => {
-    groq.behaves({ paced: pieces("one") });
+    groq.behaves({ paced: new Pace("one") });
     const stream = model({ piece: 50 }).stream(question, never);
     assert.equal((await stream.next()).value, "one");
     assert.equal((await failureOf(stream.next())).code, "provider_timeout");
@@ -219,7 +224,7 @@ describe("an answer in pieces", () => {
   });
 
   test("that nobody reads on is hung up on", async () => {
-    groq.behaves({ paced: pieces("one") });
+    groq.behaves({ paced: new Pace("one") });
     const stream = model().stream(question, never);
     await stream.next();
     await stream.return(undefined as never);
@@ -285,15 +290,6 @@ test("of the tokens' counts only numbers are passed on", async () => {
   const { usage } = await model().complete(question, never);
   assert.deepEqual(usage, { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 });
 });
-
-async function* pieces(...texts: string[]): AsyncGenerator<string> {
-  yield* texts;
-  await new Promise(() => undefined);
-}
-
-function nothing(): AsyncGenerator<string> {
-  return pieces();
-}
 
 async function* endless(text: string): AsyncGenerator<string> {
   for (;;) {
