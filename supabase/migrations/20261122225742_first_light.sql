@@ -140,7 +140,7 @@ create table public.credit_accounts (
   -- The end of the account's chain of entries.
   entry_count bigint not null default 0,
   chain_hash bytea not null default '',
-  -- When the first of its open grants expires, or earlier.
+  -- When the next of its open grants expires, or earlier. What a hold keeps beyond its time is looked at when that ends.
   next_expiry_at timestamptz,
   has_spend_caps boolean not null default false,
   created_at timestamptz not null default now(),
@@ -1614,7 +1614,9 @@ begin
   if account.debt_microusd > 0 then
     perform public.collect_debt(hold.user_id);
   end if;
-  if account.next_expiry_at <= now() then
+  -- Also of grants whose time was over long ago, which only this hold has kept.
+  if exists (select from public.credit_grants
+              where user_id = hold.user_id and is_open and expires_at <= now()) then
     perform public.expire_grants(hold.user_id);
   end if;
   return charge;
@@ -1716,21 +1718,22 @@ $$;
 revoke all on function public.collect_debt from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/count_against_spend_caps.sql
--- Counts what is to be held against the caps of a project and of a token; 402 names the cap that has no room for it.
+-- Counts what is to be held, by work that was created in that month, against the caps of a project and of a token; 402
+-- names the cap that has no room for it. A cap that has gone on to a later month counts it no more.
 -- The caller holds the account's lock, under which everything that counts for these caps is counted.
-create or replace function public.count_against_spend_caps(for_project uuid, for_token uuid, amount_microusd bigint)
-returns void
+create or replace function public.count_against_spend_caps(
+  for_project uuid, for_token uuid, amount_microusd bigint, for_month date
+) returns void
 language plpgsql set search_path = '' as $$
 declare
-  this_month constant date := public.spend_month(now());
   cap public.spend_caps;
 begin
   for cap in
     update public.spend_caps
-       set committed_microusd = case when month = this_month then committed_microusd else 0 end
+       set committed_microusd = case when month = for_month then committed_microusd else 0 end
                                 + count_against_spend_caps.amount_microusd,
-           month = this_month
-     where project_id = for_project or token_id = for_token
+           month = for_month
+     where (project_id = for_project or token_id = for_token) and month <= for_month
     returning *
   loop
     if cap.committed_microusd > cap.cap_microusd then
@@ -1805,8 +1808,8 @@ begin
       'user_id', for_user,
       'credits', account.balance_microusd / 10000.0, 'balance_microusd', account.balance_microusd,
       'held', account.held_microusd / 10000.0, 'held_microusd', account.held_microusd,
-      'available', greatest(account.balance_microusd - account.held_microusd - over_microusd, 0) / 10000.0,
-      'available_microusd', greatest(account.balance_microusd - account.held_microusd - over_microusd, 0),
+      'available', (account.balance_microusd - greatest(account.held_microusd, over_microusd)) / 10000.0,
+      'available_microusd', account.balance_microusd - greatest(account.held_microusd, over_microusd),
       'debt', account.debt_microusd / 10000.0, 'debt_microusd', account.debt_microusd,
       'paid_microusd', paid_microusd, 'promotional_microusd', account.balance_microusd - paid_microusd,
       'expiring', expiring,
@@ -1934,14 +1937,14 @@ revoke all on function public.entry_hash from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/expire_due_grants.sql
 -- Ends the grants whose time is over, of accounts that nobody is using at the moment. Run now and then; holds do the
--- same for their own account before they count on it. What is wholly held has nothing that could expire.
+-- same for their own account before they count on it.
 create or replace function public.expire_due_grants(at_most integer default 200)
 returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   perform public.expire_grants(due.user_id)
      from (select user_id from public.credit_accounts
-            where next_expiry_at <= now() and balance_microusd > held_microusd
+            where next_expiry_at <= now()
             order by next_expiry_at limit at_most for no key update skip locked) as due;
 end
 $$;
@@ -1949,38 +1952,42 @@ revoke all on function public.expire_due_grants from public, anon, authenticated
 grant execute on function public.expire_due_grants to service_role;
 
 -- supabase/schemas/credits/functions/expire_grants.sql
--- Ends an account's grants whose time is over: what is left of them, but for what is held. Held credit may still be
--- spent by the work that it was held for, which spends what expires first; what that work gives back expires then.
+-- Ends an account's grants whose time is over: what is left of them, but for what is held. What is held counts as the
+-- credit that expires first, as it is spent; it may still be spent by the work that it was held for, and what that
+-- gives back expires then.
 -- Guarantees: what is spent does not expire, and the reverse, for both lock the account.
 create or replace function public.expire_grants(for_user uuid, as_of timestamptz default now())
 returns void
 language plpgsql set search_path = '' as $$
 declare
-  available bigint;
+  held bigint;
+  expirable bigint;
   expired record;
   new_entry public.credits_ledger;
   recorded public.credits_ledger;
 begin
-  select balance_microusd - held_microusd into available
-    from public.credit_accounts where user_id = for_user for no key update;
+  select held_microusd into held from public.credit_accounts where user_id = for_user for no key update;
+  select sum(remaining_microusd) - held into expirable
+    from public.credit_grants where user_id = for_user and is_open and expires_at <= as_of;
+  -- The latest first: what is held is of the earliest.
   for expired in
     select id, remaining_microusd, expires_at from public.credit_grants
-     where user_id = for_user and is_open and expires_at <= as_of order by expires_at, id
+     where user_id = for_user and is_open and expires_at <= as_of order by expires_at desc, id desc
   loop
-    exit when available = 0;
+    exit when expirable <= 0;
     new_entry := null;
     new_entry.user_id := for_user;
     new_entry.type := 'expiry';
-    new_entry.amount_microusd := -least(expired.remaining_microusd, available);
+    new_entry.amount_microusd := -least(expired.remaining_microusd, expirable);
     new_entry.grants_microusd := -new_entry.amount_microusd;
     new_entry.metadata := jsonb_build_object('grant_id', expired.id, 'expired_at', expired.expires_at);
     select (made.entry).* into recorded from public.record_entry(new_entry) as made;
     perform public.draw_grants(recorded, first_grant => expired.id);
-    available := available + new_entry.amount_microusd;
+    expirable := expirable + new_entry.amount_microusd;
   end loop;
   update public.credit_accounts
      set next_expiry_at = (select min(expires_at) from public.credit_grants
-                            where user_id = for_user and is_open)
+                            where user_id = for_user and is_open and expires_at > as_of)
    where user_id = for_user;
 end
 $$;
@@ -1999,9 +2006,10 @@ begin
    where task_id = for_task and state = 'held' for no key update;
   if found and hold.amount_microusd < new_amount_microusd then
     account := public.reserve_credit(hold.user_id, new_amount_microusd - hold.amount_microusd);
-    if account.has_spend_caps and public.spend_month(hold.created_at) = public.spend_month(now()) then
+    if account.has_spend_caps then
       perform public.count_against_spend_caps(
-        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd);
+        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd,
+        public.spend_month(hold.created_at));
     end if;
     update public.credit_holds set amount_microusd = new_amount_microusd where task_id = for_task;
   end if;
@@ -2408,7 +2416,7 @@ declare
 begin
   account := public.reserve_credit(for_user, hold_microusd);
   if account.has_spend_caps then
-    perform public.count_against_spend_caps(for_project, for_token, hold_microusd);
+    perform public.count_against_spend_caps(for_project, for_token, hold_microusd, public.spend_month(now()));
   end if;
   insert into public.credit_holds (task_id, user_id, project_id, token_id, amount_microusd, expires_at)
   values (for_task, for_user, for_project, for_token, hold_microusd,
@@ -3006,6 +3014,9 @@ begin
   if take_back_credit.amount_microusd <= 0 then
     raise exception 'taking back % is taking back nothing', take_back_credit.amount_microusd;
   end if;
+  -- Credit whose time is over is not there to be taken.
+  perform public.expire_grants(user_id) from public.credit_accounts
+    where user_id = for_user and next_expiry_at <= now();
   select balance_microusd - held_microusd into available
     from public.credit_accounts where user_id = for_user for no key update;
   taken := least(take_back_credit.amount_microusd, coalesce(available, 0));
@@ -4991,11 +5002,10 @@ begin
                    kind.max_runtime_seconds)::integer as seconds,
              public.price_multiplier(price, part.params) as multiplier,
              public.price_factors(price, part.params) as factors
-        from public.all_tasks as part
+        from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
-       where part.status = 'Complete' and part.cost_microusd > 0 and not part.is_orchestrator
-         and (part.id = task.id or task.is_orchestrator and part.orchestrator_task_id = task.id)
+       where part.status = 'Complete' and part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
              count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
@@ -5014,7 +5024,8 @@ revoke all on function public.cost_lines from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cost_of_run.sql
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
--- its finished children cost; else the price it was quoted, by the database's clock.
+-- its finished parts cost, each once, also those of an orchestration within it that failed; else the price it was quoted,
+-- by the database's clock.
 create or replace function public.cost_of_run(
   task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
 )
@@ -5024,8 +5035,8 @@ begin
   return (
     select case
         when task.is_orchestrator then
-          (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
-            where child.orchestrator_task_id = task.id and child.status = 'Complete')
+          (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part
+            where part.status = 'Complete')
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
           price, task.params, extract(epoch from ended_at - task.generation_started_at),
@@ -5343,6 +5354,23 @@ begin
 end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/end_uncovered_parts.sql
+-- The open children of an orchestrator that was deleted would run without cover: they end. Their reference to it is gone
+-- by now, so they are known by having no hold. Afterwards, and not before, for one statement may delete them all.
+create or replace function public.end_uncovered_parts()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.end_task(part.id, 'Cancelled', 'orchestrator_deleted')
+     from public.tasks as part
+    where part.project_id = old.project_id and part.created_at >= old.created_at
+      and part.status in ('Queued', 'In Progress') and part.in_cloud and part.orchestrator_task_id is null
+      and not exists (select from public.credit_holds as hold where hold.task_id = part.id);
+  return null;
+end
+$$;
+revoke all on function public.end_uncovered_parts from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/enter_queue.sql
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
@@ -5751,8 +5779,8 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
-       select coalesce(sum(part.cost_microusd), 0) from public.all_tasks as part
-        where part.orchestrator_task_id = ended.id and part.status = 'Complete')
+       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part
+        where part.status = 'Complete')
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
@@ -6627,6 +6655,25 @@ end
 $$;
 revoke all on function public.parts_are_independent from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/parts_of_task.sql
+-- The work that a task's cost is made of: the task itself; of an orchestration its children, and those of orchestrations
+-- within it. Archived ones too.
+create or replace function public.parts_of_task(for_task uuid)
+returns setof public.all_tasks
+language plpgsql stable set search_path = '' as $$
+begin
+  return query
+    with recursive family (id) as (
+      select for_task
+      union
+      select child.id from family join public.all_tasks as child on child.orchestrator_task_id = family.id
+    )
+    select part.* from family join public.all_tasks as part on part.id = family.id
+     where not part.is_orchestrator;
+end
+$$;
+revoke all on function public.parts_of_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/pass_turn.sql
 -- Puts a user who was served behind all others. Lanes from which nothing more can be claimed are closed, so that
 -- claims do not visit them: the served one when it is empty, all when the user has no slot left. What another claim
@@ -7478,8 +7525,8 @@ $$;
 revoke all on function public.resize_task_type_slots from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/retry_task.sql
--- Queues a failed task again, with a new hold and all its attempts. Refused when the orchestration it
--- belongs to is over, or when it was charged: a task is charged once.
+-- Queues a failed task again, with a new hold and all its attempts, on account of the token that created it, whoever
+-- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once.
 create or replace function public.retry_task(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -7488,7 +7535,7 @@ declare
   is_early constant boolean := coalesce(task.run_after > now(), false);
   lane bigint;
 begin
-  if exists (select from public.credits_ledger where task_id = task.id and type = 'spend')
+  if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
      or exists (select from public.tasks where id = task.orchestrator_task_id
                  and status in ('Complete', 'Failed', 'Cancelled')) then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
@@ -7517,7 +7564,7 @@ begin
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
       task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
-      task.project_id, null, task.run_after);
+      task.project_id, (select token_id from public.credit_holds where task_id = task.id), task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());
@@ -10646,6 +10693,9 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
+create trigger tasks_end_uncovered_parts after delete on public.tasks
+  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
+  execute function public.end_uncovered_parts();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger plan_direct_task before insert on public.tasks

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
+import type { Sql } from "postgres";
 import { withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -204,4 +205,66 @@ test("an exact quote is what is charged; an estimate is never exceeded", () =>
       if (quote.exact) assert.equal(cost, quote.cost_microusd, taskType);
       else assert.ok(cost <= quote.upper_bound_microusd, taskType);
     }
+  }));
+
+/** Passes the time of every grant that expires. */
+async function letGrantsExpire(sql: Sql): Promise<void> {
+  await sql`update credit_grants set expires_at = expires_at - interval '2 hours' where expires_at is not null`;
+  await sql`update credit_accounts set next_expiry_at = next_expiry_at - interval '2 hours'`;
+}
+
+test("what is held is of the credit that expires first: that does not expire, and what was paid for is left alone", () =>
+  withDatabase(async ({ sql }) => {
+    const { userId, projectId } = await createUser(sql, 0);
+    await sql`select add_credit(${userId}, 'stripe', 50000, null, '{}', ${randomUUID()})`;
+    await sql`select add_credit(${userId}, 'manual', 10000, expires_at => now() + interval '1 hour')`;
+    const taskId = await queueTask(sql, { userId, projectId });
+    await letGrantsExpire(sql);
+    await sql`select expire_due_grants()`;
+    assert.deepEqual(await accountOf(sql, userId), { balance: 56_500, held: 6_500 });
+    const [shown] = await sql`select credit_balance(${userId}) -> 'available_microusd' as available`;
+    assert.equal(shown?.["available"], 50_000);
+    // Once is enough: what is kept for the hold is not looked at again before that ends.
+    assert.equal((await sql`select from credit_accounts where next_expiry_at is not null`).length, 0);
+
+    await claim(sql, "worker");
+    await complete(sql, taskId);
+    assert.deepEqual(await accountOf(sql, userId), { balance: 50_000, held: 0 });
+    const lots =
+      await sql`select category, remaining_microusd::int as remaining from credit_grants order by id`;
+    assert.deepEqual(
+      lots.map((lot) => [lot["category"], lot["remaining"]]),
+      [
+        ["paid", 50_000],
+        ["promotional", 0],
+      ],
+    );
+  }));
+
+test("what a hold kept beyond its time expires when the hold gives it back", () =>
+  withDatabase(async ({ sql }) => {
+    const { userId, projectId } = await createUser(sql, 0);
+    await sql`select add_credit(${userId}, 'manual', 10000, expires_at => now() + interval '1 hour')`;
+    const taskId = await queueTask(sql, { userId, projectId });
+    await letGrantsExpire(sql);
+    await sql`select expire_due_grants()`;
+    assert.deepEqual(await accountOf(sql, userId), { balance: 6_500, held: 6_500 });
+    await sql`select end_task(${taskId}, 'Cancelled', 'enough')`;
+    assert.deepEqual(await accountOf(sql, userId), { balance: 0, held: 0 });
+  }));
+
+test("a refund does not take what has expired and only was not looked at yet: it is owed", () =>
+  withDatabase(async ({ sql }) => {
+    const { userId } = await createUser(sql, 0);
+    const payment = randomUUID();
+    const taskId = randomUUID();
+    await sql`select add_credit(${userId}, 'stripe', 50000, null, '{}', ${payment})`;
+    await sql`select open_hold(${userId}, ${taskId}, 50000, null)`;
+    await sql`select close_hold(${taskId}, 50000)`;
+    await sql`select add_credit(${userId}, 'manual', 30000, expires_at => now() + interval '1 hour')`;
+    await letGrantsExpire(sql);
+    await sql`select take_back_credit(${userId}, 'refund', 50000, null, '{}', ${payment})`;
+    const [account] = await sql`
+      select balance_microusd::int as balance, debt_microusd::int as debt from credit_accounts where user_id = ${userId}`;
+    assert.deepEqual({ ...account }, { balance: 0, debt: 50_000 });
   }));

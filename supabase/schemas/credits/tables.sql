@@ -9,7 +9,7 @@ create table public.credit_accounts (
   -- The end of the account's chain of entries.
   entry_count bigint not null default 0,
   chain_hash bytea not null default '',
-  -- When the first of its open grants expires, or earlier.
+  -- When the next of its open grants expires, or earlier. What a hold keeps beyond its time is looked at when that ends.
   next_expiry_at timestamptz,
   has_spend_caps boolean not null default false,
   created_at timestamptz not null default now(),

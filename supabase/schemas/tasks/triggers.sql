@@ -4,6 +4,9 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
+create trigger tasks_end_uncovered_parts after delete on public.tasks
+  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
+  execute function public.end_uncovered_parts();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger plan_direct_task before insert on public.tasks

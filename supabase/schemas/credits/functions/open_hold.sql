@@ -10,7 +10,7 @@ declare
 begin
   account := public.reserve_credit(for_user, hold_microusd);
   if account.has_spend_caps then
-    perform public.count_against_spend_caps(for_project, for_token, hold_microusd);
+    perform public.count_against_spend_caps(for_project, for_token, hold_microusd, public.spend_month(now()));
   end if;
   insert into public.credit_holds (task_id, user_id, project_id, token_id, amount_microusd, expires_at)
   values (for_task, for_user, for_project, for_token, hold_microusd,
