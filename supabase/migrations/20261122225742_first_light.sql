@@ -1684,7 +1684,8 @@ begin
   if account.debt_microusd > 0 then
     perform public.collect_debt(call.user_id);
   end if;
-  if account.next_expiry_at <= now() then
+  if exists (select from public.credit_grants
+              where user_id = call.user_id and is_open and expires_at <= now()) then
     perform public.expire_grants(call.user_id);
   end if;
   return told;
@@ -2475,7 +2476,7 @@ begin
   end if;
   account := public.reserve_credit(for_user, required);
   if account.has_spend_caps then
-    perform public.count_against_spend_caps(null, for_token, required);
+    perform public.count_against_spend_caps(null, for_token, required, public.spend_month(now()));
   end if;
   insert into public.paid_calls (user_id, token_id, price_id, units, amount_microusd, idempotency_key, content_hash)
   values (for_user, for_token, price.id, for_units, required, open_paid_call.idempotency_key,

@@ -189,6 +189,20 @@ test("a token's calls count for its cap, with what its tasks spend, and count no
     await assertHealthy(database);
   }));
 
+test("a prompt is no task: it cannot be queued or quoted as one", () =>
+  withDatabase(async (database) => {
+    await publish(database);
+    const { userId, projectId } = await createUser(database.sql);
+    const request = { task_type: "ai-prompt", params: {}, project_id: projectId };
+    for (const asked of [
+      database.sql`select create_task(${userId}, ${database.sql.json([request])}, false)`,
+      database.sql`insert into tasks (user_id, project_id, task_type, params) values (${userId}, ${projectId}, 'ai-prompt', '{}')`,
+      database.sql`select calculate_task_cost(${userId}, 'ai-prompt', '{}')`,
+    ]) {
+      assert.equal(await refusedWith(asked), "unknown_task_type");
+    }
+  }));
+
 test("constraints refuse what no function does", () =>
   withDatabase(async (database) => {
     await publish(database);

@@ -57,7 +57,8 @@ begin
   if account.debt_microusd > 0 then
     perform public.collect_debt(call.user_id);
   end if;
-  if account.next_expiry_at <= now() then
+  if exists (select from public.credit_grants
+              where user_id = call.user_id and is_open and expires_at <= now()) then
     perform public.expire_grants(call.user_id);
   end if;
   return told;

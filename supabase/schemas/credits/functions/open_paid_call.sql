@@ -40,7 +40,7 @@ begin
   end if;
   account := public.reserve_credit(for_user, required);
   if account.has_spend_caps then
-    perform public.count_against_spend_caps(null, for_token, required);
+    perform public.count_against_spend_caps(null, for_token, required, public.spend_month(now()));
   end if;
   insert into public.paid_calls (user_id, token_id, price_id, units, amount_microusd, idempotency_key, content_hash)
   values (for_user, for_token, price.id, for_units, required, open_paid_call.idempotency_key,
