@@ -160,6 +160,7 @@ create table public.credits_ledger (
   -- 1, 2, 3… of its account.
   sequence bigint not null check (sequence > 0),
   task_id uuid,
+  call_id uuid,
   payment_id uuid,
   type public.ledger_entry_type not null,
   amount_microusd bigint not null,
@@ -179,11 +180,12 @@ create table public.credits_ledger (
   constraint entry_is_balanced check (
     amount_microusd + revenue_microusd + purchases_microusd + grants_microusd + write_off_microusd + debt_microusd = 0
     and case type
-      when 'spend' then amount_microusd < 0 and task_id is not null
-      when 'write_off' then amount_microusd = 0 and task_id is not null
-      else task_id is null and (amount_microusd <> 0 or debt_microusd <> 0) end)
+      when 'spend' then amount_microusd < 0 and num_nonnulls(task_id, call_id) = 1
+      when 'write_off' then amount_microusd = 0 and task_id is not null and call_id is null
+      else num_nonnulls(task_id, call_id) = 0 and (amount_microusd <> 0 or debt_microusd <> 0) end)
 );
 create unique index one_charge_per_task on public.credits_ledger (task_id) where type in ('spend', 'write_off');
+create unique index one_charge_per_call on public.credits_ledger (call_id) where call_id is not null;
 create unique index one_entry_per_key on public.credits_ledger (idempotency_key) where idempotency_key is not null;
 create index credits_ledger_by_payment on public.credits_ledger (payment_id) where payment_id is not null;
 
@@ -274,6 +276,44 @@ create table public.task_type_prices (
   unique (task_type, version)
 );
 create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
+
+-- A call that is paid by itself, as a prompt is: what it has reserved, and what became of it. Free calls have no row.
+create table public.paid_calls (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null references public.credit_accounts (user_id),
+  -- Whose spend cap it counts for.
+  token_id uuid,
+  price_id bigint not null references public.task_type_prices (id),
+  -- What a provider is asked for: what is answered of it is charged.
+  units integer not null check (units between 1 and 1000),
+  amount_microusd public.amount_microusd not null,
+  state public.hold_state not null default 'held',
+  charged_units integer not null default 0,
+  charged_microusd public.amount_microusd not null default 0,
+  -- The same key and content again are answered by the first answer for seven days, and not charged again.
+  idempotency_key text check (length(idempotency_key) between 1 and 200),
+  content_hash bytea check (length(content_hash) = 32),
+  answer jsonb check (pg_column_size(answer) <= 2097152),
+  created_at timestamptz not null default now(),
+  -- When whoever makes it is taken for dead, so that no credit is held for long.
+  expires_at timestamptz not null default now() + interval '5 minutes',
+  closed_at timestamptz,
+  constraint columns_fit_state check (
+    (state = 'held') = (closed_at is null)
+    and charged_units between 0 and case state when 'settled' then units else 0 end
+    and (state = 'settled') = (charged_units > 0)
+    and charged_microusd = case state when 'settled' then amount_microusd / units * charged_units else 0 end),
+  constraint amount_is_of_units check (amount_microusd > 0 and amount_microusd % units = 0),
+  constraint answer_is_kept_for_its_key check (
+    (idempotency_key is null) = (content_hash is null)
+    and (answer is not null) = (idempotency_key is not null and state = 'settled'))
+);
+create unique index one_call_per_key on public.paid_calls (user_id, idempotency_key)
+  where idempotency_key is not null and state <> 'released';
+create index open_calls_by_user on public.paid_calls (user_id) where state = 'held';
+create index open_calls_by_expiry on public.paid_calls (expires_at) where state = 'held';
+create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
+create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
 
 -- A price that was promised for ten minutes to one user, for one task type and these params.
 create table public.task_quotes (
@@ -524,7 +564,7 @@ create table public.task_types (
   -- Never a run type's name: turn_marks speaks of both.
   name text primary key check (length(name) between 1 and 100 and name not in ('gpu', 'api')),
   run_type public.run_type not null default 'gpu',
-  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility')),
+  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility', 'call')),
   tool_type text,
   content_type text check (content_type in ('image', 'video')),
   variant_type text,
@@ -1628,6 +1668,76 @@ end
 $$;
 revoke all on function public.close_hold from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/close_paid_call.sql
+-- Ends a call, once: charges what was answered of it and gives back the rest; of nothing answered, all. An answer is kept
+-- where its call has a key, and carries what it cost. A call that is over already, as when its time ran out, stays as it
+-- is. Answers what this charged.
+create or replace function public.close_paid_call(
+  for_call uuid, answered_units integer, answer jsonb default null, details jsonb default '{}'
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  call public.paid_calls;
+  price public.task_type_prices;
+  hold public.credit_holds;
+  charge bigint;
+  told jsonb;
+  new_entry public.credits_ledger;
+  recorded record;
+  account public.credit_accounts;
+begin
+  -- The account before its calls, as in open_paid_call().
+  perform from public.credit_accounts
+   where user_id = (select user_id from public.paid_calls where id = for_call) for no key update;
+  select * into call from public.paid_calls where id = for_call and state = 'held';
+  if not found then
+    return jsonb_build_object('call_id', for_call, 'units', 0, 'credits', 0, 'microusd', 0);
+  end if;
+  select * into price from public.task_type_prices where id = call.price_id;
+  charge := price.price_microusd * least(answered_units, call.units);
+  told := jsonb_build_object('call_id', for_call, 'units', least(answered_units, call.units),
+                             'credits', charge / 10000.0, 'microusd', charge);
+  update public.paid_calls
+     set state = case when charge > 0 then 'settled' else 'released' end::public.hold_state,
+         charged_units = case when charge > 0 then least(answered_units, units) else 0 end,
+         charged_microusd = charge, closed_at = now(),
+         answer = case when charge > 0 and idempotency_key is not null
+                       then close_paid_call.answer || jsonb_build_object('charge', told) end
+   where id = for_call;
+  if charge > 0 then
+    new_entry.user_id := call.user_id;
+    new_entry.call_id := for_call;
+    new_entry.type := 'spend';
+    new_entry.amount_microusd := -charge;
+    new_entry.revenue_microusd := charge;
+    new_entry.metadata := details || jsonb_build_object(
+      'task_type', price.task_type, 'price_version', price.version, 'units', least(answered_units, call.units));
+    select * into recorded from public.record_entry(new_entry, call.amount_microusd);
+    account := recorded.account;
+    perform public.draw_grants(recorded.entry);
+  else
+    update public.credit_accounts set held_microusd = held_microusd - call.amount_microusd
+     where user_id = call.user_id
+    returning * into account;
+  end if;
+  if account.has_spend_caps then
+    hold.token_id := call.token_id;
+    hold.created_at := call.created_at;
+    perform public.give_back_to_spend_caps(hold, call.amount_microusd - charge);
+  end if;
+  if account.debt_microusd > 0 then
+    perform public.collect_debt(call.user_id);
+  end if;
+  if exists (select from public.credit_grants
+              where user_id = call.user_id and is_open and expires_at <= now()) then
+    perform public.expire_grants(call.user_id);
+  end if;
+  return told;
+end
+$$;
+revoke all on function public.close_paid_call from public, anon, authenticated;
+grant execute on function public.close_paid_call to service_role;
+
 -- supabase/schemas/credits/functions/collect_debt.sql
 -- Pays what an account owes out of what is available. The caller holds the account's lock.
 create or replace function public.collect_debt(for_user uuid)
@@ -1861,7 +1971,7 @@ create or replace function public.entry_hash(
 language plpgsql stable set search_path = '' as $$
 begin
   return sha256(previous_hash || convert_to(jsonb_build_array(
-    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.payment_id, entry.type,
+    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.call_id, entry.payment_id, entry.type,
     entry.amount_microusd, entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd,
     entry.write_off_microusd, entry.debt_microusd, balance_after, entry.idempotency_key, entry.metadata,
     -- As a number: the text of a time depends on the session.
@@ -2040,8 +2150,11 @@ language sql stable set search_path = '' as $$
     select entry.user_id, sum(entry.amount_microusd) as balance, -sum(entry.debt_microusd) as debt
       from public.credits_ledger as entry group by entry.user_id
   ), held as (
-    select hold.user_id, sum(hold.amount_microusd) as amount
-      from public.credit_holds as hold where hold.state = 'held' group by hold.user_id
+    select open.user_id, sum(open.amount_microusd) as amount
+      from (select hold.user_id, hold.amount_microusd from public.credit_holds as hold where hold.state = 'held'
+            union all
+            select call.user_id, call.amount_microusd from public.paid_calls as call where call.state = 'held') as open
+     group by open.user_id
   ), granted as (
     select lot.user_id, sum(lot.remaining_microusd) as remaining from public.credit_grants as lot group by lot.user_id
   ), drawn as (
@@ -2152,9 +2265,29 @@ language sql stable set search_path = '' as $$
   union all
   select 'spend_without_hold', entry.user_id, entry.id::text, jsonb_build_object('task_id', entry.task_id)
     from public.credits_ledger as entry
-   where entry.type in ('spend', 'write_off')
+   where entry.type in ('spend', 'write_off') and entry.call_id is null
      and not exists (select from public.credit_holds as hold
                       where hold.task_id = entry.task_id and hold.user_id = entry.user_id)
+  union all
+  select 'charge_is_not_its_call', call.user_id, call.id::text, jsonb_build_object(
+         'charged_microusd', call.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'price_microusd', price.price_microusd, 'charged_units', call.charged_units)
+    from public.paid_calls as call
+    join public.task_type_prices as price on price.id = call.price_id
+    left join public.credits_ledger as entry on entry.call_id = call.id and entry.user_id = call.user_id
+   where call.charged_microusd <> coalesce(-entry.amount_microusd, 0)
+      or call.charged_microusd <> price.price_microusd * call.charged_units
+      or call.amount_microusd <> price.price_microusd * call.units
+  union all
+  select 'spend_without_call', entry.user_id, entry.id::text, jsonb_build_object('call_id', entry.call_id)
+    from public.credits_ledger as entry
+   where entry.call_id is not null
+     and not exists (select from public.paid_calls as call
+                      where call.id = entry.call_id and call.user_id = entry.user_id)
+  union all
+  select 'call_not_released', call.user_id, call.id::text, jsonb_build_object('expires_at', call.expires_at)
+    from public.paid_calls as call
+   where call.state = 'held' and call.expires_at < now() - interval '10 minutes'
   union all
   select 'spend_cap_miscounted', cap.user_id, cap.id::text, jsonb_build_object(
          'committed_microusd', cap.committed_microusd,
@@ -2351,7 +2484,8 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'id', entry.id, 'user_id', entry.user_id, 'sequence', entry.sequence, 'task_id', entry.task_id, 'type', entry.type,
+    'id', entry.id, 'user_id', entry.user_id, 'sequence', entry.sequence, 'task_id', entry.task_id,
+    'call_id', entry.call_id, 'type', entry.type,
     'amount', entry.amount, 'amount_microusd', entry.amount_microusd,
     'balance_after_microusd', entry.balance_after_microusd, 'debt_microusd', -entry.debt_microusd,
     'metadata', entry.metadata, 'created_at', entry.created_at);
@@ -2434,6 +2568,61 @@ begin
 end
 $$;
 revoke all on function public.open_hold from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/open_paid_call.sql
+-- Covers a call before a provider is asked, or refuses with 402; null where it is free: without a price, without an
+-- account to charge, with nothing to pay for. The same key and content again answer what the first call answered.
+-- Guarantees: calls of an account are opened and closed under its lock, so of two with one key the second sees the first,
+-- and credit for one call covers one. What a dead process held is given back first.
+create or replace function public.open_paid_call(
+  for_user uuid, for_token uuid, asked_user uuid, for_type text, for_units integer, idempotency_key text,
+  content_hash bytea
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  price constant public.task_type_prices := public.current_price(for_type);
+  required constant bigint := coalesce(price.price_microusd, 0) * for_units;
+  account public.credit_accounts;
+  known public.paid_calls;
+begin
+  if asked_user <> for_user then
+    perform public.refuse('forbidden', 403);
+  end if;
+  if for_user is null or required = 0 then
+    return null;
+  end if;
+  perform from public.credit_accounts where user_id = for_user for no key update;
+  if not found then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  perform public.close_paid_call(call.id, 0)
+     from public.paid_calls as call
+    where call.user_id = for_user and call.state = 'held' and call.expires_at <= now();
+  if open_paid_call.idempotency_key is not null then
+    select * into known from public.paid_calls as call
+     where call.user_id = for_user and call.idempotency_key = open_paid_call.idempotency_key
+       and call.state <> 'released';
+    if known.content_hash <> open_paid_call.content_hash then
+      perform public.refuse('idempotency_key_reused', 422);
+    elsif known.state = 'held' then
+      perform public.refuse('call_in_progress', 409, '{"retry_after": 5}');
+    elsif known.state = 'settled' then
+      return jsonb_build_object('call_id', known.id, 'answer', known.answer);
+    end if;
+  end if;
+  account := public.reserve_credit(for_user, required);
+  if account.has_spend_caps then
+    perform public.count_against_spend_caps(null, for_token, required, public.spend_month(now()));
+  end if;
+  insert into public.paid_calls (user_id, token_id, price_id, units, amount_microusd, idempotency_key, content_hash)
+  values (for_user, for_token, price.id, for_units, required, open_paid_call.idempotency_key,
+          case when open_paid_call.idempotency_key is not null then open_paid_call.content_hash end)
+  returning * into known;
+  return jsonb_build_object('call_id', known.id, 'answer', null);
+end
+$$;
+revoke all on function public.open_paid_call from public, anon, authenticated;
+grant execute on function public.open_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/planned_children.sql
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
@@ -2618,12 +2807,17 @@ create or replace function public.publish_price(
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  type_name constant text := (public.canonical_task_type(for_task_type)).name;
+  kind constant public.task_types := public.canonical_task_type(for_task_type, or_call => true);
+  type_name constant text := kind.name;
   known public.task_type_prices;
   published public.task_type_prices;
 begin
   if pg_column_size(publish_price.cost_factors) > 16384 or not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
+  end if;
+  -- Nothing about a call is multiplied or measured.
+  if kind.category = 'call' and (publish_price.billing_type, publish_price.cost_factors) <> ('per_unit', '{}') then
+    perform public.refuse('invalid_cost_factors', 422, jsonb_build_object('task_type', type_name));
   end if;
   -- One publisher at a time.
   perform pg_advisory_xact_lock(hashtextextended('publish_price', 0));
@@ -2748,10 +2942,10 @@ begin
   entry.balance_after_microusd := account.balance_microusd;
   entry.hash := account.chain_hash;
   insert into public.credits_ledger (
-    id, user_id, sequence, task_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
+    id, user_id, sequence, task_id, call_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
     grants_microusd, write_off_microusd, debt_microusd, balance_after_microusd, idempotency_key, metadata, created_at, hash)
   values (
-    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.payment_id, entry.type, entry.amount_microusd,
+    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.call_id, entry.payment_id, entry.type, entry.amount_microusd,
     entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd, entry.write_off_microusd,
     entry.debt_microusd, entry.balance_after_microusd, entry.idempotency_key, entry.metadata, entry.created_at, entry.hash);
   entry.amount := entry.amount_microusd / 10000.0;
@@ -2932,17 +3126,22 @@ $$;
 revoke all on function public.spend_month from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/spent_in_month.sql
--- What the holds of a project or a token that were opened in a month have spent, or still hold.
+-- What the holds of a project or a token, and a token's paid calls, that were opened in a month have spent, or still
+-- hold.
 create or replace function public.spent_in_month(for_project uuid, for_token uuid, for_month date)
 returns bigint
 language plpgsql stable set search_path = '' as $$
+declare
+  begins constant timestamptz := for_month::timestamp at time zone 'UTC';
+  ends constant timestamptz := (for_month + interval '1 month') at time zone 'UTC';
 begin
   return (
     select coalesce(sum(case when state = 'held' then amount_microusd else charged_microusd end), 0)
       from public.credit_holds
-     where (project_id = for_project or token_id = for_token)
-       and created_at >= for_month::timestamp at time zone 'UTC'
-       and created_at < (for_month + interval '1 month') at time zone 'UTC');
+     where (project_id = for_project or token_id = for_token) and created_at >= begins and created_at < ends)
+  + (select coalesce(sum(case when state = 'held' then amount_microusd else charged_microusd end), 0)
+       from public.paid_calls
+      where token_id = for_token and created_at >= begins and created_at < ends);
 end
 $$;
 revoke all on function public.spent_in_month from public, anon, authenticated;
@@ -2996,6 +3195,33 @@ begin
 end
 $$;
 revoke all on function public.take_back_credit from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/tend_paid_calls.sql
+-- Gives back what dead processes hold for calls, and forgets answers, with their keys, after seven days.
+create or replace function public.tend_paid_calls(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  overdue record;
+begin
+  for overdue in
+    select id, user_id from public.paid_calls
+     where state = 'held' and expires_at <= now() order by expires_at limit at_most
+  loop
+    -- One that is busy is looked at again the next time.
+    perform from public.credit_accounts where user_id = overdue.user_id for no key update skip locked;
+    if found then
+      perform public.close_paid_call(overdue.id, 0);
+    end if;
+  end loop;
+  update public.paid_calls set answer = null, idempotency_key = null, content_hash = null
+   where id in (select id from public.paid_calls
+                 where answer is not null and closed_at < now() - interval '7 days'
+                 order by closed_at limit at_most for no key update skip locked);
+end
+$$;
+revoke all on function public.tend_paid_calls from public, anon, authenticated;
+grant execute on function public.tend_paid_calls to service_role;
 
 -- supabase/schemas/credits/functions/verify_ledger.sql
 -- The part of doctor() that is about the books alone; for operators with the database's own password.
@@ -4342,8 +4568,9 @@ $$;
 revoke all on function public.archived_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
--- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of.
-create or replace function public.canonical_task_type(given_name text)
+-- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of. Calls, which are
+-- answered at once and never queued, have a price like tasks but are no types of tasks.
+create or replace function public.canonical_task_type(given_name text, or_call boolean default false)
 returns public.task_types
 language plpgsql stable set search_path = '' as $$
 declare
@@ -4353,7 +4580,7 @@ begin
   if kind.alias_of is not null then
     select * into kind from public.task_types where name = kind.alias_of and is_active;
   end if;
-  if kind.name is null then
+  if kind.name is null or kind.category = 'call' and not or_call then
     perform public.refuse('unknown_task_type', 422, jsonb_build_object('task_type', given_name));
   end if;
   return kind;
@@ -5265,7 +5492,8 @@ begin
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),
     'entries', (select count(*) from public.credits_ledger),
-    'open_holds', (select count(*) from public.credit_holds where state = 'held'),
+    'open_holds', (select count(*) from public.credit_holds where state = 'held')
+                  + (select count(*) from public.paid_calls where state = 'held'),
     'tasks', (select count(*) from public.all_tasks),
     'books_microusd', (select jsonb_build_object(
         'customers', coalesce(sum(amount_microusd), 0), 'revenue', coalesce(sum(revenue_microusd), 0),
@@ -6192,18 +6420,22 @@ revoke all on function public.get_predecessor_output from public, anon, authenti
 grant execute on function public.get_predecessor_output to service_role;
 
 -- supabase/schemas/tasks/functions/get_receipt.sql
--- The receipt of a ledger entry, or of a task's charge: what it was for, line by line, and what it came to.
-create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid)
+-- The receipt of a ledger entry, or of the charge for a task or a paid call: what it was for, line by line, and what it came to.
+create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid, for_call uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
   entry public.credits_ledger;
   task public.all_tasks;
+  type_name text;
   lines jsonb := '[]';
 begin
   if for_entry is not null then
     select * into entry from public.credits_ledger
      where id = for_entry and (for_user is null or user_id = for_user);
+  elsif for_call is not null then
+    select * into entry from public.credits_ledger
+     where call_id = for_call and (for_user is null or user_id = for_user);
   else
     select * into entry from public.credits_ledger
      where task_id = for_task and type in ('spend', 'write_off') and (for_user is null or user_id = for_user);
@@ -6215,14 +6447,22 @@ begin
     select * into task from public.all_tasks where id = entry.task_id limit 1;
     if found then
       lines := public.cost_lines(task);
+      type_name := task.task_type;
     end if;
     if entry.write_off_microusd < 0 then
       lines := lines || jsonb_build_object('item', 'written_off', 'total_microusd', entry.write_off_microusd);
     end if;
+  elsif entry.call_id is not null then
+    select price.task_type, jsonb_build_array(jsonb_build_object(
+             'item', price.task_type, 'price_version', price.version, 'unit', 'output', 'quantity', call.charged_units,
+             'each_microusd', price.price_microusd, 'total_microusd', call.charged_microusd))
+      into type_name, lines
+      from public.paid_calls as call join public.task_type_prices as price on price.id = call.price_id
+     where call.id = entry.call_id;
   end if;
   return jsonb_build_object(
     'receipt_number', format('%s-%s', upper(left(replace(entry.user_id::text, '-', ''), 12)), entry.sequence),
-    'entry', public.ledger_entry_summary(entry), 'task_type', task.task_type,
+    'entry', public.ledger_entry_summary(entry), 'task_type', type_name,
     'customer', (select jsonb_build_object('id', id, 'name', name, 'email', email)
                    from public.users where id = entry.user_id),
     'lines', lines, 'grants_drawn', (
@@ -11188,6 +11428,7 @@ begin
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
     perform cron.schedule('darkroom-expire-due-grants', '10 seconds', 'select public.expire_due_grants()');
+    perform cron.schedule('darkroom-tend-paid-calls', '10 seconds', 'select public.tend_paid_calls()');
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
   end if;
@@ -11331,6 +11572,7 @@ alter table public.credits_ledger enable row level security;
 alter table public.credit_grants enable row level security;
 alter table public.credit_grant_draws enable row level security;
 alter table public.credit_holds enable row level security;
+alter table public.paid_calls enable row level security;
 alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
 alter table public.task_quotes enable row level security;
@@ -11340,12 +11582,12 @@ alter table public.welcome_bonuses enable row level security;
 alter table public.credit_settings enable row level security;
 
 revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
+  public.credit_holds, public.paid_calls, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
   public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
 grant select on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.spend_caps, public.task_quotes, public.promo_redemptions
+  public.credit_holds, public.paid_calls, public.spend_caps, public.task_quotes, public.promo_redemptions
   to authenticated, service_role;
 revoke all on public.user_credit_balance from anon, authenticated, service_role;
 grant select on public.user_credit_balance to authenticated, service_role;
@@ -11363,6 +11605,8 @@ create policy credit_grant_draws_select_own on public.credit_grant_draws for sel
   using (exists (select from public.credit_grants as drawn
                   where drawn.id = grant_id and drawn.user_id = (select auth.uid())));
 create policy credit_holds_select_own on public.credit_holds for select to authenticated
+  using (user_id = (select auth.uid()));
+create policy paid_calls_select_own on public.paid_calls for select to authenticated
   using (user_id = (select auth.uid()));
 create policy task_type_prices_select on public.task_type_prices for select to anon, authenticated
   using (true);

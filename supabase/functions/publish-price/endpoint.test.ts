@@ -83,6 +83,25 @@ describeEndpoint(publishPriceEndpoint, {
       const versions = await sql`select from task_type_prices where idempotency_key = ${idempotency_key}`;
       assert.equal(versions.length, 1);
     },
+    "a prompt has a price per question, and nothing that multiplies it": async ({
+      sql,
+      call,
+      refused,
+      service,
+    }) => {
+      const prompt = { task_type: "ai-prompt", billing_type: "per_unit", price: 0.1, cost_factors: {} };
+      for (const wrong of [
+        { billing_type: "per_second" },
+        { cost_factors: { images: { included: 1, each: 0.5 } } },
+      ]) {
+        await refused("invalid_cost_factors", newPrice({ ...prompt, ...wrong }), service);
+      }
+      const { body } = await call(newPrice(prompt), service);
+      assert.deepEqual([body["task_type"], body["price_microusd"]], ["ai-prompt", 1_000]);
+      const [listed] = await sql<{ price: { price_microusd: number } }[]>`
+        select price from jsonb_array_elements(list_prices() -> 'prices') as price where price ->> 'task_type' = 'ai-prompt'`;
+      assert.equal(listed?.price.price_microusd, 1_000);
+    },
     "200: a price of later is announced, and not in force": async ({ sql, call, service }) => {
       const valid_from = new Date(Date.now() + 86_400_000).toISOString();
       const { body } = await call(newPrice({ task_type: "z_image_turbo", valid_from }), service);

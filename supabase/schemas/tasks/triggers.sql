@@ -54,6 +54,7 @@ begin
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
     perform cron.schedule('darkroom-expire-due-grants', '10 seconds', 'select public.expire_due_grants()');
+    perform cron.schedule('darkroom-tend-paid-calls', '10 seconds', 'select public.tend_paid_calls()');
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
   end if;

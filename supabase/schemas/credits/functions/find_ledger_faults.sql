@@ -62,8 +62,11 @@ language sql stable set search_path = '' as $$
     select entry.user_id, sum(entry.amount_microusd) as balance, -sum(entry.debt_microusd) as debt
       from public.credits_ledger as entry group by entry.user_id
   ), held as (
-    select hold.user_id, sum(hold.amount_microusd) as amount
-      from public.credit_holds as hold where hold.state = 'held' group by hold.user_id
+    select open.user_id, sum(open.amount_microusd) as amount
+      from (select hold.user_id, hold.amount_microusd from public.credit_holds as hold where hold.state = 'held'
+            union all
+            select call.user_id, call.amount_microusd from public.paid_calls as call where call.state = 'held') as open
+     group by open.user_id
   ), granted as (
     select lot.user_id, sum(lot.remaining_microusd) as remaining from public.credit_grants as lot group by lot.user_id
   ), drawn as (
@@ -174,9 +177,29 @@ language sql stable set search_path = '' as $$
   union all
   select 'spend_without_hold', entry.user_id, entry.id::text, jsonb_build_object('task_id', entry.task_id)
     from public.credits_ledger as entry
-   where entry.type in ('spend', 'write_off')
+   where entry.type in ('spend', 'write_off') and entry.call_id is null
      and not exists (select from public.credit_holds as hold
                       where hold.task_id = entry.task_id and hold.user_id = entry.user_id)
+  union all
+  select 'charge_is_not_its_call', call.user_id, call.id::text, jsonb_build_object(
+         'charged_microusd', call.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'price_microusd', price.price_microusd, 'charged_units', call.charged_units)
+    from public.paid_calls as call
+    join public.task_type_prices as price on price.id = call.price_id
+    left join public.credits_ledger as entry on entry.call_id = call.id and entry.user_id = call.user_id
+   where call.charged_microusd <> coalesce(-entry.amount_microusd, 0)
+      or call.charged_microusd <> price.price_microusd * call.charged_units
+      or call.amount_microusd <> price.price_microusd * call.units
+  union all
+  select 'spend_without_call', entry.user_id, entry.id::text, jsonb_build_object('call_id', entry.call_id)
+    from public.credits_ledger as entry
+   where entry.call_id is not null
+     and not exists (select from public.paid_calls as call
+                      where call.id = entry.call_id and call.user_id = entry.user_id)
+  union all
+  select 'call_not_released', call.user_id, call.id::text, jsonb_build_object('expires_at', call.expires_at)
+    from public.paid_calls as call
+   where call.state = 'held' and call.expires_at < now() - interval '10 minutes'
   union all
   select 'spend_cap_miscounted', cap.user_id, cap.id::text, jsonb_build_object(
          'committed_microusd', cap.committed_microusd,
