@@ -137,6 +137,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     opened.push(repeat(sql, "select public.forget_old_requests()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.tidy_counts()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.expire_due_grants()", expiryMilliseconds, log));
+    opened.push(repeat(sql, "select public.tend_paid_calls()", expiryMilliseconds, log));
     opened.push(repeat(sql, "select public.give_up_old_tasks()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.refresh_run_estimates()", estimateMilliseconds, log));
     opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));

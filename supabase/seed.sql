@@ -33,7 +33,10 @@ values
   ('extract_frame', 'gpu', 'utility', 'processing', 'image', null, 600, false, false, 'Extract frame'),
   ('generate_openpose', 'gpu', 'utility', 'processing', 'image', null, 600, false, false, 'OpenPose'),
   ('rife_interpolate_images', 'gpu', 'utility', 'processing', 'video', null, 600, false, false, 'Interpolate frames'),
-  ('wgp', 'gpu', 'utility', 'processing', 'video', null, 1200, false, false, 'Raw generation')
+  ('wgp', 'gpu', 'utility', 'processing', 'video', null, 1200, false, false, 'Raw generation'),
+  -- Answered at once, never queued; free until a price is published.
+  ('ai-prompt', 'api', 'call', null, null, null, 120, false, false, 'Prompt'),
+  ('ai-voice-prompt', 'api', 'call', null, null, null, 120, false, false, 'Prompt by voice')
 on conflict (name) do nothing;
 
 insert into public.task_types (name, run_type, category, alias_of, display_name)

@@ -17,7 +17,8 @@ create domain public.payment_cents as integer check (value between 500 and 10000
 create domain public.topup_threshold_cents as integer check (value between 100 and 9999);
 create domain public.topup_cap_cents as integer check (value between 500 and 1000000);
 create domain public.topup_disabled_reason as text check (
-  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed'));
+  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed',
+            'payment_disputed', 'payment_refunded'));
 
 -- supabase/schemas/credits/types.sql
 -- The first five are those that clients know.
@@ -142,7 +143,7 @@ create table public.credit_accounts (
   -- The end of the account's chain of entries.
   entry_count bigint not null default 0,
   chain_hash bytea not null default '',
-  -- When the first of its open grants expires, or earlier.
+  -- When the next of its open grants expires, or earlier. What a hold keeps beyond its time is looked at when that ends.
   next_expiry_at timestamptz,
   has_spend_caps boolean not null default false,
   created_at timestamptz not null default now(),
@@ -159,6 +160,7 @@ create table public.credits_ledger (
   -- 1, 2, 3… of its account.
   sequence bigint not null check (sequence > 0),
   task_id uuid,
+  call_id uuid,
   payment_id uuid,
   type public.ledger_entry_type not null,
   amount_microusd bigint not null,
@@ -178,11 +180,12 @@ create table public.credits_ledger (
   constraint entry_is_balanced check (
     amount_microusd + revenue_microusd + purchases_microusd + grants_microusd + write_off_microusd + debt_microusd = 0
     and case type
-      when 'spend' then amount_microusd < 0 and task_id is not null
-      when 'write_off' then amount_microusd = 0 and task_id is not null
-      else task_id is null and (amount_microusd <> 0 or debt_microusd <> 0) end)
+      when 'spend' then amount_microusd < 0 and num_nonnulls(task_id, call_id) = 1
+      when 'write_off' then amount_microusd = 0 and task_id is not null and call_id is null
+      else num_nonnulls(task_id, call_id) = 0 and (amount_microusd <> 0 or debt_microusd <> 0) end)
 );
 create unique index one_charge_per_task on public.credits_ledger (task_id) where type in ('spend', 'write_off');
+create unique index one_charge_per_call on public.credits_ledger (call_id) where call_id is not null;
 create unique index one_entry_per_key on public.credits_ledger (idempotency_key) where idempotency_key is not null;
 create index credits_ledger_by_payment on public.credits_ledger (payment_id) where payment_id is not null;
 
@@ -274,6 +277,44 @@ create table public.task_type_prices (
 );
 create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
 
+-- A call that is paid by itself, as a prompt is: what it has reserved, and what became of it. Free calls have no row.
+create table public.paid_calls (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null references public.credit_accounts (user_id),
+  -- Whose spend cap it counts for.
+  token_id uuid,
+  price_id bigint not null references public.task_type_prices (id),
+  -- What a provider is asked for: what is answered of it is charged.
+  units integer not null check (units between 1 and 1000),
+  amount_microusd public.amount_microusd not null,
+  state public.hold_state not null default 'held',
+  charged_units integer not null default 0,
+  charged_microusd public.amount_microusd not null default 0,
+  -- The same key and content again are answered by the first answer for seven days, and not charged again.
+  idempotency_key text check (length(idempotency_key) between 1 and 200),
+  content_hash bytea check (length(content_hash) = 32),
+  answer jsonb check (pg_column_size(answer) <= 2097152),
+  created_at timestamptz not null default now(),
+  -- When whoever makes it is taken for dead, so that no credit is held for long.
+  expires_at timestamptz not null default now() + interval '5 minutes',
+  closed_at timestamptz,
+  constraint columns_fit_state check (
+    (state = 'held') = (closed_at is null)
+    and charged_units between 0 and case state when 'settled' then units else 0 end
+    and (state = 'settled') = (charged_units > 0)
+    and charged_microusd = case state when 'settled' then amount_microusd / units * charged_units else 0 end),
+  constraint amount_is_of_units check (amount_microusd > 0 and amount_microusd % units = 0),
+  constraint answer_is_kept_for_its_key check (
+    (idempotency_key is null) = (content_hash is null)
+    and (answer is not null) = (idempotency_key is not null and state = 'settled'))
+);
+create unique index one_call_per_key on public.paid_calls (user_id, idempotency_key)
+  where idempotency_key is not null and state <> 'released';
+create index open_calls_by_user on public.paid_calls (user_id) where state = 'held';
+create index open_calls_by_expiry on public.paid_calls (expires_at) where state = 'held';
+create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
+create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
+
 -- A price that was promised for ten minutes to one user, for one task type and these params.
 create table public.task_quotes (
   id uuid primary key default gen_random_uuid(),
@@ -310,9 +351,12 @@ create table public.promo_codes (
 create table public.promo_redemptions (
   code public.promo_code not null references public.promo_codes (code),
   user_id uuid not null references public.credit_accounts (user_id),
+  -- As in welcome_bonuses: who has several accounts is one person.
+  address_hash bytea not null check (length(address_hash) = 32),
   entry_id uuid not null unique references public.credits_ledger (id),
   created_at timestamptz not null default now(),
-  primary key (code, user_id)
+  primary key (code, user_id),
+  unique (code, address_hash)
 );
 
 -- Whom the welcome bonus was given to; kept when the person goes, so that coming back is no way to a second one. The
@@ -333,7 +377,8 @@ create table public.credit_settings (
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
   shared_mail_domains text[] not null default array[
-    'gmail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com', 'icloud.com', 'me.com', 'aol.com',
+    'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
+    'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',
     'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 'mail.ru', 'yandex.ru', 'qq.com', '163.com', '126.com',
     'naver.com', 'orange.fr', 'free.fr', 'libero.it', 't-online.de', 'comcast.net', 'fastmail.com', 'zoho.com']
 );
@@ -519,7 +564,7 @@ create table public.task_types (
   -- Never a run type's name: turn_marks speaks of both.
   name text primary key check (length(name) between 1 and 100 and name not in ('gpu', 'api')),
   run_type public.run_type not null default 'gpu',
-  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility')),
+  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility', 'call')),
   tool_type text,
   content_type text check (content_type in ('image', 'video')),
   variant_type text,
@@ -1613,13 +1658,85 @@ begin
   if account.debt_microusd > 0 then
     perform public.collect_debt(hold.user_id);
   end if;
-  if account.next_expiry_at <= now() then
+  -- Also of grants whose time was over long ago, which only this hold has kept.
+  if exists (select from public.credit_grants
+              where user_id = hold.user_id and is_open and expires_at <= now()) then
     perform public.expire_grants(hold.user_id);
   end if;
   return charge;
 end
 $$;
 revoke all on function public.close_hold from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/close_paid_call.sql
+-- Ends a call, once: charges what was answered of it and gives back the rest; of nothing answered, all. An answer is kept
+-- where its call has a key, and carries what it cost. A call that is over already, as when its time ran out, stays as it
+-- is. Answers what this charged.
+create or replace function public.close_paid_call(
+  for_call uuid, answered_units integer, answer jsonb default null, details jsonb default '{}'
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  call public.paid_calls;
+  price public.task_type_prices;
+  hold public.credit_holds;
+  charge bigint;
+  told jsonb;
+  new_entry public.credits_ledger;
+  recorded record;
+  account public.credit_accounts;
+begin
+  -- The account before its calls, as in open_paid_call().
+  perform from public.credit_accounts
+   where user_id = (select user_id from public.paid_calls where id = for_call) for no key update;
+  select * into call from public.paid_calls where id = for_call and state = 'held';
+  if not found then
+    return jsonb_build_object('call_id', for_call, 'units', 0, 'credits', 0, 'microusd', 0);
+  end if;
+  select * into price from public.task_type_prices where id = call.price_id;
+  charge := price.price_microusd * least(answered_units, call.units);
+  told := jsonb_build_object('call_id', for_call, 'units', least(answered_units, call.units),
+                             'credits', charge / 10000.0, 'microusd', charge);
+  update public.paid_calls
+     set state = case when charge > 0 then 'settled' else 'released' end::public.hold_state,
+         charged_units = case when charge > 0 then least(answered_units, units) else 0 end,
+         charged_microusd = charge, closed_at = now(),
+         answer = case when charge > 0 and idempotency_key is not null
+                       then close_paid_call.answer || jsonb_build_object('charge', told) end
+   where id = for_call;
+  if charge > 0 then
+    new_entry.user_id := call.user_id;
+    new_entry.call_id := for_call;
+    new_entry.type := 'spend';
+    new_entry.amount_microusd := -charge;
+    new_entry.revenue_microusd := charge;
+    new_entry.metadata := details || jsonb_build_object(
+      'task_type', price.task_type, 'price_version', price.version, 'units', least(answered_units, call.units));
+    select * into recorded from public.record_entry(new_entry, call.amount_microusd);
+    account := recorded.account;
+    perform public.draw_grants(recorded.entry);
+  else
+    update public.credit_accounts set held_microusd = held_microusd - call.amount_microusd
+     where user_id = call.user_id
+    returning * into account;
+  end if;
+  if account.has_spend_caps then
+    hold.token_id := call.token_id;
+    hold.created_at := call.created_at;
+    perform public.give_back_to_spend_caps(hold, call.amount_microusd - charge);
+  end if;
+  if account.debt_microusd > 0 then
+    perform public.collect_debt(call.user_id);
+  end if;
+  if exists (select from public.credit_grants
+              where user_id = call.user_id and is_open and expires_at <= now()) then
+    perform public.expire_grants(call.user_id);
+  end if;
+  return told;
+end
+$$;
+revoke all on function public.close_paid_call from public, anon, authenticated;
+grant execute on function public.close_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/collect_debt.sql
 -- Pays what an account owes out of what is available. The caller holds the account's lock.
@@ -1646,21 +1763,22 @@ $$;
 revoke all on function public.collect_debt from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/count_against_spend_caps.sql
--- Counts what is to be held against the caps of a project and of a token; 402 names the cap that has no room for it.
+-- Counts what is to be held, by work that was created in that month, against the caps of a project and of a token; 402
+-- names the cap that has no room for it. A cap that has gone on to a later month counts it no more.
 -- The caller holds the account's lock, under which everything that counts for these caps is counted.
-create or replace function public.count_against_spend_caps(for_project uuid, for_token uuid, amount_microusd bigint)
-returns void
+create or replace function public.count_against_spend_caps(
+  for_project uuid, for_token uuid, amount_microusd bigint, for_month date
+) returns void
 language plpgsql set search_path = '' as $$
 declare
-  this_month constant date := public.spend_month(now());
   cap public.spend_caps;
 begin
   for cap in
     update public.spend_caps
-       set committed_microusd = case when month = this_month then committed_microusd else 0 end
+       set committed_microusd = case when month = for_month then committed_microusd else 0 end
                                 + count_against_spend_caps.amount_microusd,
-           month = this_month
-     where project_id = for_project or token_id = for_token
+           month = for_month
+     where (project_id = for_project or token_id = for_token) and month <= for_month
     returning *
   loop
     if cap.committed_microusd > cap.cap_microusd then
@@ -1735,8 +1853,8 @@ begin
       'user_id', for_user,
       'credits', account.balance_microusd / 10000.0, 'balance_microusd', account.balance_microusd,
       'held', account.held_microusd / 10000.0, 'held_microusd', account.held_microusd,
-      'available', greatest(account.balance_microusd - account.held_microusd - over_microusd, 0) / 10000.0,
-      'available_microusd', greatest(account.balance_microusd - account.held_microusd - over_microusd, 0),
+      'available', (account.balance_microusd - greatest(account.held_microusd, over_microusd)) / 10000.0,
+      'available_microusd', account.balance_microusd - greatest(account.held_microusd, over_microusd),
       'debt', account.debt_microusd / 10000.0, 'debt_microusd', account.debt_microusd,
       'paid_microusd', paid_microusd, 'promotional_microusd', account.balance_microusd - paid_microusd,
       'expiring', expiring,
@@ -1853,7 +1971,7 @@ create or replace function public.entry_hash(
 language plpgsql stable set search_path = '' as $$
 begin
   return sha256(previous_hash || convert_to(jsonb_build_array(
-    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.payment_id, entry.type,
+    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.call_id, entry.payment_id, entry.type,
     entry.amount_microusd, entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd,
     entry.write_off_microusd, entry.debt_microusd, balance_after, entry.idempotency_key, entry.metadata,
     -- As a number: the text of a time depends on the session.
@@ -1864,14 +1982,14 @@ revoke all on function public.entry_hash from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/expire_due_grants.sql
 -- Ends the grants whose time is over, of accounts that nobody is using at the moment. Run now and then; holds do the
--- same for their own account before they count on it. What is wholly held has nothing that could expire.
+-- same for their own account before they count on it.
 create or replace function public.expire_due_grants(at_most integer default 200)
 returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   perform public.expire_grants(due.user_id)
      from (select user_id from public.credit_accounts
-            where next_expiry_at <= now() and balance_microusd > held_microusd
+            where next_expiry_at <= now()
             order by next_expiry_at limit at_most for no key update skip locked) as due;
 end
 $$;
@@ -1879,38 +1997,42 @@ revoke all on function public.expire_due_grants from public, anon, authenticated
 grant execute on function public.expire_due_grants to service_role;
 
 -- supabase/schemas/credits/functions/expire_grants.sql
--- Ends an account's grants whose time is over: what is left of them, but for what is held. Held credit may still be
--- spent by the work that it was held for, which spends what expires first; what that work gives back expires then.
+-- Ends an account's grants whose time is over: what is left of them, but for what is held. What is held counts as the
+-- credit that expires first, as it is spent; it may still be spent by the work that it was held for, and what that
+-- gives back expires then.
 -- Guarantees: what is spent does not expire, and the reverse, for both lock the account.
 create or replace function public.expire_grants(for_user uuid, as_of timestamptz default now())
 returns void
 language plpgsql set search_path = '' as $$
 declare
-  available bigint;
+  held bigint;
+  expirable bigint;
   expired record;
   new_entry public.credits_ledger;
   recorded public.credits_ledger;
 begin
-  select balance_microusd - held_microusd into available
-    from public.credit_accounts where user_id = for_user for no key update;
+  select held_microusd into held from public.credit_accounts where user_id = for_user for no key update;
+  select sum(remaining_microusd) - held into expirable
+    from public.credit_grants where user_id = for_user and is_open and expires_at <= as_of;
+  -- The latest first: what is held is of the earliest.
   for expired in
     select id, remaining_microusd, expires_at from public.credit_grants
-     where user_id = for_user and is_open and expires_at <= as_of order by expires_at, id
+     where user_id = for_user and is_open and expires_at <= as_of order by expires_at desc, id desc
   loop
-    exit when available = 0;
+    exit when expirable <= 0;
     new_entry := null;
     new_entry.user_id := for_user;
     new_entry.type := 'expiry';
-    new_entry.amount_microusd := -least(expired.remaining_microusd, available);
+    new_entry.amount_microusd := -least(expired.remaining_microusd, expirable);
     new_entry.grants_microusd := -new_entry.amount_microusd;
     new_entry.metadata := jsonb_build_object('grant_id', expired.id, 'expired_at', expired.expires_at);
     select (made.entry).* into recorded from public.record_entry(new_entry) as made;
     perform public.draw_grants(recorded, first_grant => expired.id);
-    available := available + new_entry.amount_microusd;
+    expirable := expirable + new_entry.amount_microusd;
   end loop;
   update public.credit_accounts
      set next_expiry_at = (select min(expires_at) from public.credit_grants
-                            where user_id = for_user and is_open)
+                            where user_id = for_user and is_open and expires_at > as_of)
    where user_id = for_user;
 end
 $$;
@@ -1929,9 +2051,10 @@ begin
    where task_id = for_task and state = 'held' for no key update;
   if found and hold.amount_microusd < new_amount_microusd then
     account := public.reserve_credit(hold.user_id, new_amount_microusd - hold.amount_microusd);
-    if account.has_spend_caps and public.spend_month(hold.created_at) = public.spend_month(now()) then
+    if account.has_spend_caps then
       perform public.count_against_spend_caps(
-        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd);
+        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd,
+        public.spend_month(hold.created_at));
     end if;
     update public.credit_holds set amount_microusd = new_amount_microusd where task_id = for_task;
   end if;
@@ -1965,23 +2088,73 @@ revoke all on function public.factor_value from public, anon, authenticated;
 -- supabase/schemas/credits/functions/find_ledger_faults.sql
 -- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
 -- entry; in one snapshot, so it can be asked while work goes on.
+-- Of entries, exactly those are named that somebody changed or slipped in, and the numbers of those that are gone: an entry is
+-- right as long as it follows from what the one before it says, or said. (Where more than a hundred were changed at
+-- once, some right ones may be named with them.)
 create or replace function public.find_ledger_faults()
 returns table (rule text, user_id uuid, row_id text, details jsonb)
 language sql stable set search_path = '' as $$
   with chained as (
-    select entry, lag(entry.hash, 1, ''::bytea) over account as previous_hash,
-           lag(entry.sequence, 1, 0::bigint) over account as previous_sequence,
-           lag(entry.balance_after_microusd::bigint, 1, 0::bigint) over account as previous_balance
+    select entry, account.entry_count, account.chain_hash,
+           -- The first follows from nothing, whatever was put before it.
+           case when entry.sequence = 1 then ''::bytea else lag(entry.hash) over numbers end as previous_hash,
+           case when entry.sequence = 1 then 0 else lag(entry.sequence, 1, 0::bigint) over numbers end as previous_sequence,
+           lead(entry.sequence) over numbers as next_sequence,
+           case when entry.sequence = 1 then 0 else lag(entry.balance_after_microusd) over numbers end as previous_balance
       from public.credits_ledger as entry
-    window account as (partition by entry.user_id order by entry.sequence)
+      left join public.credit_accounts as account on account.user_id = entry.user_id
+    window numbers as (partition by entry.user_id order by entry.sequence)
+  ), checked as (
+    select (chained.entry).id, (chained.entry).user_id, (chained.entry).sequence, (chained.entry).hash,
+           chained.entry, chained.entry_count, chained.chain_hash, chained.previous_sequence,
+           public.entry_hash(chained.previous_hash, chained.entry, (chained.entry).sequence,
+                             (chained.entry).balance_after_microusd) as expected_hash,
+           (chained.entry).sequence = chained.previous_sequence + 1 as follows,
+           (chained.entry).sequence in (chained.previous_sequence, chained.next_sequence) as is_double,
+           (chained.entry).sequence between 1 and coalesce(chained.entry_count, 0) as is_counted,
+           (chained.entry).amount is not distinct from (chained.entry).amount_microusd / 10000.0 as is_shown_right,
+           (chained.entry).balance_after_microusd
+             = chained.previous_balance::numeric + (chained.entry).amount_microusd as is_carried
+      from chained
+  ), suspect as materialized (
+    select *, coalesce(checked.hash = checked.expected_hash and checked.follows, false) as is_linked from checked
+     where (checked.hash = checked.expected_hash and checked.follows and not coalesce(checked.is_double, false)
+            and checked.is_counted and checked.is_shown_right and checked.is_carried) is not true
+  ), judged as materialized (
+    select suspect.*,
+           -- It follows from an entry that was moved elsewhere, from one whose hash was changed, or from the right one of
+           -- two with one number.
+           not suspect.is_linked and (
+             exists (select from (select * from suspect limit 100) as moved
+                      where moved.id <> suspect.id and suspect.hash = public.entry_hash(
+                              moved.hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd))
+             or exists (select from suspect as before
+                         where before.user_id = suspect.user_id and before.sequence = suspect.sequence - 1
+                           and suspect.hash = public.entry_hash(
+                                 before.expected_hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd))
+             or exists (select from public.credits_ledger as before
+                         where before.user_id = suspect.user_id and before.sequence = suspect.sequence - 1
+                           and suspect.hash = public.entry_hash(
+                                 before.hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd)))
+             as is_right,
+           -- The chain goes on from it, though not from its number.
+           exists (select from (select * from suspect limit 100) as after
+                    where after.id <> suspect.id and after.sequence <> suspect.sequence + 1 and not after.is_linked
+                      and after.hash = public.entry_hash(
+                            suspect.hash, after.entry, after.sequence, (after.entry).balance_after_microusd))
+             or exists (select from public.credit_accounts as account
+                         where account.chain_hash = suspect.hash and account.entry_count <> suspect.sequence)
+             as is_moved
+      from suspect
   ), booked as (
-    select entry.user_id, count(*) as entries, sum(entry.amount_microusd) as balance,
-           -sum(entry.debt_microusd) as debt,
-           (array_agg(entry.hash order by entry.sequence desc))[1] as last_hash
+    select entry.user_id, sum(entry.amount_microusd) as balance, -sum(entry.debt_microusd) as debt
       from public.credits_ledger as entry group by entry.user_id
   ), held as (
-    select hold.user_id, sum(hold.amount_microusd) as amount
-      from public.credit_holds as hold where hold.state = 'held' group by hold.user_id
+    select open.user_id, sum(open.amount_microusd) as amount
+      from (select hold.user_id, hold.amount_microusd from public.credit_holds as hold where hold.state = 'held'
+            union all
+            select call.user_id, call.amount_microusd from public.paid_calls as call where call.state = 'held') as open
+     group by open.user_id
   ), granted as (
     select lot.user_id, sum(lot.remaining_microusd) as remaining from public.credit_grants as lot group by lot.user_id
   ), drawn as (
@@ -1989,30 +2162,57 @@ language sql stable set search_path = '' as $$
   ), paid_by as (
     select draw.entry_id, sum(draw.amount_microusd) as amount from public.credit_grant_draws as draw group by draw.entry_id
   )
-  select 'entry_changed', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object('sequence', (chained.entry).sequence)
-    from chained
-   where (chained.entry).hash <> public.entry_hash(
-           chained.previous_hash, chained.entry, (chained.entry).sequence, (chained.entry).balance_after_microusd)
-      or (chained.entry).amount <> (chained.entry).amount_microusd / 10000.0
+  select 'entry_changed', judged.user_id, judged.id::text, jsonb_build_object('sequence', judged.sequence)
+    from judged
+   where not judged.is_shown_right
+      or not judged.is_linked and not judged.is_right and (judged.follows or judged.is_moved or not judged.is_counted)
   union all
-  select 'entry_missing', (chained.entry).user_id, (chained.entry).id::text,
-         jsonb_build_object('sequence', (chained.entry).sequence, 'previous_sequence', chained.previous_sequence)
-    from chained where (chained.entry).sequence <> chained.previous_sequence + 1
+  select 'entry_inserted', judged.user_id, judged.id::text, jsonb_build_object('sequence', judged.sequence)
+    from judged
+   where (judged.is_linked or judged.is_right) and (
+           not judged.is_counted and judged.hash is distinct from judged.chain_hash
+           or judged.is_double and judged.hash <> judged.chain_hash
+              and not exists (select from public.credits_ledger as after
+                               where after.user_id = judged.user_id and after.sequence = judged.sequence + 1
+                                 and after.hash = public.entry_hash(
+                                       judged.hash, after, after.sequence, after.balance_after_microusd)))
   union all
-  select 'balance_not_carried', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object(
-         'balance_after_microusd', (chained.entry).balance_after_microusd, 'previous_microusd', chained.previous_balance)
-    from chained
-   where (chained.entry).balance_after_microusd <> chained.previous_balance + (chained.entry).amount_microusd
+  -- Named by the first number that is missing; there is no row.
+  select 'entry_missing', judged.user_id, format('%s#%s', judged.user_id, judged.previous_sequence + 1), jsonb_build_object(
+         'first_sequence', judged.previous_sequence + 1, 'last_sequence', judged.sequence - 1)
+    from judged
+   where judged.is_counted and judged.sequence > judged.previous_sequence + 1 and not judged.is_right and not judged.is_moved
+  union all
+  select 'entry_missing', account.user_id, format('%s#%s', account.user_id, kept.last_sequence + 1), jsonb_build_object(
+         'first_sequence', kept.last_sequence + 1, 'last_sequence', account.entry_count)
+    from public.credit_accounts as account
+   cross join lateral (select coalesce(max(entry.sequence), 0) as last_sequence from public.credits_ledger as entry
+                        where entry.user_id = account.user_id and entry.sequence <= account.entry_count) as kept
+   where kept.last_sequence < account.entry_count
+     and not exists (select from suspect where suspect.hash = account.chain_hash)
+  union all
+  select 'chain_end_differs', account.user_id, account.user_id::text,
+         jsonb_build_object('entry_count', account.entry_count)
+    from public.credit_accounts as account
+    left join public.credits_ledger as newest
+      on newest.user_id = account.user_id and newest.sequence = account.entry_count
+   where (newest.id is not null or account.entry_count = 0)
+     and account.chain_hash <> coalesce(newest.hash, ''::bytea)
+     and not exists (select from suspect
+                      where suspect.user_id = account.user_id and suspect.sequence = account.entry_count
+                        and suspect.expected_hash = account.chain_hash)
+  union all
+  select 'balance_not_carried', judged.user_id, judged.id::text, jsonb_build_object(
+         'balance_after_microusd', (judged.entry).balance_after_microusd, 'sequence', judged.sequence)
+    from judged
+   where not judged.is_carried and judged.is_linked
+     and not exists (select from suspect as before
+                      where before.user_id = judged.user_id and before.sequence = judged.sequence - 1)
   union all
   select 'entry_unbalanced', entry.user_id, entry.id::text, to_jsonb(entry)
     from public.credits_ledger as entry
-   where entry.amount_microusd + entry.revenue_microusd + entry.purchases_microusd + entry.grants_microusd
+   where entry.amount_microusd::numeric + entry.revenue_microusd + entry.purchases_microusd + entry.grants_microusd
          + entry.write_off_microusd + entry.debt_microusd <> 0
-  union all
-  select 'chain_cut', account.user_id, account.user_id::text,
-         jsonb_build_object('entries', coalesce(booked.entries, 0), 'entry_count', account.entry_count)
-    from public.credit_accounts as account left join booked using (user_id)
-   where account.entry_count <> coalesce(booked.entries, 0) or account.chain_hash <> coalesce(booked.last_hash, ''::bytea)
   union all
   select 'balance_is_not_the_sum', account.user_id, account.user_id::text, jsonb_build_object(
          'balance_microusd', account.balance_microusd, 'sum_microusd', coalesce(booked.balance, 0),
@@ -2047,7 +2247,7 @@ language sql stable set search_path = '' as $$
     from public.credits_ledger as entry
     left join paid_by on paid_by.entry_id = entry.id
     left join public.credit_grants as lot on lot.entry_id = entry.id
-   where greatest(-entry.amount_microusd, 0) <> coalesce(paid_by.amount, 0)
+   where greatest(-entry.amount_microusd::numeric, 0) <> coalesce(paid_by.amount, 0)
       or greatest(entry.amount_microusd, 0) <> coalesce(lot.amount_microusd, 0)
   union all
   select 'shown_balance_differs', account.user_id, account.user_id::text, jsonb_build_object(
@@ -2056,18 +2256,38 @@ language sql stable set search_path = '' as $$
    where person.credits <> account.balance_microusd / 10000.0
   union all
   select 'charge_is_not_its_hold', hold.user_id, hold.task_id::text, jsonb_build_object(
-         'charged_microusd', hold.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'charged_microusd', hold.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd::numeric, 0),
          'written_off_microusd', hold.written_off_microusd)
     from public.credit_holds as hold
     left join public.credits_ledger as entry on entry.task_id = hold.task_id and entry.type in ('spend', 'write_off')
-   where hold.charged_microusd <> coalesce(-entry.amount_microusd, 0)
-      or hold.written_off_microusd <> coalesce(-entry.write_off_microusd, 0)
+   where hold.charged_microusd <> coalesce(-entry.amount_microusd::numeric, 0)
+      or hold.written_off_microusd <> coalesce(-entry.write_off_microusd::numeric, 0)
   union all
   select 'spend_without_hold', entry.user_id, entry.id::text, jsonb_build_object('task_id', entry.task_id)
     from public.credits_ledger as entry
-   where entry.type in ('spend', 'write_off')
+   where entry.type in ('spend', 'write_off') and entry.call_id is null
      and not exists (select from public.credit_holds as hold
                       where hold.task_id = entry.task_id and hold.user_id = entry.user_id)
+  union all
+  select 'charge_is_not_its_call', call.user_id, call.id::text, jsonb_build_object(
+         'charged_microusd', call.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'price_microusd', price.price_microusd, 'charged_units', call.charged_units)
+    from public.paid_calls as call
+    join public.task_type_prices as price on price.id = call.price_id
+    left join public.credits_ledger as entry on entry.call_id = call.id and entry.user_id = call.user_id
+   where call.charged_microusd <> coalesce(-entry.amount_microusd, 0)
+      or call.charged_microusd <> price.price_microusd * call.charged_units
+      or call.amount_microusd <> price.price_microusd * call.units
+  union all
+  select 'spend_without_call', entry.user_id, entry.id::text, jsonb_build_object('call_id', entry.call_id)
+    from public.credits_ledger as entry
+   where entry.call_id is not null
+     and not exists (select from public.paid_calls as call
+                      where call.id = entry.call_id and call.user_id = entry.user_id)
+  union all
+  select 'call_not_released', call.user_id, call.id::text, jsonb_build_object('expires_at', call.expires_at)
+    from public.paid_calls as call
+   where call.state = 'held' and call.expires_at < now() - interval '10 minutes'
   union all
   select 'spend_cap_miscounted', cap.user_id, cap.id::text, jsonb_build_object(
          'committed_microusd', cap.committed_microusd,
@@ -2124,8 +2344,8 @@ $$;
 revoke all on function public.give_back_to_spend_caps from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/grant_credits.sql
--- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason
--- or time 422.
+-- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason,
+-- actor or time 422.
 create or replace function public.grant_credits(
   for_user uuid, amount_cents integer, reason text, actor text, idempotency_key text, expires_at timestamptz default null
 ) returns jsonb
@@ -2143,7 +2363,7 @@ begin
   repeated := found;
   if repeated then
     if entry.user_id <> for_user or entry.amount_microusd <> amount_cents * 10000::bigint
-       or entry.metadata ->> 'description' is distinct from reason
+       or entry.metadata ->> 'description' is distinct from reason or entry.metadata ->> 'actor' is distinct from actor
        or grant_credits.expires_at is distinct from (
             select granted.expires_at from public.credit_grants as granted where granted.entry_id = entry.id) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -2191,6 +2411,11 @@ begin
       'success', true, 'transaction', public.ledger_entry_summary(entry), 'isWelcomeBonus', true,
       'deduplicated', true, 'message', 'The welcome bonus was granted before');
   end if;
+  -- People of one domain one after the other, so that its limit counts all before them.
+  perform pg_advisory_xact_lock(hashtextextended('welcome_bonus:' || public.mail_domain(person.email), 0))
+     from auth.users as person
+    where person.id = for_user
+      and not public.is_shared_mail_host(person.email);
   reason := public.welcome_bonus_refusal(for_user);
   if reason is not null then
     perform public.refuse('welcome_bonus_refused', 409, jsonb_build_object('reason', reason));
@@ -2225,6 +2450,19 @@ end
 $$;
 revoke all on function public.hash_of_params from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/is_shared_mail_host.sql
+-- Whether this address is at a large provider, where people take one mailbox each. A name under a provider's (fastmail
+-- gives everybody one) is not the provider: it is a way to any number of addresses.
+create or replace function public.is_shared_mail_host(email text)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select split_part(lower(trim(is_shared_mail_host.email)), '@', 2) = any (shared_mail_domains)
+            from public.credit_settings);
+end
+$$;
+revoke all on function public.is_shared_mail_host from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/ledger_digest.sql
 -- Stands for every entry of every account up to now: one that was changed, taken out or put in since gives another digest.
 create or replace function public.ledger_digest()
@@ -2246,7 +2484,8 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'id', entry.id, 'user_id', entry.user_id, 'sequence', entry.sequence, 'task_id', entry.task_id, 'type', entry.type,
+    'id', entry.id, 'user_id', entry.user_id, 'sequence', entry.sequence, 'task_id', entry.task_id,
+    'call_id', entry.call_id, 'type', entry.type,
     'amount', entry.amount, 'amount_microusd', entry.amount_microusd,
     'balance_after_microusd', entry.balance_after_microusd, 'debt_microusd', -entry.debt_microusd,
     'metadata', entry.metadata, 'created_at', entry.created_at);
@@ -2314,14 +2553,14 @@ declare
 begin
   account := public.reserve_credit(for_user, hold_microusd);
   if account.has_spend_caps then
-    perform public.count_against_spend_caps(for_project, for_token, hold_microusd);
+    perform public.count_against_spend_caps(for_project, for_token, hold_microusd, public.spend_month(now()));
   end if;
   insert into public.credit_holds (task_id, user_id, project_id, token_id, amount_microusd, expires_at)
   values (for_task, for_user, for_project, for_token, hold_microusd,
           greatest(now(), not_before) + interval '30 days')
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
-        closed_at = null
+        closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
     where credit_holds.state = 'released';
   if not found then
     raise exception 'task % is held or settled already', for_task;
@@ -2329,6 +2568,61 @@ begin
 end
 $$;
 revoke all on function public.open_hold from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/open_paid_call.sql
+-- Covers a call before a provider is asked, or refuses with 402; null where it is free: without a price, without an
+-- account to charge, with nothing to pay for. The same key and content again answer what the first call answered.
+-- Guarantees: calls of an account are opened and closed under its lock, so of two with one key the second sees the first,
+-- and credit for one call covers one. What a dead process held is given back first.
+create or replace function public.open_paid_call(
+  for_user uuid, for_token uuid, asked_user uuid, for_type text, for_units integer, idempotency_key text,
+  content_hash bytea
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  price constant public.task_type_prices := public.current_price(for_type);
+  required constant bigint := coalesce(price.price_microusd, 0) * for_units;
+  account public.credit_accounts;
+  known public.paid_calls;
+begin
+  if asked_user <> for_user then
+    perform public.refuse('forbidden', 403);
+  end if;
+  if for_user is null or required = 0 then
+    return null;
+  end if;
+  perform from public.credit_accounts where user_id = for_user for no key update;
+  if not found then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  perform public.close_paid_call(call.id, 0)
+     from public.paid_calls as call
+    where call.user_id = for_user and call.state = 'held' and call.expires_at <= now();
+  if open_paid_call.idempotency_key is not null then
+    select * into known from public.paid_calls as call
+     where call.user_id = for_user and call.idempotency_key = open_paid_call.idempotency_key
+       and call.state <> 'released';
+    if known.content_hash <> open_paid_call.content_hash then
+      perform public.refuse('idempotency_key_reused', 422);
+    elsif known.state = 'held' then
+      perform public.refuse('call_in_progress', 409, '{"retry_after": 5}');
+    elsif known.state = 'settled' then
+      return jsonb_build_object('call_id', known.id, 'answer', known.answer);
+    end if;
+  end if;
+  account := public.reserve_credit(for_user, required);
+  if account.has_spend_caps then
+    perform public.count_against_spend_caps(null, for_token, required, public.spend_month(now()));
+  end if;
+  insert into public.paid_calls (user_id, token_id, price_id, units, amount_microusd, idempotency_key, content_hash)
+  values (for_user, for_token, price.id, for_units, required, open_paid_call.idempotency_key,
+          case when open_paid_call.idempotency_key is not null then open_paid_call.content_hash end)
+  returning * into known;
+  return jsonb_build_object('call_id', known.id, 'answer', null);
+end
+$$;
+revoke all on function public.open_paid_call from public, anon, authenticated;
+grant execute on function public.open_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/planned_children.sql
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
@@ -2381,7 +2675,7 @@ declare
 begin
   for factor in select key as name, value as rule from jsonb_each(price.cost_factors) loop
     named := public.factor_value(factor.name, params);
-    if factor.rule ? 'each' then
+    if factor.name in ('frames', 'images') then
       multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
                         * (factor.rule ->> 'each')::numeric;
     else
@@ -2437,17 +2731,18 @@ revoke all on function public.price_multiplier from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_of_work.sql
 -- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most the type's
--- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end.
+-- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What params drive beyond
+-- a hundred million dollars stays there: nobody has that, and it is still a number to every reader.
 create or replace function public.price_of_work(
   price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return round(price.price_microusd * public.price_multiplier(price, params)
+  return least(round(price.price_microusd * public.price_multiplier(price, params)
     * case price.billing_type
         when 'per_unit' then 1
         else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-      end)::bigint;
+      end), 1e14)::bigint;
 end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
@@ -2512,12 +2807,17 @@ create or replace function public.publish_price(
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  type_name constant text := (public.canonical_task_type(for_task_type)).name;
+  kind constant public.task_types := public.canonical_task_type(for_task_type, or_call => true);
+  type_name constant text := kind.name;
   known public.task_type_prices;
   published public.task_type_prices;
 begin
   if pg_column_size(publish_price.cost_factors) > 16384 or not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
+  end if;
+  -- Nothing about a call is multiplied or measured.
+  if kind.category = 'call' and (publish_price.billing_type, publish_price.cost_factors) <> ('per_unit', '{}') then
+    perform public.refuse('invalid_cost_factors', 422, jsonb_build_object('task_type', type_name));
   end if;
   -- One publisher at a time.
   perform pg_advisory_xact_lock(hashtextextended('publish_price', 0));
@@ -2525,9 +2825,9 @@ begin
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
     if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reuse_price_microusd,
-        known.reason)
+        known.reason, known.published_by)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
-                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.reason)
+                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.reason, actor)
        or publish_price.valid_from is not null
           and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -2642,10 +2942,10 @@ begin
   entry.balance_after_microusd := account.balance_microusd;
   entry.hash := account.chain_hash;
   insert into public.credits_ledger (
-    id, user_id, sequence, task_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
+    id, user_id, sequence, task_id, call_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
     grants_microusd, write_off_microusd, debt_microusd, balance_after_microusd, idempotency_key, metadata, created_at, hash)
   values (
-    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.payment_id, entry.type, entry.amount_microusd,
+    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.call_id, entry.payment_id, entry.type, entry.amount_microusd,
     entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd, entry.write_off_microusd,
     entry.debt_microusd, entry.balance_after_microusd, entry.idempotency_key, entry.metadata, entry.created_at, entry.hash);
   entry.amount := entry.amount_microusd / 10000.0;
@@ -2654,8 +2954,8 @@ $$;
 revoke all on function public.record_entry from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/redeem_promo_code.sql
--- Gives a user what a code is worth, once; asking again answers the same entry. People without a confirmed address get
--- none, and are not told which codes there are: they could be any number of people.
+-- Gives a user what a code is worth, once, however they spell their address; asking again answers the same entry. People
+-- without a confirmed address get none, and are not told which codes there are: they could be any number of people.
 create or replace function public.redeem_promo_code(for_user uuid, given_code text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -2663,9 +2963,12 @@ declare
   promo public.promo_codes;
   entry public.credits_ledger;
   repeated boolean;
+  person_hash bytea;
 begin
-  if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
-                   and email_confirmed_at is not null) then
+  select sha256(convert_to(public.address_key(email), 'UTF8')) into person_hash
+    from auth.users
+   where id = for_user and not coalesce(is_anonymous, false) and email_confirmed_at is not null;
+  if person_hash is null then
     perform public.refuse('address_not_confirmed', 403);
   end if;
   select * into promo from public.promo_codes where code = upper(trim(given_code)) for no key update;
@@ -2681,12 +2984,16 @@ begin
       perform public.refuse('promo_code_ended', 409, jsonb_build_object(
         'reason', case when promo.valid_until <= now() then 'expired' else 'used_up' end));
     end if;
+    if exists (select from public.promo_redemptions where code = promo.code and address_hash = person_hash) then
+      perform public.refuse('promo_code_ended', 409, '{"reason": "address_used"}');
+    end if;
     update public.promo_codes set uses = uses + 1 where code = promo.code;
     entry := public.add_credit(
       for_user, 'manual', promo.amount_microusd, format('promo:%s:%s', promo.code, for_user),
       jsonb_build_object('description', promo.description, 'promo_code', promo.code, 'actor', 'user'), null,
       now() + make_interval(days => promo.credit_days));
-    insert into public.promo_redemptions (code, user_id, entry_id) values (promo.code, for_user, entry.id);
+    insert into public.promo_redemptions (code, user_id, address_hash, entry_id)
+    values (promo.code, for_user, person_hash, entry.id);
   end if;
   return jsonb_build_object(
     'success', true, 'code', promo.code, 'transaction', public.ledger_entry_summary(entry),
@@ -2819,17 +3126,22 @@ $$;
 revoke all on function public.spend_month from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/spent_in_month.sql
--- What the holds of a project or a token that were opened in a month have spent, or still hold.
+-- What the holds of a project or a token, and a token's paid calls, that were opened in a month have spent, or still
+-- hold.
 create or replace function public.spent_in_month(for_project uuid, for_token uuid, for_month date)
 returns bigint
 language plpgsql stable set search_path = '' as $$
+declare
+  begins constant timestamptz := for_month::timestamp at time zone 'UTC';
+  ends constant timestamptz := (for_month + interval '1 month') at time zone 'UTC';
 begin
   return (
     select coalesce(sum(case when state = 'held' then amount_microusd else charged_microusd end), 0)
       from public.credit_holds
-     where (project_id = for_project or token_id = for_token)
-       and created_at >= for_month::timestamp at time zone 'UTC'
-       and created_at < (for_month + interval '1 month') at time zone 'UTC');
+     where (project_id = for_project or token_id = for_token) and created_at >= begins and created_at < ends)
+  + (select coalesce(sum(case when state = 'held' then amount_microusd else charged_microusd end), 0)
+       from public.paid_calls
+      where token_id = for_token and created_at >= begins and created_at < ends);
 end
 $$;
 revoke all on function public.spent_in_month from public, anon, authenticated;
@@ -2851,6 +3163,9 @@ begin
   if take_back_credit.amount_microusd <= 0 then
     raise exception 'taking back % is taking back nothing', take_back_credit.amount_microusd;
   end if;
+  -- Credit whose time is over is not there to be taken.
+  perform public.expire_grants(user_id) from public.credit_accounts
+    where user_id = for_user and next_expiry_at <= now();
   select balance_microusd - held_microusd into available
     from public.credit_accounts where user_id = for_user for no key update;
   taken := least(take_back_credit.amount_microusd, coalesce(available, 0));
@@ -2880,6 +3195,33 @@ begin
 end
 $$;
 revoke all on function public.take_back_credit from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/tend_paid_calls.sql
+-- Gives back what dead processes hold for calls, and forgets answers, with their keys, after seven days.
+create or replace function public.tend_paid_calls(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  overdue record;
+begin
+  for overdue in
+    select id, user_id from public.paid_calls
+     where state = 'held' and expires_at <= now() order by expires_at limit at_most
+  loop
+    -- One that is busy is looked at again the next time.
+    perform from public.credit_accounts where user_id = overdue.user_id for no key update skip locked;
+    if found then
+      perform public.close_paid_call(overdue.id, 0);
+    end if;
+  end loop;
+  update public.paid_calls set answer = null, idempotency_key = null, content_hash = null
+   where id in (select id from public.paid_calls
+                 where answer is not null and closed_at < now() - interval '7 days'
+                 order by closed_at limit at_most for no key update skip locked);
+end
+$$;
+revoke all on function public.tend_paid_calls from public, anon, authenticated;
+grant execute on function public.tend_paid_calls to service_role;
 
 -- supabase/schemas/credits/functions/verify_ledger.sql
 -- The part of doctor() that is about the books alone; for operators with the database's own password.
@@ -2924,7 +3266,7 @@ begin
     when person.email_confirmed_at is null then 'address_not_confirmed'
     when exists (select from public.welcome_bonuses
                   where address_hash = sha256(convert_to(public.address_key(person.email), 'UTF8'))) then 'address_used'
-    when public.mail_domain(person.email) <> all (settings.shared_mail_domains)
+    when not public.is_shared_mail_host(person.email)
          and settings.welcome_bonuses_per_domain_and_day <= (
            select count(*) from public.welcome_bonuses
             where domain = public.mail_domain(person.email) and created_at > now() - interval '1 day')
@@ -3031,16 +3373,17 @@ revoke all on function public.confirm_checkout from public, anon, authenticated;
 grant execute on function public.confirm_checkout to service_role;
 
 -- supabase/schemas/billing/functions/credit_payment.sql
--- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much. The caller holds
--- the payment's lock.
-create or replace function public.credit_payment(for_intent text)
+-- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much, which the statement
+-- calls by its cause, `refund` or `dispute`. The caller holds the payment's lock.
+-- Guarantees: who disputes a payment, or was given back all of an automatic one, is not charged automatically again
+-- until they ask for it.
+create or replace function public.credit_payment(for_intent text, cause public.ledger_entry_type)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   payment public.payments;
   worth bigint;
   difference bigint;
-  is_disputed boolean;
   entry_key text;
   metadata jsonb;
 begin
@@ -3050,8 +3393,6 @@ begin
   if difference = 0 then
     return;
   end if;
-  select exists (select from public.payment_disputes where payment_id = payment.id and status not like 'warning%')
-    into is_disputed;
   entry_key := format('payment:%s:%s', payment.id, payment.entries + 1);
   metadata := jsonb_build_object(
     'payment_id', payment.id, 'stripe_payment_intent_id', payment.payment_intent_id, 'purpose', payment.purpose,
@@ -3064,13 +3405,17 @@ begin
   if difference > 0 then
     perform public.add_credit(
       payment.user_id,
-      case when payment.entries = 0 then case payment.purpose when 'checkout' then 'stripe' else 'auto_topup' end
-           when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
+      case when payment.entries > 0 then cause
+           when payment.purpose = 'checkout' then 'stripe' else 'auto_topup' end,
       difference, entry_key, metadata, payment.id);
   else
-    perform public.take_back_credit(
-      payment.user_id, case when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
-      -difference, entry_key, metadata, payment.id);
+    perform public.take_back_credit(payment.user_id, cause, -difference, entry_key, metadata, payment.id);
+    -- After the account, whose lock comes first. A request that the lower balance has just made is cancelled when it is due.
+    if cause = 'dispute' then
+      perform public.disable_auto_topup(payment.user_id, 'payment_disputed');
+    elsif worth = 0 and payment.purpose = 'auto_topup' then
+      perform public.disable_auto_topup(payment.user_id, 'payment_refunded');
+    end if;
   end if;
 end
 $$;
@@ -3105,7 +3450,8 @@ returns integer
 language plpgsql immutable set search_path = '' as $$
 begin
   return case
-    when status like 'warning%' then 1 when status = 'needs_response' then 2 when status = 'under_review' then 3 else 4 end;
+    when status like 'warning%' then 1 when status = 'needs_response' then 2 when status = 'under_review' then 3
+    when status like 'appeal%' then 5 when status = 'won' then 6 else 4 end;
 end
 $$;
 revoke all on function public.dispute_rank from public, anon, authenticated;
@@ -3454,7 +3800,8 @@ grant execute on function public.receive_stripe_event to service_role;
 -- supabase/schemas/billing/functions/reconcile_payments.sql
 -- Holds a page of what Stripe has against what is here, and sets right what is missing here, if told to. `told` are facts as
 -- record_payment() takes them, with told_at, as of now.
--- Answers one row for each difference: {fault, subject, details, healed}. An amount that differs is never set right, but told.
+-- Answers one row for each difference: {fault, subject, details, healed}. What was credited and is not so at Stripe is never
+-- undone, but told.
 create or replace function public.reconcile_payments(told jsonb, heal boolean)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -3474,6 +3821,8 @@ begin
       fault := case
         when payment.state is distinct from 'paid' then 'payment_not_recorded'
         when (facts -> 'payment' ->> 'amount_cents')::integer <> payment.amount_cents then 'amount_differs' end;
+    elsif facts ? 'payment' and payment.state = 'paid' then
+      fault := 'not_paid_at_stripe';
     end if;
     -- Refunds and disputes of other things that the same account sells are nothing of ours.
     if fault is null and payment.id is not null then
@@ -3493,10 +3842,12 @@ begin
     continue when fault is null;
 
     outcome := null;
-    if fault = 'amount_differs' then
+    if fault in ('amount_differs', 'not_paid_at_stripe') then
       outcome := public.quarantine_payment(payment.payment_intent_id, fault, facts);
     elsif heal then
       outcome := public.record_payment(facts, (facts ->> 'told_at')::timestamptz);
+      update public.payments set reconciled_at = clock_timestamp()
+       where payment_intent_id = facts ->> 'payment_intent_id' and facts -> 'payment' ->> 'state' = 'paid';
     end if;
     faults := faults || jsonb_build_object(
       'fault', fault, 'subject', facts ->> 'payment_intent_id', 'healed', coalesce(outcome ->> 'state' = 'handled', false),
@@ -3637,19 +3988,25 @@ begin
       end if;
       return public.quarantine_payment(payment.payment_intent_id, misfit, facts);
     end if;
-    update public.payments
-       set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
-           request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
-           state = (told ->> 'state')::public.payment_state,
-           paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
-     where id = payment.id
-       -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
-       and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+    begin
+      update public.payments
+         set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
+             request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
+             state = (told ->> 'state')::public.payment_state,
+             paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
+       where id = payment.id
+         -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
+         and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+    exception when unique_violation then
+      -- Another payment of the same request, told at the same time.
+      return public.quarantine_payment(payment.payment_intent_id, 'paid_twice', facts);
+    end;
   elsif told ->> 'state' = 'paid' then
     -- Whoever tells it first, it was paid at the same time.
     update public.payments set paid_at = least(paid_at, record_payment.told_at) where id = payment.id;
   end if;
-  perform public.credit_payment((facts ->> 'payment_intent_id'));
+  perform public.credit_payment(
+    payment.payment_intent_id, case when facts ? 'disputes' then 'dispute' else 'refund' end::public.ledger_entry_type);
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
   end if;
@@ -3657,7 +4014,6 @@ begin
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
-grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;
 
 -- supabase/schemas/billing/functions/refund_rank.sql
@@ -3774,6 +4130,20 @@ end
 $$;
 revoke all on function public.request_due_auto_topups from public, anon, authenticated;
 grant execute on function public.request_due_auto_topups to service_role;
+
+-- supabase/schemas/billing/functions/request_reconciliation.sql
+-- On Supabase, by pg_cron: has the function `reconcile-payments` look at the last days. Where nobody ever bought
+-- anything, nothing happens.
+create or replace function public.request_reconciliation()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.stripe_customers) then
+    perform public.call_edge_function('reconcile-payments');
+  end if;
+end
+$$;
+revoke all on function public.request_reconciliation from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/resolve_billing_alert.sql
 -- An operator has looked at an alert. `retry` handles its events again, after what was wrong has been set right;
@@ -3998,7 +4368,8 @@ revoke all on function public.unseen_payments from public, anon, authenticated;
 grant execute on function public.unseen_payments to service_role;
 
 -- supabase/schemas/billing/functions/worth_of_payment.sql
--- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing.
+-- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing. What Stripe
+-- calls by a word that is not known here counts as given back.
 create or replace function public.worth_of_payment(payment public.payments)
 returns bigint
 language plpgsql stable set search_path = '' as $$
@@ -4008,10 +4379,10 @@ begin
   end if;
   return 10000 * greatest(payment.amount_cents
     - (select coalesce(sum(amount_cents), 0) from public.payment_refunds
-        where payment_id = payment.id and status in ('pending', 'requires_action', 'succeeded'))
-    -- A warning takes no money yet.
+        where payment_id = payment.id and status not in ('failed', 'canceled'))
+    -- A warning takes no money yet, and one that was prevented none at all. A lost one stays lost while it is appealed.
     - (select coalesce(sum(amount_cents), 0) from public.payment_disputes
-        where payment_id = payment.id and status in ('needs_response', 'under_review', 'lost')), 0);
+        where payment_id = payment.id and status not like 'warning%' and status not in ('won', 'prevented')), 0);
 end
 $$;
 revoke all on function public.worth_of_payment from public, anon, authenticated;
@@ -4197,8 +4568,9 @@ $$;
 revoke all on function public.archived_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
--- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of.
-create or replace function public.canonical_task_type(given_name text)
+-- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of. Calls, which are
+-- answered at once and never queued, have a price like tasks but are no types of tasks.
+create or replace function public.canonical_task_type(given_name text, or_call boolean default false)
 returns public.task_types
 language plpgsql stable set search_path = '' as $$
 declare
@@ -4208,7 +4580,7 @@ begin
   if kind.alias_of is not null then
     select * into kind from public.task_types where name = kind.alias_of and is_active;
   end if;
-  if kind.name is null then
+  if kind.name is null or kind.category = 'call' and not or_call then
     perform public.refuse('unknown_task_type', 422, jsonb_build_object('task_type', given_name));
   end if;
   return kind;
@@ -4827,11 +5199,10 @@ begin
                    kind.max_runtime_seconds)::integer as seconds,
              case when part.reused_task_id is null then public.price_multiplier(price, part.params) else 1 end as multiplier,
              case when part.reused_task_id is null then public.price_factors(price, part.params) else '[]' end as factors
-        from public.all_tasks as part
+        from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
-       where part.status = 'Complete' and part.cost_microusd > 0 and not part.is_orchestrator
-         and (part.id = task.id or task.is_orchestrator and part.orchestrator_task_id = task.id)
+       where part.status = 'Complete' and part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
              work.is_reused, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
@@ -4850,7 +5221,8 @@ revoke all on function public.cost_lines from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cost_of_run.sql
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
--- its finished children cost; else the price it was quoted, by the database's clock.
+-- its finished parts cost, each once, also those of an orchestration within it that failed; else the price it was quoted,
+-- by the database's clock.
 create or replace function public.cost_of_run(
   task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
 )
@@ -4860,8 +5232,8 @@ begin
   return (
     select case
         when task.is_orchestrator then
-          (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
-            where child.orchestrator_task_id = task.id and child.status = 'Complete')
+          (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part
+            where part.status = 'Complete')
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
           price, task.params, extract(epoch from ended_at - task.generation_started_at),
@@ -5120,7 +5492,8 @@ begin
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),
     'entries', (select count(*) from public.credits_ledger),
-    'open_holds', (select count(*) from public.credit_holds where state = 'held'),
+    'open_holds', (select count(*) from public.credit_holds where state = 'held')
+                  + (select count(*) from public.paid_calls where state = 'held'),
     'tasks', (select count(*) from public.all_tasks),
     'books_microusd', (select jsonb_build_object(
         'customers', coalesce(sum(amount_microusd), 0), 'revenue', coalesce(sum(revenue_microusd), 0),
@@ -5220,6 +5593,23 @@ begin
 end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/end_uncovered_parts.sql
+-- The open children of an orchestrator that was deleted would run without cover: they end. Their reference to it is gone
+-- by now, so they are known by having no hold. Afterwards, and not before, for one statement may delete them all.
+create or replace function public.end_uncovered_parts()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.end_task(part.id, 'Cancelled', 'orchestrator_deleted')
+     from public.tasks as part
+    where part.project_id = old.project_id and part.created_at >= old.created_at
+      and part.status in ('Queued', 'In Progress') and part.in_cloud and part.orchestrator_task_id is null
+      and not exists (select from public.credit_holds as hold where hold.task_id = part.id);
+  return null;
+end
+$$;
+revoke all on function public.end_uncovered_parts from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/enter_queue.sql
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
@@ -5692,8 +6082,8 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
-       select coalesce(sum(part.cost_microusd), 0) from public.all_tasks as part
-        where part.orchestrator_task_id = ended.id and part.status = 'Complete')
+       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part
+        where part.status = 'Complete')
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
@@ -6030,18 +6420,22 @@ revoke all on function public.get_predecessor_output from public, anon, authenti
 grant execute on function public.get_predecessor_output to service_role;
 
 -- supabase/schemas/tasks/functions/get_receipt.sql
--- The receipt of a ledger entry, or of a task's charge: what it was for, line by line, and what it came to.
-create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid)
+-- The receipt of a ledger entry, or of the charge for a task or a paid call: what it was for, line by line, and what it came to.
+create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid, for_call uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
   entry public.credits_ledger;
   task public.all_tasks;
+  type_name text;
   lines jsonb := '[]';
 begin
   if for_entry is not null then
     select * into entry from public.credits_ledger
      where id = for_entry and (for_user is null or user_id = for_user);
+  elsif for_call is not null then
+    select * into entry from public.credits_ledger
+     where call_id = for_call and (for_user is null or user_id = for_user);
   else
     select * into entry from public.credits_ledger
      where task_id = for_task and type in ('spend', 'write_off') and (for_user is null or user_id = for_user);
@@ -6053,14 +6447,22 @@ begin
     select * into task from public.all_tasks where id = entry.task_id limit 1;
     if found then
       lines := public.cost_lines(task);
+      type_name := task.task_type;
     end if;
     if entry.write_off_microusd < 0 then
       lines := lines || jsonb_build_object('item', 'written_off', 'total_microusd', entry.write_off_microusd);
     end if;
+  elsif entry.call_id is not null then
+    select price.task_type, jsonb_build_array(jsonb_build_object(
+             'item', price.task_type, 'price_version', price.version, 'unit', 'output', 'quantity', call.charged_units,
+             'each_microusd', price.price_microusd, 'total_microusd', call.charged_microusd))
+      into type_name, lines
+      from public.paid_calls as call join public.task_type_prices as price on price.id = call.price_id
+     where call.id = entry.call_id;
   end if;
   return jsonb_build_object(
     'receipt_number', format('%s-%s', upper(left(replace(entry.user_id::text, '-', ''), 12)), entry.sequence),
-    'entry', public.ledger_entry_summary(entry), 'task_type', task.task_type,
+    'entry', public.ledger_entry_summary(entry), 'task_type', type_name,
     'customer', (select jsonb_build_object('id', id, 'name', name, 'email', email)
                    from public.users where id = entry.user_id),
     'lines', lines, 'grants_drawn', (
@@ -6614,6 +7016,25 @@ begin
 end
 $$;
 revoke all on function public.parts_are_independent from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/parts_of_task.sql
+-- The work that a task's cost is made of: the task itself; of an orchestration its children, and those of orchestrations
+-- within it. Archived ones too.
+create or replace function public.parts_of_task(for_task uuid)
+returns setof public.all_tasks
+language plpgsql stable set search_path = '' as $$
+begin
+  return query
+    with recursive family (id) as (
+      select for_task
+      union
+      select child.id from family join public.all_tasks as child on child.orchestrator_task_id = family.id
+    )
+    select part.* from family join public.all_tasks as part on part.id = family.id
+     where not part.is_orchestrator;
+end
+$$;
+revoke all on function public.parts_of_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/pass_turn.sql
 -- Puts a user who was served behind all others. Lanes from which nothing more can be claimed are closed, so that
@@ -7604,8 +8025,9 @@ $$;
 revoke all on function public.result_key from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/retry_task.sql
--- Queues a failed task again, with a new hold and all its attempts. Refused when the orchestration it
--- belongs to is over, or when it was charged: a task is charged once. Where an equal task is under way, it follows that one.
+-- Queues a failed task again, with a new hold and all its attempts, on account of the token that created it, whoever
+-- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once.
+-- Where an equal task is under way, it follows that one.
 create or replace function public.retry_task(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -7616,7 +8038,7 @@ declare
   key bytea;
   follows boolean := false;
 begin
-  if exists (select from public.credits_ledger where task_id = task.id and type = 'spend')
+  if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
      or exists (select from public.tasks where id = task.orchestrator_task_id
                  and status in ('Complete', 'Failed', 'Cancelled')) then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
@@ -7651,7 +8073,7 @@ begin
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
       task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
-      task.project_id, null, task.run_after);
+      task.project_id, (select token_id from public.credit_holds where task_id = task.id), task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());
@@ -10933,7 +11355,7 @@ create trigger keep_auto_topup_whole
   before insert or update of auto_topup_enabled, auto_topup_amount, auto_topup_threshold, auto_topup_monthly_cap
   on public.users for each row execute function public.keep_auto_topup_whole();
 
--- On Supabase, where no host has a timer. pg_net calls the function that charges.
+-- On Supabase, where no host has a timer. pg_net calls the functions that charge and reconcile.
 do $$
 begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
@@ -10943,6 +11365,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+      perform cron.schedule('darkroom-reconcile-payments', '17 * * * *', 'select public.request_reconciliation()');
     end if;
   end if;
 end
@@ -10955,6 +11378,9 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
+create trigger tasks_end_uncovered_parts after delete on public.tasks
+  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
+  execute function public.end_uncovered_parts();
 create trigger release_followers_of_deleted after delete on public.tasks
   for each row when (old.result_key is not null and not old.is_following and old.status in ('Queued', 'In Progress'))
   execute function public.release_followers_of_deleted();
@@ -11002,6 +11428,7 @@ begin
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
     perform cron.schedule('darkroom-expire-due-grants', '10 seconds', 'select public.expire_due_grants()');
+    perform cron.schedule('darkroom-tend-paid-calls', '10 seconds', 'select public.tend_paid_calls()');
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
   end if;
@@ -11145,6 +11572,7 @@ alter table public.credits_ledger enable row level security;
 alter table public.credit_grants enable row level security;
 alter table public.credit_grant_draws enable row level security;
 alter table public.credit_holds enable row level security;
+alter table public.paid_calls enable row level security;
 alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
 alter table public.task_quotes enable row level security;
@@ -11154,12 +11582,12 @@ alter table public.welcome_bonuses enable row level security;
 alter table public.credit_settings enable row level security;
 
 revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
+  public.credit_holds, public.paid_calls, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
   public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
 grant select on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.spend_caps, public.task_quotes, public.promo_redemptions
+  public.credit_holds, public.paid_calls, public.spend_caps, public.task_quotes, public.promo_redemptions
   to authenticated, service_role;
 revoke all on public.user_credit_balance from anon, authenticated, service_role;
 grant select on public.user_credit_balance to authenticated, service_role;
@@ -11177,6 +11605,8 @@ create policy credit_grant_draws_select_own on public.credit_grant_draws for sel
   using (exists (select from public.credit_grants as drawn
                   where drawn.id = grant_id and drawn.user_id = (select auth.uid())));
 create policy credit_holds_select_own on public.credit_holds for select to authenticated
+  using (user_id = (select auth.uid()));
+create policy paid_calls_select_own on public.paid_calls for select to authenticated
   using (user_id = (select auth.uid()));
 create policy task_type_prices_select on public.task_type_prices for select to anon, authenticated
   using (true);

@@ -97,6 +97,7 @@ const matrix: Record<string, Rule> = {
   credit_settings:  { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "denied", "rows", "denied"], row: anyRow,
                       update: "welcome_bonus_microusd = 1" },
   credit_holds:     { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  paid_calls:       { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   credits_ledger:   { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   task_type_prices: { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
 

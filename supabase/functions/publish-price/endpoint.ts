@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { credits, microusdOf } from "../_shared/credits/amounts.ts";
+import { actor } from "../_shared/credits/actor.ts";
 import { priceSummary } from "../_shared/credits/price-shapes.ts";
 import { publishPrice } from "../_shared/credits/publish-price.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
@@ -34,6 +35,7 @@ const body = z
       .describe("the same in micro-dollars; at most one of both"),
     valid_from: z.iso.datetime({ offset: true }).nullish().describe("now unless said; not in the past"),
     reason: text(500).trim().min(1),
+    actor: actor.nullish(),
     idempotency_key: idempotencyKey,
   })
   .superRefine(({ price, price_microusd, reuse_price, reuse_price_microusd }, context) => {
@@ -82,6 +84,7 @@ export const publishPriceEndpoint = endpoint({
       reusePriceMicrousd: body.reuse_price_microusd ?? microusdOf(body.reuse_price ?? 0),
       validFrom: body.valid_from ?? undefined,
       reason: body.reason,
+      actor: body.actor ?? undefined,
       idempotencyKey: key,
     });
     return json(200, published);

@@ -3,7 +3,7 @@ create table public.task_types (
   -- Never a run type's name: turn_marks speaks of both.
   name text primary key check (length(name) between 1 and 100 and name not in ('gpu', 'api')),
   run_type public.run_type not null default 'gpu',
-  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility')),
+  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility', 'call')),
   tool_type text,
   content_type text check (content_type in ('image', 'video')),
   variant_type text,

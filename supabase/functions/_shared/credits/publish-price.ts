@@ -1,4 +1,5 @@
 import type { Database } from "../database/database.ts";
+import { serviceActor } from "./actor.ts";
 
 export interface NewPrice {
   taskType: string;
@@ -10,6 +11,8 @@ export interface NewPrice {
   /** ISO 8601; now unless said. */
   validFrom: string | undefined;
   reason: string;
+  /** Who decided it; the service key's role unless said. */
+  actor: string | undefined;
   idempotencyKey: string;
 }
 
@@ -25,7 +28,7 @@ export async function publishPrice(
     cost_factors: price.costFactors,
     reuse_price_microusd: price.reusePriceMicrousd,
     valid_from: price.validFrom ?? null,
-    actor: "service_role",
+    actor: price.actor ?? serviceActor,
     reason: price.reason,
     idempotency_key: price.idempotencyKey,
   });

@@ -12,11 +12,10 @@ begin
                    kind.max_runtime_seconds)::integer as seconds,
              case when part.reused_task_id is null then public.price_multiplier(price, part.params) else 1 end as multiplier,
              case when part.reused_task_id is null then public.price_factors(price, part.params) else '[]' end as factors
-        from public.all_tasks as part
+        from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
-       where part.status = 'Complete' and part.cost_microusd > 0 and not part.is_orchestrator
-         and (part.id = task.id or task.is_orchestrator and part.orchestrator_task_id = task.id)
+       where part.status = 'Complete' and part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
              work.is_reused, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total

@@ -35,8 +35,8 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
-       select coalesce(sum(part.cost_microusd), 0) from public.all_tasks as part
-        where part.orchestrator_task_id = ended.id and part.status = 'Complete')
+       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part
+        where part.status = 'Complete')
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator

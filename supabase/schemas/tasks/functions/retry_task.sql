@@ -1,5 +1,6 @@
--- Queues a failed task again, with a new hold and all its attempts. Refused when the orchestration it
--- belongs to is over, or when it was charged: a task is charged once. Where an equal task is under way, it follows that one.
+-- Queues a failed task again, with a new hold and all its attempts, on account of the token that created it, whoever
+-- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once.
+-- Where an equal task is under way, it follows that one.
 create or replace function public.retry_task(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -10,7 +11,7 @@ declare
   key bytea;
   follows boolean := false;
 begin
-  if exists (select from public.credits_ledger where task_id = task.id and type = 'spend')
+  if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
      or exists (select from public.tasks where id = task.orchestrator_task_id
                  and status in ('Complete', 'Failed', 'Cancelled')) then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
@@ -45,7 +46,7 @@ begin
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
       task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
-      task.project_id, null, task.run_after);
+      task.project_id, (select token_id from public.credit_holds where task_id = task.id), task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());
