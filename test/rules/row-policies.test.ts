@@ -146,10 +146,10 @@ const matrix: Record<string, Rule> = {
 /** Columns that a browser may write. Whatever else it names is refused, whoever's the row is. */
 // prettier-ignore
 const writable: Record<string, string[]> = {
-  "insert projects": ["aspect_ratio", "id", "max_running_tasks", "name", "settings", "user_id"],
+  "insert projects": ["aspect_ratio", "id", "max_running_tasks", "name", "reuses_results", "settings", "user_id"],
   "insert tasks": ["created_at", "dependant_on", "id", "params", "priority", "project_id", "status", "task_type"],
   "update tasks": ["status", "updated_at"],
-  "update projects": ["aspect_ratio", "max_running_tasks", "name", "settings"],
+  "update projects": ["aspect_ratio", "max_running_tasks", "name", "reuses_results", "settings"],
   "update users": ["avatar_url", "low_balance_threshold", "name", "onboarding", "settings", "username"],
   "insert generations": [
     "based_on", "child_order", "id", "is_child", "location", "name", "pair_shot_generation_id", "params",
