@@ -24,6 +24,7 @@ type Credentials = Record<string, string>;
 export interface EnvironmentUnderTest {
   environment: Environment;
   sql: Sql;
+  databaseUrl: string;
   keys: HostKeys;
   apiUrl: string;
   service: Credentials;
@@ -100,6 +101,7 @@ export async function startEnvironment({
   return {
     environment,
     sql,
+    databaseUrl: database.url,
     keys,
     apiUrl,
     fetch: fetchHere,

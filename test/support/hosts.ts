@@ -56,13 +56,20 @@ export async function startNodeHost(settings: HostSettings = {}): Promise<HostUn
   }
 }
 
-/** One more standalone host on the same database, as a second machine would be. */
+/** One more standalone host on the same database, as a second machine would be; it charges no automatic top-ups. */
 export async function startSecondHost(first: HostUnderTest): Promise<HostUnderTest> {
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
   first.atEnd(() => rm(folder, { recursive: true, force: true }));
   const { databaseUrl } = first;
-  const options = { port: 0, hostname: "127.0.0.1", databaseUrl, dataDirectory: folder, checkAnswers: true };
-  const host = await startHost(options);
+  const host = await startHost({
+    port: 0,
+    hostname: "127.0.0.1",
+    databaseUrl,
+    dataDirectory: folder,
+    billing: { ...first.fakeStripe.variables, FRONTEND_URL: frontendUrl },
+    autoTopups: false,
+    checkAnswers: true,
+  });
   first.atEnd(() => host.stop());
   return { ...first, name: "Node", apiUrl: host.apiUrl, keys: host.keys };
 }

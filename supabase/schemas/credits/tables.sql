@@ -132,6 +132,8 @@ create table public.task_type_prices (
   -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
   -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
   cost_factors public.cost_factors not null default '{}',
+  -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
+  reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
   valid_from timestamptz not null default now(),
   published_by text not null default 'seed' check (length(published_by) between 1 and 200),
   reason text not null default 'first price' check (length(reason) between 1 and 500),
@@ -215,9 +217,12 @@ create table public.promo_codes (
 create table public.promo_redemptions (
   code public.promo_code not null references public.promo_codes (code),
   user_id uuid not null references public.credit_accounts (user_id),
+  -- As in welcome_bonuses: who has several accounts is one person.
+  address_hash bytea not null check (length(address_hash) = 32),
   entry_id uuid not null unique references public.credits_ledger (id),
   created_at timestamptz not null default now(),
-  primary key (code, user_id)
+  primary key (code, user_id),
+  unique (code, address_hash)
 );
 
 -- Whom the welcome bonus was given to; kept when the person goes, so that coming back is no way to a second one. The
@@ -238,7 +243,8 @@ create table public.credit_settings (
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
   shared_mail_domains text[] not null default array[
-    'gmail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com', 'icloud.com', 'me.com', 'aol.com',
+    'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
+    'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',
     'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 'mail.ru', 'yandex.ru', 'qq.com', '163.com', '126.com',
     'naver.com', 'orange.fr', 'free.fr', 'libero.it', 't-online.de', 'comcast.net', 'fastmail.com', 'zoho.com']
 );

@@ -17,7 +17,7 @@ begin
           greatest(now(), not_before) + interval '30 days')
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
-        closed_at = null
+        closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
     where credit_holds.state = 'released';
   if not found then
     raise exception 'task % is held or settled already', for_task;
