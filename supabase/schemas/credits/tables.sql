@@ -139,11 +139,14 @@ create table public.task_type_prices (
 );
 create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
 
--- A price that was promised for ten minutes to one user, for one task type and these params.
+-- A price that was promised for ten minutes to one user, for one task type and these params; of a family, for payloads
+-- whose price depends on the same.
 create table public.task_quotes (
   id uuid primary key default gen_random_uuid(),
   user_id uuid not null references public.credit_accounts (user_id),
   task_type text not null,
+  is_of_family boolean not null default false,
+  -- By hash_of_quoted().
   params_hash bytea not null check (length(params_hash) = 32),
   price_id bigint not null references public.task_type_prices (id),
   exact boolean not null,

@@ -1,4 +1,4 @@
--- One task of a create: see create_task. Locks, in this order: orchestrator, dependencies, tenant, account.
+-- One task of a create: see create_task. Locks, in this order: shot, orchestrator, dependencies, tenant, account.
 create or replace function public.create_one_task(for_user uuid, request jsonb, for_token uuid default null)
 returns jsonb
 language plpgsql set search_path = '' as $$
@@ -19,6 +19,16 @@ begin
     end if;
   end if;
 
+  if request ? 'placeholder' then
+    -- Before the tenant and the account, as completing locks them.
+    perform from public.shots
+     where id = (request -> 'placeholder' ->> 'shot_id')::uuid
+       and project_id = (public.project_of_request(for_user, request)).id
+       for no key update;
+    if not found then
+      perform public.refuse('shot_not_found', 404, '{"field": "shot_id"}');
+    end if;
+  end if;
   select * into plan from public.plan_task(for_user, request, new_id);
   task := plan.planned;
   insert into public.tasks (
@@ -38,6 +48,9 @@ begin
                                   public.hash_of_request(request));
   end if;
   perform public.enter_queue(task, for_token);
+  if request ? 'placeholder' then
+    perform public.make_placeholder(task, request -> 'placeholder');
+  end if;
 
   return jsonb_build_object(
     'task_id', new_id, 'status', 'Task queued', 'task_type', task.task_type, 'project_id', task.project_id,
