@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import type { Sql } from "postgres";
 import { projectPath } from "../../server/migrate.ts";
 import { families } from "../../supabase/functions/_shared/generators/families.ts";
 import type { BuiltTask } from "../../supabase/functions/_shared/generators/generate.ts";
@@ -90,4 +91,39 @@ function readableId(expected: string): ((value: unknown) => boolean) | undefined
 
 function isSeed(value: unknown, below: number): boolean {
   return Number.isInteger(value) && Number(value) >= 0 && Number(value) < below;
+}
+
+/** The rows that inputs name, in somebody's project. */
+export async function makeRows(sql: Sql, projectId: string): Promise<RowIds> {
+  const one = async (made: PromiseLike<readonly { id: string }[]>) => (await made)[0]?.id ?? "";
+  const generation = (type: string, parent?: string) =>
+    one(sql<{ id: string }[]>`
+      insert into generations (project_id, type, parent_generation_id, is_child, child_order)
+      values (${projectId}, ${type}, ${parent ?? null}, ${parent !== undefined}, ${parent ? 2 : null}) returning id`);
+  const shot = await one(
+    sql<{ id: string }[]>`insert into shots (project_id) values (${projectId}) returning id`,
+  );
+  const [parent, image, otherImage] = [
+    await generation("video"),
+    await generation("image"),
+    await generation("image"),
+  ];
+  const pair = (of: string) =>
+    one(sql<{ id: string }[]>`
+      insert into shot_generations (shot_id, generation_id) values (${shot}, ${of}) returning id`);
+  return {
+    shot,
+    parent,
+    child: await generation("video", parent),
+    image,
+    "other image": otherImage,
+    variant: await one(sql<{ id: string }[]>`
+      insert into generation_variants (generation_id, project_id, location, is_primary, variant_type)
+      values (${image}, ${projectId}, 'https://media.example/fox.png', true, 'original') returning id`),
+    pair: await pair(image),
+    "other pair": await pair(otherImage),
+    travel: await one(sql<{ created: { task_id: string }; id: string }[]>`
+      select create_task(null, ${sql.json([{ task_type: "travel_orchestrator", params: {}, project_id: projectId }])}, false)
+             ->> 'task_id' as id`),
+  };
 }
