@@ -9049,9 +9049,8 @@ begin
     select id into generation_id from public.generations where source_task_id = task.id;
     variant_id := public.add_variant(
       generation_id, task, output_location, output_thumbnail, new_params,
-      case when exists (select from public.generation_variants as earlier
-                         where earlier.generation_id = make_generation.generation_id)
-           then 'regenerated' else 'original' end, true);
+      case when (select location from public.generations where id = generation_id) is null
+           then 'original' else 'regenerated' end, true);
   end if;
   return row(generation_id, variant_id, public.link_to_shot(task, generation_id, '[]'))::public.made_output;
 end
