@@ -74,12 +74,15 @@ export async function createFamily(
     withRows: false,
     build: (place) => input.build(place),
   });
+  const all = (field: string) => created.tasks.every((task) => task[field] === true);
   const total = (field: string) => created.tasks.reduce((sum, task) => sum + Number(task[field]), 0);
   const upperBound = total("upper_bound_microusd");
   return {
     ...created.tasks[0],
     ...created,
-    status: "Task queued",
+    status: all("reused") ? "Task complete" : "Task queued",
+    reused: all("reused"),
+    exact: all("exact"),
     task_id: created.task_ids[0] ?? "",
     family: request.family,
     cost: upperBound / 10_000,
