@@ -220,9 +220,26 @@ export class DarkroomClient {
     return children;
   }
 
-  async taskOutput(taskId: string): Promise<{ status: string; output_location: string | null }> {
-    const body = { task_id: taskId };
-    return (await this.#call("get-task-output", body)) as { status: string; output_location: string | null };
+  /**
+   * What a task of the same project has made; nothing for any other: its id may have been written by anybody, and the
+   * service key reads everybody's.
+   */
+  async taskOutput(
+    taskId: string,
+    projectId: string,
+  ): Promise<{ status: string; output_location: string | null } | undefined> {
+    try {
+      const output = (await this.#call("get-task-output", { task_id: taskId })) as {
+        project_id: string;
+        status: string;
+        output_location: string | null;
+      };
+      return output.project_id === projectId ? output : undefined;
+    } catch (error) {
+      if (error instanceof DarkroomApiError && (error.status === 404 || error.status === 400))
+        return undefined;
+      throw error;
+    }
   }
 
   /** The output of the first task that this one depends on; null without one, or before it is complete. */

@@ -189,23 +189,26 @@ function sliceOf(of: number, from: number, to: number | undefined): { from: numb
 
 /** The shots one after the other, with overlaps faded. */
 function* joined(shots: readonly OpenShot[]): Generator<Frame> {
-  let tail: Frame[] = [];
-  for (const [index, shot] of shots.entries()) {
-    const held = shots[index + 1]?.overlap ?? 0;
-    const fading = tail;
-    tail = [];
+  /** What a later shot may still fade into: it can reach over one that is shorter. */
+  const held: Frame[] = [];
+  for (const [index, { overlap, draw }] of shots.entries()) {
+    const longest = Math.max(0, ...shots.slice(index + 1).map((later) => later.overlap));
     let number = 0;
-    for (const frame of shot.draw()) {
-      const before = fading.shift();
+    const start = Math.max(0, held.length - overlap);
+    const fading = held.length - start;
+    for (const frame of draw()) {
+      const before = number < fading ? held[start + number] : undefined;
       number += 1;
-      const share = number / (shot.overlap + 1);
-      tail.push(before ? mixed(before, frame, () => share) : frame);
-      while (tail.length > held) yield tail.shift() as Frame;
+      if (before) {
+        const share = number / (fading + 1);
+        held[start + number - 1] = mixed(before, frame, () => share);
+        continue;
+      }
+      held.push(frame);
+      while (held.length > longest) yield held.shift() as Frame;
     }
-    // A shot shorter than what fades into it.
-    yield* fading;
   }
-  yield* tail;
+  yield* held;
 }
 
 /** Draws the parts of one film. */

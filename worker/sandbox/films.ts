@@ -2,7 +2,7 @@ import type { ClaimedTask, DarkroomClient } from "../client.ts";
 import { RenderError } from "../provider.ts";
 import { nameOf, number, readSize, scalar, text } from "./description.ts";
 import type { Clip, FilmDescription, RenderedFilm, Shot, Still } from "./film.ts";
-import type { Inputs } from "./inputs.ts";
+import { type Inputs, outputOf } from "./inputs.ts";
 import { detailsOf, nth, type Params, record, records, texts } from "./params.ts";
 
 /** What a run needs to describe its film. */
@@ -289,13 +289,7 @@ async function describeFinalStitch({ task, inputs, client }: Shoot): Promise<Fil
   const details = detailsOf(params);
   const ids = texts(params["transition_task_ids"]);
   const transitions: Transition[] = [];
-  for (const id of ids) {
-    const { status, output_location } = await client.taskOutput(id);
-    if (status !== "Complete" || !output_location) {
-      throw new RenderError(`transition ${id} is ${status}`, { isRetryable: status !== "Failed" });
-    }
-    transitions.push(readTransition(output_location));
-  }
+  for (const id of ids) transitions.push(readTransition(await outputOf(client, task, id)));
   const title = text(params["prompt"]) ?? text(details["prompt"]) ?? "";
   const shots: Shot[] = [];
   const urls = records(params["clip_list"]).flatMap(({ url }) => text(url) ?? []);

@@ -3,6 +3,7 @@ import type { ChildTask, ClaimedTask, DarkroomClient, NewTask } from "../client.
 import { DarkroomApiError } from "../client.ts";
 import { type Delegation, RenderError } from "../provider.ts";
 import { number, text } from "./description.ts";
+import { outputOf } from "./inputs.ts";
 import { detailsOf, nth, type Params, record, records, texts } from "./params.ts";
 
 /** What an orchestrator's run needs. */
@@ -201,11 +202,9 @@ async function conductTravel({ task }: Conducting, plan: Plan): Promise<string> 
 
 async function conductJoin({ task, client }: Conducting, plan: Plan): Promise<string> {
   const details = detailsOf(task.params);
-  let clips = records(details["clip_list"]).flatMap(({ url }) => text(url) ?? []);
+  const clips = records(details["clip_list"]).flatMap(({ url }) => text(url) ?? []);
   if (clips.length === 0) {
-    const outputs = [];
-    for (const id of texts(details["segment_task_ids"])) outputs.push(await client.taskOutput(id));
-    clips = outputs.flatMap(({ output_location }) => output_location ?? []);
+    for (const id of texts(details["segment_task_ids"])) clips.push(await outputOf(client, task, id));
   }
   const [first] = clips;
   if (details["loop_first_clip"] === true && first) clips.push(first);

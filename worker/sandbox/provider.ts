@@ -8,7 +8,7 @@ import {
 } from "../provider.ts";
 import { describePicture, number, pictureTaskTypes, pictureUrl, text } from "./description.ts";
 import { describeFilm, filmTaskTypes, transitionText } from "./films.ts";
-import { inputsOf } from "./inputs.ts";
+import { inputsOf, outputOf } from "./inputs.ts";
 import { emptyLora } from "./lora.ts";
 import { conduct, orchestratorTaskTypes, type Piece } from "./orchestrators.ts";
 import type { Drawing, RenderedPicture } from "./render.ts";
@@ -93,9 +93,7 @@ async function runExtraction(
 ): Promise<RenderedOutput> {
   const id = text(task.params["input_video_task_id"]);
   if (!id) throw new RenderError("input_video_task_id is missing", { isRetryable: false });
-  const { output_location } = await context.client.taskOutput(id);
-  if (!output_location) throw new RenderError(`task ${id} has no film yet`, { isRetryable: true });
-  const clip = await inputsOf(context).clip(output_location);
+  const clip = await inputsOf(context).clip(await outputOf(context.client, task, id));
   const frame: Drawing & { kind: "frame" } = {
     kind: "frame",
     clip,
