@@ -22,6 +22,7 @@ export async function encode(
   { width, height, framesPerSecond }: { width: number; height: number; framesPerSecond: number },
 ): Promise<StoredFilm> {
   const encoder = await encoders.createH264MP4Encoder();
+  let isOpen = false;
   try {
     encoder.width = width;
     encoder.height = height;
@@ -30,16 +31,20 @@ export async function encode(
     encoder.speed = speed;
     encoder.groupOfPictures = framesBetweenKeys;
     encoder.initialize();
+    isOpen = true;
     let count = 0;
     for (const { planes } of frames) {
       encoder.addFrameYuv(planes);
       count += 1;
     }
+    isOpen = false;
     encoder.finalize();
     const stored = await readFilm(encoder.FS.readFile(encoder.outputFilename), count);
     if (!stored) throw new Error("the encoder made no film");
     return { ...stored, packets: withKeys(stored), width, height, framesPerSecond };
   } finally {
+    // Deleted while it is open, it would take all encoders after it along.
+    if (isOpen) encoder.finalize();
     // The file system is shared by all encoders.
     if (encoder.FS.readdir("/").includes(encoder.outputFilename)) encoder.FS.unlink(encoder.outputFilename);
     encoder.delete();
