@@ -59,7 +59,7 @@ const rooms: Record<string, readonly string[]> = {
   tokens: [],
   generations: [],
   media: [],
-  prompts: [],
+  prompts: ["credits", "media", "webhooks/target.ts"],
   generators: [],
   realtime: [],
   webhooks: [],

@@ -38,6 +38,7 @@ export const errorCodes = {
   stale_attempt: { status: 409, message: "This attempt is over; the task was given to another." },
   task_cancelled: { status: 409, message: "The task was cancelled; stop working on it." },
   task_not_running: { status: 409, message: "The task is not in progress with this caller." },
+  call_in_progress: { status: 409, message: "A call with this idempotency key is still being answered." },
   output_not_final: {
     status: 409,
     message: "The task of this file is not complete; its files may still change.",

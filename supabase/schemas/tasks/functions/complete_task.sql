@@ -4,6 +4,7 @@
 -- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
+-- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
@@ -17,6 +18,8 @@ declare
   new_thumbnail text;
   made public.made_output;
   more jsonb := '{}';
+  result public.tasks;
+  shared public.tasks[] := '{}';
 begin
   perform public.lock_orchestrators(for_task);
   task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
@@ -38,18 +41,31 @@ begin
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
     made := public.create_output(task, medium, new_thumbnail);
   end if;
+  if output_path is not null and output_text is not null then
+    more := more || jsonb_build_object('public_url', output_location);
+  end if;
+  if task.result_key is not null and not skip_generation and public.is_result(task, output_path) then
+    more := more || jsonb_strip_nulls(jsonb_build_object(
+      'storage_path', output_path, 'thumbnail_path', case when new_thumbnail is not null then thumbnail_path end));
+    result := task;
+    result.output_location := coalesce(output_text, output_location);
+    result.thumbnail_url := new_thumbnail;
+    result.result_data := more;
+    shared := public.share_result(result, 20);
+  end if;
   task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
 
   -- What the row does not say, for repeats of this call.
   if made.warnings <> '[]' then
-    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
-  end if;
-  if output_path is not null and output_text is not null then
-    more := more || jsonb_build_object('public_url', output_location);
+    more := more || jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
   end if;
   if more <> '{}' then
     update public.tasks set result_data = result_data || more where id = task.id returning * into task;
+  end if;
+  if task.result_key is not null then
+    perform public.finish_followers(shared);
+    perform public.release_followers(task.project_id, task.result_key, task.user_id);
   end if;
   return public.stored_completion(task);
 end
