@@ -9,8 +9,8 @@ begin
       select part.*, price.price_microusd, price.billing_type, price.version,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
                    kind.max_runtime_seconds)::integer as seconds,
-             public.price_multiplier(price, part.params) as multiplier,
-             public.price_factors(price, part.params) as factors
+             public.price_multiplier(price, public.billed_params(part.params, part.result_data)) as multiplier,
+             public.price_factors(price, public.billed_params(part.params, part.result_data)) as factors
         from public.all_tasks as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type

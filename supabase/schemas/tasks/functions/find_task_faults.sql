@@ -25,7 +25,7 @@ language sql stable set search_path = '' as $$
    where ended.status = 'Complete' and not ended.is_orchestrator and coalesce(ended.cost_microusd, 0) <> case
            when ended.claimed_by_owner or not ended.in_cloud or ended.output_location is null then 0
            else public.price_of_work(
-             ended.price_row, ended.params,
+             ended.price_row, public.billed_params(ended.params, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
              ended.max_runtime_seconds) end
   union all

@@ -31,6 +31,9 @@ begin
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
 
+  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress' then
+    perform public.note_provider_job(task, changes -> 'provider_job');
+  end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     -- Where the file is stays known, for a repeat of its completion.
     update public.tasks
@@ -49,7 +52,11 @@ begin
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
   elsif task.status = 'In Progress' and new_status = 'Queued' then
-    perform public.requeue_task(task, changes ->> 'error_details');
+    if (changes ->> 'given_back')::boolean then
+      perform public.give_task_back(task, changes ->> 'error_details');
+    else
+      perform public.requeue_task(task, changes ->> 'error_details');
+    end if;
   elsif task.status = 'Failed' and new_status = 'Queued' then
     perform public.retry_task(task);
   elsif task.status in ('Queued', 'In Progress') and new_status in ('Failed', 'Cancelled') then
