@@ -152,7 +152,7 @@ test("what is too large, too slow, cut short, endless or no HTTP is given up, in
         ["/circle", "refused"],
         ["/nowhere", "refused"],
       ];
-      const short = { bytes: 1000, totalMilliseconds: 600, silenceMilliseconds: 300 };
+      const short = { bytes: 1000, totalMilliseconds: 4_000, silenceMilliseconds: 2_000 };
       await Promise.all(
         expected.map(([path, kind]) =>
           assert.rejects(fetchFile(`${origin}${path}`, policy, short), isNotFetched(kind), path),
@@ -180,10 +180,10 @@ test("no URL and no redirect leads to where nobody was told to go", () =>
         "data:image/png;base64,AAAA",
         `//127.0.0.1:${port}/x`,
       ];
-      const addresses = [["93.184.215.14", "127.0.0.1"], ["127.0.0.1"]];
       const policy: TargetPolicy = {
         allowPrivate: false,
-        resolve: () => Promise.resolve(addresses[Math.floor(Math.random() * 2)] ?? []),
+        // One public address beside the private one does not help.
+        resolve: (name) => Promise.resolve(name === "127.0.0.1" ? [name] : ["93.184.215.14", "127.0.0.1"]),
       };
       for (const url of inside)
         await assert.rejects(fetchFile(url, policy, limits), isNotFetched("refused"), url);
