@@ -5,6 +5,7 @@ import {
   type FileInput,
   files,
   flag,
+  hasLoras,
   inputOf,
   loras,
   number,
@@ -131,11 +132,12 @@ export const falTaskTypes: readonly string[] = Object.keys(mappings);
 export function falRequest(taskType: string, params: Params): FalRequest {
   const mapping = Object.hasOwn(mappings, taskType) ? mappings[taskType] : undefined;
   if (!mapping) throw new BadParams([{ field: "task_type", message: "is not run at FAL" }]);
-  const weights = mapping.withLoras === undefined ? undefined : loras()(params);
-  const named = weights === undefined ? mapping.model : (mapping.withLoras ?? mapping.model);
+  const { withLoras } = mapping;
+  const isWeighted = withLoras !== undefined && hasLoras(params);
+  const model = isWeighted ? withLoras : mapping.model;
   return {
-    model: typeof named === "string" ? named : named(params),
-    ...inputOf(weights === undefined ? mapping.input : { ...mapping.input, loras: loras() }, params),
+    model: typeof model === "string" ? model : model(params),
+    ...inputOf(isWeighted ? { ...mapping.input, loras: loras() } : mapping.input, params),
   };
 }
 

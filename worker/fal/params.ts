@@ -216,22 +216,32 @@ export function files(names: readonly string[]): Reader {
   return (params) => (names.length === 0 ? undefined : names.map((name) => file([name], "image")(params)));
 }
 
-/** `additional_loras {url: strength}` and `loras [{path or url, scale or strength}]`, as [{path, scale}]. */
+interface GivenLora {
+  field: string;
+  path: unknown;
+  scale: unknown;
+}
+
+/** `additional_loras {url: strength}` and `loras [{path or url, scale or strength}]`. */
+function givenLoras({ additional_loras: byUrl, loras: list }: Params): GivenLora[] {
+  const named = isObject(byUrl) ? Object.entries(byUrl) : [];
+  return [
+    ...named.map(([path, scale]) => ({ field: "additional_loras", path, scale })),
+    ...(Array.isArray(list) ? list : []).map((item: unknown) => {
+      const { path, url, scale, strength } = fieldsOf(item);
+      return { field: "loras", path: path ?? url, scale: scale ?? strength };
+    }),
+  ];
+}
+
+export function hasLoras(params: Params): boolean {
+  return givenLoras(params).length > 0;
+}
+
+/** As [{path, scale}]. */
 export function loras(): Reader {
   return (params) => {
-    const { additional_loras: byUrl, loras: list } = params;
-    const given: { field: string; path: unknown; scale: unknown }[] = [
-      ...(isObject(byUrl)
-        ? Object.entries(byUrl).map(([path, scale]) => ({ field: "additional_loras", path, scale }))
-        : []),
-      ...(Array.isArray(list)
-        ? list.map((item: unknown) => {
-            const { path, url, scale, strength } = fieldsOf(item);
-            return { field: "loras", path: path ?? url, scale: scale ?? strength };
-          })
-        : []),
-    ];
-    if (given.length === 0) return undefined;
+    const given = givenLoras(params);
     if (given.length > mostLoras) throw new Issue("loras", `are more than ${mostLoras}`);
     return given.map(({ field, path, scale }) => ({
       path: new Named(field, addressOf(field, path), "weights"),
