@@ -94,7 +94,7 @@ export function pictures(urls: string[], flags = urls.map(() => false)): Record<
 }
 
 export async function startFakeFal(): Promise<FakeFal> {
-  const key = "11111111-canary-fal-key:0f0f0f0f0f0f0f0f";
+  const key = "11111111-2222-4333-8444-canary555555:0f0f0f0f0f0f0f0f";
   let signers = [generateKeyPairSync("ed25519")];
   const answered: string[] = [];
   const waiting = new Set<() => void>();

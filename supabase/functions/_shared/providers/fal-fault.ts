@@ -62,7 +62,7 @@ export function harmless(text: unknown, longest = 200): string {
     .slice(0, 4000)
     .replace(/[\p{C}\s]+/gu, " ")
     .replace(/\b(?:[a-z][a-z0-9+.-]*:\/\/|data:)\S*/gi, "…")
-    .replace(/\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{24,}(?::[A-Za-z0-9_-]+)?\b/g, "…")
+    .replace(/\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}(?::[A-Za-z0-9_-]+)?\b/g, "…")
     .trim()
     .slice(0, longest);
 }
