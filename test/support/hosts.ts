@@ -10,6 +10,7 @@ import type { HostKeys } from "../../server/context.ts";
 import { startHost } from "../../server/host.ts";
 import { projectPath } from "../../server/migrate.ts";
 import { createTestDatabase, dropTestDatabase } from "./database.ts";
+import { type FakeFal, startFakeFal } from "./fake-fal.ts";
 import { type FakeStripe, startFakeStripe } from "./fake-stripe.ts";
 import { startGateway } from "./gateway.ts";
 
@@ -24,6 +25,8 @@ export interface HostUnderTest {
   databaseUrl: string;
   /** Stripe, played, as this installation knows it. */
   fakeStripe: FakeStripe;
+  /** FAL, played, as this installation knows it. */
+  fakeFal: FakeFal;
   /** Everything that was logged so far. */
   logged(): string;
   /** Something that a test opened, to be closed before the host stops. */
@@ -83,6 +86,8 @@ export async function startDenoHost(): Promise<HostUnderTest> {
   }
 }
 
+/** That it is set is what switches the webhook on; workers under test tell FAL where it is. */
+const falWebhook = "https://darkroom.test/functions/v1/fal-webhook";
 const frontendUrl = "https://app.darkroom.test";
 
 async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest & { port: number }> {
@@ -92,6 +97,8 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
   opened.push(() => rm(folder, { recursive: true, force: true }));
   const fakeStripe = await startFakeStripe();
   opened.push(() => fakeStripe.close());
+  const fakeFal = await startFakeFal();
+  opened.push(() => fakeFal.close());
   const lines: string[] = [];
   const host = await startHost({
     port: 0,
@@ -104,6 +111,7 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
     webhooks: apiUrl === undefined,
     webhooksAllowPrivate: true,
     prompts: { AI_PROMPT_LOCAL: "1" },
+    fal: { ...fakeFal.variables, FAL_WEBHOOK: falWebhook },
     billing: { ...fakeStripe.variables, FRONTEND_URL: frontendUrl },
     autoTopups: apiUrl === undefined,
     checkAnswers: true,
@@ -121,6 +129,7 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
     port,
     databaseUrl: database.url,
     fakeStripe,
+    fakeFal,
     logged: () => lines.join(""),
     atEnd: (close) => opened.push(close),
     stop: () => opened.close(),
@@ -130,7 +139,7 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
 /** Starts Deno itself, not the wrapper that npm installs: ending a wrapper leaves it running. */
 async function startDeno(
   opened: Opened,
-  { apiUrl, keys, databaseUrl, fakeStripe }: HostUnderTest,
+  { apiUrl, keys, databaseUrl, fakeStripe, fakeFal }: HostUnderTest,
 ): Promise<{ port: number; output(): string }> {
   const functions = projectPath("supabase/functions");
   const permissions = ["--allow-net", "--allow-env", "--allow-read", "--allow-sys", "--no-prompt"];
@@ -154,6 +163,8 @@ async function startDeno(
       DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
       AI_PROMPT_LOCAL: "1",
       ...fakeStripe.variables,
+      ...fakeFal.variables,
+      FAL_WEBHOOK: falWebhook,
       FRONTEND_URL: frontendUrl,
     },
   });

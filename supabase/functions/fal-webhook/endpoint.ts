@@ -8,7 +8,7 @@ const body = z.looseObject({
   request_id: textOf(200).min(1),
   gateway_request_id: textOf(200).nullish(),
   status: z.enum(["OK", "ERROR"]),
-  payload: z.unknown().optional().describe("the model's result, or why there is none"),
+  payload: z.record(z.string(), z.unknown()).nullish().describe("the model's result, or why there is none"),
   error: textOf(10_000).nullish(),
 });
 

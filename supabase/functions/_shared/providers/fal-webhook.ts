@@ -62,7 +62,7 @@ export async function verifyFalNews(
   text: string,
   headers: Headers,
 ): Promise<FalWebhooks> {
-  if (!fal) throw new AppError("provider_not_configured");
+  if (!fal) throw new AppError("provider_not_configured", { retry_after: 3600 });
   await fal.signatures.verify(text, headers);
   return fal;
 }
@@ -117,7 +117,13 @@ async function complete(
   const stored: MoreOutput[] = [];
   for (const { bytes, contentType, filename, facts } of files) {
     const path = `${prepared.folder}/${prepared.name_prefix}${outputName(filename)}`;
-    await storage.upload(path, bytes, contentType);
+    try {
+      await storage.upload(path, bytes, contentType);
+    } catch (error) {
+      // The run, or the same news sent twice, has completed the task, whose files are kept from then on.
+      if ("completed" in (await prepareOutput(database, caller, run))) return;
+      throw error;
+    }
     stored.push({ path, facts });
   }
   const [first, ...more] = stored;
