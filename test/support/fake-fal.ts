@@ -64,6 +64,8 @@ export interface FakeFal {
   plan: (job: FalJob) => void;
   /** What every request waits for before anything is done. */
   gate: (request: string) => Promise<void> | void;
+  /** What its answer waits for when everything is done. */
+  answerGate: (request: string) => Promise<void> | void;
   /** A file of a result, and the address under which it is. */
   file(path: string, file?: FalFile): string;
   /** Resolves when so many requests like this have been answered. */
@@ -122,6 +124,7 @@ export async function startFakeFal(): Promise<FakeFal> {
     if (fault === "cut") return void request.socket.destroy();
     if (typeof fault === "object" && "text" in fault) return void response.end(fault.text);
     const answer: Answer = typeof fault === "object" ? fault : answerTo(request, sent);
+    await fake.answerGate(line);
     const bytes = answer.bytes ?? Buffer.from(answer.body === undefined ? "" : JSON.stringify(answer.body));
     if (fault === "cut-after") return void request.socket.destroy();
     const type = answer.bytes ? {} : { "content-type": "application/json" };
@@ -244,6 +247,7 @@ export async function startFakeFal(): Promise<FakeFal> {
     uploaded: [],
     plan: () => undefined,
     gate: () => undefined,
+    answerGate: () => undefined,
     file(path, file = { bytes: png(), headers: { "content-type": "image/png" } }) {
       fake.files.set(path, file);
       return url + path;

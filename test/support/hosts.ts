@@ -7,7 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
 import postgres, { type Sql } from "postgres";
 import type { HostKeys } from "../../server/context.ts";
-import { startHost } from "../../server/host.ts";
+import { type HostOptions, startHost } from "../../server/host.ts";
 import { projectPath } from "../../server/migrate.ts";
 import { createTestDatabase, dropTestDatabase } from "./database.ts";
 import { type FakeFal, startFakeFal } from "./fake-fal.ts";
@@ -52,12 +52,15 @@ export async function startNodeHost(): Promise<HostUnderTest> {
 }
 
 /** One more standalone host on the same database, as a second machine would be. */
-export async function startSecondHost(first: HostUnderTest): Promise<HostUnderTest> {
+export async function startSecondHost(
+  first: HostUnderTest,
+  others: Partial<HostOptions> = {},
+): Promise<HostUnderTest> {
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
   first.atEnd(() => rm(folder, { recursive: true, force: true }));
   const { databaseUrl } = first;
   const options = { port: 0, hostname: "127.0.0.1", databaseUrl, dataDirectory: folder, checkAnswers: true };
-  const host = await startHost(options);
+  const host = await startHost({ ...options, ...others });
   first.atEnd(() => host.stop());
   return { ...first, name: "Node", apiUrl: host.apiUrl, keys: host.keys };
 }

@@ -275,7 +275,7 @@ test("params that do not fit are refused by name, all of them at once", () => {
     ["qwen_image", { prompt: "a", additional_loras: { a: 9 } }, [/additional_loras is not from 0 to 4/]],
     [
       "z_image_turbo",
-      { prompt: "a", loras: Array(4).fill({ path: "https://a.example/l" }) },
+      { prompt: "a", loras: [1, 2, 3, 4].map((scale) => ({ path: "https://a.example/l", scale })) },
       [/loras are more than 3/],
     ],
     ["z_image_turbo_i2i", { prompt: "a" }, [/image_url is missing/]],

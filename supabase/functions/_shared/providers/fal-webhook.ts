@@ -62,7 +62,7 @@ export async function verifyFalNews(
   text: string,
   headers: Headers,
 ): Promise<FalWebhooks> {
-  if (!fal) throw new AppError("provider_not_configured", { retry_after: 3600 });
+  if (!fal) throw new AppError("provider_not_configured", { variable: "FAL_WEBHOOK", retry_after: 60 });
   await fal.signatures.verify(text, headers);
   return fal;
 }
