@@ -74,6 +74,7 @@ const drainMilliseconds = 10_000;
 /** Of a request's line and headers: a filter by a few hundred ids fits, as it does on Supabase. */
 const maxHeaderSize = 64 * 1024;
 const tendMilliseconds = 2_000;
+const followMilliseconds = 500;
 const archiveMilliseconds = 10_000;
 const expiryMilliseconds = 10_000;
 const estimateMilliseconds = 60_000;
@@ -136,9 +137,11 @@ export async function startHost(options: HostOptions): Promise<Host> {
     realtime.stream.on("task-updates:", () => dispatcher?.wake());
     // Scheduled tasks, expired leases and the like, even when nobody claims.
     opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));
+    opened.push(repeat(sql, "select public.settle_followers()", followMilliseconds, log));
     opened.push(repeat(sql, "select public.forget_old_requests()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.tidy_counts()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.expire_due_grants()", expiryMilliseconds, log));
+    opened.push(repeat(sql, "select public.tend_paid_calls()", expiryMilliseconds, log));
     opened.push(repeat(sql, "select public.give_up_old_tasks()", hourMilliseconds, log));
     opened.push(repeat(sql, "select public.refresh_run_estimates()", estimateMilliseconds, log));
     opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));

@@ -33,12 +33,23 @@ values
   ('extract_frame', 'gpu', 'utility', 'processing', 'image', null, 600, false, false, 'Extract frame'),
   ('generate_openpose', 'gpu', 'utility', 'processing', 'image', null, 600, false, false, 'OpenPose'),
   ('rife_interpolate_images', 'gpu', 'utility', 'processing', 'video', null, 600, false, false, 'Interpolate frames'),
-  ('wgp', 'gpu', 'utility', 'processing', 'video', null, 1200, false, false, 'Raw generation')
+  ('wgp', 'gpu', 'utility', 'processing', 'video', null, 1200, false, false, 'Raw generation'),
+  -- Answered at once, never queued; free until a price is published.
+  ('ai-prompt', 'api', 'call', null, null, null, 120, false, false, 'Prompt'),
+  ('ai-voice-prompt', 'api', 'call', null, null, null, 120, false, false, 'Prompt by voice')
 on conflict (name) do nothing;
 
 insert into public.task_types (name, run_type, category, alias_of, display_name)
 values ('image-upscale', 'gpu', 'upscale', 'image_upscale', 'Upscale')
 on conflict (name) do nothing;
+
+-- Those whose picture or film is decided by params and seed, once: until they have a price.
+update public.task_types as kind set is_reusable = true
+ where name in (
+   'qwen_image', 'qwen_image_2512', 'qwen_image_style', 'z_image_turbo', 'z_image_turbo_i2i', 'image_inpaint',
+   'annotated_image_edit', 'single_image', 'image_edit', 'edit_travel_kontext', 'edit_travel_flux', 'qwen_image_edit',
+   'magic_edit', 'wan_2_2_t2i', 'wan_2_2_i2v', 'animate_character')
+   and not exists (select from public.task_type_prices as price where price.task_type = kind.name);
 
 insert into public.task_type_prices (task_type, version, billing_type, price_microusd, cost_factors)
 values

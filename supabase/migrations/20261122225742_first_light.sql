@@ -17,7 +17,8 @@ create domain public.payment_cents as integer check (value between 500 and 10000
 create domain public.topup_threshold_cents as integer check (value between 100 and 9999);
 create domain public.topup_cap_cents as integer check (value between 500 and 1000000);
 create domain public.topup_disabled_reason as text check (
-  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed'));
+  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed',
+            'payment_disputed', 'payment_refunded'));
 
 -- supabase/schemas/credits/types.sql
 -- The first five are those that clients know.
@@ -97,6 +98,8 @@ create table public.projects (
   settings jsonb not null default '{}' check (pg_column_size(settings) <= 262144),
   -- How many of its tasks may run at once; as many as its owner's may when null.
   max_running_tasks smallint check (max_running_tasks between 1 and 1000),
+  -- Whether the same task again is answered with what it made before; see docs/reuse.md.
+  reuses_results boolean not null default false,
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);
@@ -140,7 +143,7 @@ create table public.credit_accounts (
   -- The end of the account's chain of entries.
   entry_count bigint not null default 0,
   chain_hash bytea not null default '',
-  -- When the first of its open grants expires, or earlier.
+  -- When the next of its open grants expires, or earlier. What a hold keeps beyond its time is looked at when that ends.
   next_expiry_at timestamptz,
   has_spend_caps boolean not null default false,
   created_at timestamptz not null default now(),
@@ -157,6 +160,7 @@ create table public.credits_ledger (
   -- 1, 2, 3… of its account.
   sequence bigint not null check (sequence > 0),
   task_id uuid,
+  call_id uuid,
   payment_id uuid,
   type public.ledger_entry_type not null,
   amount_microusd bigint not null,
@@ -176,11 +180,12 @@ create table public.credits_ledger (
   constraint entry_is_balanced check (
     amount_microusd + revenue_microusd + purchases_microusd + grants_microusd + write_off_microusd + debt_microusd = 0
     and case type
-      when 'spend' then amount_microusd < 0 and task_id is not null
-      when 'write_off' then amount_microusd = 0 and task_id is not null
-      else task_id is null and (amount_microusd <> 0 or debt_microusd <> 0) end)
+      when 'spend' then amount_microusd < 0 and num_nonnulls(task_id, call_id) = 1
+      when 'write_off' then amount_microusd = 0 and task_id is not null and call_id is null
+      else num_nonnulls(task_id, call_id) = 0 and (amount_microusd <> 0 or debt_microusd <> 0) end)
 );
 create unique index one_charge_per_task on public.credits_ledger (task_id) where type in ('spend', 'write_off');
+create unique index one_charge_per_call on public.credits_ledger (call_id) where call_id is not null;
 create unique index one_entry_per_key on public.credits_ledger (idempotency_key) where idempotency_key is not null;
 create index credits_ledger_by_payment on public.credits_ledger (payment_id) where payment_id is not null;
 
@@ -261,6 +266,8 @@ create table public.task_type_prices (
   -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
   -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
   cost_factors public.cost_factors not null default '{}',
+  -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
+  reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
   valid_from timestamptz not null default now(),
   published_by text not null default 'seed' check (length(published_by) between 1 and 200),
   reason text not null default 'first price' check (length(reason) between 1 and 500),
@@ -269,6 +276,44 @@ create table public.task_type_prices (
   unique (task_type, version)
 );
 create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
+
+-- A call that is paid by itself, as a prompt is: what it has reserved, and what became of it. Free calls have no row.
+create table public.paid_calls (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null references public.credit_accounts (user_id),
+  -- Whose spend cap it counts for.
+  token_id uuid,
+  price_id bigint not null references public.task_type_prices (id),
+  -- What a provider is asked for: what is answered of it is charged.
+  units integer not null check (units between 1 and 1000),
+  amount_microusd public.amount_microusd not null,
+  state public.hold_state not null default 'held',
+  charged_units integer not null default 0,
+  charged_microusd public.amount_microusd not null default 0,
+  -- The same key and content again are answered by the first answer for seven days, and not charged again.
+  idempotency_key text check (length(idempotency_key) between 1 and 200),
+  content_hash bytea check (length(content_hash) = 32),
+  answer jsonb check (pg_column_size(answer) <= 2097152),
+  created_at timestamptz not null default now(),
+  -- When whoever makes it is taken for dead, so that no credit is held for long.
+  expires_at timestamptz not null default now() + interval '5 minutes',
+  closed_at timestamptz,
+  constraint columns_fit_state check (
+    (state = 'held') = (closed_at is null)
+    and charged_units between 0 and case state when 'settled' then units else 0 end
+    and (state = 'settled') = (charged_units > 0)
+    and charged_microusd = case state when 'settled' then amount_microusd / units * charged_units else 0 end),
+  constraint amount_is_of_units check (amount_microusd > 0 and amount_microusd % units = 0),
+  constraint answer_is_kept_for_its_key check (
+    (idempotency_key is null) = (content_hash is null)
+    and (answer is not null) = (idempotency_key is not null and state = 'settled'))
+);
+create unique index one_call_per_key on public.paid_calls (user_id, idempotency_key)
+  where idempotency_key is not null and state <> 'released';
+create index open_calls_by_user on public.paid_calls (user_id) where state = 'held';
+create index open_calls_by_expiry on public.paid_calls (expires_at) where state = 'held';
+create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
+create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
 
 -- A price that was promised for ten minutes to one user, for one task type and these params.
 create table public.task_quotes (
@@ -306,9 +351,12 @@ create table public.promo_codes (
 create table public.promo_redemptions (
   code public.promo_code not null references public.promo_codes (code),
   user_id uuid not null references public.credit_accounts (user_id),
+  -- As in welcome_bonuses: who has several accounts is one person.
+  address_hash bytea not null check (length(address_hash) = 32),
   entry_id uuid not null unique references public.credits_ledger (id),
   created_at timestamptz not null default now(),
-  primary key (code, user_id)
+  primary key (code, user_id),
+  unique (code, address_hash)
 );
 
 -- Whom the welcome bonus was given to; kept when the person goes, so that coming back is no way to a second one. The
@@ -329,7 +377,8 @@ create table public.credit_settings (
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
   shared_mail_domains text[] not null default array[
-    'gmail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com', 'icloud.com', 'me.com', 'aol.com',
+    'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
+    'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',
     'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 'mail.ru', 'yandex.ru', 'qq.com', '163.com', '126.com',
     'naver.com', 'orange.fr', 'free.fr', 'libero.it', 't-online.de', 'comcast.net', 'fastmail.com', 'zoho.com']
 );
@@ -515,7 +564,7 @@ create table public.task_types (
   -- Never a run type's name: turn_marks speaks of both.
   name text primary key check (length(name) between 1 and 100 and name not in ('gpu', 'api')),
   run_type public.run_type not null default 'gpu',
-  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility')),
+  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility', 'call')),
   tool_type text,
   content_type text check (content_type in ('image', 'video')),
   variant_type text,
@@ -529,7 +578,10 @@ create table public.task_types (
   max_running_tasks smallint check (max_running_tasks between 1 and 10000),
   is_active boolean not null default true,
   is_visible boolean not null default false,
-  supports_progress boolean not null default false
+  supports_progress boolean not null default false,
+  -- Whether type, params and seed decide what it makes, so that projects may reuse it.
+  is_reusable boolean not null default false,
+  constraint reusable_types_make_media check (not is_reusable or category in ('generation', 'processing', 'upscale'))
 );
 alter table public.task_type_prices
   add constraint task_type_prices_task_type_fkey foreign key (task_type) references public.task_types (name);
@@ -626,7 +678,8 @@ create table public.tasks (
   project_id uuid not null references public.projects (id) on delete cascade,
   user_id uuid not null,
   -- Neither this nor the price nor the lane is a foreign key: each would lock one row that all new tasks share.
-  -- Types and prices are never deleted (triggers say so), and lanes only with their user.
+  -- Types and prices are never deleted (triggers say so), and lanes only with their user. A task that was complete
+  -- from its beginning has never waited: its lane is 0.
   task_type text not null,
   params public.task_params not null,
   status public.task_status not null default 'Queued',
@@ -644,6 +697,10 @@ create table public.tasks (
   run_after timestamptz,
   is_scheduled boolean not null default false,
   request_hash bytea not null,
+  -- What its output is decided by, where the project reuses results: see result_key(). Of equal tasks one runs, and
+  -- the others follow it, counted as one unmet dependency.
+  result_key bytea,
+  is_following boolean not null default false,
 
   -- The run. `attempt` counts claims and fences late calls; `attempts` counts runs that failed.
   attempt public.natural_number not null default 0,
@@ -669,6 +726,8 @@ create table public.tasks (
   error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
+  -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
+  reused_task_id uuid,
 
   -- Money: the price it was quoted, what it may cost, what it did cost.
   in_cloud boolean not null,
@@ -689,12 +748,16 @@ create table public.tasks (
   foreign key (task_type, task_type_slot) references public.task_type_slots (task_type, slot)
     deferrable initially deferred,
   -- One check, for it is read at every write. Running means leased and, but for an orchestrator, in a slot; only
-  -- what is queued is scheduled; what is complete has an end.
+  -- what is queued is scheduled, or follows; what is complete has an end.
   constraint columns_fit_status check (case status
     when 'In Progress' then lease_expires_at is not null and not is_scheduled and is_orchestrator = (slot is null)
+                            and not is_following and reused_task_id is null
     else lease_expires_at is null and num_nonnulls(slot, project_slot, task_type_slot) = 0
          and (status = 'Queued' and (not is_scheduled or run_after is not null)
-              or not is_scheduled and (status <> 'Complete' or generation_processed_at is not null)) end)
+                and (not is_following or result_key is not null and unmet_dependencies = 1)
+              or not is_scheduled and not is_following
+                and (status <> 'Complete' or generation_processed_at is not null))
+         and (reused_task_id is null or status = 'Complete') end)
 );
 create unique index one_running_task_per_slot on public.tasks (user_id, slot) where slot is not null;
 create unique index one_running_task_per_project_slot on public.tasks (project_id, project_slot)
@@ -712,6 +775,11 @@ create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, create
   where orchestrator_task_id is not null;
 create index complete_segments_by_run on public.tasks ((params ->> 'orchestrator_run_id'))
   where task_type = 'travel_segment' and status = 'Complete';
+-- Of equal tasks one runs at a time.
+create unique index one_run_per_result on public.tasks (project_id, result_key)
+  where result_key is not null and not is_following and status in ('Queued', 'In Progress');
+create index tasks_by_result on public.tasks (project_id, result_key, status, priority desc, created_at, id)
+  where result_key is not null;
 -- What may leave for the archive; a child leaves with its orchestrator.
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
@@ -783,6 +851,16 @@ create table public.task_dependencies (
 );
 create index task_dependencies_by_task on public.task_dependencies (task_id);
 
+-- Results, or runs that ended without one, that tasks still follow: more than the run's own transaction gives them to, or
+-- tasks that somebody held. settle_followers() sees to them. Written under the tenant's lock.
+create table public.results_to_share (
+  project_id uuid not null references public.projects (id) on delete cascade,
+  result_key bytea not null,
+  user_id uuid not null,
+  created_at timestamptz not null default now(),
+  primary key (project_id, result_key)
+);
+
 -- Requests that named an idempotency key, and their first answers; kept for 30 days.
 create table public.task_requests (
   user_id uuid not null references public.users (id) on delete cascade,
@@ -806,6 +884,8 @@ create table public.queue_settings (
   keep_finished interval default '30 days' check (keep_finished >= '1 hour'),
   -- After how long without a heartbeat a worker that nobody manages counts as inactive.
   silent_worker_after interval not null default '5 minutes',
+  -- How old a result may be that is given again.
+  reuse_results_for interval not null default '90 days' check (reuse_results_for >= '0'),
   -- How long the lines of `system_logs` are kept.
   log_retention interval not null default '7 days',
   -- When the queue was last tended; claims do it where nobody else does.
@@ -832,6 +912,7 @@ create table public.archived_tasks (
   priority public.task_priority not null,
   run_after timestamptz,
   request_hash bytea not null,
+  result_key bytea,
   attempt public.natural_number not null,
   attempts public.natural_number not null,
   max_attempts public.attempt_limit not null,
@@ -846,6 +927,7 @@ create table public.archived_tasks (
   error_message text,
   generation_created boolean not null,
   result_data jsonb not null,
+  reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
   upper_bound_microusd public.amount_microusd not null,
@@ -860,6 +942,8 @@ create index archived_tasks_by_project on public.archived_tasks (project_id, cre
 create index archived_tasks_by_status on public.archived_tasks (project_id, status, created_at desc, id desc);
 create index archived_tasks_by_orchestrator on public.archived_tasks (orchestrator_task_id, created_at, id)
   where orchestrator_task_id is not null;
+create index archived_tasks_by_result on public.archived_tasks (project_id, result_key, status, created_at)
+  where result_key is not null;
 create index archived_segments_by_run on public.archived_tasks ((params ->> 'orchestrator_run_id'))
   where task_type = 'travel_segment' and status = 'Complete';
 
@@ -870,7 +954,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
          cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -878,7 +962,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
          cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
 
@@ -1598,13 +1682,85 @@ begin
   if account.debt_microusd > 0 then
     perform public.collect_debt(hold.user_id);
   end if;
-  if account.next_expiry_at <= now() then
+  -- Also of grants whose time was over long ago, which only this hold has kept.
+  if exists (select from public.credit_grants
+              where user_id = hold.user_id and is_open and expires_at <= now()) then
     perform public.expire_grants(hold.user_id);
   end if;
   return charge;
 end
 $$;
 revoke all on function public.close_hold from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/close_paid_call.sql
+-- Ends a call, once: charges what was answered of it and gives back the rest; of nothing answered, all. An answer is kept
+-- where its call has a key, and carries what it cost. A call that is over already, as when its time ran out, stays as it
+-- is. Answers what this charged.
+create or replace function public.close_paid_call(
+  for_call uuid, answered_units integer, answer jsonb default null, details jsonb default '{}'
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  call public.paid_calls;
+  price public.task_type_prices;
+  hold public.credit_holds;
+  charge bigint;
+  told jsonb;
+  new_entry public.credits_ledger;
+  recorded record;
+  account public.credit_accounts;
+begin
+  -- The account before its calls, as in open_paid_call().
+  perform from public.credit_accounts
+   where user_id = (select user_id from public.paid_calls where id = for_call) for no key update;
+  select * into call from public.paid_calls where id = for_call and state = 'held';
+  if not found then
+    return jsonb_build_object('call_id', for_call, 'units', 0, 'credits', 0, 'microusd', 0);
+  end if;
+  select * into price from public.task_type_prices where id = call.price_id;
+  charge := price.price_microusd * least(answered_units, call.units);
+  told := jsonb_build_object('call_id', for_call, 'units', least(answered_units, call.units),
+                             'credits', charge / 10000.0, 'microusd', charge);
+  update public.paid_calls
+     set state = case when charge > 0 then 'settled' else 'released' end::public.hold_state,
+         charged_units = case when charge > 0 then least(answered_units, units) else 0 end,
+         charged_microusd = charge, closed_at = now(),
+         answer = case when charge > 0 and idempotency_key is not null
+                       then close_paid_call.answer || jsonb_build_object('charge', told) end
+   where id = for_call;
+  if charge > 0 then
+    new_entry.user_id := call.user_id;
+    new_entry.call_id := for_call;
+    new_entry.type := 'spend';
+    new_entry.amount_microusd := -charge;
+    new_entry.revenue_microusd := charge;
+    new_entry.metadata := details || jsonb_build_object(
+      'task_type', price.task_type, 'price_version', price.version, 'units', least(answered_units, call.units));
+    select * into recorded from public.record_entry(new_entry, call.amount_microusd);
+    account := recorded.account;
+    perform public.draw_grants(recorded.entry);
+  else
+    update public.credit_accounts set held_microusd = held_microusd - call.amount_microusd
+     where user_id = call.user_id
+    returning * into account;
+  end if;
+  if account.has_spend_caps then
+    hold.token_id := call.token_id;
+    hold.created_at := call.created_at;
+    perform public.give_back_to_spend_caps(hold, call.amount_microusd - charge);
+  end if;
+  if account.debt_microusd > 0 then
+    perform public.collect_debt(call.user_id);
+  end if;
+  if exists (select from public.credit_grants
+              where user_id = call.user_id and is_open and expires_at <= now()) then
+    perform public.expire_grants(call.user_id);
+  end if;
+  return told;
+end
+$$;
+revoke all on function public.close_paid_call from public, anon, authenticated;
+grant execute on function public.close_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/collect_debt.sql
 -- Pays what an account owes out of what is available. The caller holds the account's lock.
@@ -1631,21 +1787,22 @@ $$;
 revoke all on function public.collect_debt from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/count_against_spend_caps.sql
--- Counts what is to be held against the caps of a project and of a token; 402 names the cap that has no room for it.
+-- Counts what is to be held, by work that was created in that month, against the caps of a project and of a token; 402
+-- names the cap that has no room for it. A cap that has gone on to a later month counts it no more.
 -- The caller holds the account's lock, under which everything that counts for these caps is counted.
-create or replace function public.count_against_spend_caps(for_project uuid, for_token uuid, amount_microusd bigint)
-returns void
+create or replace function public.count_against_spend_caps(
+  for_project uuid, for_token uuid, amount_microusd bigint, for_month date
+) returns void
 language plpgsql set search_path = '' as $$
 declare
-  this_month constant date := public.spend_month(now());
   cap public.spend_caps;
 begin
   for cap in
     update public.spend_caps
-       set committed_microusd = case when month = this_month then committed_microusd else 0 end
+       set committed_microusd = case when month = for_month then committed_microusd else 0 end
                                 + count_against_spend_caps.amount_microusd,
-           month = this_month
-     where project_id = for_project or token_id = for_token
+           month = for_month
+     where (project_id = for_project or token_id = for_token) and month <= for_month
     returning *
   loop
     if cap.committed_microusd > cap.cap_microusd then
@@ -1720,8 +1877,8 @@ begin
       'user_id', for_user,
       'credits', account.balance_microusd / 10000.0, 'balance_microusd', account.balance_microusd,
       'held', account.held_microusd / 10000.0, 'held_microusd', account.held_microusd,
-      'available', greatest(account.balance_microusd - account.held_microusd - over_microusd, 0) / 10000.0,
-      'available_microusd', greatest(account.balance_microusd - account.held_microusd - over_microusd, 0),
+      'available', (account.balance_microusd - greatest(account.held_microusd, over_microusd)) / 10000.0,
+      'available_microusd', account.balance_microusd - greatest(account.held_microusd, over_microusd),
       'debt', account.debt_microusd / 10000.0, 'debt_microusd', account.debt_microusd,
       'paid_microusd', paid_microusd, 'promotional_microusd', account.balance_microusd - paid_microusd,
       'expiring', expiring,
@@ -1838,7 +1995,7 @@ create or replace function public.entry_hash(
 language plpgsql stable set search_path = '' as $$
 begin
   return sha256(previous_hash || convert_to(jsonb_build_array(
-    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.payment_id, entry.type,
+    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.call_id, entry.payment_id, entry.type,
     entry.amount_microusd, entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd,
     entry.write_off_microusd, entry.debt_microusd, balance_after, entry.idempotency_key, entry.metadata,
     -- As a number: the text of a time depends on the session.
@@ -1849,14 +2006,14 @@ revoke all on function public.entry_hash from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/expire_due_grants.sql
 -- Ends the grants whose time is over, of accounts that nobody is using at the moment. Run now and then; holds do the
--- same for their own account before they count on it. What is wholly held has nothing that could expire.
+-- same for their own account before they count on it.
 create or replace function public.expire_due_grants(at_most integer default 200)
 returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   perform public.expire_grants(due.user_id)
      from (select user_id from public.credit_accounts
-            where next_expiry_at <= now() and balance_microusd > held_microusd
+            where next_expiry_at <= now()
             order by next_expiry_at limit at_most for no key update skip locked) as due;
 end
 $$;
@@ -1864,38 +2021,42 @@ revoke all on function public.expire_due_grants from public, anon, authenticated
 grant execute on function public.expire_due_grants to service_role;
 
 -- supabase/schemas/credits/functions/expire_grants.sql
--- Ends an account's grants whose time is over: what is left of them, but for what is held. Held credit may still be
--- spent by the work that it was held for, which spends what expires first; what that work gives back expires then.
+-- Ends an account's grants whose time is over: what is left of them, but for what is held. What is held counts as the
+-- credit that expires first, as it is spent; it may still be spent by the work that it was held for, and what that
+-- gives back expires then.
 -- Guarantees: what is spent does not expire, and the reverse, for both lock the account.
 create or replace function public.expire_grants(for_user uuid, as_of timestamptz default now())
 returns void
 language plpgsql set search_path = '' as $$
 declare
-  available bigint;
+  held bigint;
+  expirable bigint;
   expired record;
   new_entry public.credits_ledger;
   recorded public.credits_ledger;
 begin
-  select balance_microusd - held_microusd into available
-    from public.credit_accounts where user_id = for_user for no key update;
+  select held_microusd into held from public.credit_accounts where user_id = for_user for no key update;
+  select sum(remaining_microusd) - held into expirable
+    from public.credit_grants where user_id = for_user and is_open and expires_at <= as_of;
+  -- The latest first: what is held is of the earliest.
   for expired in
     select id, remaining_microusd, expires_at from public.credit_grants
-     where user_id = for_user and is_open and expires_at <= as_of order by expires_at, id
+     where user_id = for_user and is_open and expires_at <= as_of order by expires_at desc, id desc
   loop
-    exit when available = 0;
+    exit when expirable <= 0;
     new_entry := null;
     new_entry.user_id := for_user;
     new_entry.type := 'expiry';
-    new_entry.amount_microusd := -least(expired.remaining_microusd, available);
+    new_entry.amount_microusd := -least(expired.remaining_microusd, expirable);
     new_entry.grants_microusd := -new_entry.amount_microusd;
     new_entry.metadata := jsonb_build_object('grant_id', expired.id, 'expired_at', expired.expires_at);
     select (made.entry).* into recorded from public.record_entry(new_entry) as made;
     perform public.draw_grants(recorded, first_grant => expired.id);
-    available := available + new_entry.amount_microusd;
+    expirable := expirable + new_entry.amount_microusd;
   end loop;
   update public.credit_accounts
      set next_expiry_at = (select min(expires_at) from public.credit_grants
-                            where user_id = for_user and is_open)
+                            where user_id = for_user and is_open and expires_at > as_of)
    where user_id = for_user;
 end
 $$;
@@ -1914,9 +2075,10 @@ begin
    where task_id = for_task and state = 'held' for no key update;
   if found and hold.amount_microusd < new_amount_microusd then
     account := public.reserve_credit(hold.user_id, new_amount_microusd - hold.amount_microusd);
-    if account.has_spend_caps and public.spend_month(hold.created_at) = public.spend_month(now()) then
+    if account.has_spend_caps then
       perform public.count_against_spend_caps(
-        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd);
+        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd,
+        public.spend_month(hold.created_at));
     end if;
     update public.credit_holds set amount_microusd = new_amount_microusd where task_id = for_task;
   end if;
@@ -1950,23 +2112,73 @@ revoke all on function public.factor_value from public, anon, authenticated;
 -- supabase/schemas/credits/functions/find_ledger_faults.sql
 -- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
 -- entry; in one snapshot, so it can be asked while work goes on.
+-- Of entries, exactly those are named that somebody changed or slipped in, and the numbers of those that are gone: an entry is
+-- right as long as it follows from what the one before it says, or said. (Where more than a hundred were changed at
+-- once, some right ones may be named with them.)
 create or replace function public.find_ledger_faults()
 returns table (rule text, user_id uuid, row_id text, details jsonb)
 language sql stable set search_path = '' as $$
   with chained as (
-    select entry, lag(entry.hash, 1, ''::bytea) over account as previous_hash,
-           lag(entry.sequence, 1, 0::bigint) over account as previous_sequence,
-           lag(entry.balance_after_microusd::bigint, 1, 0::bigint) over account as previous_balance
+    select entry, account.entry_count, account.chain_hash,
+           -- The first follows from nothing, whatever was put before it.
+           case when entry.sequence = 1 then ''::bytea else lag(entry.hash) over numbers end as previous_hash,
+           case when entry.sequence = 1 then 0 else lag(entry.sequence, 1, 0::bigint) over numbers end as previous_sequence,
+           lead(entry.sequence) over numbers as next_sequence,
+           case when entry.sequence = 1 then 0 else lag(entry.balance_after_microusd) over numbers end as previous_balance
       from public.credits_ledger as entry
-    window account as (partition by entry.user_id order by entry.sequence)
+      left join public.credit_accounts as account on account.user_id = entry.user_id
+    window numbers as (partition by entry.user_id order by entry.sequence)
+  ), checked as (
+    select (chained.entry).id, (chained.entry).user_id, (chained.entry).sequence, (chained.entry).hash,
+           chained.entry, chained.entry_count, chained.chain_hash, chained.previous_sequence,
+           public.entry_hash(chained.previous_hash, chained.entry, (chained.entry).sequence,
+                             (chained.entry).balance_after_microusd) as expected_hash,
+           (chained.entry).sequence = chained.previous_sequence + 1 as follows,
+           (chained.entry).sequence in (chained.previous_sequence, chained.next_sequence) as is_double,
+           (chained.entry).sequence between 1 and coalesce(chained.entry_count, 0) as is_counted,
+           (chained.entry).amount is not distinct from (chained.entry).amount_microusd / 10000.0 as is_shown_right,
+           (chained.entry).balance_after_microusd
+             = chained.previous_balance::numeric + (chained.entry).amount_microusd as is_carried
+      from chained
+  ), suspect as materialized (
+    select *, coalesce(checked.hash = checked.expected_hash and checked.follows, false) as is_linked from checked
+     where (checked.hash = checked.expected_hash and checked.follows and not coalesce(checked.is_double, false)
+            and checked.is_counted and checked.is_shown_right and checked.is_carried) is not true
+  ), judged as materialized (
+    select suspect.*,
+           -- It follows from an entry that was moved elsewhere, from one whose hash was changed, or from the right one of
+           -- two with one number.
+           not suspect.is_linked and (
+             exists (select from (select * from suspect limit 100) as moved
+                      where moved.id <> suspect.id and suspect.hash = public.entry_hash(
+                              moved.hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd))
+             or exists (select from suspect as before
+                         where before.user_id = suspect.user_id and before.sequence = suspect.sequence - 1
+                           and suspect.hash = public.entry_hash(
+                                 before.expected_hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd))
+             or exists (select from public.credits_ledger as before
+                         where before.user_id = suspect.user_id and before.sequence = suspect.sequence - 1
+                           and suspect.hash = public.entry_hash(
+                                 before.hash, suspect.entry, suspect.sequence, (suspect.entry).balance_after_microusd)))
+             as is_right,
+           -- The chain goes on from it, though not from its number.
+           exists (select from (select * from suspect limit 100) as after
+                    where after.id <> suspect.id and after.sequence <> suspect.sequence + 1 and not after.is_linked
+                      and after.hash = public.entry_hash(
+                            suspect.hash, after.entry, after.sequence, (after.entry).balance_after_microusd))
+             or exists (select from public.credit_accounts as account
+                         where account.chain_hash = suspect.hash and account.entry_count <> suspect.sequence)
+             as is_moved
+      from suspect
   ), booked as (
-    select entry.user_id, count(*) as entries, sum(entry.amount_microusd) as balance,
-           -sum(entry.debt_microusd) as debt,
-           (array_agg(entry.hash order by entry.sequence desc))[1] as last_hash
+    select entry.user_id, sum(entry.amount_microusd) as balance, -sum(entry.debt_microusd) as debt
       from public.credits_ledger as entry group by entry.user_id
   ), held as (
-    select hold.user_id, sum(hold.amount_microusd) as amount
-      from public.credit_holds as hold where hold.state = 'held' group by hold.user_id
+    select open.user_id, sum(open.amount_microusd) as amount
+      from (select hold.user_id, hold.amount_microusd from public.credit_holds as hold where hold.state = 'held'
+            union all
+            select call.user_id, call.amount_microusd from public.paid_calls as call where call.state = 'held') as open
+     group by open.user_id
   ), granted as (
     select lot.user_id, sum(lot.remaining_microusd) as remaining from public.credit_grants as lot group by lot.user_id
   ), drawn as (
@@ -1974,30 +2186,57 @@ language sql stable set search_path = '' as $$
   ), paid_by as (
     select draw.entry_id, sum(draw.amount_microusd) as amount from public.credit_grant_draws as draw group by draw.entry_id
   )
-  select 'entry_changed', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object('sequence', (chained.entry).sequence)
-    from chained
-   where (chained.entry).hash <> public.entry_hash(
-           chained.previous_hash, chained.entry, (chained.entry).sequence, (chained.entry).balance_after_microusd)
-      or (chained.entry).amount <> (chained.entry).amount_microusd / 10000.0
+  select 'entry_changed', judged.user_id, judged.id::text, jsonb_build_object('sequence', judged.sequence)
+    from judged
+   where not judged.is_shown_right
+      or not judged.is_linked and not judged.is_right and (judged.follows or judged.is_moved or not judged.is_counted)
   union all
-  select 'entry_missing', (chained.entry).user_id, (chained.entry).id::text,
-         jsonb_build_object('sequence', (chained.entry).sequence, 'previous_sequence', chained.previous_sequence)
-    from chained where (chained.entry).sequence <> chained.previous_sequence + 1
+  select 'entry_inserted', judged.user_id, judged.id::text, jsonb_build_object('sequence', judged.sequence)
+    from judged
+   where (judged.is_linked or judged.is_right) and (
+           not judged.is_counted and judged.hash is distinct from judged.chain_hash
+           or judged.is_double and judged.hash <> judged.chain_hash
+              and not exists (select from public.credits_ledger as after
+                               where after.user_id = judged.user_id and after.sequence = judged.sequence + 1
+                                 and after.hash = public.entry_hash(
+                                       judged.hash, after, after.sequence, after.balance_after_microusd)))
   union all
-  select 'balance_not_carried', (chained.entry).user_id, (chained.entry).id::text, jsonb_build_object(
-         'balance_after_microusd', (chained.entry).balance_after_microusd, 'previous_microusd', chained.previous_balance)
-    from chained
-   where (chained.entry).balance_after_microusd <> chained.previous_balance + (chained.entry).amount_microusd
+  -- Named by the first number that is missing; there is no row.
+  select 'entry_missing', judged.user_id, format('%s#%s', judged.user_id, judged.previous_sequence + 1), jsonb_build_object(
+         'first_sequence', judged.previous_sequence + 1, 'last_sequence', judged.sequence - 1)
+    from judged
+   where judged.is_counted and judged.sequence > judged.previous_sequence + 1 and not judged.is_right and not judged.is_moved
+  union all
+  select 'entry_missing', account.user_id, format('%s#%s', account.user_id, kept.last_sequence + 1), jsonb_build_object(
+         'first_sequence', kept.last_sequence + 1, 'last_sequence', account.entry_count)
+    from public.credit_accounts as account
+   cross join lateral (select coalesce(max(entry.sequence), 0) as last_sequence from public.credits_ledger as entry
+                        where entry.user_id = account.user_id and entry.sequence <= account.entry_count) as kept
+   where kept.last_sequence < account.entry_count
+     and not exists (select from suspect where suspect.hash = account.chain_hash)
+  union all
+  select 'chain_end_differs', account.user_id, account.user_id::text,
+         jsonb_build_object('entry_count', account.entry_count)
+    from public.credit_accounts as account
+    left join public.credits_ledger as newest
+      on newest.user_id = account.user_id and newest.sequence = account.entry_count
+   where (newest.id is not null or account.entry_count = 0)
+     and account.chain_hash <> coalesce(newest.hash, ''::bytea)
+     and not exists (select from suspect
+                      where suspect.user_id = account.user_id and suspect.sequence = account.entry_count
+                        and suspect.expected_hash = account.chain_hash)
+  union all
+  select 'balance_not_carried', judged.user_id, judged.id::text, jsonb_build_object(
+         'balance_after_microusd', (judged.entry).balance_after_microusd, 'sequence', judged.sequence)
+    from judged
+   where not judged.is_carried and judged.is_linked
+     and not exists (select from suspect as before
+                      where before.user_id = judged.user_id and before.sequence = judged.sequence - 1)
   union all
   select 'entry_unbalanced', entry.user_id, entry.id::text, to_jsonb(entry)
     from public.credits_ledger as entry
-   where entry.amount_microusd + entry.revenue_microusd + entry.purchases_microusd + entry.grants_microusd
+   where entry.amount_microusd::numeric + entry.revenue_microusd + entry.purchases_microusd + entry.grants_microusd
          + entry.write_off_microusd + entry.debt_microusd <> 0
-  union all
-  select 'chain_cut', account.user_id, account.user_id::text,
-         jsonb_build_object('entries', coalesce(booked.entries, 0), 'entry_count', account.entry_count)
-    from public.credit_accounts as account left join booked using (user_id)
-   where account.entry_count <> coalesce(booked.entries, 0) or account.chain_hash <> coalesce(booked.last_hash, ''::bytea)
   union all
   select 'balance_is_not_the_sum', account.user_id, account.user_id::text, jsonb_build_object(
          'balance_microusd', account.balance_microusd, 'sum_microusd', coalesce(booked.balance, 0),
@@ -2032,7 +2271,7 @@ language sql stable set search_path = '' as $$
     from public.credits_ledger as entry
     left join paid_by on paid_by.entry_id = entry.id
     left join public.credit_grants as lot on lot.entry_id = entry.id
-   where greatest(-entry.amount_microusd, 0) <> coalesce(paid_by.amount, 0)
+   where greatest(-entry.amount_microusd::numeric, 0) <> coalesce(paid_by.amount, 0)
       or greatest(entry.amount_microusd, 0) <> coalesce(lot.amount_microusd, 0)
   union all
   select 'shown_balance_differs', account.user_id, account.user_id::text, jsonb_build_object(
@@ -2041,18 +2280,38 @@ language sql stable set search_path = '' as $$
    where person.credits <> account.balance_microusd / 10000.0
   union all
   select 'charge_is_not_its_hold', hold.user_id, hold.task_id::text, jsonb_build_object(
-         'charged_microusd', hold.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'charged_microusd', hold.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd::numeric, 0),
          'written_off_microusd', hold.written_off_microusd)
     from public.credit_holds as hold
     left join public.credits_ledger as entry on entry.task_id = hold.task_id and entry.type in ('spend', 'write_off')
-   where hold.charged_microusd <> coalesce(-entry.amount_microusd, 0)
-      or hold.written_off_microusd <> coalesce(-entry.write_off_microusd, 0)
+   where hold.charged_microusd <> coalesce(-entry.amount_microusd::numeric, 0)
+      or hold.written_off_microusd <> coalesce(-entry.write_off_microusd::numeric, 0)
   union all
   select 'spend_without_hold', entry.user_id, entry.id::text, jsonb_build_object('task_id', entry.task_id)
     from public.credits_ledger as entry
-   where entry.type in ('spend', 'write_off')
+   where entry.type in ('spend', 'write_off') and entry.call_id is null
      and not exists (select from public.credit_holds as hold
                       where hold.task_id = entry.task_id and hold.user_id = entry.user_id)
+  union all
+  select 'charge_is_not_its_call', call.user_id, call.id::text, jsonb_build_object(
+         'charged_microusd', call.charged_microusd, 'spent_microusd', coalesce(-entry.amount_microusd, 0),
+         'price_microusd', price.price_microusd, 'charged_units', call.charged_units)
+    from public.paid_calls as call
+    join public.task_type_prices as price on price.id = call.price_id
+    left join public.credits_ledger as entry on entry.call_id = call.id and entry.user_id = call.user_id
+   where call.charged_microusd <> coalesce(-entry.amount_microusd, 0)
+      or call.charged_microusd <> price.price_microusd * call.charged_units
+      or call.amount_microusd <> price.price_microusd * call.units
+  union all
+  select 'spend_without_call', entry.user_id, entry.id::text, jsonb_build_object('call_id', entry.call_id)
+    from public.credits_ledger as entry
+   where entry.call_id is not null
+     and not exists (select from public.paid_calls as call
+                      where call.id = entry.call_id and call.user_id = entry.user_id)
+  union all
+  select 'call_not_released', call.user_id, call.id::text, jsonb_build_object('expires_at', call.expires_at)
+    from public.paid_calls as call
+   where call.state = 'held' and call.expires_at < now() - interval '10 minutes'
   union all
   select 'spend_cap_miscounted', cap.user_id, cap.id::text, jsonb_build_object(
          'committed_microusd', cap.committed_microusd,
@@ -2109,8 +2368,8 @@ $$;
 revoke all on function public.give_back_to_spend_caps from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/grant_credits.sql
--- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason
--- or time 422.
+-- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason,
+-- actor or time 422.
 create or replace function public.grant_credits(
   for_user uuid, amount_cents integer, reason text, actor text, idempotency_key text, expires_at timestamptz default null
 ) returns jsonb
@@ -2128,7 +2387,7 @@ begin
   repeated := found;
   if repeated then
     if entry.user_id <> for_user or entry.amount_microusd <> amount_cents * 10000::bigint
-       or entry.metadata ->> 'description' is distinct from reason
+       or entry.metadata ->> 'description' is distinct from reason or entry.metadata ->> 'actor' is distinct from actor
        or grant_credits.expires_at is distinct from (
             select granted.expires_at from public.credit_grants as granted where granted.entry_id = entry.id) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -2176,6 +2435,11 @@ begin
       'success', true, 'transaction', public.ledger_entry_summary(entry), 'isWelcomeBonus', true,
       'deduplicated', true, 'message', 'The welcome bonus was granted before');
   end if;
+  -- People of one domain one after the other, so that its limit counts all before them.
+  perform pg_advisory_xact_lock(hashtextextended('welcome_bonus:' || public.mail_domain(person.email), 0))
+     from auth.users as person
+    where person.id = for_user
+      and not public.is_shared_mail_host(person.email);
   reason := public.welcome_bonus_refusal(for_user);
   if reason is not null then
     perform public.refuse('welcome_bonus_refused', 409, jsonb_build_object('reason', reason));
@@ -2210,6 +2474,19 @@ end
 $$;
 revoke all on function public.hash_of_params from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/is_shared_mail_host.sql
+-- Whether this address is at a large provider, where people take one mailbox each. A name under a provider's (fastmail
+-- gives everybody one) is not the provider: it is a way to any number of addresses.
+create or replace function public.is_shared_mail_host(email text)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select split_part(lower(trim(is_shared_mail_host.email)), '@', 2) = any (shared_mail_domains)
+            from public.credit_settings);
+end
+$$;
+revoke all on function public.is_shared_mail_host from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/ledger_digest.sql
 -- Stands for every entry of every account up to now: one that was changed, taken out or put in since gives another digest.
 create or replace function public.ledger_digest()
@@ -2231,7 +2508,8 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'id', entry.id, 'user_id', entry.user_id, 'sequence', entry.sequence, 'task_id', entry.task_id, 'type', entry.type,
+    'id', entry.id, 'user_id', entry.user_id, 'sequence', entry.sequence, 'task_id', entry.task_id,
+    'call_id', entry.call_id, 'type', entry.type,
     'amount', entry.amount, 'amount_microusd', entry.amount_microusd,
     'balance_after_microusd', entry.balance_after_microusd, 'debt_microusd', -entry.debt_microusd,
     'metadata', entry.metadata, 'created_at', entry.created_at);
@@ -2299,14 +2577,14 @@ declare
 begin
   account := public.reserve_credit(for_user, hold_microusd);
   if account.has_spend_caps then
-    perform public.count_against_spend_caps(for_project, for_token, hold_microusd);
+    perform public.count_against_spend_caps(for_project, for_token, hold_microusd, public.spend_month(now()));
   end if;
   insert into public.credit_holds (task_id, user_id, project_id, token_id, amount_microusd, expires_at)
   values (for_task, for_user, for_project, for_token, hold_microusd,
           greatest(now(), not_before) + interval '30 days')
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
-        closed_at = null
+        closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
     where credit_holds.state = 'released';
   if not found then
     raise exception 'task % is held or settled already', for_task;
@@ -2314,6 +2592,61 @@ begin
 end
 $$;
 revoke all on function public.open_hold from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/open_paid_call.sql
+-- Covers a call before a provider is asked, or refuses with 402; null where it is free: without a price, without an
+-- account to charge, with nothing to pay for. The same key and content again answer what the first call answered.
+-- Guarantees: calls of an account are opened and closed under its lock, so of two with one key the second sees the first,
+-- and credit for one call covers one. What a dead process held is given back first.
+create or replace function public.open_paid_call(
+  for_user uuid, for_token uuid, asked_user uuid, for_type text, for_units integer, idempotency_key text,
+  content_hash bytea
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  price constant public.task_type_prices := public.current_price(for_type);
+  required constant bigint := coalesce(price.price_microusd, 0) * for_units;
+  account public.credit_accounts;
+  known public.paid_calls;
+begin
+  if asked_user <> for_user then
+    perform public.refuse('forbidden', 403);
+  end if;
+  if for_user is null or required = 0 then
+    return null;
+  end if;
+  perform from public.credit_accounts where user_id = for_user for no key update;
+  if not found then
+    perform public.refuse('user_not_found', 404);
+  end if;
+  perform public.close_paid_call(call.id, 0)
+     from public.paid_calls as call
+    where call.user_id = for_user and call.state = 'held' and call.expires_at <= now();
+  if open_paid_call.idempotency_key is not null then
+    select * into known from public.paid_calls as call
+     where call.user_id = for_user and call.idempotency_key = open_paid_call.idempotency_key
+       and call.state <> 'released';
+    if known.content_hash <> open_paid_call.content_hash then
+      perform public.refuse('idempotency_key_reused', 422);
+    elsif known.state = 'held' then
+      perform public.refuse('call_in_progress', 409, '{"retry_after": 5}');
+    elsif known.state = 'settled' then
+      return jsonb_build_object('call_id', known.id, 'answer', known.answer);
+    end if;
+  end if;
+  account := public.reserve_credit(for_user, required);
+  if account.has_spend_caps then
+    perform public.count_against_spend_caps(null, for_token, required, public.spend_month(now()));
+  end if;
+  insert into public.paid_calls (user_id, token_id, price_id, units, amount_microusd, idempotency_key, content_hash)
+  values (for_user, for_token, price.id, for_units, required, open_paid_call.idempotency_key,
+          case when open_paid_call.idempotency_key is not null then open_paid_call.content_hash end)
+  returning * into known;
+  return jsonb_build_object('call_id', known.id, 'answer', null);
+end
+$$;
+revoke all on function public.open_paid_call from public, anon, authenticated;
+grant execute on function public.open_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/planned_children.sql
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
@@ -2366,7 +2699,7 @@ declare
 begin
   for factor in select key as name, value as rule from jsonb_each(price.cost_factors) loop
     named := public.factor_value(factor.name, params);
-    if factor.rule ? 'each' then
+    if factor.name in ('frames', 'images') then
       multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
                         * (factor.rule ->> 'each')::numeric;
     else
@@ -2422,17 +2755,18 @@ revoke all on function public.price_multiplier from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_of_work.sql
 -- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most the type's
--- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end.
+-- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What params drive beyond
+-- a hundred million dollars stays there: nobody has that, and it is still a number to every reader.
 create or replace function public.price_of_work(
   price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return round(price.price_microusd * public.price_multiplier(price, params)
+  return least(round(price.price_microusd * public.price_multiplier(price, params)
     * case price.billing_type
         when 'per_unit' then 1
         else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
-      end)::bigint;
+      end), 1e14)::bigint;
 end
 $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
@@ -2481,7 +2815,9 @@ begin
     'task_type', price.task_type, 'version', price.version, 'billing_type', price.billing_type,
     'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
     'price', price.price_microusd / 10000.0, 'price_microusd', price.price_microusd,
-    'cost_factors', price.cost_factors, 'valid_from', price.valid_from);
+    'cost_factors', price.cost_factors,
+    'reuse_price', price.reuse_price_microusd / 10000.0, 'reuse_price_microusd', price.reuse_price_microusd,
+    'valid_from', price.valid_from);
 end
 $$;
 revoke all on function public.price_summary from public, anon, authenticated;
@@ -2491,25 +2827,31 @@ revoke all on function public.price_summary from public, anon, authenticated;
 -- answers the first version; with other content 422.
 create or replace function public.publish_price(
   for_task_type text, billing_type public.billing_type, price_microusd bigint, cost_factors jsonb,
-  valid_from timestamptz, actor text, reason text, idempotency_key text
+  valid_from timestamptz, actor text, reason text, idempotency_key text, reuse_price_microusd bigint default 0
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-  type_name constant text := (public.canonical_task_type(for_task_type)).name;
+  kind constant public.task_types := public.canonical_task_type(for_task_type, or_call => true);
+  type_name constant text := kind.name;
   known public.task_type_prices;
   published public.task_type_prices;
 begin
   if pg_column_size(publish_price.cost_factors) > 16384 or not public.are_cost_factors(publish_price.cost_factors) then
     perform public.refuse('invalid_cost_factors', 422);
   end if;
+  -- Nothing about a call is multiplied or measured.
+  if kind.category = 'call' and (publish_price.billing_type, publish_price.cost_factors) <> ('per_unit', '{}') then
+    perform public.refuse('invalid_cost_factors', 422, jsonb_build_object('task_type', type_name));
+  end if;
   -- One publisher at a time.
   perform pg_advisory_xact_lock(hashtextextended('publish_price', 0));
   select * into known from public.task_type_prices as price
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
-    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reason)
+    if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reuse_price_microusd,
+        known.reason, known.published_by)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
-                         publish_price.cost_factors, publish_price.reason)
+                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.reason, actor)
        or publish_price.valid_from is not null
           and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -2520,11 +2862,12 @@ begin
     perform public.refuse('price_in_the_past', 422);
   end if;
   insert into public.task_type_prices
-    (task_type, version, billing_type, price_microusd, cost_factors, valid_from, published_by, reason, idempotency_key)
+    (task_type, version, billing_type, price_microusd, cost_factors, reuse_price_microusd, valid_from, published_by, reason,
+     idempotency_key)
   values (type_name,
           1 + coalesce((select max(version) from public.task_type_prices where task_type = type_name), 0),
           publish_price.billing_type, publish_price.price_microusd, publish_price.cost_factors,
-          greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
+          publish_price.reuse_price_microusd, greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
   returning * into published;
   return public.price_summary(published) || '{"deduplicated": false}';
 exception
@@ -2623,10 +2966,10 @@ begin
   entry.balance_after_microusd := account.balance_microusd;
   entry.hash := account.chain_hash;
   insert into public.credits_ledger (
-    id, user_id, sequence, task_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
+    id, user_id, sequence, task_id, call_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
     grants_microusd, write_off_microusd, debt_microusd, balance_after_microusd, idempotency_key, metadata, created_at, hash)
   values (
-    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.payment_id, entry.type, entry.amount_microusd,
+    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.call_id, entry.payment_id, entry.type, entry.amount_microusd,
     entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd, entry.write_off_microusd,
     entry.debt_microusd, entry.balance_after_microusd, entry.idempotency_key, entry.metadata, entry.created_at, entry.hash);
   entry.amount := entry.amount_microusd / 10000.0;
@@ -2635,8 +2978,8 @@ $$;
 revoke all on function public.record_entry from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/redeem_promo_code.sql
--- Gives a user what a code is worth, once; asking again answers the same entry. People without a confirmed address get
--- none, and are not told which codes there are: they could be any number of people.
+-- Gives a user what a code is worth, once, however they spell their address; asking again answers the same entry. People
+-- without a confirmed address get none, and are not told which codes there are: they could be any number of people.
 create or replace function public.redeem_promo_code(for_user uuid, given_code text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -2644,9 +2987,12 @@ declare
   promo public.promo_codes;
   entry public.credits_ledger;
   repeated boolean;
+  person_hash bytea;
 begin
-  if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
-                   and email_confirmed_at is not null) then
+  select sha256(convert_to(public.address_key(email), 'UTF8')) into person_hash
+    from auth.users
+   where id = for_user and not coalesce(is_anonymous, false) and email_confirmed_at is not null;
+  if person_hash is null then
     perform public.refuse('address_not_confirmed', 403);
   end if;
   select * into promo from public.promo_codes where code = upper(trim(given_code)) for no key update;
@@ -2662,12 +3008,16 @@ begin
       perform public.refuse('promo_code_ended', 409, jsonb_build_object(
         'reason', case when promo.valid_until <= now() then 'expired' else 'used_up' end));
     end if;
+    if exists (select from public.promo_redemptions where code = promo.code and address_hash = person_hash) then
+      perform public.refuse('promo_code_ended', 409, '{"reason": "address_used"}');
+    end if;
     update public.promo_codes set uses = uses + 1 where code = promo.code;
     entry := public.add_credit(
       for_user, 'manual', promo.amount_microusd, format('promo:%s:%s', promo.code, for_user),
       jsonb_build_object('description', promo.description, 'promo_code', promo.code, 'actor', 'user'), null,
       now() + make_interval(days => promo.credit_days));
-    insert into public.promo_redemptions (code, user_id, entry_id) values (promo.code, for_user, entry.id);
+    insert into public.promo_redemptions (code, user_id, address_hash, entry_id)
+    values (promo.code, for_user, person_hash, entry.id);
   end if;
   return jsonb_build_object(
     'success', true, 'code', promo.code, 'transaction', public.ledger_entry_summary(entry),
@@ -2800,17 +3150,22 @@ $$;
 revoke all on function public.spend_month from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/spent_in_month.sql
--- What the holds of a project or a token that were opened in a month have spent, or still hold.
+-- What the holds of a project or a token, and a token's paid calls, that were opened in a month have spent, or still
+-- hold.
 create or replace function public.spent_in_month(for_project uuid, for_token uuid, for_month date)
 returns bigint
 language plpgsql stable set search_path = '' as $$
+declare
+  begins constant timestamptz := for_month::timestamp at time zone 'UTC';
+  ends constant timestamptz := (for_month + interval '1 month') at time zone 'UTC';
 begin
   return (
     select coalesce(sum(case when state = 'held' then amount_microusd else charged_microusd end), 0)
       from public.credit_holds
-     where (project_id = for_project or token_id = for_token)
-       and created_at >= for_month::timestamp at time zone 'UTC'
-       and created_at < (for_month + interval '1 month') at time zone 'UTC');
+     where (project_id = for_project or token_id = for_token) and created_at >= begins and created_at < ends)
+  + (select coalesce(sum(case when state = 'held' then amount_microusd else charged_microusd end), 0)
+       from public.paid_calls
+      where token_id = for_token and created_at >= begins and created_at < ends);
 end
 $$;
 revoke all on function public.spent_in_month from public, anon, authenticated;
@@ -2832,6 +3187,9 @@ begin
   if take_back_credit.amount_microusd <= 0 then
     raise exception 'taking back % is taking back nothing', take_back_credit.amount_microusd;
   end if;
+  -- Credit whose time is over is not there to be taken.
+  perform public.expire_grants(user_id) from public.credit_accounts
+    where user_id = for_user and next_expiry_at <= now();
   select balance_microusd - held_microusd into available
     from public.credit_accounts where user_id = for_user for no key update;
   taken := least(take_back_credit.amount_microusd, coalesce(available, 0));
@@ -2861,6 +3219,33 @@ begin
 end
 $$;
 revoke all on function public.take_back_credit from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/tend_paid_calls.sql
+-- Gives back what dead processes hold for calls, and forgets answers, with their keys, after seven days.
+create or replace function public.tend_paid_calls(at_most integer default 200)
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  overdue record;
+begin
+  for overdue in
+    select id, user_id from public.paid_calls
+     where state = 'held' and expires_at <= now() order by expires_at limit at_most
+  loop
+    -- One that is busy is looked at again the next time.
+    perform from public.credit_accounts where user_id = overdue.user_id for no key update skip locked;
+    if found then
+      perform public.close_paid_call(overdue.id, 0);
+    end if;
+  end loop;
+  update public.paid_calls set answer = null, idempotency_key = null, content_hash = null
+   where id in (select id from public.paid_calls
+                 where answer is not null and closed_at < now() - interval '7 days'
+                 order by closed_at limit at_most for no key update skip locked);
+end
+$$;
+revoke all on function public.tend_paid_calls from public, anon, authenticated;
+grant execute on function public.tend_paid_calls to service_role;
 
 -- supabase/schemas/credits/functions/verify_ledger.sql
 -- The part of doctor() that is about the books alone; for operators with the database's own password.
@@ -2905,7 +3290,7 @@ begin
     when person.email_confirmed_at is null then 'address_not_confirmed'
     when exists (select from public.welcome_bonuses
                   where address_hash = sha256(convert_to(public.address_key(person.email), 'UTF8'))) then 'address_used'
-    when public.mail_domain(person.email) <> all (settings.shared_mail_domains)
+    when not public.is_shared_mail_host(person.email)
          and settings.welcome_bonuses_per_domain_and_day <= (
            select count(*) from public.welcome_bonuses
             where domain = public.mail_domain(person.email) and created_at > now() - interval '1 day')
@@ -3012,16 +3397,17 @@ revoke all on function public.confirm_checkout from public, anon, authenticated;
 grant execute on function public.confirm_checkout to service_role;
 
 -- supabase/schemas/billing/functions/credit_payment.sql
--- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much. The caller holds
--- the payment's lock.
-create or replace function public.credit_payment(for_intent text)
+-- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much, which the statement
+-- calls by its cause, `refund` or `dispute`. The caller holds the payment's lock.
+-- Guarantees: who disputes a payment, or was given back all of an automatic one, is not charged automatically again
+-- until they ask for it.
+create or replace function public.credit_payment(for_intent text, cause public.ledger_entry_type)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   payment public.payments;
   worth bigint;
   difference bigint;
-  is_disputed boolean;
   entry_key text;
   metadata jsonb;
 begin
@@ -3031,8 +3417,6 @@ begin
   if difference = 0 then
     return;
   end if;
-  select exists (select from public.payment_disputes where payment_id = payment.id and status not like 'warning%')
-    into is_disputed;
   entry_key := format('payment:%s:%s', payment.id, payment.entries + 1);
   metadata := jsonb_build_object(
     'payment_id', payment.id, 'stripe_payment_intent_id', payment.payment_intent_id, 'purpose', payment.purpose,
@@ -3045,13 +3429,17 @@ begin
   if difference > 0 then
     perform public.add_credit(
       payment.user_id,
-      case when payment.entries = 0 then case payment.purpose when 'checkout' then 'stripe' else 'auto_topup' end
-           when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
+      case when payment.entries > 0 then cause
+           when payment.purpose = 'checkout' then 'stripe' else 'auto_topup' end,
       difference, entry_key, metadata, payment.id);
   else
-    perform public.take_back_credit(
-      payment.user_id, case when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
-      -difference, entry_key, metadata, payment.id);
+    perform public.take_back_credit(payment.user_id, cause, -difference, entry_key, metadata, payment.id);
+    -- After the account, whose lock comes first. A request that the lower balance has just made is cancelled when it is due.
+    if cause = 'dispute' then
+      perform public.disable_auto_topup(payment.user_id, 'payment_disputed');
+    elsif worth = 0 and payment.purpose = 'auto_topup' then
+      perform public.disable_auto_topup(payment.user_id, 'payment_refunded');
+    end if;
   end if;
 end
 $$;
@@ -3086,7 +3474,8 @@ returns integer
 language plpgsql immutable set search_path = '' as $$
 begin
   return case
-    when status like 'warning%' then 1 when status = 'needs_response' then 2 when status = 'under_review' then 3 else 4 end;
+    when status like 'warning%' then 1 when status = 'needs_response' then 2 when status = 'under_review' then 3
+    when status like 'appeal%' then 5 when status = 'won' then 6 else 4 end;
 end
 $$;
 revoke all on function public.dispute_rank from public, anon, authenticated;
@@ -3435,7 +3824,8 @@ grant execute on function public.receive_stripe_event to service_role;
 -- supabase/schemas/billing/functions/reconcile_payments.sql
 -- Holds a page of what Stripe has against what is here, and sets right what is missing here, if told to. `told` are facts as
 -- record_payment() takes them, with told_at, as of now.
--- Answers one row for each difference: {fault, subject, details, healed}. An amount that differs is never set right, but told.
+-- Answers one row for each difference: {fault, subject, details, healed}. What was credited and is not so at Stripe is never
+-- undone, but told.
 create or replace function public.reconcile_payments(told jsonb, heal boolean)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -3455,6 +3845,8 @@ begin
       fault := case
         when payment.state is distinct from 'paid' then 'payment_not_recorded'
         when (facts -> 'payment' ->> 'amount_cents')::integer <> payment.amount_cents then 'amount_differs' end;
+    elsif facts ? 'payment' and payment.state = 'paid' then
+      fault := 'not_paid_at_stripe';
     end if;
     -- Refunds and disputes of other things that the same account sells are nothing of ours.
     if fault is null and payment.id is not null then
@@ -3474,10 +3866,12 @@ begin
     continue when fault is null;
 
     outcome := null;
-    if fault = 'amount_differs' then
+    if fault in ('amount_differs', 'not_paid_at_stripe') then
       outcome := public.quarantine_payment(payment.payment_intent_id, fault, facts);
     elsif heal then
       outcome := public.record_payment(facts, (facts ->> 'told_at')::timestamptz);
+      update public.payments set reconciled_at = clock_timestamp()
+       where payment_intent_id = facts ->> 'payment_intent_id' and facts -> 'payment' ->> 'state' = 'paid';
     end if;
     faults := faults || jsonb_build_object(
       'fault', fault, 'subject', facts ->> 'payment_intent_id', 'healed', coalesce(outcome ->> 'state' = 'handled', false),
@@ -3618,19 +4012,25 @@ begin
       end if;
       return public.quarantine_payment(payment.payment_intent_id, misfit, facts);
     end if;
-    update public.payments
-       set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
-           request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
-           state = (told ->> 'state')::public.payment_state,
-           paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
-     where id = payment.id
-       -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
-       and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+    begin
+      update public.payments
+         set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
+             request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
+             state = (told ->> 'state')::public.payment_state,
+             paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
+       where id = payment.id
+         -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
+         and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+    exception when unique_violation then
+      -- Another payment of the same request, told at the same time.
+      return public.quarantine_payment(payment.payment_intent_id, 'paid_twice', facts);
+    end;
   elsif told ->> 'state' = 'paid' then
     -- Whoever tells it first, it was paid at the same time.
     update public.payments set paid_at = least(paid_at, record_payment.told_at) where id = payment.id;
   end if;
-  perform public.credit_payment((facts ->> 'payment_intent_id'));
+  perform public.credit_payment(
+    payment.payment_intent_id, case when facts ? 'disputes' then 'dispute' else 'refund' end::public.ledger_entry_type);
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
   end if;
@@ -3638,7 +4038,6 @@ begin
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
-grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;
 
 -- supabase/schemas/billing/functions/refund_rank.sql
@@ -3755,6 +4154,20 @@ end
 $$;
 revoke all on function public.request_due_auto_topups from public, anon, authenticated;
 grant execute on function public.request_due_auto_topups to service_role;
+
+-- supabase/schemas/billing/functions/request_reconciliation.sql
+-- On Supabase, by pg_cron: has the function `reconcile-payments` look at the last days. Where nobody ever bought
+-- anything, nothing happens.
+create or replace function public.request_reconciliation()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.stripe_customers) then
+    perform public.call_edge_function('reconcile-payments');
+  end if;
+end
+$$;
+revoke all on function public.request_reconciliation from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/resolve_billing_alert.sql
 -- An operator has looked at an alert. `retry` handles its events again, after what was wrong has been set right;
@@ -3979,7 +4392,8 @@ revoke all on function public.unseen_payments from public, anon, authenticated;
 grant execute on function public.unseen_payments to service_role;
 
 -- supabase/schemas/billing/functions/worth_of_payment.sql
--- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing.
+-- What a payment is worth now: what was paid, without what was given back or is disputed; never below nothing. What Stripe
+-- calls by a word that is not known here counts as given back.
 create or replace function public.worth_of_payment(payment public.payments)
 returns bigint
 language plpgsql stable set search_path = '' as $$
@@ -3989,10 +4403,10 @@ begin
   end if;
   return 10000 * greatest(payment.amount_cents
     - (select coalesce(sum(amount_cents), 0) from public.payment_refunds
-        where payment_id = payment.id and status in ('pending', 'requires_action', 'succeeded'))
-    -- A warning takes no money yet.
+        where payment_id = payment.id and status not in ('failed', 'canceled'))
+    -- A warning takes no money yet, and one that was prevented none at all. A lost one stays lost while it is appealed.
     - (select coalesce(sum(amount_cents), 0) from public.payment_disputes
-        where payment_id = payment.id and status in ('needs_response', 'under_review', 'lost')), 0);
+        where payment_id = payment.id and status not like 'warning%' and status not in ('won', 'prevented')), 0);
 end
 $$;
 revoke all on function public.worth_of_payment from public, anon, authenticated;
@@ -4149,15 +4563,15 @@ begin
 
   insert into public.archived_tasks (
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
-    dependant_on, unmet_dependencies, priority, run_after, request_hash, attempt, attempts, max_attempts, worker_id,
+    dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, in_cloud, price_id, upper_bound_microusd,
+    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd,
     children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at)
   select
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
-    dependant_on, unmet_dependencies, priority, run_after, request_hash, attempt, attempts, max_attempts, worker_id,
+    dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, in_cloud, price_id, upper_bound_microusd,
+    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd,
     children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks where id = any (leaving);
   delete from public.tasks where id = any (leaving);
@@ -4190,8 +4604,9 @@ $$;
 revoke all on function public.billed_params from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
--- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of.
-create or replace function public.canonical_task_type(given_name text)
+-- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of. Calls, which are
+-- answered at once and never queued, have a price like tasks but are no types of tasks.
+create or replace function public.canonical_task_type(given_name text, or_call boolean default false)
 returns public.task_types
 language plpgsql stable set search_path = '' as $$
 declare
@@ -4201,7 +4616,7 @@ begin
   if kind.alias_of is not null then
     select * into kind from public.task_types where name = kind.alias_of and is_active;
   end if;
-  if kind.name is null then
+  if kind.name is null or kind.category = 'call' and not or_call then
     perform public.refuse('unknown_task_type', 422, jsonb_build_object('task_type', given_name));
   end if;
   return kind;
@@ -4221,6 +4636,8 @@ begin
         'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
         'multiplier', public.price_multiplier(price, public.billed_params(task.params, task.result_data)),
         'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
+      || case when task.reused_task_id is null then '{}' else jsonb_build_object(
+           'reused_task_id', task.reused_task_id, 'reuse_price_microusd', price.reuse_price_microusd) end
         from public.task_type_prices as price where price.id = task.price_id);
 end
 $$;
@@ -4741,6 +5158,7 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 -- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
 -- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
+-- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
@@ -4753,11 +5171,15 @@ declare
   task public.tasks;
   medium constant text := coalesce(output_location, output_text);
   new_thumbnail text;
+  -- The task with what is known of its output.
+  described public.tasks;
   made public.made_output;
   asked_images constant integer := (
     select public.factor_value('images', params)::integer from public.tasks where id = for_task);
   missing text;
   more jsonb := '{}';
+  result public.tasks;
+  shared public.tasks[] := '{}';
 begin
   perform public.lock_orchestrators(for_task);
   task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
@@ -4781,29 +5203,43 @@ begin
     end if;
   end if;
 
-  task.params := task.params || output_facts;
+  described := task;
+  described.params := task.params || output_facts;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
   end if;
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
-    made := public.create_output(task, medium, new_thumbnail);
+    made := public.create_output(described, medium, new_thumbnail);
+  end if;
+  if output_path is not null and output_text is not null then
+    more := more || jsonb_build_object('public_url', output_location);
+  end if;
+  if task.result_key is not null and not skip_generation and more_outputs = '[]' and public.is_result(task, output_path) then
+    more := more || jsonb_strip_nulls(jsonb_build_object(
+      'storage_path', output_path, 'thumbnail_path', case when new_thumbnail is not null then thumbnail_path end));
+    result := task;
+    result.output_location := coalesce(output_text, output_location);
+    result.thumbnail_url := new_thumbnail;
+    result.result_data := more;
+    shared := public.share_result(result, 20);
   end if;
   task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
 
   -- What the row does not say, for repeats of this call.
   if made.warnings <> '[]' then
-    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
-  end if;
-  if output_path is not null and output_text is not null then
-    more := more || jsonb_build_object('public_url', output_location);
+    more := more || jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
   end if;
   if more_outputs <> '[]' then
     more := more || jsonb_build_object('more_outputs', public.add_more_outputs(task, made, more_outputs));
   end if;
   if more <> '{}' then
     update public.tasks set result_data = result_data || more where id = task.id returning * into task;
+  end if;
+  if task.result_key is not null then
+    perform public.finish_followers(shared);
+    perform public.release_followers(task.project_id, task.result_key, task.user_id);
   end if;
   return public.stored_completion(task);
 end
@@ -4820,25 +5256,25 @@ language plpgsql stable set search_path = '' as $$
 begin
   return (
     with work as (
-      select part.*, price.price_microusd, price.billing_type, price.version,
+      select part.*, price.version, price.billing_type, part.reused_task_id is not null as is_reused,
+             case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
                    kind.max_runtime_seconds)::integer as seconds,
-             public.price_multiplier(price, public.billed_params(part.params, part.result_data)) as multiplier,
-             public.price_factors(price, public.billed_params(part.params, part.result_data)) as factors
-        from public.all_tasks as part
+             case when part.reused_task_id is null then public.price_multiplier(price, public.billed_params(part.params, part.result_data)) else 1 end as multiplier,
+             case when part.reused_task_id is null then public.price_factors(price, public.billed_params(part.params, part.result_data)) else '[]' end as factors
+        from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
-       where part.status = 'Complete' and part.cost_microusd > 0 and not part.is_orchestrator
-         and (part.id = task.id or task.is_orchestrator and part.orchestrator_task_id = task.id)
+       where part.status = 'Complete' and part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
-             count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
-        from work group by 1, 2, 3, 4, 5, 6
+             work.is_reused, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
+        from work group by 1, 2, 3, 4, 5, 6, 7
     )
     select coalesce(jsonb_agg(jsonb_build_object(
         'item', line.task_type, 'count', line.pieces, 'price_version', line.version,
-        'unit', case line.billing_type when 'per_unit' then 'output' else 'second' end,
-        'quantity', case line.billing_type when 'per_unit' then line.pieces else line.seconds end,
+        'unit', case when line.is_reused then 'reuse' when line.billing_type = 'per_unit' then 'output' else 'second' end,
+        'quantity', case when line.is_reused or line.billing_type = 'per_unit' then line.pieces else line.seconds end,
         'each_microusd', line.price_microusd, 'factors', line.factors, 'multiplier', line.multiplier,
         'total_microusd', line.total) order by line.task_type, line.version, line.multiplier), '[]')
       from line);
@@ -4848,7 +5284,8 @@ revoke all on function public.cost_lines from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cost_of_run.sql
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
--- its finished children cost; else the price it was quoted, by the database's clock.
+-- its finished parts cost, each once, also those of an orchestration within it that failed; else the price it was quoted,
+-- by the database's clock.
 create or replace function public.cost_of_run(
   task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
 )
@@ -4858,8 +5295,8 @@ begin
   return (
     select case
         when task.is_orchestrator then
-          (select coalesce(sum(child.cost_microusd), 0)::bigint from public.tasks as child
-            where child.orchestrator_task_id = task.id and child.status = 'Complete')
+          (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part
+            where part.status = 'Complete')
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
           price, public.billed_params(task.params, task.result_data), extract(epoch from ended_at - task.generation_started_at),
@@ -4964,29 +5401,36 @@ begin
 
   select * into plan from public.plan_task(for_user, request, new_id);
   task := plan.planned;
-  insert into public.tasks (
-    id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
-    in_cloud, price_id, upper_bound_microusd, part_prices)
-  values (
-    new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
-    task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
-    task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.in_cloud, task.price_id,
-    task.upper_bound_microusd, task.part_prices)
-  on conflict (id) do nothing;
-  if not found then
-    -- The same id, committed by another request since our look.
-    select * into known from public.tasks where id = new_id;
-    return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
-                                  public.hash_of_request(request));
+  if (plan.result).id is not null then
+    task := public.reuse_result(task, plan.result);
+    insert into public.tasks select task.* on conflict (id) do nothing;
+    if not found then
+      -- Undone with what was just made of it, and tried again: then the task is known.
+      raise exception 'task % was created meanwhile', new_id using errcode = 'serialization_failure';
+    end if;
+  else
+    insert into public.tasks (
+      id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
+      orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
+      result_key, is_following, in_cloud, price_id, upper_bound_microusd, part_prices)
+    values (
+      new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
+      task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
+      task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.result_key, task.is_following,
+      task.in_cloud, task.price_id, task.upper_bound_microusd, task.part_prices)
+    on conflict (id) do nothing;
+    if not found then
+      -- The same id, committed by another request since our look.
+      select * into known from public.tasks where id = new_id;
+      return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
+                                    public.hash_of_request(request));
+    end if;
   end if;
   perform public.enter_queue(task, for_token);
 
-  return jsonb_build_object(
-    'task_id', new_id, 'status', 'Task queued', 'task_type', task.task_type, 'project_id', task.project_id,
-    'cost', task.upper_bound_microusd / 10000.0, 'upper_bound_microusd', task.upper_bound_microusd,
-    'exact', plan.exact, 'price_version', plan.price_version,
-    'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null then task.upper_bound_microusd else 0 end,
+  return public.created_task(task, plan.exact, plan.price_version) || jsonb_build_object(
+    'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null and task.reused_task_id is null
+                          then task.upper_bound_microusd else 0 end,
     'deduplicated', false);
 end
 $$;
@@ -5028,6 +5472,17 @@ begin
     end if;
   end if;
 
+  -- Results that are given again go into shots, which come before tenants and accounts: also those of a batch's later tasks.
+  if is_batch and exists (
+       select from public.projects
+        where reuses_results
+          and id in (select public.uuid_or_null(value ->> 'project_id') from jsonb_array_elements(requests))) then
+    perform from public.shots
+      where id in (select public.uuid_or_null(public.shot_of_params(value -> 'params')) from jsonb_array_elements(requests))
+        and project_id in (select id from public.projects where for_user is null or user_id = for_user)
+      order by id for no key update;
+  end if;
+
   for request in select value from jsonb_array_elements(requests) loop
     created := created || public.create_one_task(for_user, request, for_token);
   end loop;
@@ -5056,6 +5511,25 @@ $$;
 revoke all on function public.create_task from public, anon, authenticated;
 grant execute on function public.create_task to service_role;
 
+-- supabase/schemas/tasks/functions/created_task.sql
+-- What a create answers about a task, the first time and every time after. One that reused a result is complete, and costs what
+-- it did cost; the others, their upper bound.
+create or replace function public.created_task(task public.tasks, exact boolean, price_version integer)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  is_reused constant boolean := task.reused_task_id is not null;
+  cost constant bigint := case when is_reused then task.cost_microusd else task.upper_bound_microusd end;
+begin
+  return jsonb_build_object(
+    'task_id', task.id, 'status', case when is_reused then 'Task complete' else 'Task queued' end,
+    'task_type', task.task_type, 'project_id', task.project_id,
+    'cost', cost / 10000.0, 'upper_bound_microusd', cost, 'exact', exact or is_reused, 'price_version', price_version,
+    'reused', is_reused, 'shares_run', task.is_following);
+end
+$$;
+revoke all on function public.created_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/doctor.sql
 -- Proves from the tables alone that no task is lost, charged twice or unpaid and that every account adds up; lists what
 -- is wrong, with its row, at most so many. `chain_digest` stands for every entry up to now: kept elsewhere, it shows
@@ -5081,7 +5555,8 @@ begin
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),
     'entries', (select count(*) from public.credits_ledger),
-    'open_holds', (select count(*) from public.credit_holds where state = 'held'),
+    'open_holds', (select count(*) from public.credit_holds where state = 'held')
+                  + (select count(*) from public.paid_calls where state = 'held'),
     'tasks', (select count(*) from public.all_tasks),
     'books_microusd', (select jsonb_build_object(
         'customers', coalesce(sum(amount_microusd), 0), 'revenue', coalesce(sum(revenue_microusd), 0),
@@ -5151,9 +5626,14 @@ begin
              when id = any (relatives) then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
              else 'dependency_failed' end,
            slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
-           updated_at = now()
+           is_following = false, updated_at = now()
      where id = any (ended_ids) and status in ('Queued', 'In Progress');
     perform public.free_slots(ended);
+    foreach task in array ended loop
+      if task.result_key is not null and not task.is_following then
+        perform public.release_followers(task.project_id, task.result_key, task.user_id);
+      end if;
+    end loop;
     foreach task in array ended loop
       if task.is_orchestrator then
         orchestrators := orchestrators || task.id;
@@ -5177,6 +5657,23 @@ end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/end_uncovered_parts.sql
+-- The open children of an orchestrator that was deleted would run without cover: they end. Their reference to it is gone
+-- by now, so they are known by having no hold. Afterwards, and not before, for one statement may delete them all.
+create or replace function public.end_uncovered_parts()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.end_task(part.id, 'Cancelled', 'orchestrator_deleted')
+     from public.tasks as part
+    where part.project_id = old.project_id and part.created_at >= old.created_at
+      and part.status in ('Queued', 'In Progress') and part.in_cloud and part.orchestrator_task_id is null
+      and not exists (select from public.credit_holds as hold where hold.task_id = part.id);
+  return null;
+end
+$$;
+revoke all on function public.end_uncovered_parts from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/enter_queue.sql
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
 -- the task was planned.
@@ -5184,6 +5681,27 @@ create or replace function public.enter_queue(task public.tasks, for_token uuid 
 returns void
 language plpgsql set search_path = '' as $$
 begin
+  if task.reused_task_id is not null then
+    -- It never waits; what it costs is held and charged at once.
+    if task.cost_microusd > 0 then
+      perform public.open_hold(task.user_id, task.id, task.cost_microusd, task.project_id, for_token);
+      perform public.close_hold(task.id, task.cost_microusd, public.charge_metadata(task));
+    end if;
+    return;
+  end if;
+  if task.is_following then
+    -- It waits no longer than it would by itself. A run that somebody has just taken needs no priority.
+    update public.tasks set priority = task.priority
+     where id = (select id from public.tasks
+                  where project_id = task.project_id and result_key = task.result_key and not is_following
+                    and status = 'Queued' and priority < task.priority
+                  for no key update skip locked);
+    if not public.run_is_under_way(task.project_id, task.result_key) then
+      -- The run ended while we waited for the tenant.
+      insert into public.results_to_share (project_id, result_key, user_id)
+      values (task.project_id, task.result_key, task.user_id) on conflict do nothing;
+    end if;
+  end if;
   if task.dependant_on is not null then
     insert into public.task_dependencies (dependency_id, task_id)
     select id, task.id from public.tasks where id = any (task.dependant_on);
@@ -5244,6 +5762,7 @@ begin
         'other_run_type', count(*) filter (where reason = 'other_run_type'),
         'other_task_type', count(*) filter (where reason = 'other_task_type'),
         'other_model', count(*) filter (where reason = 'other_model'),
+        'shares_run', count(*) filter (where reason = 'shares_run'),
         'blocked_by_dependency', count(*) filter (where reason = 'blocked_by_dependency'),
         'scheduled', count(*) filter (where reason = 'scheduled'),
         'local_off', count(*) filter (where reason = 'local_off'),
@@ -5261,6 +5780,7 @@ begin
                where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
             when task.task_type <> all (types) then 'other_task_type'
             when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
+            when task.is_following then 'shares_run'
             when task.unmet_dependencies > 0 then 'blocked_by_dependency'
             when task.is_scheduled then 'scheduled'
             when for_user is not null and not tenant.allows_local then 'local_off'
@@ -5469,7 +5989,7 @@ language sql stable set search_path = '' as $$
   select 'waits_for_wrong_number', task.user_id, task.id::text, jsonb_build_object('unmet_dependencies', task.unmet_dependencies)
     from public.tasks as task
    where task.status = 'Queued' and (task.dependant_on is not null or task.unmet_dependencies > 0)
-     and task.unmet_dependencies <> (
+     and task.unmet_dependencies <> task.is_following::integer + (
        select count(*) from public.task_dependencies as needed
          join public.tasks as dependency on dependency.id = needed.dependency_id
         where needed.task_id = task.id and dependency.status <> 'Complete')
@@ -5483,6 +6003,12 @@ language sql stable set search_path = '' as $$
           or exists (select from public.tasks as orchestrator
                       where orchestrator.id = task.orchestrator_task_id
                         and orchestrator.status in ('Complete', 'Failed', 'Cancelled')))
+  union all
+  select 'follows_nobody', task.user_id, task.id::text, '{}'
+    from public.tasks as task
+   where task.is_following and not public.run_is_under_way(task.project_id, task.result_key)
+     and not exists (select from public.results_to_share as noted
+                      where noted.project_id = task.project_id and noted.result_key = task.result_key)
   union all
   select 'ready_lane_is_closed', lane.user_id, lane.id::text, jsonb_build_object('is_ready', lane.is_ready, 'is_open', lane.is_open)
     from lane where lane.has_task and (not lane.is_ready or lane.may_open and not lane.is_open)
@@ -5560,6 +6086,39 @@ language sql stable set search_path = '' as $$
 $$;
 revoke all on function public.find_queue_faults from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/find_result.sql
+-- The newest run of a project with this key whose output is still there and not too old, archived or not; else null.
+create or replace function public.find_result(for_project uuid, for_key bytea)
+returns public.tasks
+language plpgsql stable set search_path = '' as $$
+declare
+  oldest constant timestamptz := (select now() - reuse_results_for from public.queue_settings);
+  result public.tasks;
+begin
+  select run.* into result
+    from (select * from public.tasks
+           where project_id = for_project and result_key = for_key and status = 'Complete'
+           order by created_at desc limit 10) as run
+   where run.generation_processed_at > oldest
+     and exists (select from storage.objects
+                  where bucket_id = 'image_uploads' and name = run.result_data ->> 'storage_path')
+   order by run.created_at desc limit 1;
+  if not found then
+    select found_run.* into result
+      from (select * from public.archived_tasks
+             where project_id = for_project and result_key = for_key and status = 'Complete'
+             order by created_at desc limit 10) as run,
+           lateral public.archived_task(run.id) as found_run
+     where run.generation_processed_at > oldest
+       and exists (select from storage.objects
+                    where bucket_id = 'image_uploads' and name = run.result_data ->> 'storage_path')
+     order by run.created_at desc limit 1;
+  end if;
+  return result;
+end
+$$;
+revoke all on function public.find_result from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/find_task.sql
 -- The task, running or archived, if this caller may see it; else 404, the same for foreign and unknown.
 -- The archive is looked into only for what is not in `tasks`.
@@ -5606,6 +6165,8 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.status = 'Complete' and not ended.is_orchestrator and coalesce(ended.cost_microusd, 0) <> case
            when ended.claimed_by_owner or not ended.in_cloud or ended.output_location is null then 0
+           when ended.reused_task_id is not null
+             then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
              ended.price_row, public.billed_params(ended.params, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
@@ -5615,8 +6176,8 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
-       select coalesce(sum(part.cost_microusd), 0) from public.all_tasks as part
-        where part.orchestrator_task_id = ended.id and part.status = 'Complete')
+       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part
+        where part.status = 'Complete')
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
@@ -5656,6 +6217,32 @@ language sql stable set search_path = '' as $$
     from public.tasks as task where task.is_scheduled and task.run_after < now() - interval '2 minutes'
 $$;
 revoke all on function public.find_task_faults from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/finish_followers.sql
+-- Writes what share_result() made of followers: their rows, who waited for them, and then the charges.
+create or replace function public.finish_followers(shared public.tasks[])
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+begin
+  foreach task in array shared loop
+    update public.tasks
+       set status = task.status, is_following = false, unmet_dependencies = 0, result_key = null,
+           reused_task_id = task.reused_task_id, claimed_by_owner = task.claimed_by_owner,
+           output_location = task.output_location, thumbnail_url = task.thumbnail_url, progress = task.progress,
+           generation_processed_at = task.generation_processed_at, updated_at = task.updated_at,
+           generation_created = task.generation_created, result_data = task.result_data,
+           cost_microusd = task.cost_microusd, error_message = null
+     where id = task.id;
+    perform public.release_dependants(task.id);
+  end loop;
+  foreach task in array shared loop
+    perform public.close_hold(task.id, task.cost_microusd, public.charge_metadata(task));
+  end loop;
+end
+$$;
+revoke all on function public.finish_followers from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/finish_task.sql
 -- Complete: the row, the slot, the charge, the dependants. The caller holds the running task's lock.
@@ -5931,18 +6518,22 @@ revoke all on function public.get_predecessor_output from public, anon, authenti
 grant execute on function public.get_predecessor_output to service_role;
 
 -- supabase/schemas/tasks/functions/get_receipt.sql
--- The receipt of a ledger entry, or of a task's charge: what it was for, line by line, and what it came to.
-create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid)
+-- The receipt of a ledger entry, or of the charge for a task or a paid call: what it was for, line by line, and what it came to.
+create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid, for_call uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
   entry public.credits_ledger;
   task public.all_tasks;
+  type_name text;
   lines jsonb := '[]';
 begin
   if for_entry is not null then
     select * into entry from public.credits_ledger
      where id = for_entry and (for_user is null or user_id = for_user);
+  elsif for_call is not null then
+    select * into entry from public.credits_ledger
+     where call_id = for_call and (for_user is null or user_id = for_user);
   else
     select * into entry from public.credits_ledger
      where task_id = for_task and type in ('spend', 'write_off') and (for_user is null or user_id = for_user);
@@ -5954,14 +6545,22 @@ begin
     select * into task from public.all_tasks where id = entry.task_id limit 1;
     if found then
       lines := public.cost_lines(task);
+      type_name := task.task_type;
     end if;
     if entry.write_off_microusd < 0 then
       lines := lines || jsonb_build_object('item', 'written_off', 'total_microusd', entry.write_off_microusd);
     end if;
+  elsif entry.call_id is not null then
+    select price.task_type, jsonb_build_array(jsonb_build_object(
+             'item', price.task_type, 'price_version', price.version, 'unit', 'output', 'quantity', call.charged_units,
+             'each_microusd', price.price_microusd, 'total_microusd', call.charged_microusd))
+      into type_name, lines
+      from public.paid_calls as call join public.task_type_prices as price on price.id = call.price_id
+     where call.id = entry.call_id;
   end if;
   return jsonb_build_object(
     'receipt_number', format('%s-%s', upper(left(replace(entry.user_id::text, '-', ''), 12)), entry.sequence),
-    'entry', public.ledger_entry_summary(entry), 'task_type', task.task_type,
+    'entry', public.ledger_entry_summary(entry), 'task_type', type_name,
     'customer', (select jsonb_build_object('id', id, 'name', name, 'email', email)
                    from public.users where id = entry.user_id),
     'lines', lines, 'grants_drawn', (
@@ -6005,6 +6604,7 @@ begin
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'error_message', task.error_message, 'lease_expires_at', task.lease_expires_at,
     'generation_id', task.result_data -> 'generation_id',
+    'reused', task.reused_task_id is not null, 'reused_task_id', task.reused_task_id,
     'created_at', task.created_at, 'generation_started_at', task.generation_started_at,
     'generation_processed_at', task.generation_processed_at);
 end
@@ -6071,6 +6671,19 @@ begin
 end
 $$;
 revoke all on function public.hash_of_request from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/is_result.sql
+-- Whether a file that completes a run is a result for others: one that nobody can replace any more, made of the files that the
+-- key speaks of; those may have been replaced since the task was created.
+create or replace function public.is_result(task public.tasks, path text)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return coalesce(split_part(path, '/', 2) = 'tasks', false)
+    and public.result_key(task.user_id, task.task_type, task.params) is not distinct from task.result_key;
+end
+$$;
+revoke all on function public.is_result from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/keep_row.sql
 -- Refuses to delete or change what tasks speak of without a foreign key.
@@ -6325,6 +6938,25 @@ end
 $$;
 revoke all on function public.move_turn_mark from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/names_seed.sql
+-- Whether params say which seed to use, in all places where they speak of one; without, each run is to make something new.
+create or replace function public.names_seed(params jsonb)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+declare
+  details constant jsonb := params -> 'orchestrator_details';
+begin
+  return coalesce((
+    select bool_and(seed ~ '^\d{1,20}$')
+      from unnest(array[
+        params ->> 'seed', params ->> 'seed_to_use', params ->> 'seed_base',
+        details ->> 'seed', details ->> 'seed_to_use', details ->> 'seed_base']) as seed
+     where seed is not null), false)
+    and params -> 'random_seed' is distinct from 'true' and details -> 'random_seed' is distinct from 'true';
+end
+$$;
+revoke all on function public.names_seed from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/newest_turn_mark.sql
 -- The newest mark of a kind, however young: what opens now enters the rotation there.
 create or replace function public.newest_turn_mark(of_kind text, of_model text)
@@ -6543,6 +7175,25 @@ end
 $$;
 revoke all on function public.parts_are_independent from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/parts_of_task.sql
+-- The work that a task's cost is made of: the task itself; of an orchestration its children, and those of orchestrations
+-- within it. Archived ones too.
+create or replace function public.parts_of_task(for_task uuid)
+returns setof public.all_tasks
+language plpgsql stable set search_path = '' as $$
+begin
+  return query
+    with recursive family (id) as (
+      select for_task
+      union
+      select child.id from family join public.all_tasks as child on child.orchestrator_task_id = family.id
+    )
+    select part.* from family join public.all_tasks as part on part.id = family.id
+     where not part.is_orchestrator;
+end
+$$;
+revoke all on function public.parts_of_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/pass_turn.sql
 -- Puts a user who was served behind all others. Lanes from which nothing more can be claimed are closed, so that
 -- claims do not visit them: the served one when it is empty, all when the user has no slot left. What another claim
@@ -6655,6 +7306,7 @@ begin
   end if;
   new.status := case wanted when 'Queued' then 'Failed' else wanted end;
   new.is_scheduled := false;
+  new.is_following := false;
   return new;
 end
 $$;
@@ -6668,7 +7320,7 @@ returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   caller constant uuid := auth.uid();
-  created constant timestamptz := now();
+  plan record;
 begin
   if new.status <> 'Queued' then
     perform public.refuse('invalid_request', 400, '{"field": "status"}');
@@ -6677,20 +7329,16 @@ begin
     -- As create-task counts.
     perform public.take_rate_limit('create-task:' || caller, 600, 60);
   end if;
-  new := (public.plan_task(
+  select * into plan from public.plan_task(
     caller,
     jsonb_strip_nulls(jsonb_build_object(
       'task_type', new.task_type, 'project_id', new.project_id, 'priority', new.priority,
       'dependant_on', new.dependant_on)) || jsonb_build_object('params', new.params),
-    new.id)).planned;
-  new.status := 'Queued';
-  new.attempt := 0;
-  new.attempts := 0;
-  new.generation_created := false;
-  new.result_data := '{}';
-  new.children_bound_microusd := 0;
-  new.created_at := created;
-  new.updated_at := created;
+    new.id);
+  new := plan.planned;
+  if (plan.result).id is not null then
+    new := public.reuse_result(new, plan.result);
+  end if;
   return new;
 end
 $$;
@@ -6699,9 +7347,11 @@ revoke all on function public.plan_direct_task from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/plan_task.sql
 -- The row of a new task, priced and with its place in the queue; not written yet. Locks, in this order: orchestrator,
 -- dependencies, tenant. Whoever writes the row calls enter_queue() then.
+-- With a `result`, an earlier run has made its output: it has no place in the queue and no tenant is locked, for the caller
+-- makes it complete by reuse_result(), which locks shots. A result that comes meanwhile is followed instead.
 create or replace function public.plan_task(
   for_user uuid, request jsonb, new_id uuid,
-  out planned public.tasks, out exact boolean, out price_version integer
+  out planned public.tasks, out exact boolean, out price_version integer, out result public.tasks
 )
 language plpgsql set search_path = '' as $$
 declare
@@ -6754,9 +7404,20 @@ begin
     end if;
   end if;
 
-  perform public.lock_tenant(project.user_id);
-  -- Read again: under the tenant's lock a limit neither comes nor goes.
-  select * into project from public.projects where id = project.id;
+  -- Neither what is part of a whole, nor what is to run at a time of its own, nor what only the owner's machine runs.
+  if project.reuses_results and type_row.is_reusable and orchestrator.id is null and dependencies is null
+     and not request ? 'run_after'
+     and (select allows_cloud from public.task_tenants where user_id = project.user_id) then
+    planned.result_key := public.result_key(project.user_id, type_row.name, new_params);
+    if planned.result_key is not null then
+      result := public.find_result(project.id, planned.result_key);
+    end if;
+  end if;
+  if result.id is null then
+    perform public.lock_tenant(project.user_id);
+    -- Read again: under the tenant's lock a limit neither comes nor goes.
+    select * into project from public.projects where id = project.id;
+  end if;
   if request ? 'quote_id' then
     select * into quote
       from public.find_quote(project.user_id, (request ->> 'quote_id')::uuid, type_row.name, new_params);
@@ -6779,6 +7440,7 @@ begin
   planned.orchestrator_task_id := orchestrator.id;
   planned.dependant_on := dependencies;
   planned.unmet_dependencies := unmet;
+  planned.is_following := false;
   planned.priority := coalesce((request ->> 'priority')::smallint, 0);
   planned.run_after := (request ->> 'run_after')::timestamptz;
   planned.is_scheduled := coalesce(planned.run_after > now(), false);
@@ -6786,10 +7448,32 @@ begin
   planned.request_hash := public.hash_of_request(request);
   planned.in_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
     else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
-  planned.lane_id := public.find_lane(project, type_row.name, coalesce(planned.model, ''), planned.in_cloud,
-                                      planned.is_orchestrator);
+  if result.id is not null then
+    planned.lane_id := 0;
+  else
+    planned.lane_id := public.find_lane(project, type_row.name, coalesce(planned.model, ''), planned.in_cloud,
+                                        planned.is_orchestrator);
+    if planned.result_key is not null then
+      if not planned.in_cloud then
+        planned.result_key := null;
+      elsif public.run_is_under_way(project.id, planned.result_key)
+            or (public.find_result(project.id, planned.result_key)).id is not null then
+        planned.is_following := true;
+        planned.unmet_dependencies := 1;
+      end if;
+    end if;
+  end if;
   planned.price_id := (quote.price).id;
   planned.upper_bound_microusd := quote.upper_bound_microusd;
+
+  planned.status := 'Queued';
+  planned.attempt := 0;
+  planned.attempts := 0;
+  planned.generation_created := false;
+  planned.result_data := '{}';
+  planned.children_bound_microusd := 0;
+  planned.created_at := now();
+  planned.updated_at := now();
 end
 $$;
 revoke all on function public.plan_task from public, anon, authenticated;
@@ -7011,6 +7695,7 @@ begin
          else public.claimable_task_types(array[task.run_type::text], null) end, null);
 
   reason := case
+    when task.is_following then 'shares_run'
     when task.unmet_dependencies > 0 then 'blocked_by_dependency'
     when task.is_scheduled then 'scheduled'
     when task.in_cloud and not tenant.allows_cloud and not tenant.allows_local then 'generation_is_off'
@@ -7176,9 +7861,59 @@ end
 $$;
 revoke all on function public.release_dependants from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/release_followers.sql
+-- What becomes of those who follow a run that is over. When it left a result, they are noted for settle_followers(), which
+-- gives it to them; else the first of them is an ordinary task from now on, and the others follow that one. One
+-- that somebody holds is passed over; when all are held, they are noted as well. Answers whether one was let go.
+create or replace function public.release_followers(for_project uuid, for_key bytea, for_user uuid)
+returns boolean
+language plpgsql set search_path = '' as $$
+declare
+  next_task public.tasks;
+  lane bigint;
+begin
+  -- From here on nobody begins to follow before this commits.
+  perform public.lock_tenant(for_user);
+  if not exists (select from public.tasks
+                  where project_id = for_project and result_key = for_key and status = 'Queued' and is_following)
+     or public.run_is_under_way(for_project, for_key) then
+    return false;
+  end if;
+  if (public.find_result(for_project, for_key)).id is null then
+    select * into next_task from public.tasks
+     where project_id = for_project and result_key = for_key and status = 'Queued' and is_following
+     order by priority desc, created_at, id limit 1 for no key update skip locked;
+  end if;
+  if next_task.id is null then
+    insert into public.results_to_share (project_id, result_key, user_id) values (for_project, for_key, for_user)
+    on conflict do nothing;
+    return false;
+  end if;
+  lane := public.lane_of_task(next_task);
+  update public.tasks
+     set is_following = false, unmet_dependencies = 0, lane_id = lane, updated_at = now()
+   where id = next_task.id;
+  perform public.ready_lane(lane, now());
+  return true;
+end
+$$;
+revoke all on function public.release_followers from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/release_followers_of_deleted.sql
+-- A run that was deleted leaves nothing to those who followed it.
+create or replace function public.release_followers_of_deleted()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform public.release_followers(old.project_id, old.result_key, old.user_id);
+  return null;
+end
+$$;
+revoke all on function public.release_followers_of_deleted from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/release_overdue_work.sql
--- Brings back what is due and nobody has tended to yet: scheduled tasks, and runs whose lease is over. For a claim
--- that found nothing. Answers whether there was any, so that it is worth another look.
+-- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over, and who followed a run
+-- that is over. For a claim that found nothing. Answers whether there was any, so that it is worth another look.
 create or replace function public.release_overdue_work()
 returns boolean
 language plpgsql set search_path = '' as $$
@@ -7190,6 +7925,9 @@ begin
   end if;
   if exists (select from public.tasks where status = 'In Progress' and lease_expires_at < now()) then
     released := released + public.sweep_expired_leases(16);
+  end if;
+  if exists (select from public.results_to_share) then
+    released := released + public.settle_followers(16);
   end if;
   return released > 0;
 end
@@ -7231,15 +7969,15 @@ begin
   if known.user_id is distinct from for_owner or known.request_hash <> repeated_task.request_hash then
     perform public.refuse('task_id_conflict', 409);
   end if;
-  return jsonb_build_object(
-    'task_id', known.id, 'status', 'Task queued', 'task_type', known.task_type, 'project_id', known.project_id,
-    'cost', known.upper_bound_microusd / 10000.0, 'upper_bound_microusd', known.upper_bound_microusd,
-    'exact', (select billing_type = 'per_unit' from public.task_type_prices where id = known.price_id)
-             and not known.is_orchestrator,
-    'price_version', (select version from public.task_type_prices where id = known.price_id),
-    'held_microusd', coalesce((select amount_microusd from public.credit_holds
-                                where task_id = known.id and state = 'held'), 0),
-    'deduplicated', true);
+  return public.created_task(
+      known,
+      (select billing_type = 'per_unit' from public.task_type_prices where id = known.price_id)
+        and not known.is_orchestrator,
+      (select version from public.task_type_prices where id = known.price_id))
+    || jsonb_build_object(
+      'held_microusd', coalesce((select amount_microusd from public.credit_holds
+                                  where task_id = known.id and state = 'held'), 0),
+      'deduplicated', true);
 end
 $$;
 revoke all on function public.repeated_task from public, anon, authenticated;
@@ -7393,9 +8131,61 @@ end
 $$;
 revoke all on function public.resize_task_type_slots from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/result_key.sql
+-- What decides a task's output, as a hash: its type, and its params without what says where the output goes; in place of
+-- each file in storage its content. What is not known to be beside the point counts. Null where the output is not
+-- decided: without a seed, or with a file from elsewhere. At most 64 kB of params and 100 files are looked at.
+create or replace function public.result_key(for_user uuid, for_task_type text, params jsonb)
+returns bytea
+language plpgsql stable set search_path = '' as $$
+declare
+  -- At the top and in orchestrator_details; docs/reuse.md lists them.
+  beside_the_point constant text[] := array[
+    'task_id', 'run_id', 'project_id', 'orchestrator_task_id', 'orchestrator_run_id', 'orchestrator_id', 'priority',
+    'shot_id', 'shotId', 'add_in_position', 'generation_name', 'tool_type', 'generation_source',
+    'based_on', 'source_variant_id', 'create_as_generation', 'generation_id', 'parent_generation_id',
+    'child_generation_id', 'make_primary_variant', 'input_image_generation_ids', 'start_image_generation_id',
+    'end_image_generation_id', 'pair_shot_generation_id', 'pair_shot_generation_ids',
+    'main_output_dir_for_run', 'current_run_base_output_dir', 'debug_mode_enabled', 'show_input_images',
+    'max_wait_seconds', 'enable_sync_mode', 'enable_base64_output'];
+  decisive jsonb := jsonb_strip_nulls(params - beside_the_point);
+  described text;
+  files integer := 0;
+  link text;
+  content text;
+begin
+  if octet_length(params::text) > 65536 or not public.names_seed(params) then
+    return null;
+  end if;
+  if jsonb_typeof(decisive -> 'orchestrator_details') = 'object' then
+    decisive := jsonb_set(decisive, '{orchestrator_details}', (decisive -> 'orchestrator_details') - beside_the_point);
+  end if;
+  described := decisive::text;
+  -- Values and names: LoRAs are named by URL. A space before it is no reason to believe that it is none.
+  for link in
+    select word from (
+      select jsonb_path_query(decisive, 'strict $.** ? (@.type() == "string")') #>> '{}' as word
+      union
+      select jsonb_path_query(decisive, 'strict $.** ? (@.type() == "object").keyvalue().key') #>> '{}') as words
+     where word ~* '^\s*([a-z][a-z0-9+.-]*:)?//' or word like '%/storage/v1/%'
+  loop
+    content := public.content_of_url(for_user, link);
+    files := files + 1;
+    if content is null or files > 100 then
+      return null;
+    end if;
+    -- Quoted as it stands there; what takes its place is no JSON, so no params can say the same.
+    described := replace(described, to_jsonb(link)::text, content);
+  end loop;
+  return sha256(convert_to(for_task_type || E'\n' || described, 'UTF8'));
+end
+$$;
+revoke all on function public.result_key from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/retry_task.sql
--- Queues a failed task again, with a new hold and all its attempts. Refused when the orchestration it
--- belongs to is over, or when it was charged: a task is charged once.
+-- Queues a failed task again, with a new hold and all its attempts, on account of the token that created it, whoever
+-- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once.
+-- Where an equal task is under way, it follows that one.
 create or replace function public.retry_task(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -7403,8 +8193,10 @@ declare
   unmet integer;
   is_early constant boolean := coalesce(task.run_after > now(), false);
   lane bigint;
+  key bytea;
+  follows boolean := false;
 begin
-  if exists (select from public.credits_ledger where task_id = task.id and type = 'spend')
+  if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
      or exists (select from public.tasks where id = task.orchestrator_task_id
                  and status in ('Complete', 'Failed', 'Cancelled')) then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
@@ -7424,16 +8216,22 @@ begin
    where needed.task_id = task.id and dependency.status <> 'Complete';
   perform public.lock_tenant(task.user_id);
   lane := public.lane_of_task(task);
+  if task.result_key is not null then
+    key := (select task.result_key from public.projects where id = task.project_id and reuses_results);
+    follows := key is not null and public.run_is_under_way(task.project_id, key);
+    unmet := unmet + follows::integer;
+  end if;
   update public.tasks
      set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
          claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
-         output_location = null, cost_microusd = null, unmet_dependencies = unmet, updated_at = now()
+         output_location = null, cost_microusd = null, unmet_dependencies = unmet,
+         result_key = key, is_following = follows, updated_at = now()
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
       task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
-      task.project_id, null, task.run_after);
+      task.project_id, (select token_id from public.credit_holds where task_id = task.id), task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());
@@ -7441,6 +8239,47 @@ begin
 end
 $$;
 revoke all on function public.retry_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/reuse_result.sql
+-- A task as it is when it ends with the output of an earlier run, of which its own generation or variant is made here; the
+-- row is not written yet. It costs the reuse price of its quote, never more than its run might have; nothing where
+-- the owner's own machine made the output.
+create or replace function public.reuse_result(task public.tasks, result public.tasks)
+returns public.tasks
+language plpgsql set search_path = '' as $$
+declare
+  kept constant jsonb := result.result_data;
+  made public.made_output;
+begin
+  -- The thumbnail is a file of its own, which may be gone.
+  if exists (select from storage.objects
+              where bucket_id = 'image_uploads' and name = kept ->> 'thumbnail_path') then
+    task.thumbnail_url := result.thumbnail_url;
+  end if;
+  task.output_location := result.output_location;
+  made := public.create_output(task, coalesce(kept ->> 'public_url', result.output_location), task.thumbnail_url);
+
+  task.status := 'Complete';
+  task.is_following := false;
+  task.unmet_dependencies := 0;
+  -- The key is that of the run, which others find by it.
+  task.result_key := null;
+  task.reused_task_id := result.id;
+  task.claimed_by_owner := result.claimed_by_owner;
+  task.progress := 1;
+  task.generation_processed_at := clock_timestamp();
+  task.updated_at := now();
+  task.generation_created := made.generation_id is not null;
+  task.result_data := jsonb_strip_nulls(jsonb_build_object(
+    'generation_id', made.generation_id, 'variant_id', made.variant_id, 'public_url', kept -> 'public_url',
+    'warnings', nullif(made.warnings, '[]')));
+  task.cost_microusd := case when result.claimed_by_owner then 0 else (
+    select least(price.reuse_price_microusd, task.upper_bound_microusd)
+      from public.task_type_prices as price where price.id = task.price_id) end;
+  return task;
+end
+$$;
+revoke all on function public.reuse_result from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/run_estimate.sql
 -- How long such a run is expected to take, and at most. Without enough runs of its model: as long as its type may.
@@ -7461,6 +8300,21 @@ begin
 end
 $$;
 revoke all on function public.run_estimate from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_is_under_way.sql
+-- Whether a task with this key waits for a worker, or runs. Who asks under the tenant's lock knows it until they commit,
+-- for nobody else begins such a run or gives one up without that lock.
+create or replace function public.run_is_under_way(for_project uuid, for_key bytea)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return exists (
+    select from public.tasks
+     where project_id = for_project and result_key = for_key and not is_following
+       and status in ('Queued', 'In Progress'));
+end
+$$;
+revoke all on function public.run_is_under_way from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/run_time_bucket.sql
 -- The bucket of task_run_times for a run of so many seconds: four to a doubling, from a tenth of a second on.
@@ -7615,6 +8469,68 @@ begin
 end
 $$;
 revoke all on function public.settle_ended_orchestrator from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/settle_followers.sql
+-- Gives the longest noted result to those who still follow it, at most so many; where there is no result any more, lets one
+-- of them run. Answers how many tasks moved on. Safe to run anywhere at once: what another has locked is passed over.
+-- One result a call, so that locks are taken in the order of a completion.
+create or replace function public.settle_followers(at_most integer default 200)
+returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  noted public.results_to_share;
+  result public.tasks;
+  shared public.tasks[] := '{}';
+begin
+  select * into noted from public.results_to_share order by created_at limit 1 for update skip locked;
+  if not found then
+    return 0;
+  end if;
+  result := public.find_result(noted.project_id, noted.result_key);
+  if result.id is not null then
+    shared := public.share_result(result, at_most);
+  end if;
+  -- Under the tenant's lock: who begins to follow notes it under that lock too, so no note is lost.
+  perform public.lock_tenant(noted.user_id);
+  delete from public.results_to_share where project_id = noted.project_id and result_key = noted.result_key;
+  perform public.finish_followers(shared);
+  return cardinality(shared)
+         + public.release_followers(noted.project_id, noted.result_key, noted.user_id)::integer;
+end
+$$;
+revoke all on function public.settle_followers from public, anon, authenticated;
+grant execute on function public.settle_followers to service_role;
+
+-- supabase/schemas/tasks/functions/share_result.sql
+-- Gives a result to tasks that follow its run, in the order of claims and at most so many: their rows as finish_followers() will
+-- write them. Locks them, and who depends on them; one that somebody holds is passed over, so nobody is waited for
+-- whom a follower's end could wait for.
+create or replace function public.share_result(result public.tasks, at_most integer)
+returns public.tasks[]
+language plpgsql set search_path = '' as $$
+declare
+  followers public.tasks[] := array(
+    select candidate from public.tasks as candidate
+     where candidate.project_id = result.project_id and candidate.result_key = result.result_key
+       and candidate.status = 'Queued' and candidate.is_following
+     order by candidate.priority desc, candidate.created_at, candidate.id limit at_most for no key update skip locked);
+  shared public.tasks[] := '{}';
+  follower public.tasks;
+begin
+  if cardinality(followers) = 0 then
+    return followers;
+  end if;
+  perform from public.tasks
+    where id in (select needed.task_id from public.task_dependencies as needed
+                  where needed.dependency_id in (select id from unnest(followers)))
+    order by id for no key update;
+  foreach follower in array followers loop
+    shared := shared || public.reuse_result(follower, result);
+  end loop;
+  return shared;
+end
+$$;
+revoke all on function public.share_result from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/status_details.sql
 -- What a 409 about a task tells.
@@ -8155,6 +9071,9 @@ begin
   elsif task.status = 'In Progress' and new_status = 'Complete' then
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
+    if task.result_key is not null then
+      perform public.release_followers(task.project_id, task.result_key, task.user_id);
+    end if;
   elsif task.status = 'In Progress' and new_status = 'Queued' then
     if (changes ->> 'given_back')::boolean then
       perform public.give_task_back(task, changes ->> 'error_details');
@@ -9072,20 +9991,13 @@ language plpgsql set search_path = '' as $$
 declare
   details constant jsonb := task.params -> 'orchestrator_details';
   original constant jsonb := task.params -> 'originalParams';
-  named jsonb;
-  shot uuid;
+  named constant text := public.shot_of_params(task.params);
+  shot constant uuid := public.uuid_or_null(named);
   has_place boolean;
 begin
-  named := coalesce(
-    nullif(original -> 'orchestrator_details' -> 'shot_id', 'null'), nullif(details -> 'shot_id', 'null'),
-    nullif(task.params -> 'shot_id', 'null'), nullif(task.params -> 'full_orchestrator_payload' -> 'shot_id', 'null'),
-    nullif(task.params -> 'shotId', 'null'));
   if named is null then
     return warnings;
   end if;
-  -- Some clients send the whole row.
-  shot := public.uuid_or_null(case when jsonb_typeof(named) = 'object' then coalesce(named ->> 'id', named ->> 'uuid')
-                                   else named #>> '{}' end);
   -- Locked, so that two at once take two places.
   perform from public.shots where id = shot and project_id = task.project_id for no key update;
   if not found then
@@ -9673,6 +10585,24 @@ end
 $$;
 revoke all on function public.segment_params from public, anon, authenticated;
 
+-- supabase/schemas/generations/functions/shot_of_params.sql
+-- The shot that params name, as they name it; null when they name none.
+create or replace function public.shot_of_params(params jsonb)
+returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  details constant jsonb := params -> 'orchestrator_details';
+  named constant jsonb := coalesce(
+    nullif(params -> 'originalParams' -> 'orchestrator_details' -> 'shot_id', 'null'),
+    nullif(details -> 'shot_id', 'null'), nullif(params -> 'shot_id', 'null'),
+    nullif(params -> 'full_orchestrator_payload' -> 'shot_id', 'null'), nullif(params -> 'shotId', 'null'));
+begin
+  -- Some clients send the whole row.
+  return case when jsonb_typeof(named) = 'object' then coalesce(named ->> 'id', named ->> 'uuid', '') else named #>> '{}' end;
+end
+$$;
+revoke all on function public.shot_of_params from public, anon, authenticated;
+
 -- supabase/schemas/generations/functions/shot_to_change.sql
 -- A shot of the caller's, locked; 404 when there is none that they may see.
 create or replace function public.shot_to_change(of_shot uuid)
@@ -9823,6 +10753,27 @@ $$;
 revoke all on function public.place_for_generation from public, anon, authenticated;
 grant execute on function public.place_for_generation to service_role;
 
+-- supabase/schemas/media/functions/content_of_url.sql
+-- What stands for the bytes behind a URL: where it leads, and a hash of the file or the id of its bytes. The same file under
+-- two names is the same, one that was replaced another. Null for what is not in storage, where nobody knows what it holds, and
+-- for what this user may not read.
+create or replace function public.content_of_url(for_user uuid, url text)
+returns text
+language plpgsql stable set search_path = '' as $$
+declare
+  parts constant text[] := regexp_match(url,
+    '^(https?://[A-Za-z0-9.:\[\]-]+)/storage/v1/object/(?:public/|sign/|authenticated/)?([a-z_-]+)/([^?#]+)');
+begin
+  return (
+    select '<' || parts[1] || ' '
+           || coalesce((file.metadata ->> 'eTag') || ' ' || (file.metadata ->> 'size'), file.version) || '>'
+      from storage.objects as file join storage.buckets as bucket on bucket.id = file.bucket_id
+     where file.bucket_id = parts[2] and file.name = public.url_decoded(parts[3])
+       and (bucket.public or split_part(file.name, '/', 1) = for_user::text));
+end
+$$;
+revoke all on function public.content_of_url from public, anon, authenticated;
+
 -- supabase/schemas/media/functions/is_media_url.sql
 -- Whether an output is a picture, a film or a sound that can be shown: an http(s) URL whose path ends in the
 -- name of such a file. Nothing is fetched to find out.
@@ -9866,6 +10817,26 @@ begin
 end
 $$;
 revoke all on function public.keep_finished_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/url_decoded.sql
+-- A part of a URL with its escapes read; as it is where they spell no text.
+create or replace function public.url_decoded(part text)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  if position('%' in part) = 0 then
+    return part;
+  end if;
+  return (
+    select convert_from(string_agg(
+             case when piece[1] is not null then decode(piece[1], 'hex') else convert_to(piece[2], 'UTF8') end,
+             ''::bytea order by position), 'UTF8')
+      from regexp_matches(part, '%([0-9a-fA-F]{2})|([^%]+|%)', 'g') with ordinality as found (piece, position));
+exception when character_not_in_repertoire or untranslatable_character then
+  return part;
+end
+$$;
+revoke all on function public.url_decoded from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_balance.sql
 create or replace function public.broadcast_balance()
@@ -9972,6 +10943,7 @@ begin
       'progress', new.progress, 'progress_message', new.progress_message,
       'attempt', new.attempt, 'error_message', new.error_message,
       'output_location', new.output_location, 'thumbnail_url', new.thumbnail_url,
+      'reused', new.reused_task_id is not null,
       'created_at', new.created_at, 'updated_at', new.updated_at,
       'generation_started_at', new.generation_started_at, 'generation_processed_at', new.generation_processed_at,
       'seq', nextval('public.task_update_sequence')),
@@ -10537,6 +11509,7 @@ begin
     'thumbnail_url', case when length(new.thumbnail_url) <= 4000 then new.thumbnail_url end,
     'error_message', left(new.error_message, 2000),
     'generation_id', new.result_data -> 'generation_id', 'variant_id', new.result_data -> 'variant_id',
+    'reused', new.reused_task_id is not null,
     'created_at', public.webhook_time(new.created_at),
     'generation_started_at', public.webhook_time(new.generation_started_at),
     'generation_processed_at', public.webhook_time(new.generation_processed_at),
@@ -10577,7 +11550,7 @@ create trigger keep_auto_topup_whole
   before insert or update of auto_topup_enabled, auto_topup_amount, auto_topup_threshold, auto_topup_monthly_cap
   on public.users for each row execute function public.keep_auto_topup_whole();
 
--- On Supabase, where no host has a timer. pg_net calls the function that charges.
+-- On Supabase, where no host has a timer. pg_net calls the functions that charge and reconcile.
 do $$
 begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
@@ -10587,6 +11560,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+      perform cron.schedule('darkroom-reconcile-payments', '17 * * * *', 'select public.request_reconciliation()');
     end if;
   end if;
 end
@@ -10599,6 +11573,12 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
+create trigger tasks_end_uncovered_parts after delete on public.tasks
+  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
+  execute function public.end_uncovered_parts();
+create trigger release_followers_of_deleted after delete on public.tasks
+  for each row when (old.result_key is not null and not old.is_following and old.status in ('Queued', 'In Progress'))
+  execute function public.release_followers_of_deleted();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger plan_direct_task before insert on public.tasks
@@ -10638,10 +11618,12 @@ begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
+    perform cron.schedule('darkroom-settle-followers', '2 seconds', 'select public.settle_followers()');
     perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
     perform cron.schedule('darkroom-expire-due-grants', '10 seconds', 'select public.expire_due_grants()');
+    perform cron.schedule('darkroom-tend-paid-calls', '10 seconds', 'select public.tend_paid_calls()');
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
   end if;
@@ -10762,8 +11744,8 @@ create policy users_update_own on public.users for update to authenticated
   using (id = (select auth.uid())) with check (id = (select auth.uid()));
 
 grant select, delete on public.projects to authenticated;
-grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks) on public.projects to authenticated;
-grant update (name, aspect_ratio, settings, max_running_tasks) on public.projects to authenticated;
+grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
+grant update (name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
 create policy projects_own on public.projects for all to authenticated
   using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
@@ -10785,6 +11767,7 @@ alter table public.credits_ledger enable row level security;
 alter table public.credit_grants enable row level security;
 alter table public.credit_grant_draws enable row level security;
 alter table public.credit_holds enable row level security;
+alter table public.paid_calls enable row level security;
 alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
 alter table public.task_quotes enable row level security;
@@ -10794,12 +11777,12 @@ alter table public.welcome_bonuses enable row level security;
 alter table public.credit_settings enable row level security;
 
 revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
+  public.credit_holds, public.paid_calls, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
   public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
 grant select on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.spend_caps, public.task_quotes, public.promo_redemptions
+  public.credit_holds, public.paid_calls, public.spend_caps, public.task_quotes, public.promo_redemptions
   to authenticated, service_role;
 revoke all on public.user_credit_balance from anon, authenticated, service_role;
 grant select on public.user_credit_balance to authenticated, service_role;
@@ -10817,6 +11800,8 @@ create policy credit_grant_draws_select_own on public.credit_grant_draws for sel
   using (exists (select from public.credit_grants as drawn
                   where drawn.id = grant_id and drawn.user_id = (select auth.uid())));
 create policy credit_holds_select_own on public.credit_holds for select to authenticated
+  using (user_id = (select auth.uid()));
+create policy paid_calls_select_own on public.paid_calls for select to authenticated
   using (user_id = (select auth.uid()));
 create policy task_type_prices_select on public.task_type_prices for select to anon, authenticated
   using (true);
@@ -10867,6 +11852,7 @@ alter table public.task_dependencies enable row level security;
 alter table public.task_counts enable row level security;
 alter table public.task_run_times enable row level security;
 alter table public.task_run_estimates enable row level security;
+alter table public.results_to_share enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
@@ -10874,13 +11860,13 @@ alter table public.provider_jobs enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.task_run_estimates, public.task_requests, public.queue_settings,
+  public.task_counts, public.task_run_times, public.task_run_estimates, public.results_to_share, public.task_requests, public.queue_settings,
   public.archived_tasks, public.all_tasks, public.provider_jobs
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
-grant update (max_running_tasks) on public.task_types to service_role;
+grant update (max_running_tasks, is_reusable) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions: what clients write into the table themselves is turned into the same by triggers, so that

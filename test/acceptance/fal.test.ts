@@ -305,9 +305,9 @@ for (const { name, start } of hosts) {
 
     if (name === "Node") {
       test("a host with FAL's key runs FAL's types there, and the others in the sandbox", async () => {
-        const second = await startSecondHost(host, { localWorker: true, fal: fal.variables });
-        const remote = await queueTask(second, person);
-        const local = await queueTask(second, person, { taskType: "single_image" });
+        await startSecondHost(host, { localWorker: true, fal: fal.variables });
+        const remote = await queueTask(host, person);
+        const local = await queueTask(host, person, { taskType: "single_image" });
         await ends(remote.task_id, "Complete");
         await ends(local.task_id, "Complete");
         assert.deepEqual(

@@ -380,4 +380,42 @@ test("on Supabase the timer has the charging function called, only when somethin
     await claim(await session());
     await tick();
     assert.equal((await sql`select from net.requests`).length, 1);
+
+    // And the reconciler, where there is somebody who buys.
+    await sql`select request_reconciliation()`;
+    await sql`delete from stripe_customers`;
+    await sql`select request_reconciliation()`;
+    assert.deepEqual(
+      (await sql`select url from net.requests offset 1`).map(({ url }) => url as string),
+      ["https://ref.supabase.co/functions/v1/reconcile-payments"],
+    );
+  }));
+
+test("record_payment() credits one of two payments of a request that are told at once; the other is quarantined", () =>
+  withDatabase(async ({ sql, session, lockIsWaitedFor }) => {
+    const { userId } = await createUser(sql, 0);
+    const [asked] = await sql<{ request_id: string }[]>`
+      insert into checkout_sessions (user_id, amount_cents, success_url, cancel_url)
+      values (${userId}, 1000, 'https://app.darkroom.test/', 'https://app.darkroom.test/') returning request_id`;
+    const record = (on: Session, intent: string) => {
+      const told = { amount_cents: 1000, currency: "usd", user_id: userId, purpose: "checkout" };
+      const payment = { ...told, state: "paid", request_id: asked?.request_id };
+      const facts = JSON.stringify({ payment_intent_id: intent, payment });
+      return on.query<{ done: object }>("select record_payment($1::text::jsonb, now()) as done", [facts]);
+    };
+    const [first, second] = [await session(), await session()];
+    await first.query("begin");
+    await record(first, "pi_first");
+    const meanwhile = record(second, "pi_second");
+    await lockIsWaitedFor();
+    await first.query("commit");
+    assert.deepEqual((await meanwhile).rows[0]?.done, { state: "quarantined", reason: "paid_twice" });
+    const [account] =
+      await sql`select balance_microusd::int as balance from credit_accounts where user_id = ${userId}`;
+    assert.equal(account?.["balance"], 10_000_000);
+    assert.deepEqual(
+      (await sql`select subject from billing_alerts`).map(({ subject }) => subject as string),
+      ["pi_second"],
+    );
+    assert.deepEqual([...(await sql`select * from find_payment_faults()`)], []);
   }));

@@ -251,7 +251,8 @@ test("several outputs become variants of one generation, all or nothing; fewer t
     assert.deepEqual(await wrongAccounts(sql), []);
     assert.deepEqual([...(await sql`select * from find_task_faults()`)], []);
     const [receipt] = await sql`select get_receipt(null, null, ${taskId}) as receipt`;
-    const { lines } = receipt?.["receipt"] as { lines: { multiplier: number; total_microusd: number }[] };
+    assert.ok(receipt);
+    const { lines } = receipt["receipt"] as { lines: { multiplier: number; total_microusd: number }[] };
     assert.deepEqual(
       lines.map(({ multiplier, total_microusd }) => [multiplier, total_microusd]),
       [[3, 3 * 6500]],

@@ -28,10 +28,38 @@ const path = process.env["DARKROOM_PROPERTY_PATH"];
 
 const connections = 4;
 const taskTypes: Omit<ModelTaskType, "limit">[] = [
-  { name: "z_image_turbo", runType: "api", isOrchestrator: false, price: 6500, maxSeconds: null },
-  { name: "qwen_image", runType: "api", isOrchestrator: false, price: 39_000, maxSeconds: null },
-  { name: "travel_segment", runType: "gpu", isOrchestrator: false, price: 278, maxSeconds: 1200 },
-  { name: "travel_orchestrator", runType: "gpu", isOrchestrator: true, price: 278, maxSeconds: null },
+  {
+    name: "z_image_turbo",
+    runType: "api",
+    isOrchestrator: false,
+    price: 6500,
+    maxSeconds: null,
+    reusePrice: 400,
+  },
+  {
+    name: "qwen_image",
+    runType: "api",
+    isOrchestrator: false,
+    price: 39_000,
+    maxSeconds: null,
+    reusePrice: 0,
+  },
+  {
+    name: "travel_segment",
+    runType: "gpu",
+    isOrchestrator: false,
+    price: 278,
+    maxSeconds: 1200,
+    reusePrice: null,
+  },
+  {
+    name: "travel_orchestrator",
+    runType: "gpu",
+    isOrchestrator: true,
+    price: 278,
+    maxSeconds: null,
+    reusePrice: null,
+  },
 ];
 
 // ---- What can happen. Numbers name one of those that are there when the step comes.
@@ -56,6 +84,7 @@ const create = fc.record({
   isEarly: seldom,
   children: fc.integer({ min: 1, max: 2 }),
   copies: fc.constantFrom(1, 1, 1, 3, 6),
+  seed: fc.constantFrom(null, 1, 1, 2),
 });
 const claim = fc.record({
   step: fc.constant("claim" as const),
@@ -112,6 +141,12 @@ const limitType = fc.record({
   type: index,
   limit: fc.constantFrom(null, null, 1, 3),
 });
+const chooseReuse = fc.record({
+  step: fc.constant("choose reuse" as const),
+  project: index,
+  reuses: often,
+});
+const loseFile = fc.record({ step: fc.constant("lose file" as const), task: index });
 const jumpTurns = fc.record({ step: fc.constant("jump turns" as const) });
 
 const one = fc.oneof(
@@ -127,6 +162,8 @@ const one = fc.oneof(
   { weight: 3, arbitrary: choose },
   { weight: 4, arbitrary: limitProject },
   { weight: 3, arbitrary: limitType },
+  { weight: 2, arbitrary: chooseReuse },
+  { weight: 2, arbitrary: loseFile },
   { weight: 1, arbitrary: jumpTurns },
 );
 /** Mostly one by one; some at the same moment. */
@@ -151,6 +188,8 @@ test("random sequences of everything that can happen leave the queue as its mode
     context.diagnostic(`seed ${seed}, ${runs} runs`);
     const sessions = await Promise.all(Array.from({ length: connections }, session));
     for (const opened of sessions) await opened.query("set deadlock_timeout = '20ms'");
+    await sql`
+      select publish_price('z_image_turbo', 'per_unit', 6500, '{}', null, 'test', 'reuse', 'reuse', 400)`;
     const counts = new Map<string, number>();
     await fc.assert(
       fc.asyncProperty(steps, async (sequence) => {
@@ -158,6 +197,8 @@ test("random sequences of everything that can happen leave the queue as its mode
         for (const [position, some] of sequence.entries())
           await take(world, sessions, position, some, counts);
         await drain(world);
+        const reused = await sql`select from tasks where reused_task_id is not null`;
+        counts.set("reused", (counts.get("reused") ?? 0) + reused.length);
       }),
       {
         seed,
@@ -180,7 +221,10 @@ interface World {
   model: QueueModel;
 }
 
-/** An empty queue: two people with much credit and one with little, the first with two projects. */
+/**
+ * An empty queue: two people with much credit and one with little, the first with two projects. All but the second
+ * person's reuse results.
+ */
 async function newWorld(sql: Sql): Promise<World> {
   await sql.begin(async (transaction) => {
     await transaction`set local session_replication_role = replica`;
@@ -205,8 +249,11 @@ async function newWorld(sql: Sql): Promise<World> {
   first.projects.push(second?.id ?? "");
   const users = people.map(({ user }) => user);
   const projects = people.flatMap(({ user, projects: ids }) =>
-    ids.map((id): ModelProject => ({ id, user, limit: null })),
+    ids.map((id): ModelProject => ({ id, user, limit: null, reuses: user !== users[1] })),
   );
+  for (const { id, reuses } of projects) {
+    await sql`update projects set reuses_results = ${reuses} where id = ${id}`;
+  }
   const workers: ModelWorker[] = [undefined, undefined, undefined, ...users].map((owner, number) => ({
     name: `worker-${number}`,
     owner,
@@ -262,6 +309,8 @@ async function take(
       answerOf(call, sessions[(position + number) % sessions.length] as Session, counts),
     ),
   );
+  // What a run leaves to the upkeep, where somebody held it or it was too much.
+  while ((await sql<{ moved: number }[]>`select settle_followers() as moved`).some(({ moved }) => moved > 0));
   const [rows, broken] = await Promise.all([queueRows(sql), brokenPromises(sql)]);
   const names = calls.map(({ name }, number) => `${name}: ${answers[number]?.code}`).join(" | ");
   assert.deepEqual([...broken], [], `after ${names}`);
@@ -416,6 +465,27 @@ function callOf(step: Step, model: QueueModel): Call | undefined {
         follow: () => (type.limit = step.limit),
       };
     }
+    case "choose reuse": {
+      const project = pick(model.projects, step.project) as ModelProject;
+      return {
+        name: "choose reuse",
+        run: (on) =>
+          on.query("update projects set reuses_results = $2 where id = $1", [project.id, step.reuses]),
+        follow: () => (project.reuses = step.reuses),
+      };
+    }
+    case "lose file": {
+      const task = pick(
+        [...model.tasks.values()].filter(({ isResult }) => isResult),
+        step.task,
+      );
+      if (!task) return undefined;
+      return {
+        name: "lose file",
+        run: (on) => on.query("delete from storage.objects where name like $1", [`%/tasks/${task.id}/%`]),
+        follow: () => (task.isResult = false),
+      };
+    }
     case "jump turns":
       return {
         name: "jump turns",
@@ -453,6 +523,7 @@ function createCall(step: Extract<Step, { step: "create" }>, model: QueueModel):
     maxAttempts: step.maxAttempts,
     isEarly: step.isEarly,
     children: step.children,
+    seed: step.seed,
   };
   const ids = Array.from({ length: step.copies }, () => randomUUID());
   const bodies = ids.map((id) => ({
@@ -461,6 +532,7 @@ function createCall(step: Extract<Step, { step: "create" }>, model: QueueModel):
     project_id: project.id,
     params: {
       prompt: "a fox",
+      ...(step.seed !== null && { seed: step.seed }),
       ...(step.model && { model: step.model }),
       ...(type.isOrchestrator && { orchestrator_details: { num_new_segments_to_generate: step.children } }),
       ...(request.orchestrator && { orchestrator_task_id_ref: request.orchestrator.id }),

@@ -62,7 +62,7 @@ const rooms: Record<string, readonly string[]> = {
   tokens: [],
   generations: [],
   media: [],
-  prompts: [],
+  prompts: ["credits", "media", "outgoing/target.ts"],
   providers: ["media", "outgoing", "tasks"],
   generators: [],
   realtime: [],

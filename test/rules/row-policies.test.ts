@@ -77,6 +77,7 @@ const matrix: Record<string, Rule> = {
   user_turns:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   turn_marks:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   provider_jobs:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
+  results_to_share:  { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_slots:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_tenants:      { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -97,6 +98,7 @@ const matrix: Record<string, Rule> = {
   credit_settings:  { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "denied", "rows", "denied"], row: anyRow,
                       update: "welcome_bonus_microusd = 1" },
   credit_holds:     { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  paid_calls:       { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   credits_ledger:   { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   task_type_prices: { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
 
@@ -500,6 +502,9 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`
     insert into webhook_attempts (delivery_id, attempt, status_code, duration_ms)
     select id, 1, 500, 12 from webhook_deliveries where endpoint_id = ${webhook.id} limit 1`;
+  await sql`
+    insert into results_to_share (project_id, result_key, user_id)
+    values (${user.projectId}, ${randomBytes(32)}, ${userId})`;
   await sql`select worker_heartbeat(${userId}, ${worker}, '{}', '[{"message": "loaded"}]')`;
   const [generation] = await sql<
     { id: string }[]

@@ -45,10 +45,14 @@ export async function countingProxy(databaseUrl: string): Promise<CountingProxy>
   };
 }
 
-/** Types of the messages in a stream of PostgreSQL's frontend protocol; the start-up message has none. */
-class MessageTypes {
+/** Types of the messages in a stream of PostgreSQL's protocol. A client's first, the start-up message, has none. */
+export class MessageTypes {
   #rest: Buffer = Buffer.alloc(0);
-  #started = false;
+  #started: boolean;
+
+  constructor(of: "client" | "server" = "client") {
+    this.#started = of === "server";
+  }
 
   take(bytes: Buffer): string[] {
     this.#rest = Buffer.concat([this.#rest, bytes]);

@@ -25,9 +25,12 @@ type Credentials = Record<string, string>;
 export interface EnvironmentUnderTest {
   environment: Environment;
   sql: Sql;
+  databaseUrl: string;
   keys: HostKeys;
   apiUrl: string;
   service: Credentials;
+  /** Reaches the services of this process, as the endpoints do. */
+  fetch: typeof fetch;
   /** A person with a project, a session, and as many credits as said. */
   person(options?: { balanceMicrousd?: number }): Promise<PersonUnderTest>;
   logged(): string;
@@ -71,6 +74,7 @@ export async function startEnvironment({
   const services = new Hono().route("/storage/v1", storage.app);
   services.get("/auth/v1/.well-known/jwks.json", (c) => c.json(publicJwks(keys)));
 
+  const fetchHere: typeof fetch = async (input, init) => await services.fetch(new Request(input, init));
   const environment = createEnvironment({
     settings: {
       SUPABASE_URL: apiUrl,
@@ -85,7 +89,7 @@ export async function startEnvironment({
       ...billing,
       ...fal,
     },
-    fetch: async (input, init) => await services.fetch(new Request(input, init)),
+    fetch: fetchHere,
     log,
   });
 
@@ -102,8 +106,10 @@ export async function startEnvironment({
   return {
     environment,
     sql,
+    databaseUrl: database.url,
     keys,
     apiUrl,
+    fetch: fetchHere,
     service: { authorization: `Bearer ${keys.serviceRoleKey}` },
     async person({ balanceMicrousd } = {}) {
       const user = await createUser(sql, balanceMicrousd);

@@ -14,6 +14,8 @@ export interface AskedOfGroq {
   max_completion_tokens?: number;
   /** Of a transcription: the form's fields, files with their bytes. */
   form?: Record<string, string | { name: string; type: string; size: number }>;
+  /** Settles when whoever asked hangs up before the answer is complete. */
+  left: Promise<void>;
 }
 
 /** How the fake behaves next; a text is answered as the model's. */
@@ -24,22 +26,64 @@ export type GroqBehaviour =
   | { raw: string }
   /** Ends the connection, before anything or in the middle of a stream. */
   | { cut: "at once" | "in the middle"; text?: string }
+  /** Ends the answer properly, as a proxy does that lost its other side, before it is complete. */
+  | { half: string }
+  /** As fast as these come, and no end before theirs. */
+  | { paced: AsyncIterable<string> }
+  | { refusal: string }
   | { silent: true };
+
+/** Decides when it is asked, and in its own time. */
+export type GroqAnswers = (asked: AskedOfGroq) => GroqBehaviour | Promise<GroqBehaviour>;
 
 export interface FakeGroq {
   url: string;
   asked: AskedOfGroq[];
   /** Taken one for each request; the last one stays. */
-  behaves(...behaviours: ((asked: AskedOfGroq) => GroqBehaviour)[] | GroqBehaviour[]): void;
+  behaves(...behaviours: GroqAnswers[] | GroqBehaviour[]): void;
   close(): Promise<void>;
 }
 
 const usage = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
 
+/** An answer in pieces that a test gives out one by one. */
+export class Pace implements AsyncIterable<string> {
+  readonly begun: Promise<void>;
+  #begin: () => void = () => undefined;
+  #more: () => void = () => undefined;
+  readonly #pieces: string[] = [];
+  #isOver = false;
+
+  constructor(...pieces: string[]) {
+    this.#pieces.push(...pieces);
+    this.begun = new Promise((settle) => (this.#begin = settle));
+  }
+
+  send(piece: string): void {
+    this.#pieces.push(piece);
+    this.#more();
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.#more();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<string> {
+    this.#begin();
+    for (;;) {
+      const piece = this.#pieces.shift();
+      if (piece !== undefined) yield piece;
+      else if (this.#isOver) return;
+      else await new Promise<void>((settle) => (this.#more = settle));
+    }
+  }
+}
+
 /** A server that speaks Groq's API on the wire, for its official SDK. */
 export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
   const asked: AskedOfGroq[] = [];
-  let queue: (GroqBehaviour | ((asked: AskedOfGroq) => GroqBehaviour))[] = ["an answer"];
+  let queue: (GroqBehaviour | GroqAnswers)[] = ["an answer"];
   const server = createServer((request, response) => {
     serve(request, response).catch((error: unknown) => response.destroy(error as Error));
   });
@@ -50,7 +94,11 @@ export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
     const body = Buffer.concat(chunks);
     const path = request.url ?? "";
     const isForm = (request.headers["content-type"] ?? "").startsWith("multipart/");
+    const left = new Promise<void>((settle) => {
+      response.once("close", () => response.writableFinished || settle());
+    });
     const question: AskedOfGroq = {
+      left,
       path,
       authorization: request.headers.authorization,
       ...(isForm
@@ -59,7 +107,7 @@ export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
     };
     asked.push(question);
     const next = queue.length > 1 ? queue.shift() : queue[0];
-    const behaviour = typeof next === "function" ? next(question) : (next ?? "an answer");
+    const behaviour = typeof next === "function" ? await next(question) : (next ?? "an answer");
     if (path !== `${prefix}/chat/completions` && path !== `${prefix}/audio/transcriptions`) {
       return refuse(response, 404, "unknown_url");
     }
@@ -68,10 +116,22 @@ export async function startFakeGroq(prefix = "/openai/v1"): Promise<FakeGroq> {
       return refuse(response, behaviour.status, behaviour.code, behaviour.retryAfter);
     if ("raw" in behaviour) {
       response.writeHead(200, { "content-type": "application/json" }).end(behaviour.raw);
+    } else if ("refusal" in behaviour) {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(completion(question, null, { refusal: behaviour.refusal }));
+    } else if ("half" in behaviour) {
+      begin(response, question, behaviour.half);
+      response.end();
+    } else if ("paced" in behaviour) {
+      response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+      for await (const piece of behaviour.paced) {
+        if (response.destroyed) break;
+        response.write(chunk(question, { content: piece }));
+      }
+      end(response, question);
     } else if ("cut" in behaviour) {
       if (behaviour.cut === "in the middle") {
-        response.writeHead(200, { "content-type": "text/event-stream" });
-        response.write(chunk(question, { content: behaviour.text ?? "half" }));
+        begin(response, question, behaviour.text ?? "half");
         await new Promise((sent) => setImmediate(sent));
       }
       response.destroy();
@@ -102,23 +162,35 @@ function answer(response: ServerResponse, asked: AskedOfGroq, text: string): voi
     return;
   }
   if (!asked.stream) {
-    const completion = {
-      id: "chatcmpl-1",
-      object: "chat.completion",
-      created: 1_700_000_000,
-      model: asked.model,
-      choices: [
-        { index: 0, message: { role: "assistant", content: text }, logprobs: null, finish_reason: "stop" },
-      ],
-      usage,
-    };
-    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(completion));
+    response.writeHead(200, { "content-type": "application/json" }).end(completion(asked, text));
     return;
   }
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const piece of text.match(/.{1,5}/gs) ?? []) response.write(chunk(asked, { content: piece }));
+  end(response, asked);
+}
+
+function end(response: ServerResponse, asked: AskedOfGroq): void {
   response.write(chunk(asked, {}, "stop", { id: "req_1", usage }));
   response.end("data: [DONE]\n\n");
+}
+
+function completion(asked: AskedOfGroq, content: string | null, more: object = {}): string {
+  const message = { role: "assistant", content, ...more };
+  return JSON.stringify({
+    id: "chatcmpl-1",
+    object: "chat.completion",
+    created: 1_700_000_000,
+    model: asked.model,
+    choices: [{ index: 0, message, logprobs: null, finish_reason: "stop" }],
+    usage: { ...usage, note: "Groq's own words: org_secret" },
+  });
+}
+
+/** The first part of an answer with this text. */
+function begin(response: ServerResponse, asked: AskedOfGroq, text: string): void {
+  response.writeHead(200, { "content-type": asked.stream ? "text/event-stream" : "application/json" });
+  response.write(asked.stream ? chunk(asked, { content: text }) : completion(asked, text).slice(0, -30));
 }
 
 function chunk(

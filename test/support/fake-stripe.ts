@@ -71,8 +71,12 @@ export interface FakeStripe {
   removeCustomer(customerId: string): void;
   refund(intentId: string, amount?: number, status?: payments.RefundStatus): Stripe.Refund;
   changeRefund(refundId: string, status: payments.RefundStatus): Stripe.Refund;
-  dispute(intentId: string, amount?: number): Stripe.Dispute;
-  changeDispute(disputeId: string, status: "under_review" | "won" | "lost"): Stripe.Dispute;
+  dispute(
+    intentId: string,
+    amount?: number,
+    begins?: Omit<payments.DisputeRequest, "amount">,
+  ): Stripe.Dispute;
+  changeDispute(disputeId: string, status: payments.DisputeStatus): Stripe.Dispute;
 
   /** Events told so far, oldest first, of these types if any are named. */
   events(...types: string[]): Stripe.Event[];
@@ -220,7 +224,8 @@ export async function startFakeStripe(options: FakeStripeOptions = {}): Promise<
     refund: (intentId, amount, status) =>
       payments.refund(books, { charge: chargeOf(intentId), amount, ...(status && { status }) }),
     changeRefund: (refundId, status) => payments.changeRefund(books, refundId, status),
-    dispute: (intentId, amount) => payments.openDispute(books, chargeOf(intentId), amount),
+    dispute: (intentId, amount, begins) =>
+      payments.openDispute(books, chargeOf(intentId), { amount, ...begins }),
     changeDispute: (disputeId, status) => payments.changeDispute(books, disputeId, status),
     events: (...types) => books.events.filter(({ type }) => types.length === 0 || types.includes(type)),
     signed: (event, signing) => sign(event, { secrets: [fake.webhookSecret], ...signing }),

@@ -34,6 +34,14 @@ export interface HostUnderTest {
   stop(): Promise<void>;
 }
 
+/** What a suite sets otherwise than the others do. */
+export interface HostSettings {
+  /** Who writes prompts: rules, unless said. */
+  prompts?: Record<string, string>;
+}
+
+const byRules = { AI_PROMPT_LOCAL: "1" };
+
 /** Both places that Darkroom runs in, for suites that both must pass. */
 export const hosts = [
   { name: "Node", start: startNodeHost },
@@ -41,17 +49,17 @@ export const hosts = [
 ] as const;
 
 /** The standalone host: everything in this process. */
-export async function startNodeHost(): Promise<HostUnderTest> {
+export async function startNodeHost(settings: HostSettings = {}): Promise<HostUnderTest> {
   const opened = new Opened();
   try {
-    return await startNode(opened);
+    return await startNode(opened, settings);
   } catch (error) {
     await opened.close();
     throw error;
   }
 }
 
-/** One more standalone host on the same database, as a second machine would be. */
+/** One more standalone host on the same database, as a second machine would be; it charges no automatic top-ups. */
 export async function startSecondHost(
   first: HostUnderTest,
   others: Partial<HostOptions> = {},
@@ -59,8 +67,16 @@ export async function startSecondHost(
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
   first.atEnd(() => rm(folder, { recursive: true, force: true }));
   const { databaseUrl } = first;
-  const options = { port: 0, hostname: "127.0.0.1", databaseUrl, dataDirectory: folder, checkAnswers: true };
-  const host = await startHost({ ...options, ...others });
+  const host = await startHost({
+    port: 0,
+    hostname: "127.0.0.1",
+    databaseUrl,
+    dataDirectory: folder,
+    billing: { ...first.fakeStripe.variables, FRONTEND_URL: frontendUrl },
+    autoTopups: false,
+    checkAnswers: true,
+    ...others,
+  });
   first.atEnd(() => host.stop());
   return { ...first, name: "Node", apiUrl: host.apiUrl, keys: host.keys };
 }
@@ -69,7 +85,7 @@ export async function startSecondHost(
  * The functions on Deno, as Supabase runs them; auth, rest, storage and realtime from the standalone host on
  * the same database. A gateway gives both one address.
  */
-export async function startDenoHost(): Promise<HostUnderTest> {
+export async function startDenoHost(settings: HostSettings = {}): Promise<HostUnderTest> {
   const opened = new Opened();
   try {
     let nodePort: number | undefined;
@@ -78,9 +94,9 @@ export async function startDenoHost(): Promise<HostUnderTest> {
       target.startsWith("/functions/v1/") ? denoPort : nodePort,
     );
     opened.push(() => gateway.stop());
-    const node = await startNode(opened, gateway.url);
+    const node = await startNode(opened, settings, gateway.url);
     nodePort = node.port;
-    const deno = await startDeno(opened, node);
+    const deno = await startDeno(opened, settings, node);
     denoPort = deno.port;
     return { ...node, name: "Deno", logged: () => node.logged() + deno.output() };
   } catch (error) {
@@ -93,7 +109,11 @@ export async function startDenoHost(): Promise<HostUnderTest> {
 const falWebhook = "https://darkroom.test/functions/v1/fal-webhook";
 const frontendUrl = "https://app.darkroom.test";
 
-async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest & { port: number }> {
+async function startNode(
+  opened: Opened,
+  { prompts = byRules }: HostSettings,
+  apiUrl?: string,
+): Promise<HostUnderTest & { port: number }> {
   const database = await createTestDatabase();
   opened.push(() => dropTestDatabase(database));
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
@@ -113,7 +133,7 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
     // On Deno they are delivered there, as on Supabase: by the function, when it is called.
     webhooks: apiUrl === undefined,
     webhooksAllowPrivate: true,
-    prompts: { AI_PROMPT_LOCAL: "1" },
+    prompts,
     fal: { ...fakeFal.variables, FAL_WEBHOOK: falWebhook },
     billing: { ...fakeStripe.variables, FRONTEND_URL: frontendUrl },
     autoTopups: apiUrl === undefined,
@@ -142,6 +162,7 @@ async function startNode(opened: Opened, apiUrl?: string): Promise<HostUnderTest
 /** Starts Deno itself, not the wrapper that npm installs: ending a wrapper leaves it running. */
 async function startDeno(
   opened: Opened,
+  { prompts = byRules }: HostSettings,
   { apiUrl, keys, databaseUrl, fakeStripe, fakeFal }: HostUnderTest,
 ): Promise<{ port: number; output(): string }> {
   const functions = projectPath("supabase/functions");
@@ -164,7 +185,7 @@ async function startDeno(
       SUPABASE_SECRET_KEYS: JSON.stringify({ default: keys.secretKey }),
       DARKROOM_CHECK_ANSWERS: "on",
       DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
-      AI_PROMPT_LOCAL: "1",
+      ...prompts,
       ...fakeStripe.variables,
       ...fakeFal.variables,
       FAL_WEBHOOK: falWebhook,

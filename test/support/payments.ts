@@ -110,3 +110,10 @@ export async function moneyFaults(sql: Sql): Promise<string[]> {
     select rule, row_id from find_payment_faults() union all select rule, row_id from find_ledger_faults()`;
   return rows.map(({ rule, row_id }) => `${rule} ${row_id}`);
 }
+
+/** Delivers until it is taken, as Stripe does; the first time may find a connection that is just ending. */
+export async function deliverUntilTaken(deliver: () => Promise<{ status: number }>): Promise<void> {
+  const statuses: number[] = [];
+  while (statuses.at(-1) !== 200 && statuses.length < 5) statuses.push((await deliver()).status);
+  assert.equal(statuses.at(-1), 200, statuses.join());
+}

@@ -20,6 +20,7 @@ export interface ModelProject {
   id: string;
   user: ModelUser;
   limit: number | null;
+  reuses: boolean;
 }
 
 export interface ModelTaskType {
@@ -31,6 +32,8 @@ export interface ModelTaskType {
   /** Null: priced by output. */
   maxSeconds: number | null;
   limit: number | null;
+  /** Of an output that an earlier run made; null where outputs are not reused. */
+  reusePrice: number | null;
 }
 
 export interface ModelTask {
@@ -47,6 +50,7 @@ export interface ModelTask {
   maxAttempts: number;
   /** Its `run_after` has not come. */
   isEarly: boolean;
+  seed: number | null;
   status: Status;
   /** Waits for the queue to let it go, even when its time has come. */
   isScheduled: boolean;
@@ -60,6 +64,14 @@ export interface ModelTask {
   childrenBound: number;
   hold: number | undefined;
   wasCharged: boolean;
+  /** Equal tasks of a project have the same, where it reuses results; null in others, and in those that did not run. */
+  key: string | null;
+  /** Waits for the run of an equal task. */
+  isFollowing: boolean;
+  /** Whose run made the output, where it was another's. */
+  reused: string | null;
+  /** Its output can be given again. */
+  isResult: boolean;
   /** `"by time"` until the database has said what the seconds cost. */
   cost: number | null | "by time";
 }
@@ -91,6 +103,8 @@ export interface NewTask {
   isEarly: boolean;
   /** Of an orchestrator: how many children it says that it will have. */
   children: number;
+  /** Without one, each run makes something new. */
+  seed: number | null;
 }
 
 /** A row of `tasks`, as far as the model knows of it. */
@@ -110,6 +124,11 @@ export interface TaskRow {
   inCloud: boolean;
   isEarly: boolean;
   expired: number | null;
+  hasKey: boolean;
+  isFollowing: boolean;
+  reused: string | null;
+  isResult: boolean;
+  priority: number;
 }
 
 export interface QueueRows {
@@ -123,7 +142,7 @@ export interface QueueRows {
     /** The turn of their last service; null where claims at the same moment left it open. */
     turn: number | null;
   }[];
-  projects: { id: string; limit: number | null }[];
+  projects: { id: string; limit: number | null; reuses: boolean }[];
   types: { name: string; limit: number | null }[];
   workers: { id: string; model: string | null }[];
   hasMarks: boolean;
@@ -152,7 +171,7 @@ export class QueueModel {
   }
 
   unmet(task: ModelTask): number {
-    return task.dependencies.filter(({ status }) => status !== "Complete").length;
+    return task.dependencies.filter(({ status }) => status !== "Complete").length + Number(task.isFollowing);
   }
 
   /** Creates so many equal tasks, all or none. @returns the refusal, or `none` */
@@ -164,6 +183,19 @@ export class QueueModel {
     const inCloud = orchestrator ? orchestrator.inCloud : project.user.allowsCloud;
     const bound = this.bound(type, request.children);
     const covered = (orchestrator?.childrenBound ?? 0) + bound * ids.length;
+    const key = inCloud && project.reuses ? keyOf(request) : null;
+    const result = this.#result(project, key);
+    if (result) {
+      const cost = reuseCost(type, bound, result);
+      if (cost * ids.length > this.available(project.user)) return "insufficient_credits";
+      for (const id of ids) {
+        const task = this.add(id, request);
+        task.inCloud = true;
+        task.hold = cost;
+        this.#reuse(task, result);
+      }
+      return "none";
+    }
     let missing = 0;
     if (inCloud) missing = orchestrator ? covered - (orchestrator.hold ?? covered) : bound * ids.length;
     if (missing > this.available(project.user)) return "insufficient_credits";
@@ -175,6 +207,10 @@ export class QueueModel {
       const task = this.add(id, request);
       task.inCloud = inCloud;
       if (inCloud && !orchestrator) task.hold = bound;
+      const leader = this.#leader(project, key);
+      task.isFollowing = leader !== undefined;
+      task.key = key;
+      if (leader?.status === "Queued") leader.priority = Math.max(leader.priority, task.priority);
     }
     return "none";
   }
@@ -197,10 +233,47 @@ export class QueueModel {
       childrenBound: 0,
       hold: undefined,
       wasCharged: false,
+      key: null,
+      isFollowing: false,
+      reused: null,
+      isResult: false,
       cost: null,
     };
     this.tasks.set(id, task);
     return task;
+  }
+
+  #result(project: ModelProject, key: string | null): ModelTask | undefined {
+    return this.#equal(project, key).find(({ status, isResult }) => status === "Complete" && isResult);
+  }
+
+  /** The one of equal tasks that waits for a worker, or runs. */
+  #leader(project: ModelProject, key: string | null): ModelTask | undefined {
+    return this.#equal(project, key).find((task) => !isOver(task) && !task.isFollowing);
+  }
+
+  #equal(project: ModelProject, key: string | null): ModelTask[] {
+    return key === null
+      ? []
+      : [...this.tasks.values()].filter((task) => task.project === project && task.key === key);
+  }
+
+  #reuse(task: ModelTask, result: ModelTask): void {
+    task.cost = reuseCost(task.type, task.bound, result);
+    Object.assign(task, { status: "Complete", isFollowing: false, key: null, reused: result.id });
+    this.#charge(task, task.cost);
+  }
+
+  /** What becomes of those who follow a run that is over. */
+  #releaseFollowers({ project, key }: ModelTask): void {
+    const followers = this.#equal(project, key).filter(({ isFollowing }) => isFollowing);
+    if (this.#leader(project, key)) return;
+    const result = this.#result(project, key);
+    if (result) for (const task of followers) this.#reuse(task, result);
+    else {
+      const next = firstOf(followers);
+      if (next) next.isFollowing = false;
+    }
   }
 
   bound(type: ModelTaskType, children: number): number {
@@ -346,7 +419,7 @@ export class QueueModel {
   /** `complete_task`. @returns the refusal, or `none` */
   complete(task: ModelTask, caller: Parameters<QueueModel["refusalOfRun"]>[1]): string {
     const refused = this.refusalOfRun(task, caller);
-    if (refused === "none" && task.status === "In Progress") this.finish(task, true);
+    if (refused === "none" && task.status === "In Progress") this.finish(task, true, true);
     return refused;
   }
 
@@ -391,8 +464,9 @@ export class QueueModel {
     return was === "Cancelled" && kind !== "user" ? "task_cancelled" : "invalid_transition";
   }
 
-  finish(task: ModelTask, hasOutput: boolean): void {
+  finish(task: ModelTask, hasOutput: boolean, hasFile = false): void {
     task.status = "Complete";
+    task.isResult = task.key !== null && hasFile;
     task.expired = null;
     if (task.type.isOrchestrator) {
       for (const child of this.#children(task)) if (!isOver(child)) this.end(child, "Cancelled");
@@ -402,6 +476,7 @@ export class QueueModel {
     if (task.byOwner || !task.inCloud || !hasOutput) task.cost = 0;
     else task.cost = task.type.maxSeconds === null ? task.type.price : "by time";
     if (task.cost !== "by time") this.#charge(task, task.cost);
+    this.#releaseFollowers(task);
   }
 
   /** Back to the queue, or failed after the last attempt. */
@@ -427,9 +502,11 @@ export class QueueModel {
         task.status = relatives.includes(task) ? status : "Failed";
         task.expired = null;
         task.isScheduled = false;
+        task.isFollowing = false;
         if (task.type.isOrchestrator) orchestrators.push(task);
         else task.hold = undefined;
       }
+      for (const task of ended) this.#releaseFollowers(task);
       relatives = ended.flatMap((task) => [
         ...this.#children(task),
         ...(task.orchestrator ? [task.orchestrator] : []),
@@ -450,6 +527,8 @@ export class QueueModel {
       if (bound > this.available(task.project.user)) return "insufficient_credits";
       task.hold = bound;
     }
+    if (!task.project.reuses) task.key = null;
+    task.isFollowing = this.#leader(task.project, task.key) !== undefined;
     this.putBack(task);
     Object.assign(task, { attempts: 0, isScheduled: task.isEarly, cost: null });
     return "none";
@@ -522,6 +601,11 @@ export class QueueModel {
       inCloud: task.inCloud,
       isEarly: task.isEarly,
       expired: task.expired,
+      hasKey: task.key !== null,
+      isFollowing: task.isFollowing,
+      reused: task.reused,
+      isResult: task.isResult,
+      priority: task.priority,
     }));
     const actual = rows.tasks.map(({ unmet, worker, byOwner, ...row }) => ({
       ...row,
@@ -546,8 +630,8 @@ export class QueueModel {
       assert.ok(task, `task ${row.id} came from nowhere`);
       assert.ok(row.attempt >= task.attempt, "attempts only rise");
       if (task.status === "Complete" || task.status === "Cancelled") assert.equal(row.status, task.status);
-      const { unmet: _, hold, ...rest } = row;
-      Object.assign(task, rest, { hold: hold ?? undefined });
+      const { unmet: _, hold, hasKey, ...rest } = row;
+      Object.assign(task, rest, { hold: hold ?? undefined, key: hasKey ? keyOf(task) : null });
     }
     for (const user of this.users)
       Object.assign(
@@ -594,6 +678,23 @@ export function rowIdOf({ name, owner }: ModelWorker): string {
 
 export function isOver({ status }: ModelTask): boolean {
   return status !== "Queued" && status !== "In Progress";
+}
+
+/** What a task's output is decided by; null where it is not, or not by the task alone. */
+function keyOf({
+  type,
+  model,
+  seed,
+  orchestrator,
+  dependencies,
+  isEarly,
+}: Omit<NewTask, "children">): string | null {
+  const isPart = orchestrator !== undefined || dependencies.length > 0 || isEarly;
+  return type.reusePrice === null || seed === null || isPart ? null : `${type.name} ${model} ${seed}`;
+}
+
+function reuseCost({ reusePrice }: ModelTaskType, bound: number, { byOwner }: ModelTask): number {
+  return byOwner ? 0 : Math.min(reusePrice ?? 0, bound);
 }
 
 function takesSlot({ type }: ModelTask): boolean {

@@ -12,6 +12,8 @@ export async function queueRows(sql: Sql): Promise<QueueRows> {
           'isEarly', coalesce(run_after > now(), false),
           'expired', case when lease_expires_at < now()
                        then round(extract(epoch from lease_expires_at - timestamptz '2000-01-01'))::integer end,
+          'hasKey', result_key is not null, 'isFollowing', is_following, 'reused', reused_task_id, 'priority', priority,
+          'isResult', exists (select from storage.objects where name = result_data ->> 'storage_path'),
           'hold', (select amount_microusd from credit_holds where task_id = task.id and state = 'held'),
           'wasCharged', exists (select from credits_ledger where task_id = task.id and type = 'spend'))
           order by created_at, id), '[]') from tasks as task),
@@ -21,7 +23,8 @@ export async function queueRows(sql: Sql): Promise<QueueRows> {
           'turn', (select case when min(turn) < max(turn) then null else coalesce(max(turn), 0) end
                      from user_turns as mine where mine.user_id = task_tenants.user_id)))
           from task_tenants join credit_accounts using (user_id)),
-      'projects', (select jsonb_agg(jsonb_build_object('id', id, 'limit', max_running_tasks)) from projects),
+      'projects', (select jsonb_agg(jsonb_build_object(
+          'id', id, 'limit', max_running_tasks, 'reuses', reuses_results)) from projects),
       'types', (select jsonb_agg(jsonb_build_object('name', name, 'limit', max_running_tasks)) from task_types),
       'workers', (select coalesce(jsonb_agg(jsonb_build_object('id', id, 'model', current_model)), '[]') from workers),
       'hasMarks', exists (select from turn_marks),
@@ -61,6 +64,7 @@ export async function leftovers(sql: Sql): Promise<{ what: string; count: number
       ('taken slots of projects', (select count(*)::int from project_slots where task_id is not null)),
       ('taken slots of types', (select count(*)::int from task_type_slots where task_id is not null)),
       ('open lanes', (select count(*)::int from task_lanes where is_open)),
+      ('noted results', (select count(*)::int from results_to_share)),
       ('open turns', (select count(*)::int from user_turns where is_open))) as left_over (what, count)
      where count > 0`;
 }

@@ -1,9 +1,11 @@
 import type Stripe from "stripe";
+import type { Database } from "../../supabase/functions/_shared/database/database.ts";
 import { bind } from "../../supabase/functions/_shared/http/bind.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 import { confirmCheckoutEndpoint } from "../../supabase/functions/confirm-checkout/endpoint.ts";
 import { reconcilePaymentsEndpoint } from "../../supabase/functions/reconcile-payments/endpoint.ts";
 import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/endpoint.ts";
+import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
 import { type EnvironmentUnderTest, type PersonUnderTest, startEnvironment } from "./environment.ts";
 import { type FakeStripe, type FakeStripeOptions, startFakeStripe } from "./fake-stripe.ts";
 import type { SigningOptions } from "./fake-stripe/signed-events.ts";
@@ -26,9 +28,13 @@ export interface Shop extends EnvironmentUnderTest {
   /** Sends an event to `stripe-webhook`, signed by Stripe. */
   send(event: Stripe.Event, signing?: Partial<SigningOptions>): Promise<ShopAnswer>;
   post(text: string, headers: Record<string, string>): Promise<ShopAnswer>;
+  /** `send` of an endpoint that reaches the database in another way. */
+  sendOver(database: Database): (event: Stripe.Event) => Promise<ShopAnswer>;
   /** What the success page asks. */
   confirm(purchase: Purchase): Promise<ShopAnswer>;
   reconcile(body: object): Promise<ShopAnswer>;
+  /** Charges whatever automatic top-ups are due. */
+  topUp(): Promise<ShopAnswer>;
 }
 
 export async function withShop(
@@ -39,10 +45,10 @@ export async function withShop(
   const under = await startEnvironment({
     billing: { ...fakeStripe.variables, FRONTEND_URL: "https://app.darkroom.test" },
   });
-  const ask = (endpoint: Endpoint) => {
+  const ask = (endpoint: Endpoint, { database }: { database: Database } = under.environment) => {
     // A test sends in seconds what comes in hours.
     const contract = { ...endpoint.contract, requestsPerMinute: 1_000_000 };
-    const serve = bind({ ...endpoint, contract }, under.environment);
+    const serve = bind({ ...endpoint, contract }, { ...under.environment, database });
     return async (text: string, headers: Record<string, string>): Promise<ShopAnswer> => {
       const answer = await serve(
         new Request(`${under.apiUrl}/functions/v1/${contract.name}`, {
@@ -57,6 +63,7 @@ export async function withShop(
   const post = ask(stripeWebhookEndpoint);
   const confirm = ask(confirmCheckoutEndpoint);
   const reconcile = ask(reconcilePaymentsEndpoint);
+  const topUp = ask(triggerAutoTopupEndpoint);
   const shop: Shop = {
     ...under,
     fakeStripe,
@@ -69,9 +76,17 @@ export async function withShop(
       return await post(body, headers);
     },
     post,
+    sendOver(database) {
+      const postOver = ask(stripeWebhookEndpoint, { database });
+      return async (event) => {
+        const { body, headers } = fakeStripe.signed(event);
+        return await postOver(body, headers);
+      };
+    },
     confirm: async ({ buyer, session }) =>
       await confirm(JSON.stringify({ sessionId: session.id }), buyer.session),
     reconcile: async (body) => await reconcile(JSON.stringify(body), under.service),
+    topUp: async () => await topUp("{}", under.service),
   };
   try {
     await run(shop);

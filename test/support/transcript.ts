@@ -26,6 +26,9 @@ export class Transcript {
     return text
       .replaceAll(this.#apiUrl, "<url>")
       .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi, (id) => this.#named(id, "id"))
+      .replaceAll(/\b(?:cs_test|pi|ch|re|du|evt|cus)_[0-9a-f]{12}\d{8}/g, (id) =>
+        this.#named(id, "stripe id"),
+      )
       .replaceAll(/\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?/g, "<time>")
       .replaceAll(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g, "<signature>")
       .replaceAll(/thumb_\d+_[0-9a-f]{6}/g, "thumb_<random>");

@@ -1,16 +1,23 @@
 import { z } from "zod";
-import { endpoint, json } from "../_shared/http/endpoint.ts";
+import { callCharge } from "../_shared/credits/paid-call.ts";
+import { endpoint, idempotencyKeyOf, json } from "../_shared/http/endpoint.ts";
 import { eventStream } from "../_shared/http/event-stream.ts";
-import { streamPrompt, writePrompt } from "../_shared/prompts/ai-prompt.ts";
+import { writePrompt } from "../_shared/prompts/ai-prompt.ts";
+import { wholeOf } from "../_shared/prompts/paid-answer.ts";
 import { promptRequest } from "../_shared/prompts/prompt-request.ts";
 
 const told = {
   usage: z.unknown().describe("tokens, as the provider counts them; null without one"),
   model: z.string().optional(),
   local: z.boolean().describe("true where rules stand in for a model"),
+  charge: callCharge.optional().describe("what it cost; not there where it was free"),
+  deduplicated: z.literal(true).optional().describe("the answer of an earlier call with the same key"),
 };
 
-/** 200 the text, whole or in pieces · 502, 503, 504 the provider failed, is not there, took too long */
+/**
+ * 200 the text, whole or in pieces · 402 not covered · 409 the same call is being answered · 422 the key of another call
+ * · 502, 503, 504 the provider failed, is not there, took too long
+ */
 export const aiPromptEndpoint = endpoint({
   name: "ai-prompt",
   summary: "Writes, changes, names and enhances prompts.",
@@ -18,7 +25,6 @@ export const aiPromptEndpoint = endpoint({
   scope: "tasks:write",
   body: promptRequest,
   requestsPerMinute: 30,
-  countsFirst: true,
   answers: {
     200: {
       description:
@@ -38,14 +44,30 @@ export const aiPromptEndpoint = endpoint({
     },
   },
   errors: [
+    "insufficient_credits",
+    "account_in_debt",
+    "spend_cap_reached",
     "insufficient_scope",
+    "user_not_found",
+    "call_in_progress",
+    "idempotency_key_reused",
     "provider_failed",
     "provider_not_configured",
     "provider_unavailable",
     "provider_timeout",
   ],
-  async run({ body, promptWriter, log }) {
-    if (body.stream) return await eventStream(streamPrompt(promptWriter, body), log);
-    return json(200, await writePrompt(promptWriter, body));
+  async run({ body, caller, database, storage, promptWriter, log, headers }) {
+    const { stream, user_id: userId, idempotency_key: key, ...request } = body;
+    const { pieces, leaving } = await writePrompt(
+      { database, storage, writer: promptWriter },
+      caller,
+      request,
+      {
+        userId: userId ?? undefined,
+        idempotencyKey: idempotencyKeyOf(key, headers),
+        inPieces: stream ?? false,
+      },
+    );
+    return stream ? await eventStream(pieces, log, leaving) : json(200, await wholeOf(pieces));
   },
 });

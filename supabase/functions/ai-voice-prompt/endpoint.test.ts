@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { after, before } from "node:test";
-import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
+import { describeEndpoint, type EndpointUnderTest } from "../../../test/support/endpoint-suite.ts";
+import { accountOf } from "../../../test/support/factories.ts";
 import { type FakeGroq, startFakeGroq } from "../../../test/support/fake-groq.ts";
+import { usualWaits, type Waits } from "../_shared/prompts/language-model.ts";
 import { createPromptWriter } from "../_shared/prompts/prompt-writer.ts";
 import { aiVoicePromptEndpoint } from "./endpoint.ts";
 
@@ -9,9 +12,33 @@ let groq: FakeGroq;
 before(async () => void (groq = await startFakeGroq()));
 after(() => groq.close());
 
-const provider = () => ({
-  environment: { promptWriter: createPromptWriter({ GROQ_API_KEY: "gsk_test", GROQ_BASE_URL: groq.url }) },
+const provider = (waits: Partial<Waits> = {}) => ({
+  environment: {
+    promptWriter: createPromptWriter(
+      { GROQ_API_KEY: "gsk_test", GROQ_BASE_URL: groq.url },
+      { waits: { ...usualWaits, ...waits } },
+    ),
+  },
 });
+
+const price = 2_500;
+
+/** Under a price; afterwards it is free again, and no account is wrong. */
+function priced(
+  run: (under: EndpointUnderTest) => Promise<void>,
+): (under: EndpointUnderTest) => Promise<void> {
+  return async (under) => {
+    const publish = async (microusd: number) =>
+      await under.sql`select publish_price('ai-voice-prompt', 'per_unit', ${microusd}, '{}', null, 'test', 'test', ${randomUUID()})`;
+    await publish(price);
+    try {
+      await run(under);
+      assert.deepEqual([...(await under.sql`select * from find_ledger_faults()`)], []);
+    } finally {
+      await publish(0);
+    }
+  };
+}
 
 /** A recording as a browser sends it. */
 function recording(
@@ -19,7 +46,9 @@ function recording(
   { type = "audio/webm;codecs=opus", bytes = 2000 } = {},
 ): FormData {
   const form = new FormData();
-  form.set("audio", new File([new Uint8Array(bytes).fill(7)], "recording.webm", { type }));
+  const content = new Uint8Array(bytes).fill(7);
+  content.set(new TextEncoder().encode(bytes > 12 ? "RIFF....WAVE" : ""));
+  form.set("audio", new File([content], "../it's mine", { type }));
   for (const [name, value] of Object.entries(fields)) form.set(name, value);
   return form;
 }
@@ -46,7 +75,7 @@ describeEndpoint(aiVoicePromptEndpoint, {
       );
       const [transcription, writing] = groq.asked.slice(-2);
       assert.deepEqual(transcription?.form, {
-        file: { name: "recording.webm", type: "audio/webm;codecs=opus", size: 2000 },
+        file: { name: "recording.wav", type: "audio/wav", size: 2000 },
         model: "whisper-large-v3-turbo",
         temperature: "0",
         response_format: "verbose_json",
@@ -93,6 +122,12 @@ describeEndpoint(aiVoicePromptEndpoint, {
       await refused("no_speech_detected", recording(), session, provider());
       await refused("invalid_request", recording({}, { bytes: 0 }), session, provider());
       await refused("invalid_request", recording({}, { type: "image/png" }), session, provider());
+      await refused("invalid_request", recording({}, { bytes: 10 }), session, provider());
+      const wordy = recording(
+        Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`x${index}`, "x"])),
+      );
+      await refused("invalid_request", wordy, session, provider());
+      await refused("invalid_request", recording({ context: "x".repeat(10_001) }), session, provider());
       await refused("invalid_request", new FormData(), session, provider());
       await refused("invalid_request", {}, session, provider());
       await refused("invalid_request", "no form", session, {
@@ -111,6 +146,67 @@ describeEndpoint(aiVoicePromptEndpoint, {
       );
       assert.deepEqual((body["issues"] as { path: string }[])[0]?.path, "audio");
     },
+    "paid: a recording that is answered; free: what failed, also the second half of it": priced(
+      async (under) => {
+        const { sql, call } = under;
+        const { session, userId } = await under.person({ balanceMicrousd: 10_000 });
+        for (const behaviours of [
+          ["make it red", { status: 400 }],
+          [{ status: 500, retryAfter: 0 }],
+          ["  "],
+        ] as const) {
+          groq.behaves(...behaviours);
+          const { body } = await call(recording(), session, provider());
+          assert.equal(body["charge"], undefined);
+          assert.deepEqual(await accountOf(sql, userId), { balance: 10_000, held: 0 });
+        }
+        await under.refused("invalid_request", recording({}, { bytes: 10 }), session, provider());
+        groq.behaves("make it red", "a red fox", "another fox");
+        groq.asked.length = 0;
+        const keyed = () => recording({ idempotency_key: "once" });
+        const first = await call(keyed(), session, provider());
+        assert.equal((first.body["charge"] as { microusd: number }).microusd, price);
+        const again = await call(keyed(), session, provider());
+        assert.deepEqual(again.body, { ...first.body, deduplicated: true });
+        assert.equal(groq.asked.length, 2);
+        await under.refused(
+          "idempotency_key_reused",
+          recording({ idempotency_key: "once" }, { bytes: 2001 }),
+          session,
+          provider(),
+        );
+        assert.deepEqual(await accountOf(sql, userId), { balance: 7_500, held: 0 });
+        const heard = await call(recording({ task: "transcribe_only" }), session, provider());
+        assert.equal((heard.body["charge"] as { microusd: number }).microusd, price);
+        const free = await call(recording(), under.service, provider());
+        assert.equal(free.body["charge"], undefined);
+      },
+    ),
+    "402, 403, 404, 409: not covered, another's account, nobody's, the same call at once": priced(
+      async (under) => {
+        const { sql, refused } = under;
+        const poor = await under.person({ balanceMicrousd: price - 1 });
+        groq.asked.length = 0;
+        await refused("insufficient_credits", recording(), poor.session, provider());
+        await sql`select take_back_credit(${poor.userId}, 'refund', 15000, ${randomUUID()})`;
+        await refused("account_in_debt", recording(), poor.session, provider());
+        const rich = await under.person();
+        const token = await rich.token();
+        await sql`select set_spend_cap(${rich.userId}, null, ${token.id}, 1)`;
+        await refused("spend_cap_reached", recording(), token.credentials, provider());
+        await refused("forbidden", recording({ user_id: poor.userId }), rich.session, provider());
+        await refused("user_not_found", recording({ user_id: randomUUID() }), under.service, provider());
+        assert.deepEqual(groq.asked, []);
+        const keyed = { textInstructions: "make it red", idempotency_key: "at once" };
+        groq.behaves(async () => {
+          // While the first is being answered.
+          await refused("call_in_progress", keyed, rich.session, provider());
+          return "a red fox";
+        });
+        const first = await under.call(keyed, rich.session, provider());
+        assert.equal(first.body["prompt"], "a red fox");
+      },
+    ),
     "502, 503, 504: what fails before anything is written down": async ({ refused, person }) => {
       const { session } = await person();
       for (const [code, behaviour] of [
@@ -121,13 +217,7 @@ describeEndpoint(aiVoicePromptEndpoint, {
         await refused(code, recording(), session, provider());
       }
       groq.behaves({ silent: true });
-      const impatient = AbortSignal.timeout;
-      AbortSignal.timeout = () => impatient.call(AbortSignal, 50);
-      try {
-        await refused("provider_timeout", recording(), session, provider());
-      } finally {
-        AbortSignal.timeout = impatient;
-      }
+      await refused("provider_timeout", recording(), session, provider({ model: 50 }));
       const local = { environment: { promptWriter: createPromptWriter({ AI_PROMPT_LOCAL: "1" }) } };
       const { body } = await refused("provider_not_configured", recording(), session, local);
       assert.equal(body["variable"], "GROQ_API_KEY");

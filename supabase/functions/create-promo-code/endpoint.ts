@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { actor } from "../_shared/credits/actor.ts";
 import { createPromoCode } from "../_shared/credits/promo-codes.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { text, timestamp } from "../_shared/http/fields.ts";
@@ -20,6 +21,7 @@ const body = z.object({
     .nullish()
     .describe("the credit expires so long after it was taken; never unless said"),
   description: text(500).trim().min(1).describe("what for; people see it in their statement"),
+  actor: actor.nullish(),
 });
 
 /** 200 the code, made now or before · 409 such a code with other content exists */
@@ -56,6 +58,7 @@ export const createPromoCodeEndpoint = endpoint({
       validUntil: body.valid_until ?? undefined,
       creditDays: body.credit_days ?? undefined,
       description: body.description,
+      actor: body.actor ?? undefined,
     });
     return json(200, promo);
   },

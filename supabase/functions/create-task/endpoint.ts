@@ -63,13 +63,21 @@ const body = z
 
 const created = z.object({
   task_id: uuid,
-  status: z.literal("Task queued"),
+  status: z
+    .enum(["Task queued", "Task complete"])
+    .describe("complete with the output of an earlier task, where the project reuses results"),
   task_type: z.string(),
   project_id: uuid,
-  cost: z.number().describe("credits (US cents): the exact price, or the upper bound of an estimate"),
+  cost: z
+    .number()
+    .describe(
+      "credits (US cents): the exact price, or the upper bound of an estimate; of a reuse, what it cost",
+    ),
   upper_bound_microusd: z.int(),
   exact: z.boolean(),
   price_version: z.int(),
+  reused: z.boolean().describe("true when an earlier task made the output"),
+  shares_run: z.boolean().describe("true while it waits for the same task, which is under way"),
   held_microusd: z.int().describe("reserved on the account until the task ends"),
   deduplicated: z.boolean().describe("true when this answers a repeated request"),
 });

@@ -89,7 +89,7 @@ describeEndpoint(creditStatementEndpoint, {
         header?.join(),
         [
           "sequence,created_at,type,amount_cents,amount_microusd,balance_after_cents,balance_after_microusd",
-          "debt_microusd,task_id,description,entry_id",
+          "debt_microusd,task_id,description,entry_id,call_id",
         ].join(),
       );
       assert.deepEqual(spend?.slice(2, 10), [

@@ -54,6 +54,31 @@ describeEndpoint(getReceiptEndpoint, {
       const query = `?task_id=${task_id}`;
       assert.deepEqual((await call(undefined, owner.session, { method: "GET", query })).body, body);
     },
+    "200: of a prompt, by its call and by its entry, for its payer alone": async (under) => {
+      const { sql, call, person, refused } = under;
+      const owner = await person();
+      await sql`select publish_price('ai-prompt', 'per_unit', 2500, '{}', null, 'test', 'test', ${randomUUID()})`;
+      const [opened] = await sql<{ call_id: string }[]>`
+        select open_paid_call(${owner.userId}, null, null, 'ai-prompt', 3, null, null) ->> 'call_id' as call_id`;
+      const call_id = opened?.call_id ?? "";
+      await refused("entry_not_found", { call_id }, owner.session);
+      await sql`select close_paid_call(${call_id}, 2)`;
+      const { body } = await call({ call_id }, owner.session);
+      const [{ unit, quantity, each_microusd, total_microusd } = {}] = body["lines"] as Record<
+        string,
+        unknown
+      >[];
+      assert.deepEqual([unit, quantity, each_microusd, total_microusd], ["output", 2, 2_500, 5_000]);
+      assert.deepEqual([body["task_type"], body["total_microusd"]], ["ai-prompt", 5_000]);
+      const { id } = body["entry"] as { id: string };
+      assert.deepEqual((await call({ entry_id: id }, owner.session)).body, body);
+      assert.match(
+        (await call({ call_id, format: "html" }, owner.session)).text,
+        new RegExp(`Call ${call_id}`),
+      );
+      await refused("entry_not_found", { call_id }, (await person()).session);
+      await refused("invalid_request", { call_id, entry_id: id }, owner.session);
+    },
     "200: of a gift, with the seller that the operator named": async (under) => {
       const { call, person } = under;
       const { userId, session } = await person({ balanceMicrousd: 250_000 });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { getReceipt } from "../_shared/credits/get-receipt.ts";
+import { getReceipt, type ReceiptOf } from "../_shared/credits/get-receipt.ts";
 import { receiptPage } from "../_shared/credits/receipt-page.ts";
 import { receiptFields } from "../_shared/credits/receipt-shapes.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
@@ -9,17 +9,28 @@ const body = z
   .object({
     entry_id: uuid.nullish().describe("an entry of the ledger"),
     task_id: uuid.nullish().describe("or a task: its charge"),
+    call_id: uuid.nullish().describe("or a paid call, such as a prompt: its charge"),
     format: z.enum(["json", "html"]).nullish().describe("json unless said"),
   })
-  .superRefine(({ entry_id, task_id }, context) => {
-    if (Boolean(entry_id) !== Boolean(task_id)) return;
-    context.addIssue({ code: "custom", path: ["entry_id"], message: "send either entry_id or task_id" });
+  .superRefine(({ entry_id, task_id, call_id }, context) => {
+    if ([entry_id, task_id, call_id].filter(Boolean).length === 1) return;
+    context.addIssue({
+      code: "custom",
+      path: ["entry_id"],
+      message: "send one of entry_id, task_id and call_id",
+    });
   });
 
-/** 200 the receipt · 404 no such entry, no charge for this task, another's */
+function receiptOf({ entry_id, task_id, call_id }: z.output<typeof body>): ReceiptOf {
+  if (entry_id) return { entryId: entry_id };
+  return call_id ? { callId: call_id } : { taskId: task_id ?? "" };
+}
+
+/** 200 the receipt · 404 no such entry, no charge for this task or call, another's */
 export const getReceiptEndpoint = endpoint({
   name: "get-receipt",
-  summary: "Shows what one ledger entry, or the charge for one task, was for: as JSON or as a page to print.",
+  summary:
+    "Shows what one ledger entry, or the charge for one task or call, was for: as JSON or as a page to print.",
   methods: ["GET", "POST"],
   callers: ["service", "user", "personal-access-token"],
   scope: "tasks:read",
@@ -30,8 +41,7 @@ export const getReceiptEndpoint = endpoint({
   },
   errors: ["insufficient_scope", "entry_not_found"],
   async run({ body, caller, database, receiptSeller }) {
-    const of = body.entry_id ? { entryId: body.entry_id } : { taskId: body.task_id ?? "" };
-    const receipt = await getReceipt(database, caller, of, receiptSeller);
+    const receipt = await getReceipt(database, caller, receiptOf(body), receiptSeller);
     const response = body.format === "html" ? await receiptPage(receipt) : json(200, receipt);
     response.headers.set("cache-control", "private, no-store");
     return response;

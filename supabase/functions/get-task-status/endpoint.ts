@@ -38,6 +38,8 @@ export const getTaskStatusEndpoint = endpoint({
         error_message: z.string().nullable(),
         lease_expires_at: timestamp.nullable(),
         generation_id: uuid.nullable(),
+        reused: z.boolean().describe("true when another task's run made the output"),
+        reused_task_id: uuid.nullable().describe("that task"),
         created_at: timestamp,
         generation_started_at: timestamp.nullable(),
         generation_processed_at: timestamp.nullable(),

@@ -122,6 +122,23 @@ describeEndpoint(grantCreditsEndpoint, {
         await call({ isWelcomeBonus: true }, session);
       }
     },
+    "409 welcome_bonus_refused: names under a large provider's are as many addresses as one likes": async (
+      under,
+    ) => {
+      const { sql, call, refused } = under;
+      await sql`update credit_settings set welcome_bonuses_per_domain_and_day = 1`;
+      try {
+        const first = await personAt(under, "ada@first.fastmail.com");
+        const second = await personAt(under, "ada@second.fastmail.com");
+        assert.equal((await call({ isWelcomeBonus: true }, first.session)).status, 200);
+        const { body } = await refused("welcome_bonus_refused", { isWelcomeBonus: true }, second.session);
+        assert.equal(body["reason"], "domain_limit");
+        const customer = await personAt(under, "ada@fastmail.com");
+        assert.equal((await call({ isWelcomeBonus: true }, customer.session)).status, 200);
+      } finally {
+        await sql`update credit_settings set welcome_bonuses_per_domain_and_day = 20`;
+      }
+    },
     "422 expiry_in_the_past, also by a moment; nothing is granted": async ({
       sql,
       refused,
@@ -134,7 +151,7 @@ describeEndpoint(grantCreditsEndpoint, {
       }
       assert.deepEqual(await accountOf(sql, userId), { balance: 0, held: 0 });
     },
-    "422 idempotency_key_reused: another amount, reason or user": async ({
+    "422 idempotency_key_reused: another amount, reason, actor, time or user": async ({
       call,
       refused,
       person,
@@ -145,6 +162,7 @@ describeEndpoint(grantCreditsEndpoint, {
       for (const other of [
         { amount: 6 },
         { description: "else" },
+        { actor: "bob" },
         { expires_at: new Date(Date.now() + 86_400_000).toISOString() },
         { userId: (await person()).userId },
       ]) {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { actor } from "../_shared/credits/actor.ts";
 import { grantCredits, grantWelcomeBonus } from "../_shared/credits/grant-credits.ts";
 import { ledgerEntry } from "../_shared/credits/ledger-shapes.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
@@ -11,6 +12,7 @@ const body = z.object({
   amount: z.number().positive().max(10_000).nullish().describe("dollars, at most 10,000, whole cents"),
   description: text(500).trim().min(1).nullish().describe("the reason; required for a grant"),
   reason: text(500).trim().min(1).nullish().describe("another name of description"),
+  actor: actor.nullish(),
   idempotency_key: text(200).min(1).nullish().describe("or the header Idempotency-Key; required for a grant"),
   expires_at: z.iso
     .datetime({ offset: true })
@@ -68,6 +70,7 @@ export const grantCreditsEndpoint = endpoint({
         userId,
         amountCents,
         reason,
+        actor: body.actor ?? undefined,
         idempotencyKey,
         expiresAt: body.expires_at ?? undefined,
       }),

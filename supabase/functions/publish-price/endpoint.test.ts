@@ -23,7 +23,8 @@ describeEndpoint(publishPriceEndpoint, {
       service,
     }) => {
       const before = await call(newPrice(), service);
-      const { body } = await call(newPrice({ price: 5, cost_factors: { resolution: { "2x": 2 } } }), service);
+      const factors = { resolution: { "2x": 2 } };
+      const { body } = await call(newPrice({ price: 5, cost_factors: factors, actor: "ada" }), service);
       assert.equal(body["version"], Number(before.body["version"]) + 1);
       assert.deepEqual(
         [body["price"], body["price_microusd"], body["unit"], body["cost_factors"], body["deduplicated"]],
@@ -32,7 +33,7 @@ describeEndpoint(publishPriceEndpoint, {
       const [row] = await sql`
         select published_by, reason from task_type_prices
          where task_type = 'qwen_image' and version = ${Number(body["version"])}`;
-      assert.deepEqual({ ...row }, { published_by: "service_role", reason: "dearer GPUs" });
+      assert.deepEqual({ ...row }, { published_by: "ada", reason: "dearer GPUs" });
       const [inForce] = await sql<{ version: number }[]>`select (current_price('qwen_image')).version`;
       assert.equal(inForce?.version, body["version"]);
     },
@@ -56,6 +57,19 @@ describeEndpoint(publishPriceEndpoint, {
         assert.deepEqual([(await call(exact, service)).body["price"]], [price]);
       }
     },
+    "200: what a reuse costs, in credits or micro-dollars; nothing unless said": async ({
+      call,
+      service,
+    }) => {
+      for (const [fields, credits, microusd] of [
+        [{ reuse_price: 0.25 }, 0.25, 2_500],
+        [{ reuse_price_microusd: 1 }, 0.0001, 1],
+        [{}, 0, 0],
+      ] as const) {
+        const { body } = await call(newPrice(fields), service);
+        assert.deepEqual([body["reuse_price"], body["reuse_price_microusd"]], [credits, microusd]);
+      }
+    },
     "200: the same key and content again is the same version, also in the header": async ({
       call,
       service,
@@ -68,6 +82,25 @@ describeEndpoint(publishPriceEndpoint, {
       assert.deepEqual(second.body, { ...first.body, deduplicated: true });
       const versions = await sql`select from task_type_prices where idempotency_key = ${idempotency_key}`;
       assert.equal(versions.length, 1);
+    },
+    "a prompt has a price per question, and nothing that multiplies it": async ({
+      sql,
+      call,
+      refused,
+      service,
+    }) => {
+      const prompt = { task_type: "ai-prompt", billing_type: "per_unit", price: 0.1, cost_factors: {} };
+      for (const wrong of [
+        { billing_type: "per_second" },
+        { cost_factors: { images: { included: 1, each: 0.5 } } },
+      ]) {
+        await refused("invalid_cost_factors", newPrice({ ...prompt, ...wrong }), service);
+      }
+      const { body } = await call(newPrice(prompt), service);
+      assert.deepEqual([body["task_type"], body["price_microusd"]], ["ai-prompt", 1_000]);
+      const [listed] = await sql<{ price: { price_microusd: number } }[]>`
+        select price from jsonb_array_elements(list_prices() -> 'prices') as price where price ->> 'task_type' = 'ai-prompt'`;
+      assert.equal(listed?.price.price_microusd, 1_000);
     },
     "200: a price of later is announced, and not in force": async ({ sql, call, service }) => {
       const valid_from = new Date(Date.now() + 86_400_000).toISOString();
@@ -87,6 +120,8 @@ describeEndpoint(publishPriceEndpoint, {
         { price: 0.02785 },
         { price: -1 },
         { price: 100_000.1 },
+        { reuse_price: -1 },
+        { reuse_price: 1, reuse_price_microusd: 10_000 },
         { price: null, price_microusd: 1.5 },
         { reason: " " },
         { reason: undefined },
@@ -121,7 +156,7 @@ describeEndpoint(publishPriceEndpoint, {
     "422 price_in_the_past": async ({ refused, service }) => {
       await refused("price_in_the_past", newPrice({ valid_from: "2026-01-01T00:00:00Z" }), service);
     },
-    "422 idempotency_key_reused: for another price, type, time or reason": async ({
+    "422 idempotency_key_reused: for another price, type, time, reason or actor": async ({
       call,
       refused,
       service,
@@ -133,7 +168,9 @@ describeEndpoint(publishPriceEndpoint, {
         { task_type: "z_image_turbo" },
         { billing_type: "per_second" },
         { reason: "another" },
+        { actor: "bob" },
         { cost_factors: { model: { big: 2 } } },
+        { reuse_price: 1 },
         { valid_from: new Date(Date.now() + 60_000).toISOString() },
       ]) {
         await refused("idempotency_key_reused", { ...first, ...other }, service);

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { credits, microusdOf } from "../_shared/credits/amounts.ts";
+import { actor } from "../_shared/credits/actor.ts";
 import { priceSummary } from "../_shared/credits/price-shapes.ts";
 import { publishPrice } from "../_shared/credits/publish-price.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
@@ -23,15 +24,36 @@ const body = z
       .record(z.string(), z.record(z.string(), z.number()))
       .nullish()
       .describe("what params multiply the price by; none unless said"),
+    reuse_price: credits(100_000)
+      .nullish()
+      .describe("credits of an output that an earlier task made; 0 unless said, and never more than its run"),
+    reuse_price_microusd: z
+      .int()
+      .min(0)
+      .max(1_000_000_000)
+      .nullish()
+      .describe("the same in micro-dollars; at most one of both"),
     valid_from: z.iso.datetime({ offset: true }).nullish().describe("now unless said; not in the past"),
     reason: text(500).trim().min(1),
+    actor: actor.nullish(),
     idempotency_key: idempotencyKey,
   })
-  .superRefine(({ price, price_microusd }, context) => {
-    const given = [price, price_microusd].filter((amount) => amount !== undefined && amount !== null);
-    if (given.length === 1) return;
-    context.addIssue({ code: "custom", path: ["price"], message: "send either price or price_microusd" });
+  .superRefine(({ price, price_microusd, reuse_price, reuse_price_microusd }, context) => {
+    if (countOf(price, price_microusd) !== 1) {
+      context.addIssue({ code: "custom", path: ["price"], message: "send either price or price_microusd" });
+    }
+    if (countOf(reuse_price, reuse_price_microusd) > 1) {
+      context.addIssue({
+        code: "custom",
+        path: ["reuse_price"],
+        message: "send either reuse_price or reuse_price_microusd",
+      });
+    }
   });
+
+function countOf(...amounts: (number | null | undefined)[]): number {
+  return amounts.filter((amount) => amount !== undefined && amount !== null).length;
+}
 
 /** 200 the version, made now or before · 422 unknown type, wrong factors, a time that is past, key of another price */
 export const publishPriceEndpoint = endpoint({
@@ -59,8 +81,10 @@ export const publishPriceEndpoint = endpoint({
       billingType: body.billing_type,
       priceMicrousd: body.price_microusd ?? microusdOf(body.price ?? 0),
       costFactors: body.cost_factors ?? {},
+      reusePriceMicrousd: body.reuse_price_microusd ?? microusdOf(body.reuse_price ?? 0),
       validFrom: body.valid_from ?? undefined,
       reason: body.reason,
+      actor: body.actor ?? undefined,
       idempotencyKey: key,
     });
     return json(200, published);

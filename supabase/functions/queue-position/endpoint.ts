@@ -31,6 +31,7 @@ export const queuePositionEndpoint = endpoint({
           .enum([
             "running",
             "ended",
+            "shares_run",
             "blocked_by_dependency",
             "scheduled",
             "generation_is_off",

@@ -51,6 +51,7 @@ export const reconcilePaymentsEndpoint = endpoint({
               "refund_not_recorded",
               "dispute_not_recorded",
               "amount_differs",
+              "not_paid_at_stripe",
               "unknown_at_stripe",
             ]),
             subject: z.string().describe("the payment intent, or the event"),

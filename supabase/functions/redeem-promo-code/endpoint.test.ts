@@ -80,6 +80,19 @@ describeEndpoint(redeemPromoCodeEndpoint, {
         "expired",
       );
     },
+    "409 promo_code_ended: to a second account with another spelling of one address": async (under) => {
+      const { sql, call, refused } = under;
+      const code = await newPromoCode(under);
+      const people = [await confirmedPerson(under), await confirmedPerson(under)];
+      for (const [number, { userId }] of people.entries()) {
+        await sql`update auth.users set email = ${`ada+${number}@one.example`} where id = ${userId}`;
+      }
+      const [first, second] = people;
+      await call({ code }, first?.session ?? {});
+      const { body } = await refused("promo_code_ended", { code }, second?.session ?? {});
+      assert.equal(body["reason"], "address_used");
+      assert.equal((await accountOf(sql, second?.userId ?? "")).balance, 0);
+    },
     "429: of eight guesses at once, with a limit of two, six are refused before a code is looked for": async (
       under,
     ) => {

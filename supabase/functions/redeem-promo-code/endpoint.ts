@@ -6,7 +6,7 @@ import { text, timestamp } from "../_shared/http/fields.ts";
 
 const body = z.object({ code: text(100).trim().min(1).describe("in capitals or not") });
 
-/** 200 redeemed, now or before · 403 no confirmed address · 404 no such code · 409 used up or over */
+/** 200 redeemed, now or before · 403 no confirmed address · 404 no such code · 409 used up, over, or redeemed by another account of this address */
 export const redeemPromoCodeEndpoint = endpoint({
   name: "redeem-promo-code",
   summary: "Gives the signed-in user what a promo code is worth, once.",

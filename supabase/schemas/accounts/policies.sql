@@ -13,7 +13,7 @@ create policy users_update_own on public.users for update to authenticated
   using (id = (select auth.uid())) with check (id = (select auth.uid()));
 
 grant select, delete on public.projects to authenticated;
-grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks) on public.projects to authenticated;
-grant update (name, aspect_ratio, settings, max_running_tasks) on public.projects to authenticated;
+grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
+grant update (name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
 create policy projects_own on public.projects for all to authenticated
   using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));

@@ -32,6 +32,8 @@ create table public.projects (
   settings jsonb not null default '{}' check (pg_column_size(settings) <= 262144),
   -- How many of its tasks may run at once; as many as its owner's may when null.
   max_running_tasks smallint check (max_running_tasks between 1 and 1000),
+  -- Whether the same task again is answered with what it made before; see docs/reuse.md.
+  reuses_results boolean not null default false,
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);

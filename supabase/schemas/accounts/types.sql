@@ -12,4 +12,5 @@ create domain public.payment_cents as integer check (value between 500 and 10000
 create domain public.topup_threshold_cents as integer check (value between 100 and 9999);
 create domain public.topup_cap_cents as integer check (value between 500 and 1000000);
 create domain public.topup_disabled_reason as text check (
-  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed'));
+  value in ('card_declined', 'expired_card', 'authentication_required', 'card_removed', 'customer_removed',
+            'payment_disputed', 'payment_refunded'));

@@ -3,7 +3,7 @@ create trigger keep_auto_topup_whole
   before insert or update of auto_topup_enabled, auto_topup_amount, auto_topup_threshold, auto_topup_monthly_cap
   on public.users for each row execute function public.keep_auto_topup_whole();
 
--- On Supabase, where no host has a timer. pg_net calls the function that charges.
+-- On Supabase, where no host has a timer. pg_net calls the functions that charge and reconcile.
 do $$
 begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
@@ -13,6 +13,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+      perform cron.schedule('darkroom-reconcile-payments', '17 * * * *', 'select public.request_reconciliation()');
     end if;
   end if;
 end

@@ -9,7 +9,7 @@ create table public.credit_accounts (
   -- The end of the account's chain of entries.
   entry_count bigint not null default 0,
   chain_hash bytea not null default '',
-  -- When the first of its open grants expires, or earlier.
+  -- When the next of its open grants expires, or earlier. What a hold keeps beyond its time is looked at when that ends.
   next_expiry_at timestamptz,
   has_spend_caps boolean not null default false,
   created_at timestamptz not null default now(),
@@ -26,6 +26,7 @@ create table public.credits_ledger (
   -- 1, 2, 3… of its account.
   sequence bigint not null check (sequence > 0),
   task_id uuid,
+  call_id uuid,
   payment_id uuid,
   type public.ledger_entry_type not null,
   amount_microusd bigint not null,
@@ -45,11 +46,12 @@ create table public.credits_ledger (
   constraint entry_is_balanced check (
     amount_microusd + revenue_microusd + purchases_microusd + grants_microusd + write_off_microusd + debt_microusd = 0
     and case type
-      when 'spend' then amount_microusd < 0 and task_id is not null
-      when 'write_off' then amount_microusd = 0 and task_id is not null
-      else task_id is null and (amount_microusd <> 0 or debt_microusd <> 0) end)
+      when 'spend' then amount_microusd < 0 and num_nonnulls(task_id, call_id) = 1
+      when 'write_off' then amount_microusd = 0 and task_id is not null and call_id is null
+      else num_nonnulls(task_id, call_id) = 0 and (amount_microusd <> 0 or debt_microusd <> 0) end)
 );
 create unique index one_charge_per_task on public.credits_ledger (task_id) where type in ('spend', 'write_off');
+create unique index one_charge_per_call on public.credits_ledger (call_id) where call_id is not null;
 create unique index one_entry_per_key on public.credits_ledger (idempotency_key) where idempotency_key is not null;
 create index credits_ledger_by_payment on public.credits_ledger (payment_id) where payment_id is not null;
 
@@ -130,6 +132,8 @@ create table public.task_type_prices (
   -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
   -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
   cost_factors public.cost_factors not null default '{}',
+  -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
+  reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
   valid_from timestamptz not null default now(),
   published_by text not null default 'seed' check (length(published_by) between 1 and 200),
   reason text not null default 'first price' check (length(reason) between 1 and 500),
@@ -138,6 +142,44 @@ create table public.task_type_prices (
   unique (task_type, version)
 );
 create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
+
+-- A call that is paid by itself, as a prompt is: what it has reserved, and what became of it. Free calls have no row.
+create table public.paid_calls (
+  id uuid primary key default gen_random_uuid(),
+  user_id uuid not null references public.credit_accounts (user_id),
+  -- Whose spend cap it counts for.
+  token_id uuid,
+  price_id bigint not null references public.task_type_prices (id),
+  -- What a provider is asked for: what is answered of it is charged.
+  units integer not null check (units between 1 and 1000),
+  amount_microusd public.amount_microusd not null,
+  state public.hold_state not null default 'held',
+  charged_units integer not null default 0,
+  charged_microusd public.amount_microusd not null default 0,
+  -- The same key and content again are answered by the first answer for seven days, and not charged again.
+  idempotency_key text check (length(idempotency_key) between 1 and 200),
+  content_hash bytea check (length(content_hash) = 32),
+  answer jsonb check (pg_column_size(answer) <= 2097152),
+  created_at timestamptz not null default now(),
+  -- When whoever makes it is taken for dead, so that no credit is held for long.
+  expires_at timestamptz not null default now() + interval '5 minutes',
+  closed_at timestamptz,
+  constraint columns_fit_state check (
+    (state = 'held') = (closed_at is null)
+    and charged_units between 0 and case state when 'settled' then units else 0 end
+    and (state = 'settled') = (charged_units > 0)
+    and charged_microusd = case state when 'settled' then amount_microusd / units * charged_units else 0 end),
+  constraint amount_is_of_units check (amount_microusd > 0 and amount_microusd % units = 0),
+  constraint answer_is_kept_for_its_key check (
+    (idempotency_key is null) = (content_hash is null)
+    and (answer is not null) = (idempotency_key is not null and state = 'settled'))
+);
+create unique index one_call_per_key on public.paid_calls (user_id, idempotency_key)
+  where idempotency_key is not null and state <> 'released';
+create index open_calls_by_user on public.paid_calls (user_id) where state = 'held';
+create index open_calls_by_expiry on public.paid_calls (expires_at) where state = 'held';
+create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
+create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
 
 -- A price that was promised for ten minutes to one user, for one task type and these params.
 create table public.task_quotes (
@@ -175,9 +217,12 @@ create table public.promo_codes (
 create table public.promo_redemptions (
   code public.promo_code not null references public.promo_codes (code),
   user_id uuid not null references public.credit_accounts (user_id),
+  -- As in welcome_bonuses: who has several accounts is one person.
+  address_hash bytea not null check (length(address_hash) = 32),
   entry_id uuid not null unique references public.credits_ledger (id),
   created_at timestamptz not null default now(),
-  primary key (code, user_id)
+  primary key (code, user_id),
+  unique (code, address_hash)
 );
 
 -- Whom the welcome bonus was given to; kept when the person goes, so that coming back is no way to a second one. The
@@ -198,7 +243,8 @@ create table public.credit_settings (
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
   shared_mail_domains text[] not null default array[
-    'gmail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com', 'icloud.com', 'me.com', 'aol.com',
+    'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
+    'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',
     'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 'mail.ru', 'yandex.ru', 'qq.com', '163.com', '126.com',
     'naver.com', 'orange.fr', 'free.fr', 'libero.it', 't-online.de', 'comcast.net', 'fastmail.com', 'zoho.com']
 );

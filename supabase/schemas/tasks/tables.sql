@@ -3,7 +3,7 @@ create table public.task_types (
   -- Never a run type's name: turn_marks speaks of both.
   name text primary key check (length(name) between 1 and 100 and name not in ('gpu', 'api')),
   run_type public.run_type not null default 'gpu',
-  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility')),
+  category text not null check (category in ('generation', 'processing', 'orchestration', 'upscale', 'utility', 'call')),
   tool_type text,
   content_type text check (content_type in ('image', 'video')),
   variant_type text,
@@ -17,7 +17,10 @@ create table public.task_types (
   max_running_tasks smallint check (max_running_tasks between 1 and 10000),
   is_active boolean not null default true,
   is_visible boolean not null default false,
-  supports_progress boolean not null default false
+  supports_progress boolean not null default false,
+  -- Whether type, params and seed decide what it makes, so that projects may reuse it.
+  is_reusable boolean not null default false,
+  constraint reusable_types_make_media check (not is_reusable or category in ('generation', 'processing', 'upscale'))
 );
 alter table public.task_type_prices
   add constraint task_type_prices_task_type_fkey foreign key (task_type) references public.task_types (name);
@@ -114,7 +117,8 @@ create table public.tasks (
   project_id uuid not null references public.projects (id) on delete cascade,
   user_id uuid not null,
   -- Neither this nor the price nor the lane is a foreign key: each would lock one row that all new tasks share.
-  -- Types and prices are never deleted (triggers say so), and lanes only with their user.
+  -- Types and prices are never deleted (triggers say so), and lanes only with their user. A task that was complete
+  -- from its beginning has never waited: its lane is 0.
   task_type text not null,
   params public.task_params not null,
   status public.task_status not null default 'Queued',
@@ -132,6 +136,10 @@ create table public.tasks (
   run_after timestamptz,
   is_scheduled boolean not null default false,
   request_hash bytea not null,
+  -- What its output is decided by, where the project reuses results: see result_key(). Of equal tasks one runs, and
+  -- the others follow it, counted as one unmet dependency.
+  result_key bytea,
+  is_following boolean not null default false,
 
   -- The run. `attempt` counts claims and fences late calls; `attempts` counts runs that failed.
   attempt public.natural_number not null default 0,
@@ -157,6 +165,8 @@ create table public.tasks (
   error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
+  -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
+  reused_task_id uuid,
 
   -- Money: the price it was quoted, what it may cost, what it did cost.
   in_cloud boolean not null,
@@ -177,12 +187,16 @@ create table public.tasks (
   foreign key (task_type, task_type_slot) references public.task_type_slots (task_type, slot)
     deferrable initially deferred,
   -- One check, for it is read at every write. Running means leased and, but for an orchestrator, in a slot; only
-  -- what is queued is scheduled; what is complete has an end.
+  -- what is queued is scheduled, or follows; what is complete has an end.
   constraint columns_fit_status check (case status
     when 'In Progress' then lease_expires_at is not null and not is_scheduled and is_orchestrator = (slot is null)
+                            and not is_following and reused_task_id is null
     else lease_expires_at is null and num_nonnulls(slot, project_slot, task_type_slot) = 0
          and (status = 'Queued' and (not is_scheduled or run_after is not null)
-              or not is_scheduled and (status <> 'Complete' or generation_processed_at is not null)) end)
+                and (not is_following or result_key is not null and unmet_dependencies = 1)
+              or not is_scheduled and not is_following
+                and (status <> 'Complete' or generation_processed_at is not null))
+         and (reused_task_id is null or status = 'Complete') end)
 );
 create unique index one_running_task_per_slot on public.tasks (user_id, slot) where slot is not null;
 create unique index one_running_task_per_project_slot on public.tasks (project_id, project_slot)
@@ -200,6 +214,11 @@ create index tasks_by_orchestrator on public.tasks (orchestrator_task_id, create
   where orchestrator_task_id is not null;
 create index complete_segments_by_run on public.tasks ((params ->> 'orchestrator_run_id'))
   where task_type = 'travel_segment' and status = 'Complete';
+-- Of equal tasks one runs at a time.
+create unique index one_run_per_result on public.tasks (project_id, result_key)
+  where result_key is not null and not is_following and status in ('Queued', 'In Progress');
+create index tasks_by_result on public.tasks (project_id, result_key, status, priority desc, created_at, id)
+  where result_key is not null;
 -- What may leave for the archive; a child leaves with its orchestrator.
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
@@ -271,6 +290,16 @@ create table public.task_dependencies (
 );
 create index task_dependencies_by_task on public.task_dependencies (task_id);
 
+-- Results, or runs that ended without one, that tasks still follow: more than the run's own transaction gives them to, or
+-- tasks that somebody held. settle_followers() sees to them. Written under the tenant's lock.
+create table public.results_to_share (
+  project_id uuid not null references public.projects (id) on delete cascade,
+  result_key bytea not null,
+  user_id uuid not null,
+  created_at timestamptz not null default now(),
+  primary key (project_id, result_key)
+);
+
 -- Requests that named an idempotency key, and their first answers; kept for 30 days.
 create table public.task_requests (
   user_id uuid not null references public.users (id) on delete cascade,
@@ -294,6 +323,8 @@ create table public.queue_settings (
   keep_finished interval default '30 days' check (keep_finished >= '1 hour'),
   -- After how long without a heartbeat a worker that nobody manages counts as inactive.
   silent_worker_after interval not null default '5 minutes',
+  -- How old a result may be that is given again.
+  reuse_results_for interval not null default '90 days' check (reuse_results_for >= '0'),
   -- How long the lines of `system_logs` are kept.
   log_retention interval not null default '7 days',
   -- When the queue was last tended; claims do it where nobody else does.
@@ -320,6 +351,7 @@ create table public.archived_tasks (
   priority public.task_priority not null,
   run_after timestamptz,
   request_hash bytea not null,
+  result_key bytea,
   attempt public.natural_number not null,
   attempts public.natural_number not null,
   max_attempts public.attempt_limit not null,
@@ -334,6 +366,7 @@ create table public.archived_tasks (
   error_message text,
   generation_created boolean not null,
   result_data jsonb not null,
+  reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
   upper_bound_microusd public.amount_microusd not null,
@@ -348,6 +381,8 @@ create index archived_tasks_by_project on public.archived_tasks (project_id, cre
 create index archived_tasks_by_status on public.archived_tasks (project_id, status, created_at desc, id desc);
 create index archived_tasks_by_orchestrator on public.archived_tasks (orchestrator_task_id, created_at, id)
   where orchestrator_task_id is not null;
+create index archived_tasks_by_result on public.archived_tasks (project_id, result_key, status, created_at)
+  where result_key is not null;
 create index archived_segments_by_run on public.archived_tasks ((params ->> 'orchestrator_run_id'))
   where task_type = 'travel_segment' and status = 'Complete';
 
@@ -358,7 +393,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
          cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -366,6 +401,6 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
          cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;

@@ -4,6 +4,12 @@ create trigger tasks_leave_queue before delete on public.tasks
   for each row execute function public.leave_queue();
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
+create trigger tasks_end_uncovered_parts after delete on public.tasks
+  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
+  execute function public.end_uncovered_parts();
+create trigger release_followers_of_deleted after delete on public.tasks
+  for each row when (old.result_key is not null and not old.is_following and old.status in ('Queued', 'In Progress'))
+  execute function public.release_followers_of_deleted();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
   for each row execute function public.fail_orphaned_dependant();
 create trigger plan_direct_task before insert on public.tasks
@@ -43,10 +49,12 @@ begin
   if exists (select from pg_available_extensions where name = 'pg_cron') then
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
+    perform cron.schedule('darkroom-settle-followers', '2 seconds', 'select public.settle_followers()');
     perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
     perform cron.schedule('darkroom-expire-due-grants', '10 seconds', 'select public.expire_due_grants()');
+    perform cron.schedule('darkroom-tend-paid-calls', '10 seconds', 'select public.tend_paid_calls()');
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
   end if;

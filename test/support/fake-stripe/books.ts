@@ -33,6 +33,7 @@ const prefixes = {
   dispute: "du_",
   session: "cs_test_",
   event: "evt_",
+  balance_transaction: "txn_",
 };
 
 export interface BooksOptions {

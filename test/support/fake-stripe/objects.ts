@@ -209,10 +209,13 @@ export function makeRefund(
   };
 }
 
-export function makeDispute(made: Made, charge: Stripe.Charge, amount: number): Stripe.Dispute {
+export function makeDispute(
+  made: Made,
+  charge: Stripe.Charge,
+  fields: Fields<Stripe.Dispute> & { amount: number; status: string },
+): Stripe.Dispute {
   return {
     object: "dispute",
-    amount,
     balance_transactions: [],
     charge: charge.id,
     currency: charge.currency,
@@ -231,8 +234,33 @@ export function makeDispute(made: Made, charge: Stripe.Charge, amount: number): 
     metadata: {},
     payment_intent: charge.payment_intent,
     reason: "fraudulent",
-    status: "needs_response",
     ...made,
+    ...fields,
+  };
+}
+
+export function makeDisputeMove(
+  { id, created }: Made,
+  dispute: Stripe.Dispute,
+  amount: number,
+): Stripe.BalanceTransaction {
+  return {
+    id,
+    created,
+    object: "balance_transaction",
+    amount,
+    available_on: created,
+    balance_type: "payments",
+    currency: dispute.currency,
+    description: `Chargeback ${amount < 0 ? "withdrawal" : "reversal"} for ${String(dispute.charge)}`,
+    exchange_rate: null,
+    fee: 0,
+    fee_details: [],
+    net: amount,
+    reporting_category: amount < 0 ? "dispute" : "dispute_reversal",
+    source: dispute.id,
+    status: "pending",
+    type: "adjustment",
   };
 }
 

@@ -1,6 +1,6 @@
 import type Stripe from "stripe";
 import type { CardBehaviour, StripeBooks } from "./books.ts";
-import { makeCharge, makeDispute, makeRefund } from "./objects.ts";
+import { makeCharge, makeDispute, makeDisputeMove, makeRefund } from "./objects.ts";
 import { invalid, StripeRefusal } from "./refusal.ts";
 
 interface Decline {
@@ -139,26 +139,50 @@ export function changeRefund(books: StripeBooks, id: string, status: RefundStatu
   return changed;
 }
 
-export function openDispute(books: StripeBooks, chargeId: string, amount?: number): Stripe.Dispute {
+export type DisputeStatus =
+  | `${"" | "appeal_"}${"needs_response" | "under_review"}`
+  | `warning_${"needs_response" | "under_review" | "closed"}`
+  | "won"
+  | "lost"
+  | "prevented";
+
+/** How a dispute begins: by taking the money, or as an inquiry, or prevented, by giving the money back or without. */
+export interface DisputeRequest {
+  amount?: number | undefined;
+  status?: "needs_response" | "warning_needs_response" | "prevented" | undefined;
+  givenBack?: boolean | undefined;
+}
+
+export function openDispute(
+  books: StripeBooks,
+  chargeId: string,
+  { amount, status = "needs_response", givenBack = status === "needs_response" }: DisputeRequest = {},
+): Stripe.Dispute {
   const charge = books.find("charge", chargeId);
   charge.disputed = true;
-  const made = makeDispute(books.made("dispute"), charge, amount ?? charge.amount);
+  const made = makeDispute(books.made("dispute"), charge, { amount: amount ?? charge.amount, status });
   books.keep("dispute", made);
+  if (givenBack) move(books, made, -made.amount);
   books.tell("charge.dispute.created", made);
-  books.tell("charge.dispute.funds_withdrawn", made);
+  if (givenBack) books.tell("charge.dispute.funds_withdrawn", made);
   return made;
 }
 
-export function changeDispute(
-  books: StripeBooks,
-  id: string,
-  status: "under_review" | "won" | "lost",
-): Stripe.Dispute {
+export function changeDispute(books: StripeBooks, id: string, status: DisputeStatus): Stripe.Dispute {
   const dispute = books.find("dispute", id);
   const previous = { status: dispute.status };
+  const isEscalated = dispute.status.startsWith("warning") && status === "needs_response";
   dispute.status = status;
-  if (status === "under_review") books.tell("charge.dispute.updated", dispute, previous);
-  else books.tell("charge.dispute.closed", dispute, previous);
+  if (isEscalated) move(books, dispute, -dispute.amount);
+  if (status === "won") move(books, dispute, dispute.amount);
+  const isClosed = ["won", "lost", "warning_closed"].includes(status);
+  books.tell(`charge.dispute.${isClosed ? "closed" : "updated"}`, dispute, previous);
+  if (isEscalated) books.tell("charge.dispute.funds_withdrawn", dispute);
   if (status === "won") books.tell("charge.dispute.funds_reinstated", dispute);
   return dispute;
+}
+
+/** Takes a dispute's money out of the account's balance, or puts it back. */
+function move(books: StripeBooks, dispute: Stripe.Dispute, amount: number): void {
+  dispute.balance_transactions.push(makeDisputeMove(books.made("balance_transaction"), dispute, amount));
 }

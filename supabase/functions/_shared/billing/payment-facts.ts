@@ -80,7 +80,11 @@ export function factsOfSession(
 }
 
 export function factsOfIntent(intent: Stripe.PaymentIntent): PaymentFacts | undefined {
-  if (!isOurs(intent.metadata)) return undefined;
+  return isOurs(intent.metadata) ? factsOfKnownIntent(intent) : undefined;
+}
+
+/** Of an intent that is among our payments, whatever its metadata say by now. */
+export function factsOfKnownIntent(intent: Stripe.PaymentIntent): PaymentFacts {
   const isPaid = intent.status === "succeeded";
   const hasFailed = intent.status === "canceled" || intent.status === "requires_payment_method";
   return {
@@ -115,8 +119,10 @@ export function refundOf({ id, amount, status }: Stripe.Refund) {
   return { id, amount_cents: amount, status: status ?? "pending" };
 }
 
-export function disputeOf({ id, amount, status }: Stripe.Dispute) {
-  return { id, amount_cents: amount, status };
+export function disputeOf({ id, amount, status, balance_transactions }: Stripe.Dispute) {
+  // One that was prevented by giving the money back is as good as lost.
+  const isGivenBack = balance_transactions.reduce((sum, moved) => sum + moved.amount, 0) < 0;
+  return { id, amount_cents: amount, status: status === "prevented" && isGivenBack ? "lost" : status };
 }
 
 export function idOf(reference: string | { id: string } | null | undefined): string | undefined {

@@ -1,4 +1,11 @@
-import { disputeOf, factsOfIntent, idOf, type PaymentFacts, refundOf } from "./payment-facts.ts";
+import {
+  disputeOf,
+  factsOfIntent,
+  factsOfKnownIntent,
+  idOf,
+  type PaymentFacts,
+  refundOf,
+} from "./payment-facts.ts";
 import { askStripe, isMissing, type Stripe } from "./stripe.ts";
 import { type EventDesk, handleEvent } from "./stripe-events.ts";
 
@@ -10,6 +17,7 @@ export interface Difference {
     | "refund_not_recorded"
     | "dispute_not_recorded"
     | "amount_differs"
+    | "not_paid_at_stripe"
     | "unknown_at_stripe";
   /** The payment intent, or the event. */
   subject: string;
@@ -194,7 +202,7 @@ async function unseenPayments(
         throw error;
       }
     });
-    if (intent) found.push(dated(factsOfIntent(intent), intent.created));
+    if (intent) found.push(dated(factsOfKnownIntent(intent), intent.created));
     else differences.push(await database.call<Difference>("report_ghost_payment", { for_intent: id }));
   }
   const page = await compared(

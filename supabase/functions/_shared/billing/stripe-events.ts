@@ -1,7 +1,7 @@
 import type { Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import type { Log } from "../observability/log.ts";
-import { factsOfEvent, idOf, type EventFacts, refundOf } from "./payment-facts.ts";
+import { factsOfEvent, idOf, type EventFacts, type PaymentFacts, refundOf } from "./payment-facts.ts";
 import { askStripe, type Stripe, type StripeAccess, verifyEvent } from "./stripe.ts";
 
 export interface EventDesk {
@@ -73,10 +73,14 @@ async function completeFacts(
   if (event.type !== "charge.refunded" || !facts || !("payment_intent_id" in facts)) return facts;
   if (event.data.object.refunds?.data && !event.data.object.refunds.has_more) return facts;
   const askedAt = new Date().toISOString();
-  const list = await askStripe(stripe, (client) =>
-    client.refunds.list({ payment_intent: facts.payment_intent_id, limit: 100 }),
-  );
-  return { ...facts, refunds: list.data.map((refund) => ({ ...refundOf(refund), told_at: askedAt })) };
+  const refunds = await askStripe(stripe, async (client) => {
+    const found: NonNullable<PaymentFacts["refunds"]> = [];
+    const list = { payment_intent: facts.payment_intent_id, limit: 100 };
+    for await (const refund of client.refunds.list(list))
+      found.push({ ...refundOf(refund), told_at: askedAt });
+    return found;
+  });
+  return { ...facts, refunds };
 }
 
 /** Why an event is left alone whatever it says: it is of another mode or account. */

@@ -63,6 +63,7 @@ export function statementAsCsv({ entries }: Statement): string {
     task_id: entry.task_id,
     description: entry.metadata["description"] ?? entry.metadata["task_type"],
     entry_id: entry.id,
+    call_id: entry.call_id,
   }));
   return stringify(rows, {
     header: true,
@@ -78,6 +79,7 @@ export function statementAsCsv({ entries }: Statement): string {
       "task_id",
       "description",
       "entry_id",
+      "call_id",
     ],
     record_delimiter: "windows",
     escape_formulas: true,

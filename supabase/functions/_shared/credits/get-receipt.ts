@@ -5,8 +5,8 @@ import type { receiptFields } from "./receipt-shapes.ts";
 
 export type Receipt = z.output<typeof receiptFields>;
 
-/** What a receipt is of: an entry of the ledger, or the charge for a task. */
-export type ReceiptOf = { entryId: string } | { taskId: string };
+/** What a receipt is of: an entry of the ledger, or the charge for a task or a paid call. */
+export type ReceiptOf = { entryId: string } | { taskId: string } | { callId: string };
 
 /** The receipt of one entry: what it was for, line by line. */
 export async function getReceipt(
@@ -19,6 +19,7 @@ export async function getReceipt(
     for_user: forUser(caller),
     for_entry: "entryId" in of ? of.entryId : null,
     for_task: "taskId" in of ? of.taskId : null,
+    for_call: "callId" in of ? of.callId : null,
   });
   return { ...receipt, seller: linesOf(seller) };
 }

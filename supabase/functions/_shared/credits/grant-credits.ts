@@ -1,11 +1,14 @@
 import { callingUser, type Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import type { Caller } from "../http/endpoint.ts";
+import { serviceActor } from "./actor.ts";
 
 export interface Grant {
   userId: string;
   amountCents: number;
   reason: string;
+  /** Who decided it; the service key's role unless said. */
+  actor: string | undefined;
   idempotencyKey: string;
   /** ISO 8601; never unless said. */
   expiresAt: string | undefined;
@@ -14,13 +17,13 @@ export interface Grant {
 /** An operator's grant; the key makes a repeat harmless. */
 export async function grantCredits(
   database: Pick<Database, "call">,
-  { userId, amountCents, reason, idempotencyKey, expiresAt }: Grant,
+  { userId, amountCents, reason, actor, idempotencyKey, expiresAt }: Grant,
 ): Promise<Record<string, unknown>> {
   return await database.call("grant_credits", {
     for_user: userId,
     amount_cents: amountCents,
     reason,
-    actor: "service_role",
+    actor: actor ?? serviceActor,
     idempotency_key: idempotencyKey,
     expires_at: expiresAt,
   });

@@ -7,6 +7,7 @@ export const ledgerEntry = z.object({
   user_id: uuid,
   sequence: z.int().describe("1, 2, 3… of the account"),
   task_id: uuid.nullable(),
+  call_id: uuid.nullable().describe("of a paid call, such as a prompt"),
   type: z.enum([
     "stripe",
     "manual",

@@ -12,5 +12,9 @@ export const priceSummary = z.object({
   cost_factors: z
     .record(z.string(), z.record(z.string(), z.number()))
     .describe("what params multiply it by; see docs/credits.md"),
+  reuse_price: z
+    .number()
+    .describe("credits for an output that an earlier task made, where a project reuses results"),
+  reuse_price_microusd: z.int(),
   valid_from: timestamp,
 });

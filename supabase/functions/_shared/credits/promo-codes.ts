@@ -1,4 +1,5 @@
 import { callingUser, type Database } from "../database/database.ts";
+import { serviceActor } from "./actor.ts";
 
 export interface NewPromoCode {
   code: string;
@@ -11,6 +12,8 @@ export interface NewPromoCode {
   /** How long the credit lasts once it was taken; for ever unless said. */
   creditDays: number | undefined;
   description: string;
+  /** Who decided it; the service key's role unless said. */
+  actor: string | undefined;
 }
 
 /** A code that gives credit; made again with the same content, it is the same code. */
@@ -26,7 +29,7 @@ export async function createPromoCode(
     valid_until: promo.validUntil ?? null,
     credit_days: promo.creditDays ?? null,
     description: promo.description,
-    actor: "service_role",
+    actor: promo.actor ?? serviceActor,
   });
 }
 

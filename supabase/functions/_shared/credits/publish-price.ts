@@ -1,13 +1,18 @@
 import type { Database } from "../database/database.ts";
+import { serviceActor } from "./actor.ts";
 
 export interface NewPrice {
   taskType: string;
   billingType: "per_unit" | "per_second";
   priceMicrousd: number;
   costFactors: Record<string, Record<string, number>>;
+  /** Of an output that an earlier run made. */
+  reusePriceMicrousd: number;
   /** ISO 8601; now unless said. */
   validFrom: string | undefined;
   reason: string;
+  /** Who decided it; the service key's role unless said. */
+  actor: string | undefined;
   idempotencyKey: string;
 }
 
@@ -21,8 +26,9 @@ export async function publishPrice(
     billing_type: price.billingType,
     price_microusd: price.priceMicrousd,
     cost_factors: price.costFactors,
+    reuse_price_microusd: price.reusePriceMicrousd,
     valid_from: price.validFrom ?? null,
-    actor: "service_role",
+    actor: price.actor ?? serviceActor,
     reason: price.reason,
     idempotency_key: price.idempotencyKey,
   });

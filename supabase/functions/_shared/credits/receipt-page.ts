@@ -69,7 +69,8 @@ function pageOf(receipt: Receipt) {
         <p>
           <small>
             Entry ${entry.id}, number ${entry.sequence} of the
-            account.${entry.task_id ? html` Task ${entry.task_id}.` : ""} Balance afterwards:
+            account.${entry.task_id ? html` Task ${entry.task_id}.` : ""}
+            ${entry.call_id ? html`Call ${entry.call_id}.` : ""} Balance afterwards:
             ${dollars(entry.balance_after_microusd)}. 1 credit is 1 US cent.
           </small>
         </p>

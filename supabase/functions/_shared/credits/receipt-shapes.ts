@@ -6,10 +6,10 @@ import { ledgerEntry } from "./ledger-shapes.ts";
 const receiptLine = z.object({
   item: z
     .string()
-    .describe("the task type, or `written_off`: cost beyond what was held, which is not charged"),
+    .describe("the task type or call, or `written_off`: cost beyond what was held, which is not charged"),
   count: z.int().optional().describe("tasks"),
-  quantity: z.number().optional().describe("outputs or seconds"),
-  unit: z.enum(["output", "second"]).optional(),
+  quantity: z.number().optional().describe("outputs, seconds, or reuses of an earlier output"),
+  unit: z.enum(["output", "second", "reuse"]).optional(),
   price_version: z.int().optional(),
   each_microusd: z.int().optional(),
   factors: z

@@ -42,6 +42,7 @@ export const errorCodes = {
     message: "Another job at the provider runs this task, or this job another task.",
   },
   task_not_running: { status: 409, message: "The task is not in progress with this caller." },
+  call_in_progress: { status: 409, message: "A call with this idempotency key is still being answered." },
   output_not_final: {
     status: 409,
     message: "The task of this file is not complete; its files may still change.",

@@ -1,6 +1,8 @@
+import { Buffer } from "node:buffer";
 import { AppError } from "../errors/app-error.ts";
 
 const maxDepth = 64;
+const mostParts = 32;
 
 /** The request's JSON object; see `readJson`. */
 export async function readJsonObject(
@@ -44,6 +46,12 @@ export function isForm(request: Request): boolean {
 export async function readForm(request: Request, limitBytes: number): Promise<Record<string, unknown>> {
   const bytes = await readLimited(request, limitBytes);
   const contentType = request.headers.get("content-type") ?? "";
+  // Before they are parsed: a part costs more than its bytes.
+  if (hasMorePartsThan(bytes, contentType, mostParts)) {
+    throw new AppError("invalid_request", {
+      issues: [{ path: "", message: `has more than ${mostParts} parts` }],
+    });
+  }
   try {
     const form = await new Response(bytes, { headers: { "content-type": contentType } }).formData();
     return Object.fromEntries(form);
@@ -54,6 +62,18 @@ export async function readForm(request: Request, limitBytes: number): Promise<Re
       { cause: error },
     );
   }
+}
+
+function hasMorePartsThan(bytes: Uint8Array, contentType: string, most: number): boolean {
+  const [, quoted, plain] = /boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(contentType) ?? [];
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  // The one that ends the form is no part.
+  let left = most + 1;
+  for (let at = -1; left >= 0; left--) {
+    at = body.indexOf(`--${quoted ?? plain ?? ""}`, at + 1, "latin1");
+    if (at === -1) return false;
+  }
+  return true;
 }
 
 /** The body's bytes, however long it says it is. */

@@ -14,7 +14,20 @@ export interface Storage {
   publicUrl(path: string): string;
   /** The path of such a URL of this very storage; undefined for any other text. */
   pathOfPublicUrl(text: string): string | undefined;
+  /** Whether anybody who has this address may read what is there: a public or signed one of this very storage. */
+  isOpenAddress(text: string): boolean;
+  /**
+   * The bytes behind such an address, read without credentials of ours; a word where there is no such file, or a larger
+   * one. @throws AppError `storage_unavailable`
+   */
+  readOpenFile(
+    text: string,
+    limitBytes: number,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | "not found" | "too large">;
 }
+
+const openFolders = ["public", "sign"];
 
 export interface StorageOptions {
   /** Base URL as the outside sees it, e.g. `https://<ref>.supabase.co`. */
@@ -30,6 +43,14 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
   const credentials: Record<string, string> = serviceKey.startsWith("sb_")
     ? { apikey: serviceKey }
     : { apikey: serviceKey, authorization: `Bearer ${serviceKey}` };
+
+  /** As parsed: dots that climb are gone by then. */
+  function openAddress(text: string): string | undefined {
+    const address = URL.canParse(text) ? new URL(text).href : "";
+    return openFolders.some((folder) => address.startsWith(`${base}/object/${folder}/`))
+      ? address
+      : undefined;
+  }
 
   async function send(path: string, init: RequestInit): Promise<Response> {
     let response: Response;
@@ -71,7 +92,34 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
     publicUrl: (path) => `${publicBase}${encodePath(path)}`,
     pathOfPublicUrl: (text) =>
       text.startsWith(publicBase) ? storagePath(text.slice(publicBase.length)) : undefined,
+    isOpenAddress: (text) => openAddress(text) !== undefined,
+    async readOpenFile(text, limitBytes, signal) {
+      const address = openAddress(text);
+      if (address === undefined) return "not found";
+      try {
+        const response = await request(address, { redirect: "error", signal });
+        if (response.status >= 500) throw await answerOf(response);
+        if (!response.ok) {
+          await response.body?.cancel();
+          return "not found";
+        }
+        return await readAtMost(response, limitBytes);
+      } catch (error) {
+        throw new AppError("storage_unavailable", { retry_after: 2 }, { cause: error });
+      }
+    },
   };
+}
+
+async function readAtMost(response: Response, limitBytes: number): Promise<Uint8Array | "too large"> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    if (size > limitBytes) return "too large";
+    chunks.push(chunk);
+  }
+  return new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer());
 }
 
 async function answerOf(response: Response): Promise<Error> {

@@ -102,7 +102,8 @@ function isDocumentation(address: ipaddr.IPv6): boolean {
   );
 }
 
-async function resolveByHost(hostname: string): Promise<string[]> {
+/** By the machine itself. */
+export async function resolveByHost(hostname: string): Promise<string[]> {
   const found = await lookup(hostname, { all: true });
   return found.map(({ address }) => address);
 }

@@ -1,55 +1,90 @@
+import { type CallToPay, openPaidCall } from "../credits/paid-call.ts";
+import type { Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
-import type { PromptAnswer } from "./ai-prompt.ts";
+import type { Caller } from "../http/endpoint.ts";
 import { localModel } from "./local-prompts.ts";
 import { askForField } from "./messages.ts";
+import { paidAnswer, type PromptAnswer, wholeOf, type Written } from "./paid-answer.ts";
 import type { PromptWriter } from "./prompt-writer.ts";
+import { plainField } from "./written-text.ts";
+import { checkedRecording } from "./recording.ts";
 import type { VoiceRequest } from "./voice-request.ts";
+
+export interface VoiceServices {
+  database: Pick<Database, "call">;
+  writer: PromptWriter;
+}
+
+/** For hearing and writing together. */
+const longestMilliseconds = 40_000;
+const longestText = 10_000;
+
+/** Covers one request and answers it. @throws AppError those of `openPaidCall` */
+export async function writeFromVoice(
+  { database, writer }: VoiceServices,
+  caller: Caller,
+  request: VoiceRequest,
+  order: Pick<CallToPay, "userId" | "idempotencyKey">,
+): Promise<PromptAnswer> {
+  const { call, answer } = await openPaidCall(database, caller, {
+    ...order,
+    type: "ai-voice-prompt",
+    units: writer.model.isConfigured ? 1 : 0,
+    content: request,
+  });
+  if (answer) return { ...answer, deduplicated: true };
+  if (!writer.model.isConfigured && writer.allowsLocal && !request.audio) return localAnswer(request);
+  const signal = AbortSignal.timeout(longestMilliseconds);
+  // Nobody is asked to stop: whoever hangs up is written for all the same.
+  const leaving = new AbortController();
+  return await wholeOf(paidAnswer(call, answerTo(writer, request, signal), () => 0, leaving.signal));
+}
 
 /**
  * What somebody said, and the text that they want of it. What was said is worth more than nothing: where only the
- * writing fails, it is the answer, with a warning.
+ * writing fails, it is the answer, with a warning, and free.
  */
-export async function writeFromVoice(
-  { model, allowsLocal }: PromptWriter,
+// oxlint-disable-next-line require-yield -- an answer without pieces
+async function* answerTo(
+  { model }: PromptWriter,
   { audio, textInstructions, task, context, example, existingValue }: VoiceRequest,
-): Promise<PromptAnswer> {
-  const isLocal = !model.isConfigured && allowsLocal && !audio;
-  if (isLocal) {
-    const prompt = [existingValue.trim(), textInstructions.trim()].filter(Boolean).join(", ");
-    return {
-      success: true,
-      transcription: textInstructions,
-      prompt,
-      usage: null,
-      model: localModel,
-      local: true,
-    };
-  }
-  const transcription = (audio ? await model.transcribe(audio) : textInstructions).trim();
+  signal: AbortSignal,
+): AsyncGenerator<never, Written> {
+  const transcription = audio
+    ? plainField(await model.transcribe(await checkedRecording(audio), signal), longestText)
+    : textInstructions.trim();
   if (transcription === "") throw new AppError("no_speech_detected");
-  if (audio && task === "transcribe_only") return { success: true, transcription, usage: null, local: false };
+  const heard = { success: true, transcription };
+  if (audio && task === "transcribe_only") {
+    return { answer: { ...heard, usage: null, local: false }, units: 1, details: { task } };
+  }
   try {
-    const written = await model.complete(
-      askForField({ spoken: transcription, context, example, existingValue }),
-    );
-    const { text, usage, model: used } = written;
+    const question = askForField({ spoken: transcription, context, example, existingValue });
+    const { text, usage, model: used } = await model.complete(question, signal);
+    const written = plainField(text, longestText);
     return {
-      success: true,
-      transcription,
-      prompt: text.trim() || transcription,
-      usage,
-      model: used,
-      local: false,
+      answer: { ...heard, prompt: written || transcription, usage, model: used, local: false },
+      units: written || audio ? 1 : 0,
+      details: { task, model: used },
     };
   } catch (error) {
     if (!(error instanceof AppError) || error.code === "provider_not_configured") throw error;
+    const warning = "AI enhancement failed, returning raw transcription";
     return {
-      success: true,
-      transcription,
-      prompt: transcription,
-      usage: null,
-      local: false,
-      warning: "AI enhancement failed, returning raw transcription",
+      answer: { ...heard, prompt: transcription, usage: null, local: false, warning },
+      units: 0,
+      details: { task },
     };
   }
+}
+
+function localAnswer({ textInstructions, existingValue }: VoiceRequest): PromptAnswer {
+  return {
+    success: true,
+    transcription: textInstructions,
+    prompt: [existingValue.trim(), textInstructions.trim()].filter(Boolean).join(", "),
+    usage: null,
+    model: localModel,
+    local: true,
+  };
 }

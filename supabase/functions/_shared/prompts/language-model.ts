@@ -1,5 +1,8 @@
 import type Groq from "groq-sdk";
 import { AppError } from "../errors/app-error.ts";
+import { MalformedAnswer, providerError } from "./provider-error.ts";
+import { Patience, within } from "./patience.ts";
+import { isConfigured, type Provider, providerOf } from "./provider.ts";
 import type { PromptVariables } from "./variables.ts";
 
 /** One question to a language model. */
@@ -17,125 +20,166 @@ export interface Completion {
 export interface Completed {
   text: string;
   model: string;
-  usage: unknown;
+  usage: Usage;
+  /** The model had more to say than `maxTokens`. */
+  isCut: boolean;
 }
 
-/** Groq, or another server that speaks its API. Failures are 502, 503 or 504 and say nothing of its answer. */
+/** Counts by name, as the provider names them; null where it gives none. */
+export type Usage = Record<string, number> | null;
+
+/**
+ * Groq, or another server that speaks its API. Failures are 502, 503 or 504 and say nothing of its answer; a signal that
+ * aborts ends the provider's request.
+ */
 export interface LanguageModel {
   /** False without a key: then every call is 503 `provider_not_configured`. */
   readonly isConfigured: boolean;
-  complete(request: Completion): Promise<Completed>;
+  complete(request: Completion, signal: AbortSignal): Promise<Completed>;
   /** Yields the text in pieces and returns the whole. */
-  stream(request: Completion): AsyncGenerator<string, Completed>;
+  stream(request: Completion, signal: AbortSignal): AsyncGenerator<string, Completed>;
   /** What is said in a recording. */
-  transcribe(audio: File): Promise<string>;
+  transcribe(audio: File, signal: AbortSignal): Promise<string>;
 }
 
-/** Browsers wait 20 to 30 s; a second model must fit in. */
-const budgetMilliseconds = 25_000;
-const tryMilliseconds = 14_000;
+/** How long is waited, in milliseconds. */
+export interface Waits {
+  /** For a whole answer, by whichever model: browsers wait 20 to 30 s. */
+  answer: number;
+  /** For one model's answer, or the first piece of it: a second model must fit in. */
+  model: number;
+  /** Between two pieces. */
+  piece: number;
+}
+
+export const usualWaits: Waits = { answer: 25_000, model: 14_000, piece: 15_000 };
+
 const retries = 2;
+/** Longer than whatever `maxTokens` allow; a model that does not stop is broken. */
+const longestAnswer = 64_000;
 
-const defaults = {
-  model: "moonshotai/kimi-k2-instruct-0905",
-  fallback: "llama-3.3-70b-versatile",
-  vision: "meta-llama/llama-4-scout-17b-16e-instruct",
-  transcription: "whisper-large-v3-turbo",
-};
-
-export function createLanguageModel(variables: PromptVariables): LanguageModel {
-  const apiKey = variables.GROQ_API_KEY;
+export function createLanguageModel(variables: PromptVariables, waits: Waits = usualWaits): LanguageModel {
   let made: Promise<Groq> | undefined;
-
-  async function client(): Promise<Groq> {
-    if (!apiKey) throw new AppError("provider_not_configured", { variable: "GROQ_API_KEY", retry_after: 60 });
-    return await (made ??= createClient(apiKey, variables.GROQ_BASE_URL));
-  }
+  const client = async (provider: Provider) => await (made ??= createClient(provider, waits));
 
   /** The first model, and once the other where the first cannot answer. Pictures are shown to one that sees. */
-  function modelsFor({ images }: Pick<Completion, "images">): string[] {
-    if (images?.length) return [variables.AI_PROMPT_VISION_MODEL ?? defaults.vision];
-    return [
-      variables.AI_PROMPT_MODEL ?? defaults.model,
-      variables.AI_PROMPT_FALLBACK_MODEL ?? defaults.fallback,
-    ];
+  function modelsFor({ writing, vision }: Provider, { images }: Completion): readonly string[] {
+    return images?.length ? [vision] : writing;
   }
 
   return {
-    isConfigured: apiKey !== undefined,
-    async complete(request) {
-      const groq = await client();
-      return await withFallback(modelsFor(request), async (model, options) => {
-        const answer = await groq.chat.completions.create(
-          { ...question(request), model, stream: false },
-          options,
-        );
-        const text = answer.choices?.[0]?.message?.content;
-        if (typeof text !== "string") throw new MalformedAnswer(`${model} answered without a text`);
-        return { text, model, usage: answer.usage ?? null };
-      });
+    isConfigured: isConfigured(variables),
+    async complete(request, signal) {
+      const provider = providerOf(variables);
+      const groq = await client(provider);
+      const { result, patience } = await withFallback(
+        modelsFor(provider, request),
+        AbortSignal.any([signal, AbortSignal.timeout(waits.answer)]),
+        waits,
+        async (model, options) => {
+          const answer = await groq.chat.completions.create(
+            { ...question(request), model, stream: false },
+            options,
+          );
+          const choice = answer?.choices?.[0];
+          const text = choice?.message?.content;
+          if (typeof text !== "string") throw new MalformedAnswer(`${model} answered without a text`);
+          if (text.length > longestAnswer) throw new MalformedAnswer(`${model} did not stop`);
+          return { text, model, usage: usageOf(answer.usage), isCut: choice?.finish_reason === "length" };
+        },
+      );
+      patience.end();
+      return result;
     },
-    async *stream(request) {
-      const groq = await client();
-      const opened = await withFallback(modelsFor(request), async (model, options) => {
-        const chunks = await groq.chat.completions.create(
-          { ...question(request), model, stream: true },
-          options,
-        );
-        return { model, chunks };
-      });
-      let text = "";
-      let usage: unknown = null;
+    async *stream(request, signal) {
+      const provider = providerOf(variables);
+      const groq = await client(provider);
+      const { result, patience } = await withFallback(
+        modelsFor(provider, request),
+        signal,
+        waits,
+        async (model, options) => {
+          const chunks = await groq.chat.completions.create(
+            {
+              ...question(request),
+              model,
+              stream: true,
+              // Groq counts without being asked.
+              ...(provider.baseUrl.endsWith("/v1") && { stream_options: { include_usage: true } }),
+            },
+            options,
+          );
+          const reading = new StreamReading(model, chunks[Symbol.asyncIterator](), options.signal);
+          return { reading, first: await reading.next() };
+        },
+      );
+      const { reading, first } = result;
       try {
-        for await (const chunk of opened.chunks) {
-          const piece = chunk.choices?.[0]?.delta?.content ?? "";
-          usage = chunk.x_groq?.usage ?? usage;
-          text += piece;
-          if (piece !== "") yield piece;
+        for (let piece = first; piece !== undefined; piece = await within(reading.signal, reading.next())) {
+          patience.renew(waits.piece);
+          yield piece;
         }
+        return reading.whole();
       } catch (error) {
-        // A connection that ends is no error of the SDK's here, but of the body that it reads.
-        if (isOfSdk(error)) throw providerError(error);
-        throw new AppError("provider_unavailable", { retry_after: 10 }, { cause: error });
+        throw providerError(error, reading.signal);
+      } finally {
+        patience.end();
+        await reading.end();
       }
-      return { text, model: opened.model, usage };
     },
-    async transcribe(audio) {
-      const groq = await client();
-      return await withFallback(
-        [variables.AI_TRANSCRIPTION_MODEL ?? defaults.transcription],
+    async transcribe(audio, signal) {
+      const provider = providerOf(variables);
+      const groq = await client(provider);
+      const { result, patience } = await withFallback(
+        [provider.transcription],
+        AbortSignal.any([signal, AbortSignal.timeout(waits.answer)]),
+        waits,
         async (model, options) => {
           const answer = await groq.audio.transcriptions.create(
             { file: audio, model, temperature: 0, response_format: "verbose_json" },
             options,
           );
-          if (typeof answer.text !== "string") throw new MalformedAnswer(`${model} answered without a text`);
+          if (typeof answer?.text !== "string") throw new MalformedAnswer(`${model} answered without a text`);
+          if (answer.text.length > longestAnswer) throw new MalformedAnswer(`${model} did not stop`);
           return answer.text;
         },
       );
+      patience.end();
+      return result;
     },
   };
 }
 
 /** Loaded when it is first needed, like Stripe's. */
-async function createClient(apiKey: string, baseUrl: string | undefined): Promise<Groq> {
+async function createClient({ apiKey, baseUrl }: Provider, waits: Waits): Promise<Groq> {
   const { default: Sdk } = await import("groq-sdk");
-  if (baseUrl !== undefined && !URL.canParse(baseUrl)) {
-    throw new AppError("provider_not_configured", { variable: "GROQ_BASE_URL", retry_after: 60 });
-  }
-  const base = baseUrl?.replace(/\/+$/, "");
   return new Sdk({
     apiKey,
-    ...(base && { baseURL: base }),
-    // The SDK asks for /openai/v1/…, as Groq has it; other servers of this API have /v1/…
-    ...(base?.endsWith("/v1") && {
-      fetch: (url: string | URL | Request, init?: RequestInit) =>
-        fetch(String(url).replace(`${base}/openai/v1/`, `${base}/`), init),
-    }),
-    timeout: tryMilliseconds,
+    baseURL: baseUrl,
+    fetch: async (url: string | URL | Request, init?: RequestInit) => {
+      // The SDK asks for /openai/v1/…, as Groq has it; other servers of this API have /v1/…
+      const address = baseUrl.endsWith("/v1")
+        ? String(url).replace(`${baseUrl}/openai/v1/`, `${baseUrl}/`)
+        : url;
+      // The key is for this server and no other.
+      return withoutLongWaits(await fetch(address, { ...init, redirect: "error" }));
+    },
+    timeout: waits.model,
     maxRetries: retries,
     logLevel: "off",
   });
+}
+
+const longestPauseSeconds = 3;
+
+/** The SDK waits as long as it is told to before it asks again; nobody waits so long for a prompt. */
+function withoutLongWaits(response: Response): Response {
+  const pause = response.headers.get("retry-after");
+  const isShort = pause === null || Number(pause) <= longestPauseSeconds;
+  if (response.ok || (isShort && !response.headers.has("retry-after-ms"))) return response;
+  const headers = new Headers(response.headers);
+  headers.set("x-should-retry", "false");
+  return new Response(response.body, { status: response.status, headers });
 }
 
 function question({ system, user, images = [], temperature, maxTokens }: Completion) {
@@ -159,63 +203,93 @@ function question({ system, user, images = [], temperature, maxTokens }: Complet
   };
 }
 
+/** An answer in pieces, as it is read. */
+class StreamReading {
+  #text = "";
+  #usage: Usage = null;
+  #finish: string | undefined;
+  readonly #model: string;
+  readonly #chunks: AsyncIterator<Groq.Chat.ChatCompletionChunk>;
+  readonly signal: AbortSignal;
+
+  constructor(model: string, chunks: AsyncIterator<Groq.Chat.ChatCompletionChunk>, signal: AbortSignal) {
+    this.#model = model;
+    this.#chunks = chunks;
+    this.signal = signal;
+  }
+
+  /** The next piece with something in it; undefined after the last. */
+  async next(): Promise<string | undefined> {
+    for (;;) {
+      const { done, value: chunk } = await this.#chunks.next();
+      // The SDK ends quietly when it is aborted, and when the connection is closed between two events.
+      this.signal.throwIfAborted();
+      if (done) {
+        if (this.#finish === undefined) throw new TypeError("the answer ended in the middle");
+        return undefined;
+      }
+      const choice = chunk?.choices?.[0];
+      this.#usage =
+        usageOf(chunk?.x_groq?.usage ?? (chunk as { usage?: unknown } | null)?.usage) ?? this.#usage;
+      this.#finish = choice?.finish_reason ?? this.#finish;
+      const piece = choice?.delta?.content;
+      if (typeof piece !== "string" || piece === "") continue;
+      this.#text += piece;
+      if (this.#text.length > longestAnswer) throw new MalformedAnswer(`${this.#model} did not stop`);
+      return piece;
+    }
+  }
+
+  whole(): Completed {
+    return { text: this.#text, model: this.#model, usage: this.#usage, isCut: this.#finish === "length" };
+  }
+
+  /** Ends the provider's request, unless it is over. Not waited for: what hangs is aborted by its signal. */
+  async end(): Promise<void> {
+    if (this.#finish !== undefined) return;
+    this.#chunks.return?.().catch(() => undefined);
+  }
+}
+
+/** Numbers alone: whatever else a provider puts there is its own. */
+function usageOf(given: unknown): Usage {
+  if (typeof given !== "object" || given === null) return null;
+  const counts = Object.entries(given).filter(
+    (entry): entry is [string, number] => typeof entry[1] === "number" && /^[a-z_]{1,40}$/.test(entry[0]),
+  );
+  return counts.length === 0 ? null : Object.fromEntries(counts.slice(0, 20));
+}
+
 interface TryOptions {
   signal: AbortSignal;
   maxRetries: number;
 }
 
-/** The work with each model in turn, until one answers or the time is over. */
+/** The work with each model in turn, until one answers or the time is over. Whoever is answered ends the patience. */
 async function withFallback<Result>(
-  models: string[],
+  models: readonly string[],
+  whole: AbortSignal,
+  waits: Waits,
   work: (model: string, options: TryOptions) => Promise<Result>,
-): Promise<Result> {
-  const signal = AbortSignal.timeout(budgetMilliseconds);
+): Promise<{ result: Result; patience: Patience }> {
   for (const [index, model] of models.entries()) {
+    const isLast = index === models.length - 1;
+    const patience = new Patience(waits.model);
+    const signal = AbortSignal.any([whole, patience.signal]);
     try {
-      return await work(model, { signal, maxRetries: index === 0 ? retries : 0 });
+      const result = await within(signal, work(model, { signal, maxRetries: index === 0 ? retries : 0 }));
+      return { result, patience };
     } catch (error) {
-      if (index === models.length - 1 || signal.aborted || !anotherMayAnswer(error))
-        throw providerError(error);
+      patience.end();
+      const failure = providerError(error, signal);
+      if (isLast || whole.aborted || !anotherMayAnswer(failure)) throw failure;
     }
   }
   throw new Error("there is no model");
 }
 
-class MalformedAnswer extends Error {}
-
-function isMalformed(error: unknown): error is Error {
-  return error instanceof MalformedAnswer || error instanceof SyntaxError;
-}
-
-function statusOf(error: unknown): number | undefined {
-  return error instanceof Error && "status" in error && typeof error.status === "number"
-    ? error.status
-    : undefined;
-}
-
-/** Whether the SDK made this error; its class is there only once the SDK is loaded. */
-function isOfSdk(error: unknown): error is Error {
-  return error instanceof Error && "status" in error && "headers" in error;
-}
-
 /** A key that is refused is refused for every model; what is wrong with one model may not be with another. */
-function anotherMayAnswer(error: unknown): boolean {
-  const status = statusOf(error);
-  return isMalformed(error) || (isOfSdk(error) && status !== 401 && status !== 403);
-}
-
-/** The provider's failures as ours; any other error stays what it is. */
-function providerError(error: unknown): unknown {
-  if (isMalformed(error)) {
-    return new AppError("provider_failed", {}, { cause: error });
-  }
-  if (!isOfSdk(error)) return error;
-  const status = statusOf(error);
-  const cause = { cause: new Error(`${error.constructor.name} ${status ?? ""}`.trim()) };
-  const isTimeout = /Timeout|UserAbort/.test(error.constructor.name);
-  if (isTimeout) return new AppError("provider_timeout", { retry_after: 5 }, cause);
-  if (status === undefined || status === 429 || status >= 500) {
-    return new AppError("provider_unavailable", { retry_after: 10 }, cause);
-  }
-  return new AppError("provider_failed", {}, cause);
+function anotherMayAnswer(failure: AppError): boolean {
+  const status = (failure.cause as { status?: unknown } | undefined)?.status;
+  return status !== 401 && status !== 403;
 }

@@ -1,4 +1,5 @@
 import type { Completion } from "./language-model.ts";
+import { plainLine } from "./written-text.ts";
 
 /**
  * What is asked of the model for each task. People's texts go into the user message as JSON, so that where a text ends
@@ -114,17 +115,23 @@ export function askForField({ spoken, context, example, existingValue }: SpokenT
   };
 }
 
-/** The prompts of an answer: its lines, without what models put before a line although they were told not to. */
-export function promptsIn(answer: string, atMost: number): string[] {
-  return answer
+const longestPrompt = 2_000;
+
+/**
+ * The prompts of an answer: its lines, each plain and of bounded length, without what models put before a line although
+ * they were told not to. Of an answer that was cut the last line is half a prompt, unless it is all there is.
+ */
+export function promptsIn(answer: string, atMost: number, isCut = false): string[] {
+  const lines = answer
     .split("\n")
     .map((line) =>
-      line
-        .trim()
-        .replace(/^(?:[-*•]|\d{1,2}[.)])\s+/, "")
-        .replace(/^"(.*)"$/, "$1")
-        .trim(),
+      plainLine(
+        plainLine(line, longestPrompt)
+          .replace(/^(?:[-*•]|\d{1,2}[.)])\s+/, "")
+          .replace(/^"(.*)"$/, "$1"),
+        longestPrompt,
+      ),
     )
-    .filter((line) => line !== "" && line !== "```")
-    .slice(0, atMost);
+    .filter((line) => line !== "" && !line.startsWith("```"));
+  return (isCut && lines.length > 1 ? lines.slice(0, -1) : lines).slice(0, atMost);
 }

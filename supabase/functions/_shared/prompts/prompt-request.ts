@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { text } from "../http/fields.ts";
+import { idempotencyKey, text, uuid } from "../http/fields.ts";
 
 const longText = text(10_000);
 const required = longText.trim().min(1, "is required");
@@ -8,6 +8,9 @@ const image = text(4000).refine((value) => {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   return url !== undefined && ["http:", "https:"].includes(url.protocol);
 }, "must be an http or https address");
+
+/** Of all texts of one question together: more than a model reads is refused by its provider, not by us. */
+const longestQuestion = 60_000;
 
 /** The creativity level of the product: 0 to 2; what is beyond counts as the nearest. */
 function temperature(usual: number) {
@@ -18,38 +21,53 @@ function temperature(usual: number) {
     .describe(`creativity level, 0 to 2; ${usual} unless said`);
 }
 
-const stream = z.boolean().nullish().describe("answer in pieces, as server-sent events");
+/** What all tasks take: how the answer comes, and who pays for it. */
+const order = {
+  stream: z.boolean().nullish().describe("answer in pieces, as server-sent events"),
+  idempotency_key: idempotencyKey,
+  user_id: uuid.nullish().describe("whom the service has pay; nobody unless said"),
+};
 
-const generatePrompts = z.object({
-  task: z.literal("generate_prompts"),
-  overallPromptText: optional.describe("what the pictures are of"),
-  rulesToRememberText: optional.describe("what all of them keep to"),
-  numberToGenerate: z
-    .int()
-    .min(1)
-    .max(50)
-    .nullish()
-    .transform((value) => value ?? 3)
-    .describe("3 unless said"),
-  existingPrompts: z
-    .array(z.union([longText, z.object({ text: longText }).transform((given) => given.text)]))
-    .max(100)
-    .nullish()
-    .transform((given) => given ?? [])
-    .describe("not to be repeated; texts or {text}"),
-  temperature: temperature(0.8),
-  stream,
-});
+const generatePrompts = z
+  .object({
+    task: z.literal("generate_prompts"),
+    overallPromptText: optional.describe("what the pictures are of"),
+    rulesToRememberText: optional.describe("what all of them keep to"),
+    numberToGenerate: z
+      .int()
+      .min(1)
+      .max(50)
+      .nullish()
+      .transform((value) => value ?? 3)
+      .describe("3 unless said"),
+    existingPrompts: z
+      .array(z.union([longText, z.object({ text: longText }).transform((given) => given.text)]))
+      .max(100)
+      .nullish()
+      .transform((given) => given ?? [])
+      .describe("not to be repeated; texts or {text}"),
+    temperature: temperature(0.8),
+    ...order,
+  })
+  .superRefine(({ overallPromptText, rulesToRememberText, existingPrompts }, context) => {
+    const length = [overallPromptText, rulesToRememberText, ...existingPrompts].join("").length;
+    if (length <= longestQuestion) return;
+    context.addIssue({
+      code: "custom",
+      path: ["existingPrompts"],
+      message: `all texts together have more than ${longestQuestion} characters`,
+    });
+  });
 
 const editPrompt = z.object({
   task: z.literal("edit_prompt"),
   originalPromptText: required,
   editInstructions: required,
   temperature: temperature(0.7),
-  stream,
+  ...order,
 });
 
-const generateSummary = z.object({ task: z.literal("generate_summary"), promptText: required, stream });
+const generateSummary = z.object({ task: z.literal("generate_summary"), promptText: required, ...order });
 
 const enhanceSegmentPrompt = z
   .object({
@@ -61,16 +79,25 @@ const enhanceSegmentPrompt = z
       .nullish()
       .describe("first and last frame; for `prompts` a list of such for each"),
     temperature: temperature(0.7),
-    stream,
+    ...order,
   })
-  .transform(({ images, ...request }, context) => {
-    if (!request.prompt && !request.prompts) {
-      context.addIssue({ code: "custom", path: ["prompt"], message: "is required" });
+  .transform(({ images, prompt, prompts, ...request }, context) => {
+    const refuse = (path: string, message: string) => {
+      context.addIssue({ code: "custom", path: [path], message });
       return z.NEVER;
-    }
-    const lists = (images ?? []).filter((item): item is string[] => Array.isArray(item));
-    const frames = (images ?? []).filter((item): item is string => typeof item === "string");
-    return { ...request, images: lists.length > 0 ? lists : [frames] };
+    };
+    const texts = prompts ?? (prompt ? [prompt] : []);
+    if (texts.length === 0) return refuse("prompt", "is required");
+    const given = images ?? [];
+    const lists = given.filter((item): item is string[] => Array.isArray(item));
+    const frames = given.filter((item): item is string => typeof item === "string");
+    if (prompts && frames.length > 0) return refuse("images", "must have a list for each of `prompts`");
+    if (lists.length > texts.length) return refuse("images", "has more lists than there are prompts");
+    return {
+      ...request,
+      isList: Boolean(prompts),
+      questions: texts.map((each, index) => ({ prompt: each, images: lists[index] ?? frames })),
+    };
   });
 
 /** What `ai-prompt` takes, by its task. */
@@ -81,4 +108,7 @@ export const promptRequest = z.discriminatedUnion("task", [
   enhanceSegmentPrompt,
 ]);
 
-export type PromptRequest = z.output<typeof promptRequest>;
+type WithoutOrder<Request> = Request extends unknown ? Omit<Request, keyof typeof order> : never;
+
+/** The same without how it is answered and who pays. */
+export type PromptRequest = WithoutOrder<z.output<typeof promptRequest>>;

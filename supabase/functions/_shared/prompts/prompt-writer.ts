@@ -1,4 +1,5 @@
-import { createLanguageModel, type LanguageModel } from "./language-model.ts";
+import { resolveByHost, type Resolve } from "../outgoing/target.ts";
+import { createLanguageModel, type LanguageModel, usualWaits, type Waits } from "./language-model.ts";
 import type { PromptVariables } from "./variables.ts";
 
 /** A model, or the rules that stand in for one where the operator allows it. */
@@ -6,8 +7,22 @@ export interface PromptWriter {
   model: LanguageModel;
   /** `AI_PROMPT_LOCAL=1`: without a key, answer by rules. */
   allowsLocal: boolean;
+  /** Where pictures are that a provider would fetch. */
+  resolve: Resolve;
 }
 
-export function createPromptWriter(variables: PromptVariables): PromptWriter {
-  return { model: createLanguageModel(variables), allowsLocal: variables.AI_PROMPT_LOCAL === "1" };
+export interface PromptWriterOptions {
+  waits?: Waits;
+  resolve?: Resolve;
+}
+
+export function createPromptWriter(
+  variables: PromptVariables,
+  { waits = usualWaits, resolve = resolveByHost }: PromptWriterOptions = {},
+): PromptWriter {
+  return {
+    model: createLanguageModel(variables, waits),
+    allowsLocal: variables.AI_PROMPT_LOCAL === "1",
+    resolve,
+  };
 }

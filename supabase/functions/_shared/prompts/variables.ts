@@ -2,6 +2,8 @@
 export const promptVariables = [
   "GROQ_API_KEY",
   "GROQ_BASE_URL",
+  "OPENAI_API_KEY",
+  "OPENAI_BASE_URL",
   "AI_PROMPT_MODEL",
   "AI_PROMPT_FALLBACK_MODEL",
   "AI_PROMPT_VISION_MODEL",

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { text } from "../http/fields.ts";
+import { idempotencyKey, text, uuid } from "../http/fields.ts";
 
 /** Recordings that transcription takes, by their type's beginning: browsers add codecs. */
 const recordings = ["audio/", "video/webm", "video/mp4", "application/octet-stream"];
@@ -27,10 +27,13 @@ export const voiceRequest = z
     context: field.describe("what the text is for"),
     example: field,
     existingValue: field.describe("the text as it is now"),
+    idempotency_key: idempotencyKey,
+    user_id: uuid.nullish().describe("whom the service has pay; nobody unless said"),
   })
   .superRefine(({ audio, textInstructions }, context) => {
     if (audio || textInstructions.trim()) return;
     context.addIssue({ code: "custom", path: ["textInstructions"], message: "is required, or send audio" });
   });
 
-export type VoiceRequest = z.output<typeof voiceRequest>;
+/** The same without who pays. */
+export type VoiceRequest = Omit<z.output<typeof voiceRequest>, "idempotency_key" | "user_id">;

@@ -32,6 +32,7 @@ export const taskRow = z.object({
   error_message: z.string().nullable(),
   generation_created: z.boolean(),
   result_data: z.record(z.string(), z.unknown()),
+  reused_task_id: uuid.nullable(),
   in_cloud: z.boolean(),
   price_id: z.int(),
   upper_bound_microusd: z.int(),

@@ -1,13 +1,14 @@
--- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much. The caller holds
--- the payment's lock.
-create or replace function public.credit_payment(for_intent text)
+-- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much, which the statement
+-- calls by its cause, `refund` or `dispute`. The caller holds the payment's lock.
+-- Guarantees: who disputes a payment, or was given back all of an automatic one, is not charged automatically again
+-- until they ask for it.
+create or replace function public.credit_payment(for_intent text, cause public.ledger_entry_type)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   payment public.payments;
   worth bigint;
   difference bigint;
-  is_disputed boolean;
   entry_key text;
   metadata jsonb;
 begin
@@ -17,8 +18,6 @@ begin
   if difference = 0 then
     return;
   end if;
-  select exists (select from public.payment_disputes where payment_id = payment.id and status not like 'warning%')
-    into is_disputed;
   entry_key := format('payment:%s:%s', payment.id, payment.entries + 1);
   metadata := jsonb_build_object(
     'payment_id', payment.id, 'stripe_payment_intent_id', payment.payment_intent_id, 'purpose', payment.purpose,
@@ -31,13 +30,17 @@ begin
   if difference > 0 then
     perform public.add_credit(
       payment.user_id,
-      case when payment.entries = 0 then case payment.purpose when 'checkout' then 'stripe' else 'auto_topup' end
-           when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
+      case when payment.entries > 0 then cause
+           when payment.purpose = 'checkout' then 'stripe' else 'auto_topup' end,
       difference, entry_key, metadata, payment.id);
   else
-    perform public.take_back_credit(
-      payment.user_id, case when is_disputed then 'dispute' else 'refund' end::public.ledger_entry_type,
-      -difference, entry_key, metadata, payment.id);
+    perform public.take_back_credit(payment.user_id, cause, -difference, entry_key, metadata, payment.id);
+    -- After the account, whose lock comes first. A request that the lower balance has just made is cancelled when it is due.
+    if cause = 'dispute' then
+      perform public.disable_auto_topup(payment.user_id, 'payment_disputed');
+    elsif worth = 0 and payment.purpose = 'auto_topup' then
+      perform public.disable_auto_topup(payment.user_id, 'payment_refunded');
+    end if;
   end if;
 end
 $$;

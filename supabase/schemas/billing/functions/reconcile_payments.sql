@@ -1,6 +1,7 @@
 -- Holds a page of what Stripe has against what is here, and sets right what is missing here, if told to. `told` are facts as
 -- record_payment() takes them, with told_at, as of now.
--- Answers one row for each difference: {fault, subject, details, healed}. An amount that differs is never set right, but told.
+-- Answers one row for each difference: {fault, subject, details, healed}. What was credited and is not so at Stripe is never
+-- undone, but told.
 create or replace function public.reconcile_payments(told jsonb, heal boolean)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -20,6 +21,8 @@ begin
       fault := case
         when payment.state is distinct from 'paid' then 'payment_not_recorded'
         when (facts -> 'payment' ->> 'amount_cents')::integer <> payment.amount_cents then 'amount_differs' end;
+    elsif facts ? 'payment' and payment.state = 'paid' then
+      fault := 'not_paid_at_stripe';
     end if;
     -- Refunds and disputes of other things that the same account sells are nothing of ours.
     if fault is null and payment.id is not null then
@@ -39,10 +42,12 @@ begin
     continue when fault is null;
 
     outcome := null;
-    if fault = 'amount_differs' then
+    if fault in ('amount_differs', 'not_paid_at_stripe') then
       outcome := public.quarantine_payment(payment.payment_intent_id, fault, facts);
     elsif heal then
       outcome := public.record_payment(facts, (facts ->> 'told_at')::timestamptz);
+      update public.payments set reconciled_at = clock_timestamp()
+       where payment_intent_id = facts ->> 'payment_intent_id' and facts -> 'payment' ->> 'state' = 'paid';
     end if;
     faults := faults || jsonb_build_object(
       'fault', fault, 'subject', facts ->> 'payment_intent_id', 'healed', coalesce(outcome ->> 'state' = 'handled', false),

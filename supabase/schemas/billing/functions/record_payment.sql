@@ -43,19 +43,25 @@ begin
       end if;
       return public.quarantine_payment(payment.payment_intent_id, misfit, facts);
     end if;
-    update public.payments
-       set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
-           request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
-           state = (told ->> 'state')::public.payment_state,
-           paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
-     where id = payment.id
-       -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
-       and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+    begin
+      update public.payments
+         set user_id = (told ->> 'user_id')::uuid, purpose = (told ->> 'purpose')::public.payment_purpose,
+             request_id = case when told ->> 'state' = 'paid' then (told ->> 'request_id')::uuid end, amount_cents = (told ->> 'amount_cents')::integer,
+             state = (told ->> 'state')::public.payment_state,
+             paid_at = case when told ->> 'state' = 'paid' then record_payment.told_at end, updated_at = now()
+       where id = payment.id
+         -- A late word of waiting undoes no failure; it may be tried again, and then it is paid.
+         and not (payment.state = 'failed' and told ->> 'state' = 'pending');
+    exception when unique_violation then
+      -- Another payment of the same request, told at the same time.
+      return public.quarantine_payment(payment.payment_intent_id, 'paid_twice', facts);
+    end;
   elsif told ->> 'state' = 'paid' then
     -- Whoever tells it first, it was paid at the same time.
     update public.payments set paid_at = least(paid_at, record_payment.told_at) where id = payment.id;
   end if;
-  perform public.credit_payment((facts ->> 'payment_intent_id'));
+  perform public.credit_payment(
+    payment.payment_intent_id, case when facts ? 'disputes' then 'dispute' else 'refund' end::public.ledger_entry_type);
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
   end if;
@@ -63,5 +69,4 @@ begin
 end
 $$;
 revoke all on function public.record_payment from public, anon, authenticated;
-grant execute on function public.record_payment to service_role;
 grant execute on function public.record_payment to service_role;

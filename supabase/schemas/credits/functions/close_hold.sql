@@ -47,7 +47,9 @@ begin
   if account.debt_microusd > 0 then
     perform public.collect_debt(hold.user_id);
   end if;
-  if account.next_expiry_at <= now() then
+  -- Also of grants whose time was over long ago, which only this hold has kept.
+  if exists (select from public.credit_grants
+              where user_id = hold.user_id and is_open and expires_at <= now()) then
     perform public.expire_grants(hold.user_id);
   end if;
   return charge;

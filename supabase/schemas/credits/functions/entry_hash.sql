@@ -5,7 +5,7 @@ create or replace function public.entry_hash(
 language plpgsql stable set search_path = '' as $$
 begin
   return sha256(previous_hash || convert_to(jsonb_build_array(
-    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.payment_id, entry.type,
+    entry_sequence, entry.id, entry.user_id, entry.task_id, entry.call_id, entry.payment_id, entry.type,
     entry.amount_microusd, entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd,
     entry.write_off_microusd, entry.debt_microusd, balance_after, entry.idempotency_key, entry.metadata,
     -- As a number: the text of a time depends on the session.

@@ -10,9 +10,10 @@ begin
    where task_id = for_task and state = 'held' for no key update;
   if found and hold.amount_microusd < new_amount_microusd then
     account := public.reserve_credit(hold.user_id, new_amount_microusd - hold.amount_microusd);
-    if account.has_spend_caps and public.spend_month(hold.created_at) = public.spend_month(now()) then
+    if account.has_spend_caps then
       perform public.count_against_spend_caps(
-        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd);
+        hold.project_id, hold.token_id, new_amount_microusd - hold.amount_microusd,
+        public.spend_month(hold.created_at));
     end if;
     update public.credit_holds set amount_microusd = new_amount_microusd where task_id = for_task;
   end if;

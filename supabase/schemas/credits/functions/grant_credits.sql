@@ -1,5 +1,5 @@
--- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason
--- or time 422.
+-- An operator's gift, which may expire. The same key again answers the first entry; with another amount, user, reason,
+-- actor or time 422.
 create or replace function public.grant_credits(
   for_user uuid, amount_cents integer, reason text, actor text, idempotency_key text, expires_at timestamptz default null
 ) returns jsonb
@@ -17,7 +17,7 @@ begin
   repeated := found;
   if repeated then
     if entry.user_id <> for_user or entry.amount_microusd <> amount_cents * 10000::bigint
-       or entry.metadata ->> 'description' is distinct from reason
+       or entry.metadata ->> 'description' is distinct from reason or entry.metadata ->> 'actor' is distinct from actor
        or grant_credits.expires_at is distinct from (
             select granted.expires_at from public.credit_grants as granted where granted.entry_id = entry.id) then
       perform public.refuse('idempotency_key_reused', 422);

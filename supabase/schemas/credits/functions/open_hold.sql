@@ -10,14 +10,14 @@ declare
 begin
   account := public.reserve_credit(for_user, hold_microusd);
   if account.has_spend_caps then
-    perform public.count_against_spend_caps(for_project, for_token, hold_microusd);
+    perform public.count_against_spend_caps(for_project, for_token, hold_microusd, public.spend_month(now()));
   end if;
   insert into public.credit_holds (task_id, user_id, project_id, token_id, amount_microusd, expires_at)
   values (for_task, for_user, for_project, for_token, hold_microusd,
           greatest(now(), not_before) + interval '30 days')
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
-        closed_at = null
+        closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
     where credit_holds.state = 'released';
   if not found then
     raise exception 'task % is held or settled already', for_task;

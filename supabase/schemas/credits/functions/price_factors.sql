@@ -10,7 +10,7 @@ declare
 begin
   for factor in select key as name, value as rule from jsonb_each(price.cost_factors) loop
     named := public.factor_value(factor.name, params);
-    if factor.rule ? 'each' then
+    if factor.name in ('frames', 'images') then
       multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
                         * (factor.rule ->> 'each')::numeric;
     else

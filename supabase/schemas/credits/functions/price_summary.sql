@@ -7,7 +7,9 @@ begin
     'task_type', price.task_type, 'version', price.version, 'billing_type', price.billing_type,
     'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
     'price', price.price_microusd / 10000.0, 'price_microusd', price.price_microusd,
-    'cost_factors', price.cost_factors, 'valid_from', price.valid_from);
+    'cost_factors', price.cost_factors,
+    'reuse_price', price.reuse_price_microusd / 10000.0, 'reuse_price_microusd', price.reuse_price_microusd,
+    'valid_from', price.valid_from);
 end
 $$;
 revoke all on function public.price_summary from public, anon, authenticated;

@@ -32,10 +32,10 @@ begin
   entry.balance_after_microusd := account.balance_microusd;
   entry.hash := account.chain_hash;
   insert into public.credits_ledger (
-    id, user_id, sequence, task_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
+    id, user_id, sequence, task_id, call_id, payment_id, type, amount_microusd, revenue_microusd, purchases_microusd,
     grants_microusd, write_off_microusd, debt_microusd, balance_after_microusd, idempotency_key, metadata, created_at, hash)
   values (
-    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.payment_id, entry.type, entry.amount_microusd,
+    entry.id, entry.user_id, entry.sequence, entry.task_id, entry.call_id, entry.payment_id, entry.type, entry.amount_microusd,
     entry.revenue_microusd, entry.purchases_microusd, entry.grants_microusd, entry.write_off_microusd,
     entry.debt_microusd, entry.balance_after_microusd, entry.idempotency_key, entry.metadata, entry.created_at, entry.hash);
   entry.amount := entry.amount_microusd / 10000.0;

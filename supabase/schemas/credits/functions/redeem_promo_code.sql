@@ -1,5 +1,5 @@
--- Gives a user what a code is worth, once; asking again answers the same entry. People without a confirmed address get
--- none, and are not told which codes there are: they could be any number of people.
+-- Gives a user what a code is worth, once, however they spell their address; asking again answers the same entry. People
+-- without a confirmed address get none, and are not told which codes there are: they could be any number of people.
 create or replace function public.redeem_promo_code(for_user uuid, given_code text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -7,9 +7,12 @@ declare
   promo public.promo_codes;
   entry public.credits_ledger;
   repeated boolean;
+  person_hash bytea;
 begin
-  if not exists (select from auth.users where id = for_user and not coalesce(is_anonymous, false)
-                   and email_confirmed_at is not null) then
+  select sha256(convert_to(public.address_key(email), 'UTF8')) into person_hash
+    from auth.users
+   where id = for_user and not coalesce(is_anonymous, false) and email_confirmed_at is not null;
+  if person_hash is null then
     perform public.refuse('address_not_confirmed', 403);
   end if;
   select * into promo from public.promo_codes where code = upper(trim(given_code)) for no key update;
@@ -25,12 +28,16 @@ begin
       perform public.refuse('promo_code_ended', 409, jsonb_build_object(
         'reason', case when promo.valid_until <= now() then 'expired' else 'used_up' end));
     end if;
+    if exists (select from public.promo_redemptions where code = promo.code and address_hash = person_hash) then
+      perform public.refuse('promo_code_ended', 409, '{"reason": "address_used"}');
+    end if;
     update public.promo_codes set uses = uses + 1 where code = promo.code;
     entry := public.add_credit(
       for_user, 'manual', promo.amount_microusd, format('promo:%s:%s', promo.code, for_user),
       jsonb_build_object('description', promo.description, 'promo_code', promo.code, 'actor', 'user'), null,
       now() + make_interval(days => promo.credit_days));
-    insert into public.promo_redemptions (code, user_id, entry_id) values (promo.code, for_user, entry.id);
+    insert into public.promo_redemptions (code, user_id, address_hash, entry_id)
+    values (promo.code, for_user, person_hash, entry.id);
   end if;
   return jsonb_build_object(
     'success', true, 'code', promo.code, 'transaction', public.ledger_entry_summary(entry),

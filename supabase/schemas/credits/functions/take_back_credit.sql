@@ -14,6 +14,9 @@ begin
   if take_back_credit.amount_microusd <= 0 then
     raise exception 'taking back % is taking back nothing', take_back_credit.amount_microusd;
   end if;
+  -- Credit whose time is over is not there to be taken.
+  perform public.expire_grants(user_id) from public.credit_accounts
+    where user_id = for_user and next_expiry_at <= now();
   select balance_microusd - held_microusd into available
     from public.credit_accounts where user_id = for_user for no key update;
   taken := least(take_back_credit.amount_microusd, coalesce(available, 0));

@@ -18,7 +18,7 @@ begin
     when person.email_confirmed_at is null then 'address_not_confirmed'
     when exists (select from public.welcome_bonuses
                   where address_hash = sha256(convert_to(public.address_key(person.email), 'UTF8'))) then 'address_used'
-    when public.mail_domain(person.email) <> all (settings.shared_mail_domains)
+    when not public.is_shared_mail_host(person.email)
          and settings.welcome_bonuses_per_domain_and_day <= (
            select count(*) from public.welcome_bonuses
             where domain = public.mail_domain(person.email) and created_at > now() - interval '1 day')

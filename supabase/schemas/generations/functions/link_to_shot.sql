@@ -5,20 +5,13 @@ language plpgsql set search_path = '' as $$
 declare
   details constant jsonb := task.params -> 'orchestrator_details';
   original constant jsonb := task.params -> 'originalParams';
-  named jsonb;
-  shot uuid;
+  named constant text := public.shot_of_params(task.params);
+  shot constant uuid := public.uuid_or_null(named);
   has_place boolean;
 begin
-  named := coalesce(
-    nullif(original -> 'orchestrator_details' -> 'shot_id', 'null'), nullif(details -> 'shot_id', 'null'),
-    nullif(task.params -> 'shot_id', 'null'), nullif(task.params -> 'full_orchestrator_payload' -> 'shot_id', 'null'),
-    nullif(task.params -> 'shotId', 'null'));
   if named is null then
     return warnings;
   end if;
-  -- Some clients send the whole row.
-  shot := public.uuid_or_null(case when jsonb_typeof(named) = 'object' then coalesce(named ->> 'id', named ->> 'uuid')
-                                   else named #>> '{}' end);
   -- Locked, so that two at once take two places.
   perform from public.shots where id = shot and project_id = task.project_id for no key update;
   if not found then

@@ -15,6 +15,7 @@ begin
       'progress', new.progress, 'progress_message', new.progress_message,
       'attempt', new.attempt, 'error_message', new.error_message,
       'output_location', new.output_location, 'thumbnail_url', new.thumbnail_url,
+      'reused', new.reused_task_id is not null,
       'created_at', new.created_at, 'updated_at', new.updated_at,
       'generation_started_at', new.generation_started_at, 'generation_processed_at', new.generation_processed_at,
       'seq', nextval('public.task_update_sequence')),

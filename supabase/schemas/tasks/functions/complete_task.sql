@@ -6,6 +6,7 @@
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 -- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
 -- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
+-- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
@@ -18,11 +19,15 @@ declare
   task public.tasks;
   medium constant text := coalesce(output_location, output_text);
   new_thumbnail text;
+  -- The task with what is known of its output.
+  described public.tasks;
   made public.made_output;
   asked_images constant integer := (
     select public.factor_value('images', params)::integer from public.tasks where id = for_task);
   missing text;
   more jsonb := '{}';
+  result public.tasks;
+  shared public.tasks[] := '{}';
 begin
   perform public.lock_orchestrators(for_task);
   task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
@@ -46,29 +51,43 @@ begin
     end if;
   end if;
 
-  task.params := task.params || output_facts;
+  described := task;
+  described.params := task.params || output_facts;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
   end if;
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
-    made := public.create_output(task, medium, new_thumbnail);
+    made := public.create_output(described, medium, new_thumbnail);
+  end if;
+  if output_path is not null and output_text is not null then
+    more := more || jsonb_build_object('public_url', output_location);
+  end if;
+  if task.result_key is not null and not skip_generation and more_outputs = '[]' and public.is_result(task, output_path) then
+    more := more || jsonb_strip_nulls(jsonb_build_object(
+      'storage_path', output_path, 'thumbnail_path', case when new_thumbnail is not null then thumbnail_path end));
+    result := task;
+    result.output_location := coalesce(output_text, output_location);
+    result.thumbnail_url := new_thumbnail;
+    result.result_data := more;
+    shared := public.share_result(result, 20);
   end if;
   task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
 
   -- What the row does not say, for repeats of this call.
   if made.warnings <> '[]' then
-    more := jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
-  end if;
-  if output_path is not null and output_text is not null then
-    more := more || jsonb_build_object('public_url', output_location);
+    more := more || jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
   end if;
   if more_outputs <> '[]' then
     more := more || jsonb_build_object('more_outputs', public.add_more_outputs(task, made, more_outputs));
   end if;
   if more <> '{}' then
     update public.tasks set result_data = result_data || more where id = task.id returning * into task;
+  end if;
+  if task.result_key is not null then
+    perform public.finish_followers(shared);
+    perform public.release_followers(task.project_id, task.result_key, task.user_id);
   end if;
   return public.stored_completion(task);
 end

@@ -6,25 +6,25 @@ language plpgsql stable set search_path = '' as $$
 begin
   return (
     with work as (
-      select part.*, price.price_microusd, price.billing_type, price.version,
+      select part.*, price.version, price.billing_type, part.reused_task_id is not null as is_reused,
+             case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
                    kind.max_runtime_seconds)::integer as seconds,
-             public.price_multiplier(price, public.billed_params(part.params, part.result_data)) as multiplier,
-             public.price_factors(price, public.billed_params(part.params, part.result_data)) as factors
-        from public.all_tasks as part
+             case when part.reused_task_id is null then public.price_multiplier(price, public.billed_params(part.params, part.result_data)) else 1 end as multiplier,
+             case when part.reused_task_id is null then public.price_factors(price, public.billed_params(part.params, part.result_data)) else '[]' end as factors
+        from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
-       where part.status = 'Complete' and part.cost_microusd > 0 and not part.is_orchestrator
-         and (part.id = task.id or task.is_orchestrator and part.orchestrator_task_id = task.id)
+       where part.status = 'Complete' and part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
-             count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
-        from work group by 1, 2, 3, 4, 5, 6
+             work.is_reused, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
+        from work group by 1, 2, 3, 4, 5, 6, 7
     )
     select coalesce(jsonb_agg(jsonb_build_object(
         'item', line.task_type, 'count', line.pieces, 'price_version', line.version,
-        'unit', case line.billing_type when 'per_unit' then 'output' else 'second' end,
-        'quantity', case line.billing_type when 'per_unit' then line.pieces else line.seconds end,
+        'unit', case when line.is_reused then 'reuse' when line.billing_type = 'per_unit' then 'output' else 'second' end,
+        'quantity', case when line.is_reused or line.billing_type = 'per_unit' then line.pieces else line.seconds end,
         'each_microusd', line.price_microusd, 'factors', line.factors, 'multiplier', line.multiplier,
         'total_microusd', line.total) order by line.task_type, line.version, line.multiplier), '[]')
       from line);

@@ -21,29 +21,36 @@ begin
 
   select * into plan from public.plan_task(for_user, request, new_id);
   task := plan.planned;
-  insert into public.tasks (
-    id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-    orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
-    in_cloud, price_id, upper_bound_microusd, part_prices)
-  values (
-    new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
-    task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
-    task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.in_cloud, task.price_id,
-    task.upper_bound_microusd, task.part_prices)
-  on conflict (id) do nothing;
-  if not found then
-    -- The same id, committed by another request since our look.
-    select * into known from public.tasks where id = new_id;
-    return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
-                                  public.hash_of_request(request));
+  if (plan.result).id is not null then
+    task := public.reuse_result(task, plan.result);
+    insert into public.tasks select task.* on conflict (id) do nothing;
+    if not found then
+      -- Undone with what was just made of it, and tried again: then the task is known.
+      raise exception 'task % was created meanwhile', new_id using errcode = 'serialization_failure';
+    end if;
+  else
+    insert into public.tasks (
+      id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
+      orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
+      result_key, is_following, in_cloud, price_id, upper_bound_microusd, part_prices)
+    values (
+      new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
+      task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
+      task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.result_key, task.is_following,
+      task.in_cloud, task.price_id, task.upper_bound_microusd, task.part_prices)
+    on conflict (id) do nothing;
+    if not found then
+      -- The same id, committed by another request since our look.
+      select * into known from public.tasks where id = new_id;
+      return public.repeated_task(known, (public.project_of_request(for_user, request)).user_id,
+                                    public.hash_of_request(request));
+    end if;
   end if;
   perform public.enter_queue(task, for_token);
 
-  return jsonb_build_object(
-    'task_id', new_id, 'status', 'Task queued', 'task_type', task.task_type, 'project_id', task.project_id,
-    'cost', task.upper_bound_microusd / 10000.0, 'upper_bound_microusd', task.upper_bound_microusd,
-    'exact', plan.exact, 'price_version', plan.price_version,
-    'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null then task.upper_bound_microusd else 0 end,
+  return public.created_task(task, plan.exact, plan.price_version) || jsonb_build_object(
+    'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null and task.reused_task_id is null
+                          then task.upper_bound_microusd else 0 end,
     'deduplicated', false);
 end
 $$;

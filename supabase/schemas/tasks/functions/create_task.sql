@@ -33,6 +33,17 @@ begin
     end if;
   end if;
 
+  -- Results that are given again go into shots, which come before tenants and accounts: also those of a batch's later tasks.
+  if is_batch and exists (
+       select from public.projects
+        where reuses_results
+          and id in (select public.uuid_or_null(value ->> 'project_id') from jsonb_array_elements(requests))) then
+    perform from public.shots
+      where id in (select public.uuid_or_null(public.shot_of_params(value -> 'params')) from jsonb_array_elements(requests))
+        and project_id in (select id from public.projects where for_user is null or user_id = for_user)
+      order by id for no key update;
+  end if;
+
   for request in select value from jsonb_array_elements(requests) loop
     created := created || public.create_one_task(for_user, request, for_token);
   end loop;

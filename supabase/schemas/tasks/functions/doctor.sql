@@ -22,7 +22,8 @@ begin
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),
     'entries', (select count(*) from public.credits_ledger),
-    'open_holds', (select count(*) from public.credit_holds where state = 'held'),
+    'open_holds', (select count(*) from public.credit_holds where state = 'held')
+                  + (select count(*) from public.paid_calls where state = 'held'),
     'tasks', (select count(*) from public.all_tasks),
     'books_microusd', (select jsonb_build_object(
         'customers', coalesce(sum(amount_microusd), 0), 'revenue', coalesce(sum(revenue_microusd), 0),

@@ -35,9 +35,14 @@ begin
              when id = any (relatives) then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
              else 'dependency_failed' end,
            slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
-           updated_at = now()
+           is_following = false, updated_at = now()
      where id = any (ended_ids) and status in ('Queued', 'In Progress');
     perform public.free_slots(ended);
+    foreach task in array ended loop
+      if task.result_key is not null and not task.is_following then
+        perform public.release_followers(task.project_id, task.result_key, task.user_id);
+      end if;
+    end loop;
     foreach task in array ended loop
       if task.is_orchestrator then
         orchestrators := orchestrators || task.id;

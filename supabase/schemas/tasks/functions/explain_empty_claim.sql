@@ -11,6 +11,7 @@ begin
         'other_run_type', count(*) filter (where reason = 'other_run_type'),
         'other_task_type', count(*) filter (where reason = 'other_task_type'),
         'other_model', count(*) filter (where reason = 'other_model'),
+        'shares_run', count(*) filter (where reason = 'shares_run'),
         'blocked_by_dependency', count(*) filter (where reason = 'blocked_by_dependency'),
         'scheduled', count(*) filter (where reason = 'scheduled'),
         'local_off', count(*) filter (where reason = 'local_off'),
@@ -28,6 +29,7 @@ begin
                where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
             when task.task_type <> all (types) then 'other_task_type'
             when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
+            when task.is_following then 'shares_run'
             when task.unmet_dependencies > 0 then 'blocked_by_dependency'
             when task.is_scheduled then 'scheduled'
             when for_user is not null and not tenant.allows_local then 'local_off'

@@ -28,7 +28,7 @@ language sql stable set search_path = '' as $$
   select 'waits_for_wrong_number', task.user_id, task.id::text, jsonb_build_object('unmet_dependencies', task.unmet_dependencies)
     from public.tasks as task
    where task.status = 'Queued' and (task.dependant_on is not null or task.unmet_dependencies > 0)
-     and task.unmet_dependencies <> (
+     and task.unmet_dependencies <> task.is_following::integer + (
        select count(*) from public.task_dependencies as needed
          join public.tasks as dependency on dependency.id = needed.dependency_id
         where needed.task_id = task.id and dependency.status <> 'Complete')
@@ -42,6 +42,12 @@ language sql stable set search_path = '' as $$
           or exists (select from public.tasks as orchestrator
                       where orchestrator.id = task.orchestrator_task_id
                         and orchestrator.status in ('Complete', 'Failed', 'Cancelled')))
+  union all
+  select 'follows_nobody', task.user_id, task.id::text, '{}'
+    from public.tasks as task
+   where task.is_following and not public.run_is_under_way(task.project_id, task.result_key)
+     and not exists (select from public.results_to_share as noted
+                      where noted.project_id = task.project_id and noted.result_key = task.result_key)
   union all
   select 'ready_lane_is_closed', lane.user_id, lane.id::text, jsonb_build_object('is_ready', lane.is_ready, 'is_open', lane.is_open)
     from lane where lane.has_task and (not lane.is_ready or lane.may_open and not lane.is_open)

@@ -24,6 +24,8 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.status = 'Complete' and not ended.is_orchestrator and coalesce(ended.cost_microusd, 0) <> case
            when ended.claimed_by_owner or not ended.in_cloud or ended.output_location is null then 0
+           when ended.reused_task_id is not null
+             then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
              ended.price_row, public.billed_params(ended.params, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
@@ -33,8 +35,8 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
-       select coalesce(sum(part.cost_microusd), 0) from public.all_tasks as part
-        where part.orchestrator_task_id = ended.id and part.status = 'Complete')
+       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part
+        where part.status = 'Complete')
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator

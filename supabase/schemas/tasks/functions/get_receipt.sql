@@ -1,15 +1,19 @@
--- The receipt of a ledger entry, or of a task's charge: what it was for, line by line, and what it came to.
-create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid)
+-- The receipt of a ledger entry, or of the charge for a task or a paid call: what it was for, line by line, and what it came to.
+create or replace function public.get_receipt(for_user uuid, for_entry uuid, for_task uuid, for_call uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
   entry public.credits_ledger;
   task public.all_tasks;
+  type_name text;
   lines jsonb := '[]';
 begin
   if for_entry is not null then
     select * into entry from public.credits_ledger
      where id = for_entry and (for_user is null or user_id = for_user);
+  elsif for_call is not null then
+    select * into entry from public.credits_ledger
+     where call_id = for_call and (for_user is null or user_id = for_user);
   else
     select * into entry from public.credits_ledger
      where task_id = for_task and type in ('spend', 'write_off') and (for_user is null or user_id = for_user);
@@ -21,14 +25,22 @@ begin
     select * into task from public.all_tasks where id = entry.task_id limit 1;
     if found then
       lines := public.cost_lines(task);
+      type_name := task.task_type;
     end if;
     if entry.write_off_microusd < 0 then
       lines := lines || jsonb_build_object('item', 'written_off', 'total_microusd', entry.write_off_microusd);
     end if;
+  elsif entry.call_id is not null then
+    select price.task_type, jsonb_build_array(jsonb_build_object(
+             'item', price.task_type, 'price_version', price.version, 'unit', 'output', 'quantity', call.charged_units,
+             'each_microusd', price.price_microusd, 'total_microusd', call.charged_microusd))
+      into type_name, lines
+      from public.paid_calls as call join public.task_type_prices as price on price.id = call.price_id
+     where call.id = entry.call_id;
   end if;
   return jsonb_build_object(
     'receipt_number', format('%s-%s', upper(left(replace(entry.user_id::text, '-', ''), 12)), entry.sequence),
-    'entry', public.ledger_entry_summary(entry), 'task_type', task.task_type,
+    'entry', public.ledger_entry_summary(entry), 'task_type', type_name,
     'customer', (select jsonb_build_object('id', id, 'name', name, 'email', email)
                    from public.users where id = entry.user_id),
     'lines', lines, 'grants_drawn', (

@@ -11,6 +11,7 @@ begin
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'error_message', task.error_message, 'lease_expires_at', task.lease_expires_at,
     'generation_id', task.result_data -> 'generation_id',
+    'reused', task.reused_task_id is not null, 'reused_task_id', task.reused_task_id,
     'created_at', task.created_at, 'generation_started_at', task.generation_started_at,
     'generation_processed_at', task.generation_processed_at);
 end

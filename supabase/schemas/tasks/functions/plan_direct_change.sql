@@ -52,6 +52,7 @@ begin
   end if;
   new.status := case wanted when 'Queued' then 'Failed' else wanted end;
   new.is_scheduled := false;
+  new.is_following := false;
   return new;
 end
 $$;

@@ -5,7 +5,7 @@ returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   caller constant uuid := auth.uid();
-  created constant timestamptz := now();
+  plan record;
 begin
   if new.status <> 'Queued' then
     perform public.refuse('invalid_request', 400, '{"field": "status"}');
@@ -14,20 +14,16 @@ begin
     -- As create-task counts.
     perform public.take_rate_limit('create-task:' || caller, 600, 60);
   end if;
-  new := (public.plan_task(
+  select * into plan from public.plan_task(
     caller,
     jsonb_strip_nulls(jsonb_build_object(
       'task_type', new.task_type, 'project_id', new.project_id, 'priority', new.priority,
       'dependant_on', new.dependant_on)) || jsonb_build_object('params', new.params),
-    new.id)).planned;
-  new.status := 'Queued';
-  new.attempt := 0;
-  new.attempts := 0;
-  new.generation_created := false;
-  new.result_data := '{}';
-  new.children_bound_microusd := 0;
-  new.created_at := created;
-  new.updated_at := created;
+    new.id);
+  new := plan.planned;
+  if (plan.result).id is not null then
+    new := public.reuse_result(new, plan.result);
+  end if;
   return new;
 end
 $$;

@@ -1,8 +1,10 @@
 -- The row of a new task, priced and with its place in the queue; not written yet. Locks, in this order: orchestrator,
 -- dependencies, tenant. Whoever writes the row calls enter_queue() then.
+-- With a `result`, an earlier run has made its output: it has no place in the queue and no tenant is locked, for the caller
+-- makes it complete by reuse_result(), which locks shots. A result that comes meanwhile is followed instead.
 create or replace function public.plan_task(
   for_user uuid, request jsonb, new_id uuid,
-  out planned public.tasks, out exact boolean, out price_version integer
+  out planned public.tasks, out exact boolean, out price_version integer, out result public.tasks
 )
 language plpgsql set search_path = '' as $$
 declare
@@ -55,9 +57,20 @@ begin
     end if;
   end if;
 
-  perform public.lock_tenant(project.user_id);
-  -- Read again: under the tenant's lock a limit neither comes nor goes.
-  select * into project from public.projects where id = project.id;
+  -- Neither what is part of a whole, nor what is to run at a time of its own, nor what only the owner's machine runs.
+  if project.reuses_results and type_row.is_reusable and orchestrator.id is null and dependencies is null
+     and not request ? 'run_after'
+     and (select allows_cloud from public.task_tenants where user_id = project.user_id) then
+    planned.result_key := public.result_key(project.user_id, type_row.name, new_params);
+    if planned.result_key is not null then
+      result := public.find_result(project.id, planned.result_key);
+    end if;
+  end if;
+  if result.id is null then
+    perform public.lock_tenant(project.user_id);
+    -- Read again: under the tenant's lock a limit neither comes nor goes.
+    select * into project from public.projects where id = project.id;
+  end if;
   if request ? 'quote_id' then
     select * into quote
       from public.find_quote(project.user_id, (request ->> 'quote_id')::uuid, type_row.name, new_params);
@@ -80,6 +93,7 @@ begin
   planned.orchestrator_task_id := orchestrator.id;
   planned.dependant_on := dependencies;
   planned.unmet_dependencies := unmet;
+  planned.is_following := false;
   planned.priority := coalesce((request ->> 'priority')::smallint, 0);
   planned.run_after := (request ->> 'run_after')::timestamptz;
   planned.is_scheduled := coalesce(planned.run_after > now(), false);
@@ -87,10 +101,32 @@ begin
   planned.request_hash := public.hash_of_request(request);
   planned.in_cloud := case when orchestrator.id is not null then orchestrator.in_cloud
     else (select allows_cloud from public.task_tenants where user_id = project.user_id) end;
-  planned.lane_id := public.find_lane(project, type_row.name, coalesce(planned.model, ''), planned.in_cloud,
-                                      planned.is_orchestrator);
+  if result.id is not null then
+    planned.lane_id := 0;
+  else
+    planned.lane_id := public.find_lane(project, type_row.name, coalesce(planned.model, ''), planned.in_cloud,
+                                        planned.is_orchestrator);
+    if planned.result_key is not null then
+      if not planned.in_cloud then
+        planned.result_key := null;
+      elsif public.run_is_under_way(project.id, planned.result_key)
+            or (public.find_result(project.id, planned.result_key)).id is not null then
+        planned.is_following := true;
+        planned.unmet_dependencies := 1;
+      end if;
+    end if;
+  end if;
   planned.price_id := (quote.price).id;
   planned.upper_bound_microusd := quote.upper_bound_microusd;
+
+  planned.status := 'Queued';
+  planned.attempt := 0;
+  planned.attempts := 0;
+  planned.generation_created := false;
+  planned.result_data := '{}';
+  planned.children_bound_microusd := 0;
+  planned.created_at := now();
+  planned.updated_at := now();
 end
 $$;
 revoke all on function public.plan_task from public, anon, authenticated;

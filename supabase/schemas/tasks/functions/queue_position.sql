@@ -62,6 +62,7 @@ begin
          else public.claimable_task_types(array[task.run_type::text], null) end, null);
 
   reason := case
+    when task.is_following then 'shares_run'
     when task.unmet_dependencies > 0 then 'blocked_by_dependency'
     when task.is_scheduled then 'scheduled'
     when task.in_cloud and not tenant.allows_cloud and not tenant.allows_local then 'generation_is_off'

@@ -6,15 +6,15 @@ begin
   if known.user_id is distinct from for_owner or known.request_hash <> repeated_task.request_hash then
     perform public.refuse('task_id_conflict', 409);
   end if;
-  return jsonb_build_object(
-    'task_id', known.id, 'status', 'Task queued', 'task_type', known.task_type, 'project_id', known.project_id,
-    'cost', known.upper_bound_microusd / 10000.0, 'upper_bound_microusd', known.upper_bound_microusd,
-    'exact', (select billing_type = 'per_unit' from public.task_type_prices where id = known.price_id)
-             and not known.is_orchestrator,
-    'price_version', (select version from public.task_type_prices where id = known.price_id),
-    'held_microusd', coalesce((select amount_microusd from public.credit_holds
-                                where task_id = known.id and state = 'held'), 0),
-    'deduplicated', true);
+  return public.created_task(
+      known,
+      (select billing_type = 'per_unit' from public.task_type_prices where id = known.price_id)
+        and not known.is_orchestrator,
+      (select version from public.task_type_prices where id = known.price_id))
+    || jsonb_build_object(
+      'held_microusd', coalesce((select amount_microusd from public.credit_holds
+                                  where task_id = known.id and state = 'held'), 0),
+      'deduplicated', true);
 end
 $$;
 revoke all on function public.repeated_task from public, anon, authenticated;

@@ -1,5 +1,6 @@
--- Queues a failed task again, with a new hold and all its attempts. Refused when the orchestration it
--- belongs to is over, or when it was charged: a task is charged once.
+-- Queues a failed task again, with a new hold and all its attempts, on account of the token that created it, whoever
+-- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once.
+-- Where an equal task is under way, it follows that one.
 create or replace function public.retry_task(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -7,8 +8,10 @@ declare
   unmet integer;
   is_early constant boolean := coalesce(task.run_after > now(), false);
   lane bigint;
+  key bytea;
+  follows boolean := false;
 begin
-  if exists (select from public.credits_ledger where task_id = task.id and type = 'spend')
+  if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
      or exists (select from public.tasks where id = task.orchestrator_task_id
                  and status in ('Complete', 'Failed', 'Cancelled')) then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
@@ -28,16 +31,22 @@ begin
    where needed.task_id = task.id and dependency.status <> 'Complete';
   perform public.lock_tenant(task.user_id);
   lane := public.lane_of_task(task);
+  if task.result_key is not null then
+    key := (select task.result_key from public.projects where id = task.project_id and reuses_results);
+    follows := key is not null and public.run_is_under_way(task.project_id, key);
+    unmet := unmet + follows::integer;
+  end if;
   update public.tasks
      set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
          claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
-         output_location = null, cost_microusd = null, unmet_dependencies = unmet, updated_at = now()
+         output_location = null, cost_microusd = null, unmet_dependencies = unmet,
+         result_key = key, is_following = follows, updated_at = now()
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
       task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
-      task.project_id, null, task.run_after);
+      task.project_id, (select token_id from public.credit_holds where task_id = task.id), task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());

@@ -51,6 +51,9 @@ begin
   elsif task.status = 'In Progress' and new_status = 'Complete' then
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
+    if task.result_key is not null then
+      perform public.release_followers(task.project_id, task.result_key, task.user_id);
+    end if;
   elsif task.status = 'In Progress' and new_status = 'Queued' then
     if (changes ->> 'given_back')::boolean then
       perform public.give_task_back(task, changes ->> 'error_details');

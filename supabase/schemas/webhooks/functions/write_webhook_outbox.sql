@@ -27,6 +27,7 @@ begin
     'thumbnail_url', case when length(new.thumbnail_url) <= 4000 then new.thumbnail_url end,
     'error_message', left(new.error_message, 2000),
     'generation_id', new.result_data -> 'generation_id', 'variant_id', new.result_data -> 'variant_id',
+    'reused', new.reused_task_id is not null,
     'created_at', public.webhook_time(new.created_at),
     'generation_started_at', public.webhook_time(new.generation_started_at),
     'generation_processed_at', public.webhook_time(new.generation_processed_at),
