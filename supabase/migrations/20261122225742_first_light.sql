@@ -787,6 +787,28 @@ create index tasks_by_result on public.tasks (project_id, result_key, status, pr
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
+-- The job that runs a task at a provider of models, so that whoever claims the task next resumes it instead of paying
+-- for another. One a task, from before it is submitted until it ended in an error; it goes with its task. Nobody but the
+-- functions reads it: who knew the key of another's webhook could end that task.
+create table public.provider_jobs (
+  task_id uuid primary key references public.tasks (id) on delete cascade,
+  provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
+  -- Both become part of URLs at the provider, behind which our key is.
+  model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
+  -- Null from the intent to submit until the provider's answer is noted.
+  request_id text check (request_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$'),
+  -- The run that began it; with an owner's worker, at an account of the owner's, which is of no use to the cloud.
+  attempt public.natural_number not null,
+  by_owner boolean not null,
+  -- Names the job in the address to which the provider sends its end.
+  webhook_key uuid,
+  began_at timestamptz not null default now(),
+  submitted_at timestamptz,
+  constraint submitted_jobs_have_an_id check ((request_id is null) = (submitted_at is null))
+);
+create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
+create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhook_key) where webhook_key is not null;
+
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
 -- be below zero.
@@ -1036,6 +1058,8 @@ create table public.generation_variants (
   -- The generation's; a trigger sees to it.
   project_id uuid not null references public.projects (id) on delete cascade,
   source_task_id uuid,
+  -- Which of the task's outputs it is, where it has several.
+  output_index smallint not null default 0 check (output_index between 0 and 15),
   location text not null check (length(location) <= 8192),
   thumbnail_url text check (length(thumbnail_url) <= 8192),
   params jsonb not null default '{}',
@@ -1044,8 +1068,8 @@ create table public.generation_variants (
   name text check (length(name) <= 300),
   viewed_at timestamptz,
   created_at timestamptz not null default now(),
-  -- A task adds to a generation once, however often its completion is repeated.
-  unique (generation_id, source_task_id)
+  -- A task adds each output to a generation once, however often its completion is repeated.
+  unique (generation_id, source_task_id, output_index)
 );
 create unique index one_primary_variant on public.generation_variants (generation_id) where is_primary;
 create index generation_variants_by_project on public.generation_variants (project_id, created_at desc);
@@ -4641,6 +4665,18 @@ language sql stable set search_path = '' as $$
 $$;
 revoke all on function public.archived_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/billed_params.sql
+-- The params by which a finished task is priced: its own, but for how many images it asked for where it made fewer.
+create or replace function public.billed_params(params jsonb, result_data jsonb)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case when result_data ? 'images'
+    then params || jsonb_build_object('num_images', result_data -> 'images') else params end;
+end
+$$;
+revoke all on function public.billed_params from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of. Calls, which are
 -- answered at once and never queued, have a price like tasks but are no types of tasks.
@@ -4672,7 +4708,7 @@ begin
     select jsonb_build_object(
         'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
         'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
-        'multiplier', public.price_multiplier(price, task.params),
+        'multiplier', public.price_multiplier(price, public.billed_params(task.params, task.result_data)),
         'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
       || case when task.reused_task_id is null then '{}' else jsonb_build_object(
            'reused_task_id', task.reused_task_id, 'reuse_price_microusd', price.reuse_price_microusd) end
@@ -4880,7 +4916,12 @@ begin
 
   return jsonb_build_object(
     'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
-    'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at);
+    'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
+    || coalesce((
+      select jsonb_build_object('provider_job', jsonb_build_object(
+               'provider', job.provider, 'model', job.model, 'request_id', job.request_id,
+               'began_at', job.began_at))
+        from public.provider_jobs as job where job.task_id = task.id and job.by_owner = task.claimed_by_owner), '{}');
 end
 $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;
@@ -5189,19 +5230,27 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
+-- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
+-- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
-  output_text text default null, skip_generation boolean default false
+  output_text text default null, skip_generation boolean default false,
+  output_facts jsonb default '{}', more_outputs jsonb default '[]'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
   medium constant text := coalesce(output_location, output_text);
   new_thumbnail text;
+  -- The task with what is known of its output.
+  described public.tasks;
   made public.made_output;
+  asked_images constant integer := (
+    select public.factor_value('images', params)::integer from public.tasks where id = for_task);
+  missing text;
   more jsonb := '{}';
   result public.tasks;
   shared public.tasks[] := '{}';
@@ -5214,6 +5263,11 @@ begin
   if output_path is not null and not public.output_is_stored(task, output_path) then
     perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
   end if;
+  select extra ->> 'path' into missing from jsonb_array_elements(more_outputs) as extra
+   where not public.output_is_stored(task, extra ->> 'path') limit 1;
+  if found then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', missing));
+  end if;
   if thumbnail_path is not null then
     -- Finished work is worth more than its thumbnail, whose upload may have failed.
     if public.output_is_stored(task, thumbnail_path) then
@@ -5223,13 +5277,19 @@ begin
     end if;
   end if;
 
+  described := task;
+  described.params := task.params || output_facts;
+  if asked_images > 1 then
+    -- What is paid is what there is, though the task asked for more.
+    task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
+  end if;
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
-    made := public.create_output(task, medium, new_thumbnail);
+    made := public.create_output(described, medium, new_thumbnail);
   end if;
   if output_path is not null and output_text is not null then
     more := more || jsonb_build_object('public_url', output_location);
   end if;
-  if task.result_key is not null and not skip_generation and public.is_result(task, output_path) then
+  if task.result_key is not null and not skip_generation and more_outputs = '[]' and public.is_result(task, output_path) then
     more := more || jsonb_strip_nulls(jsonb_build_object(
       'storage_path', output_path, 'thumbnail_path', case when new_thumbnail is not null then thumbnail_path end));
     result := task;
@@ -5244,6 +5304,9 @@ begin
   -- What the row does not say, for repeats of this call.
   if made.warnings <> '[]' then
     more := more || jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
+  end if;
+  if more_outputs <> '[]' then
+    more := more || jsonb_build_object('more_outputs', public.add_more_outputs(task, made, more_outputs));
   end if;
   if more <> '{}' then
     update public.tasks set result_data = result_data || more where id = task.id returning * into task;
@@ -5271,8 +5334,8 @@ begin
              case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
                    kind.max_runtime_seconds)::integer as seconds,
-             case when part.reused_task_id is null then public.price_multiplier(price, part.params) else 1 end as multiplier,
-             case when part.reused_task_id is null then public.price_factors(price, part.params) else '[]' end as factors
+             case when part.reused_task_id is null then public.price_multiplier(price, public.billed_params(part.params, part.result_data)) else 1 end as multiplier,
+             case when part.reused_task_id is null then public.price_factors(price, public.billed_params(part.params, part.result_data)) else '[]' end as factors
         from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
@@ -5310,7 +5373,7 @@ begin
             where part.status = 'Complete')
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
-          price, task.params, extract(epoch from ended_at - task.generation_started_at),
+          price, public.billed_params(task.params, task.result_data), extract(epoch from ended_at - task.generation_started_at),
           (select max_runtime_seconds from public.task_types where name = task.task_type))
         end
         from public.task_type_prices as price where price.id = task.price_id);
@@ -5945,6 +6008,37 @@ end
 $$;
 revoke all on function public.find_project from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/find_provider_job.sql
+-- The run that a provider's news is about, by the id of its job; null when there is none. Where the run ended between
+-- submitting the job and noting its id, the key in the news' address tells which one it is, and the id is noted now.
+-- `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
+create or replace function public.find_provider_job(
+  for_provider text, for_request_ids text[], for_webhook_key uuid default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  job public.provider_jobs;
+begin
+  select * into job from public.provider_jobs
+   where provider = for_provider and request_id = any (for_request_ids) and not by_owner limit 1;
+  if not found then
+    update public.provider_jobs set request_id = for_request_ids[1], submitted_at = now()
+     where webhook_key = for_webhook_key and provider = for_provider and request_id is null and not by_owner
+    returning * into job;
+    if not found then
+      return null;
+    end if;
+  end if;
+  return (
+    select jsonb_build_object(
+        'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
+        'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
+      from public.tasks as task where task.id = job.task_id);
+end
+$$;
+revoke all on function public.find_provider_job from public, anon, authenticated;
+grant execute on function public.find_provider_job to service_role;
+
 -- supabase/schemas/tasks/functions/find_queue_faults.sql
 -- What is wrong with the queue, from the tables alone: tasks that are never offered, wrong places, slots and counters.
 -- One row for each fault. What the queue's upkeep mends by itself is none.
@@ -6155,7 +6249,7 @@ language sql stable set search_path = '' as $$
            when ended.reused_task_id is not null
              then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
-             ended.price_row, ended.params,
+             ended.price_row, public.billed_params(ended.params, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
              ended.max_runtime_seconds) end
   union all
@@ -6249,7 +6343,8 @@ begin
          lease_expires_at = null,
          generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
-         result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
+         result_data = jsonb_strip_nulls(jsonb_build_object(
+           'generation_id', new_generation, 'variant_id', new_variant, 'images', task.result_data -> 'images'))
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
@@ -6334,7 +6429,10 @@ begin
   if not exists (select from public.archived_tasks where id = old.id) then
     update public.generations set source_task_id = null where source_task_id = old.id;
     update public.generation_variants set source_task_id = null
-     where id = (old.result_data ->> 'variant_id')::uuid and source_task_id = old.id;
+     where source_task_id = old.id
+       and (id = (old.result_data ->> 'variant_id')::uuid
+            or id in (select (more ->> 'variant_id')::uuid
+                        from jsonb_array_elements(old.result_data -> 'more_outputs') as more));
   end if;
   return null;
 end
@@ -6594,6 +6692,26 @@ end
 $$;
 revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
+
+-- supabase/schemas/tasks/functions/give_task_back.sql
+-- Puts a running task back into the queue though no run failed: its worker stops, or cannot reach what it works with. It is
+-- not counted, up to 20 times a task. `attempt` stays, for numbers are not given out twice.
+create or replace function public.give_task_back(task public.tasks, error text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if task.attempt - task.attempts > 20 then
+    perform public.requeue_task(task, error);
+    return;
+  end if;
+  -- Requeueing counts a failed run and ends the task with its last: it is shown one less, or one more to come.
+  task.attempts := greatest(task.attempts - 1, 0);
+  task.max_attempts := greatest(task.max_attempts, 2);
+  perform public.requeue_task(task, error);
+  update public.tasks set attempts = attempts - 1 where id = task.id;
+end
+$$;
+revoke all on function public.give_task_back from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/give_up_old_tasks.sql
 -- Fails tasks that have waited so long that their hold is over; what they held is given back. One that runs is
@@ -6937,6 +7055,46 @@ begin
 end
 $$;
 revoke all on function public.newest_turn_mark from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/note_provider_job.sql
+-- Notes the job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
+-- by a JSON null, that there is none any more. Refuses what would begin a second one while the first may still end
+-- well, and an id that is another task's. The caller holds the running task's lock.
+create or replace function public.note_provider_job(task public.tasks, job jsonb)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  known public.provider_jobs;
+begin
+  if job = 'null' then
+    delete from public.provider_jobs where task_id = task.id;
+    return;
+  end if;
+  if job ->> 'request_id' is null then
+    insert into public.provider_jobs as begun (task_id, provider, model, attempt, by_owner, webhook_key)
+    values (task.id, job ->> 'provider', job ->> 'model', task.attempt, task.claimed_by_owner,
+            (job ->> 'webhook_key')::uuid)
+    on conflict (task_id) do update
+       set provider = excluded.provider, model = excluded.model, attempt = excluded.attempt,
+           by_owner = excluded.by_owner, webhook_key = excluded.webhook_key, began_at = now(),
+           request_id = null, submitted_at = null
+     where begun.request_id is null or begun.by_owner <> excluded.by_owner;
+  else
+    update public.provider_jobs
+       set request_id = job ->> 'request_id', submitted_at = coalesce(submitted_at, now())
+     where task_id = task.id and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
+       and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id';
+  end if;
+  if not found then
+    select * into known from public.provider_jobs where task_id = task.id;
+    perform public.refuse('provider_job_open', 409, jsonb_build_object(
+      'provider', known.provider, 'model', known.model, 'request_id', known.request_id));
+  end if;
+exception when unique_violation then
+  perform public.refuse('provider_job_open', 409, jsonb_build_object('request_id', job ->> 'request_id'));
+end
+$$;
+revoke all on function public.note_provider_job from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/note_run_time.sql
 -- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
@@ -8487,7 +8645,8 @@ begin
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
     'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'));
+    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'),
+    'more_outputs', coalesce(task.result_data -> 'more_outputs', '[]'));
 end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
@@ -8933,11 +9092,7 @@ begin
   if not found then
     return false;
   end if;
-  -- Requeueing counts a failed run and ends the task with its last: it is shown one less, or one more to come.
-  task.attempts := greatest(task.attempts - 1, 0);
-  task.max_attempts := greatest(task.max_attempts, 2);
-  perform public.requeue_task(task, null);
-  update public.tasks set attempts = attempts - 1 where id = for_task;
+  perform public.give_task_back(task, null);
   return true;
 end
 $$;
@@ -8978,6 +9133,9 @@ begin
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
 
+  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress' then
+    perform public.note_provider_job(task, changes -> 'provider_job');
+  end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     -- Where the file is stays known, for a repeat of its completion.
     update public.tasks
@@ -8999,7 +9157,11 @@ begin
       perform public.release_followers(task.project_id, task.result_key, task.user_id);
     end if;
   elsif task.status = 'In Progress' and new_status = 'Queued' then
-    perform public.requeue_task(task, changes ->> 'error_details');
+    if (changes ->> 'given_back')::boolean then
+      perform public.give_task_back(task, changes ->> 'error_details');
+    else
+      perform public.requeue_task(task, changes ->> 'error_details');
+    end if;
   elsif task.status = 'Failed' and new_status = 'Queued' then
     perform public.retry_task(task);
   elsif task.status in ('Queued', 'In Progress') and new_status in ('Failed', 'Cancelled') then
@@ -9522,6 +9684,39 @@ $$;
 revoke all on function public.add_generation_to_shot from public, anon, authenticated;
 grant execute on function public.add_generation_to_shot to authenticated, service_role;
 
+-- supabase/schemas/generations/functions/add_more_outputs.sql
+-- What a task made beside its first output: further variants of the same generation, none of them shown by itself. Answers
+-- [{output_location, variant_id}]; where the first made no generation, the files alone.
+-- `outputs`: [{location, facts}] in their order.
+create or replace function public.add_more_outputs(task public.tasks, made public.made_output, outputs jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  variant public.generation_variants;
+  output record;
+  variant_id uuid;
+  added jsonb := '[]';
+begin
+  select * into variant from public.generation_variants where id = made.variant_id;
+  for output in
+    select value as file, ordinality as index from jsonb_array_elements(outputs) with ordinality
+  loop
+    variant_id := null;
+    if variant.id is not null then
+      insert into public.generation_variants
+        (generation_id, project_id, source_task_id, output_index, location, params, variant_type)
+      values (variant.generation_id, variant.project_id, task.id, output.index, output.file ->> 'location',
+              variant.params || coalesce(output.file -> 'facts', '{}'),
+              variant.variant_type)
+      returning id into variant_id;
+    end if;
+    added := added || jsonb_build_object('output_location', output.file -> 'location', 'variant_id', variant_id);
+  end loop;
+  return added;
+end
+$$;
+revoke all on function public.add_more_outputs from public, anon, authenticated;
+
 -- supabase/schemas/generations/functions/add_variant.sql
 -- One more file of a generation. A task adds one: asked again, it is the same, and shown if either call wants that.
 create or replace function public.add_variant(
@@ -9536,7 +9731,7 @@ begin
     (generation_id, project_id, source_task_id, location, thumbnail_url, params, variant_type, is_primary, viewed_at)
   values (to_generation, task.project_id, task.id, output_location, output_thumbnail, variant_params, new_variant_type,
           primary_variant, case when seen then now() end)
-  on conflict (generation_id, source_task_id) do update set is_primary = variant.is_primary or excluded.is_primary
+  on conflict (generation_id, source_task_id, output_index) do update set is_primary = variant.is_primary or excluded.is_primary
   returning id into variant_id;
   return variant_id;
 end
@@ -11803,11 +11998,12 @@ alter table public.results_to_share enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
+alter table public.provider_jobs enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.task_run_times, public.task_run_estimates, public.results_to_share, public.task_requests, public.queue_settings,
-  public.archived_tasks, public.all_tasks
+  public.archived_tasks, public.all_tasks, public.provider_jobs
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 

@@ -76,6 +76,7 @@ const matrix: Record<string, Rule> = {
   task_type_slots:   { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   user_turns:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   turn_marks:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  provider_jobs:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
   results_to_share:  { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_slots:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -489,6 +490,8 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select archive_finished_tasks()`;
 
   const taskId = await queueTask(sql, user);
+  await sql`insert into provider_jobs (task_id, provider, model, attempt, by_owner)
+    values (${taskId}, 'fal', 'fal-ai/z-image/turbo', 1, false)`;
   const request = {
     task_type: "z_image_turbo",
     params: { prompt: "after the fox" },

@@ -39,6 +39,10 @@ export const errorCodes = {
   invalid_transition: { status: 409, message: "A task in this status cannot take that one." },
   stale_attempt: { status: 409, message: "This attempt is over; the task was given to another." },
   task_cancelled: { status: 409, message: "The task was cancelled; stop working on it." },
+  provider_job_open: {
+    status: 409,
+    message: "Another job at the provider runs this task, or this job another task.",
+  },
   task_not_running: { status: 409, message: "The task is not in progress with this caller." },
   call_in_progress: { status: 409, message: "A call with this idempotency key is still being answered." },
   output_not_final: {
