@@ -100,17 +100,25 @@ export function createWorker(options: WorkerOptions): Worker {
     const report = new ProgressReport(client, task, over);
     const watch = new RunWatch(client, task, waitSeconds);
     const signal = AbortSignal.any([over.signal, watch.over, cutting.signal]);
+    let isDelegated = false;
     try {
       if (!provider) throw new RenderError(`no provider for ${task.task_type}`, { isRetryable: true });
-      const { file, thumbnail } = await provider.run(task, {
+      const output = await provider.run(task, {
         signal,
         progress: (...at) => report.progress(...at),
+        client,
       });
       signal.throwIfAborted();
       watch.end();
       await report.settle();
+      if ("delegated" in output) {
+        await client.updateTaskStatus(task, { status: "In Progress", progress_message: output.delegated });
+        log.info({ ...fields, provider: provider.name }, output.delegated);
+        isDelegated = true;
+        return;
+      }
       // Heartbeats go on: an upload may outlast the lease.
-      const url = await client.completeTask(task, file, thumbnail);
+      const url = await client.completeTask(task, output.file, output);
       log.info({ ...fields, provider: provider.name, url }, "task completed");
     } catch (error) {
       report.end();
@@ -119,7 +127,9 @@ export function createWorker(options: WorkerOptions): Worker {
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
     } finally {
-      endRun();
+      // It stays this worker's until the server has ended it, or given it to another.
+      if (isDelegated && !over.signal.aborted) over.signal.addEventListener("abort", endRun);
+      else endRun();
     }
   }
 

@@ -461,6 +461,8 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select create_promo_code('HELLO', 100, 1000, null, null, 30, 'a hello', 'operator')`;
   await sql`select redeem_promo_code(${userId}, 'hello')`;
   await sql`select set_spend_cap(${userId}, ${user.projectId}, null, 1000000000)`;
+  await sql`select publish_price('ai-prompt', 'per_unit', 1, '{}', null, 'test', 'test', ${userId})`;
+  await sql`select open_paid_call(${userId}, null, null, 'ai-prompt', 1, null, null)`;
   await sql`select calculate_task_cost(${userId}, 'z_image_turbo', '{}')`;
   await sql`select take_back_credit(${userId}, 'refund', 1, null)`;
   await sql`select open_checkout(${userId}, 500, 'https://a.example', 'https://a.example')`;
