@@ -7088,10 +7088,11 @@ begin
   if not found then
     select * into known from public.provider_jobs where task_id = task.id;
     perform public.refuse('provider_job_open', 409, jsonb_build_object(
-      'provider', known.provider, 'model', known.model, 'request_id', known.request_id));
+      'provider_job', jsonb_build_object(
+        'provider', known.provider, 'model', known.model, 'request_id', known.request_id)));
   end if;
 exception when unique_violation then
-  perform public.refuse('provider_job_open', 409, jsonb_build_object('request_id', job ->> 'request_id'));
+  perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job));
 end
 $$;
 revoke all on function public.note_provider_job from public, anon, authenticated;

@@ -250,7 +250,7 @@ test("several outputs become variants of one generation, all or nothing; fewer t
     assert.deepEqual([balance, held], [100_000_000 - 3 * 6500, 0]);
     assert.deepEqual(await wrongAccounts(sql), []);
     assert.deepEqual([...(await sql`select * from find_task_faults()`)], []);
-    const [receipt] = await sql`select get_receipt(null, null, ${taskId}) as receipt`;
+    const [receipt] = await sql`select get_receipt(null, null, ${taskId}, null) as receipt`;
     assert.ok(receipt);
     const { lines } = receipt["receipt"] as { lines: { multiplier: number; total_microusd: number }[] };
     assert.deepEqual(

@@ -125,7 +125,7 @@ describeEndpoint(updateTaskStatusEndpoint, {
         { ...body, provider_job: job },
         under.service,
       );
-      assert.equal(refusal["request_id"], `first-${task_id}`);
+      assert.equal((refusal["provider_job"] as { request_id: string }).request_id, `first-${task_id}`);
     },
     "400: a job without the attempt, or with what would lead elsewhere at the provider": async (under) => {
       const { task_id, attempt } = await running(under);

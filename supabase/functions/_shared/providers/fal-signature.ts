@@ -1,10 +1,11 @@
 import { Buffer } from "node:buffer";
-import { AppError } from "../errors/app-error.ts";
 
 export interface FalSignatures {
-  /** @throws AppError `invalid_signature`; `provider_unavailable` when FAL's keys cannot be had */
-  verify(text: string, headers: Headers): Promise<void>;
+  /** Whether FAL has signed this text, lately. @throws KeysUnavailable when FAL's keys cannot be had */
+  fits(text: string, headers: Headers): Promise<boolean>;
 }
+
+export class KeysUnavailable extends Error {}
 
 export interface SignatureOptions {
   jwksUrl: string;
@@ -42,13 +43,13 @@ export function createFalSignatures({
       kept = { keys, at: now() };
       return keys;
     } catch (error) {
-      throw new AppError("provider_unavailable", { retry_after: 30 }, { cause: error });
+      throw new KeysUnavailable("FAL's keys cannot be had", { cause: error });
     } finally {
       looking = undefined;
     }
   }
 
-  async function fits(signed: SignedParts, keys: readonly CryptoKey[]): Promise<boolean> {
+  async function fitsOne(signed: SignedParts, keys: readonly CryptoKey[]): Promise<boolean> {
     for (const key of keys) {
       if (await crypto.subtle.verify("Ed25519", key, signed.signature, signed.message)) return true;
     }
@@ -56,13 +57,13 @@ export function createFalSignatures({
   }
 
   return {
-    async verify(text, headers) {
+    async fits(text, headers) {
       const signed = await signedParts(text, headers, now());
-      if (!signed) throw new AppError("invalid_signature");
+      if (!signed) return false;
       const isFresh = kept !== undefined && now() - kept.at < longestKept;
-      if (isFresh && kept && (await fits(signed, kept.keys))) return;
-      if (isFresh && kept && now() - kept.at < shortestBetweenLooks) throw new AppError("invalid_signature");
-      if (!(await fits(signed, await (looking ??= look())))) throw new AppError("invalid_signature");
+      if (isFresh && kept && (await fitsOne(signed, kept.keys))) return true;
+      if (isFresh && kept && now() - kept.at < shortestBetweenLooks) return false;
+      return await fitsOne(signed, await (looking ??= look()));
     },
   };
 }

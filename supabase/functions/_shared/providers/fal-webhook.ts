@@ -8,7 +8,7 @@ import { completeTaskWithPath, type MoreOutput } from "../tasks/complete-task.ts
 import { updateTaskStatus } from "../tasks/update-task-status.ts";
 import { type FalFault, faultOf, harmless } from "./fal-fault.ts";
 import { fetchOutputs, type FetchedOutput, outputsOf } from "./fal-result.ts";
-import { createFalSignatures, type FalSignatures } from "./fal-signature.ts";
+import { createFalSignatures, type FalSignatures, KeysUnavailable } from "./fal-signature.ts";
 import { falAddresses, type FalVariables, trustedFalOrigins } from "./variables.ts";
 
 /** What FAL's webhooks need; undefined where they are not switched on. */
@@ -63,7 +63,12 @@ export async function verifyFalNews(
   headers: Headers,
 ): Promise<FalWebhooks> {
   if (!fal) throw new AppError("provider_not_configured", { variable: "FAL_WEBHOOK", retry_after: 60 });
-  await fal.signatures.verify(text, headers);
+  try {
+    if (!(await fal.signatures.fits(text, headers))) throw new AppError("invalid_signature");
+  } catch (error) {
+    if (!(error instanceof KeysUnavailable)) throw error;
+    throw new AppError("provider_unavailable", { retry_after: 30 }, { cause: error });
+  }
   return fal;
 }
 
