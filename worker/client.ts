@@ -24,6 +24,14 @@ export interface OutputFacts {
   has_nsfw_concepts?: boolean;
 }
 
+export interface CompleteOptions {
+  thumbnail?: OutputFile | undefined;
+  textOf?: (url: string) => string;
+  facts?: OutputFacts;
+  /** What was made beside it. */
+  more?: readonly { file: OutputFile; facts?: OutputFacts }[];
+}
+
 export interface ClaimedTask {
   task_id: string;
   task_type: string;
@@ -44,6 +52,24 @@ export interface OutputFile {
   bytes: Uint8Array;
   filename: string;
   contentType: string;
+}
+
+/** A task as create-task takes it. */
+export interface NewTask {
+  /** Chosen by the worker, so that the same task sent twice is one. */
+  task_id: string;
+  task_type: string;
+  params: Record<string, unknown>;
+  dependant_on?: readonly string[];
+}
+
+/** A task as its orchestrator's worker sees it. */
+export interface ChildTask {
+  id: string;
+  task_type: string;
+  status: string;
+  params: Record<string, unknown>;
+  output_location: string | null;
 }
 
 export interface StatusUpdate {
@@ -100,11 +126,16 @@ export class DarkroomApiError extends Error {
 
 /** Bodies above this go by upload URL: base64 would hold the file in memory several times over. */
 const largestInlineFile = 2 * 1024 * 1024;
+/** What a create takes at once: 100 tasks, 4 MiB. */
+const largestBatch = { tasks: 100, characters: 3_000_000 };
+/** Under this path everybody reads media, at whatever address a host is reached. */
+const publicMedia = "/storage/v1/object/public/image_uploads/";
 const retried = new Set([429, 500, 502, 503, 504]);
 
 /** What a worker says to Darkroom. Every call may be repeated safely, and is, on network errors and overload. */
 export class DarkroomClient {
   readonly workerId: string;
+  readonly #url: string;
   readonly #functions: string;
   readonly #token: string;
   readonly #fetch: typeof fetch;
@@ -112,7 +143,8 @@ export class DarkroomClient {
 
   constructor({ url, token, workerId, fetch: request = fetch, tries = 5 }: ClientOptions) {
     this.workerId = workerId;
-    this.#functions = `${url.replace(/\/+$/, "")}/functions/v1`;
+    this.#url = url.replace(/\/+$/, "");
+    this.#functions = `${this.#url}/functions/v1`;
     this.#token = token;
     this.#fetch = request;
     this.#tries = tries;
@@ -167,19 +199,19 @@ export class DarkroomClient {
     return (await this.#call("worker-heartbeat", body, call)) as HeartbeatAnswer;
   }
 
-  /** Stores the output, and all that was made beside it, and completes the task. @returns where the output can be read */
+  /**
+   * Stores the output, and all that was made beside it, and completes the task. `textOf` makes the text that stands for the
+   * output from where it can be read. @returns where the output can be read
+   */
   async completeTask(
     run: Run,
     file: OutputFile,
-    thumbnail?: OutputFile,
-    {
-      facts,
-      more = [],
-    }: { facts?: OutputFacts; more?: readonly { file: OutputFile; facts?: OutputFacts }[] } = {},
+    { thumbnail, textOf, facts, more = [] }: CompleteOptions = {},
   ): Promise<string> {
     const moreOutputs: { storage_path: string; output_facts?: OutputFacts }[] = [];
     for (const extra of more) {
-      const { storage_path } = await this.#upload(run, extra.file);
+      const { upload_url, storage_path } = await this.#uploadTarget(run, extra.file, false);
+      await this.#put(upload_url, extra.file);
       moreOutputs.push({ storage_path, ...(extra.facts && { output_facts: extra.facts }) });
     }
     const fields = {
@@ -188,7 +220,7 @@ export class DarkroomClient {
       ...(moreOutputs.length > 0 && { more_outputs: moreOutputs }),
     };
     const completed = (
-      file.bytes.byteLength < largestInlineFile
+      file.bytes.byteLength < largestInlineFile && !textOf
         ? await this.#call("complete_task", {
             ...fields,
             file_data: Buffer.from(file.bytes).toString("base64"),
@@ -198,30 +230,130 @@ export class DarkroomClient {
               first_frame_filename: thumbnail.filename,
             }),
           })
-        : await this.#call("complete_task", { ...fields, ...(await this.#upload(run, file, thumbnail)) })
+        : await this.#completeByUpload(run, fields, file, thumbnail, textOf)
     ) as { public_url: string };
     return completed.public_url;
   }
 
-  /** Puts files into storage. @returns where they are, as completing names them */
-  async #upload(
-    run: Run,
-    file: OutputFile,
-    thumbnail?: OutputFile,
-  ): Promise<{ storage_path: string; thumbnail_storage_path?: string }> {
-    const target = (await this.#call("generate-upload-url", {
-      ...this.#runFields(run),
-      filename: file.filename,
-      content_type: file.contentType,
-      generate_thumbnail_url: thumbnail !== undefined,
-    })) as {
-      upload_url: string;
-      storage_path: string;
-      thumbnail_upload_url?: string;
-      thumbnail_storage_path?: string;
+  /** Creates tasks of an orchestrator's project: those of one request all or not at all, the last two always so. */
+  async createTasks(projectId: string, tasks: readonly NewTask[]): Promise<void> {
+    let batch: (NewTask & { project_id: string })[] = [];
+    let characters = 0;
+    const send = async (): Promise<void> => {
+      if (batch.length > 0) await this.#call("create-task", { tasks: batch });
+      [batch, characters] = [[], 0];
     };
+    for (const [index, task] of tasks.entries()) {
+      const size = JSON.stringify(task).length;
+      const isFull =
+        batch.length + (index === tasks.length - 2 ? 2 : 1) > largestBatch.tasks ||
+        characters + size > largestBatch.characters;
+      if (isFull && index < tasks.length - 1) await send();
+      batch.push({ ...task, project_id: projectId });
+      characters += size;
+    }
+    await send();
+  }
+
+  /** All of an orchestrator's children, oldest first. */
+  async orchestratorChildren(orchestratorId: string): Promise<ChildTask[]> {
+    const children: ChildTask[] = [];
+    for (let cursor: string | null | undefined; cursor !== null;) {
+      const page = (await this.#call("get-orchestrator-children", {
+        orchestrator_task_id: orchestratorId,
+        ...(cursor && { cursor }),
+      })) as { tasks: ChildTask[]; next_cursor: string | null };
+      children.push(...page.tasks);
+      cursor = page.next_cursor;
+    }
+    return children;
+  }
+
+  /**
+   * What a task of the same project has made; nothing for any other: its id may have been written by anybody, and the
+   * service key reads everybody's.
+   */
+  async taskOutput(
+    taskId: string,
+    projectId: string,
+  ): Promise<{ status: string; output_location: string | null } | undefined> {
+    try {
+      const output = (await this.#call("get-task-output", { task_id: taskId })) as {
+        project_id: string;
+        status: string;
+        output_location: string | null;
+      };
+      return output.project_id === projectId ? output : undefined;
+    } catch (error) {
+      if (error instanceof DarkroomApiError && (error.status === 404 || error.status === 400))
+        return undefined;
+      throw error;
+    }
+  }
+
+  /** The output of the first task that this one depends on; null without one, or before it is complete. */
+  async predecessorOutput(taskId: string): Promise<string | null> {
+    const answer = await this.#call("get-predecessor-output", { task_id: taskId });
+    return (answer as { output_location: string | null }).output_location;
+  }
+
+  /** The outputs of a run's finished segments, by index. */
+  async completedSegments(
+    runId: string,
+    projectId: string,
+  ): Promise<{ segment_index: number; output_location: string }[]> {
+    const body = { run_id: runId, project_id: projectId };
+    return (await this.#call("get-completed-segments", body)) as {
+      segment_index: number;
+      output_location: string;
+    }[];
+  }
+
+  /** Stores a file beside a running task's output. @returns where it can be read */
+  async storeFile(run: Run, file: OutputFile): Promise<string> {
+    const { upload_url, storage_path } = await this.#uploadTarget(run, file, false);
+    await this.#put(upload_url, file);
+    return this.#publicUrl(storage_path);
+  }
+
+  /**
+   * Reads media of this host, from the host that the worker works for: of the URL only the path counts, so that nobody's
+   * params can send the worker elsewhere. @returns nothing where the URL is foreign, there is no such file, or it has more
+   * than `mostBytes` @throws while the host cannot give it
+   */
+  async readMedia(url: string, mostBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const path = mediaPath(url);
+    if (path === undefined) return undefined;
+    const timeout = AbortSignal.timeout(60_000);
+    const response = await this.#fetch(this.#publicUrl(path), {
+      redirect: "error",
+      signal: AbortSignal.any([timeout, signal]),
+    });
+    if (!response.ok) {
+      await response.body?.cancel();
+      if (response.status >= 500) throw new Error(`${path} cannot be read: HTTP ${response.status}`);
+      return undefined;
+    }
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      length += chunk.byteLength;
+      if (length > mostBytes) return undefined;
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  }
+
+  async #completeByUpload(
+    run: Run,
+    fields: Record<string, unknown>,
+    file: OutputFile,
+    thumbnail: OutputFile | undefined,
+    textOf: ((url: string) => string) | undefined,
+  ): Promise<unknown> {
+    const target = await this.#uploadTarget(run, file, thumbnail !== undefined);
     await this.#put(target.upload_url, file);
-    const { thumbnail_upload_url: thumbnailUrl, thumbnail_storage_path: thumbnailPath } = target;
+    const thumbnailUrl = target.thumbnail_upload_url;
     // The work is done: an output without its preview is worth more than a task that is run again.
     const hasThumbnail =
       thumbnail && thumbnailUrl
@@ -230,10 +362,25 @@ export class DarkroomClient {
             () => false,
           )
         : false;
-    return {
+    return await this.#call("complete_task", {
+      ...fields,
       storage_path: target.storage_path,
-      ...(hasThumbnail && thumbnailPath && { thumbnail_storage_path: thumbnailPath }),
-    };
+      ...(hasThumbnail && { thumbnail_storage_path: target.thumbnail_storage_path }),
+      ...(textOf && { output_location: textOf(this.#publicUrl(target.storage_path)) }),
+    });
+  }
+
+  async #uploadTarget(run: Run, file: OutputFile, withThumbnail: boolean): Promise<UploadTarget> {
+    return (await this.#call("generate-upload-url", {
+      ...this.#runFields(run),
+      filename: file.filename,
+      content_type: file.contentType,
+      generate_thumbnail_url: withThumbnail,
+    })) as UploadTarget;
+  }
+
+  #publicUrl(path: string): string {
+    return `${this.#url}${publicMedia}${path}`;
   }
 
   #runFields({ task_id, attempt }: Run): Record<string, unknown> {
@@ -291,6 +438,22 @@ export class DarkroomClient {
       }
     }
   }
+}
+
+interface UploadTarget {
+  upload_url: string;
+  storage_path: string;
+  thumbnail_upload_url?: string;
+  thumbnail_storage_path?: string;
+}
+
+/** What a public URL of media names within the bucket, as written in it; nothing for any other URL. */
+function mediaPath(url: string): string | undefined {
+  if (!URL.canParse(url)) return undefined;
+  // Parsed, it holds no "..": what begins with the path stays below it.
+  const { protocol, pathname } = new URL(url);
+  const at = pathname.indexOf(publicMedia);
+  return /^https?:$/.test(protocol) && at >= 0 ? pathname.slice(at + publicMedia.length) : undefined;
 }
 
 interface CallOptions {

@@ -9,6 +9,9 @@ interface KeptRun {
   over: AbortController;
 }
 
+/** As many as one beat may name. */
+const mostRuns = 50;
+
 /** A worker's signs of life, which keep its runs with it, and bring the news of those that are over. */
 export class Heartbeat {
   readonly #client: DarkroomClient;
@@ -62,6 +65,13 @@ export class Heartbeat {
 
   async #beat(): Promise<void> {
     const kept = [...this.#runs];
+    // One beat without runs is a sign of life as well.
+    for (let from = 0; from === 0 || from < kept.length; from += mostRuns) {
+      await this.#tell(kept.slice(from, from + mostRuns));
+    }
+  }
+
+  async #tell(kept: readonly KeptRun[]): Promise<void> {
     try {
       const answer = await this.#client.heartbeat({
         ...(this.#status && { status: this.#status }),

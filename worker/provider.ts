@@ -1,4 +1,4 @@
-import type { ClaimedTask, OutputFacts, OutputFile, ProviderJobNote } from "./client.ts";
+import type { ClaimedTask, DarkroomClient, OutputFacts, OutputFile, ProviderJobNote } from "./client.ts";
 
 export interface RunContext {
   /**
@@ -10,6 +10,8 @@ export interface RunContext {
   progress(fraction: number, message?: string): void;
   /** Has the server keep what job runs this task, for the run after this one. Rejects when it does not. */
   noteJob(job: ProviderJobNote): Promise<void>;
+  /** For what a run asks of the server besides: inputs, other tasks' outputs, tasks of its own. */
+  client: DarkroomClient;
 }
 
 export interface RenderedOutput {
@@ -18,6 +20,17 @@ export interface RenderedOutput {
   facts?: OutputFacts;
   /** What was made beside it. */
   more?: readonly { file: OutputFile; facts?: OutputFacts }[];
+  /** The text that stands for the output, where that is not its URL. */
+  textOf?: (url: string) => string;
+}
+
+/**
+ * An orchestrator's run is over when its parts are created: the task goes on, without the worker's lane, until the server
+ * ends it with the last of them.
+ */
+export interface Delegation {
+  /** What was created, to be shown. */
+  delegated: string;
 }
 
 /** What really does the work of some task types. */
@@ -25,7 +38,7 @@ export interface Provider {
   name: string;
   taskTypes: readonly string[];
   /** @throws RenderError, ProviderUnusable, or anything, which counts as an error that may be tried again */
-  run(task: ClaimedTask, context: RunContext): Promise<RenderedOutput>;
+  run(task: ClaimedTask, context: RunContext): Promise<RenderedOutput | Delegation>;
 }
 
 /** A task that cannot be rendered. */

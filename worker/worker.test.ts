@@ -20,6 +20,7 @@ type Answer = { status: number; body?: unknown; headers?: Record<string, string>
 class FakeDarkroom {
   readonly calls: Call[] = [];
   readonly puts: { path: string; bytes: number }[] = [];
+  readonly reads: string[] = [];
   readonly #server: Server;
   readonly #tasks: ClaimedTask[];
   readonly #answer: (call: Call) => Promise<Answer | undefined> | Answer | undefined;
@@ -74,6 +75,10 @@ class FakeDarkroom {
   }
 
   async #respond(method: string, url: string, bytes: Buffer): Promise<Answer> {
+    if (method === "GET") {
+      this.reads.push(url);
+      return { status: url.endsWith("/fox.png") ? 200 : 404, body: "fox" };
+    }
     if (method === "PUT") {
       this.puts.push({ path: url, bytes: bytes.length });
       return { status: await this.receive(url), body: {} };
@@ -591,3 +596,97 @@ test("a job is noted for the run; one that has ended is forgotten with it, and i
 function isEqual(actual: unknown, expected: unknown): boolean {
   return JSON.stringify(actual) === JSON.stringify(expected);
 }
+test("an orchestrator lets its lane go: it is said what was created, and heartbeats keep it until the server has ended it", async () => {
+  const orchestrator = { ...task, task_id: "33333333-2222-4333-8444-555555555555" };
+  let hasEnded = false;
+  const server = new FakeDarkroom([orchestrator, task], ({ name, body }) =>
+    name === "worker-heartbeat"
+      ? {
+          status: 200,
+          body: {
+            tasks: (body["tasks"] as { task_id: string }[]).map(({ task_id }) => ({
+              task_id,
+              state: task_id === orchestrator.task_id && hasEnded ? "ended" : "running",
+            })),
+          },
+        }
+      : undefined,
+  );
+  const keeps = ({ name, body }: Call) =>
+    name === "worker-heartbeat" &&
+    (body["tasks"] as { task_id: string }[]).some(({ task_id }) => task_id === orchestrator.task_id);
+  const provider = provides(({ task_id }) =>
+    Promise.resolve(task_id === orchestrator.task_id ? { delegated: "Created 3 segments" } : output),
+  );
+  await working(server, provider, async () => {
+    // The one lane is free for what it created.
+    await server.seen(({ name }) => name === "complete_task");
+    const kept = server.calls.filter(keeps).length;
+    await server.seen(() => server.calls.filter(keeps).length > kept + 2);
+    hasEnded = true;
+    const told = server.calls.length;
+    await server.seen(
+      (call) => server.calls.indexOf(call) > told && call.name === "worker-heartbeat" && !keeps(call),
+    );
+  });
+  assert.deepEqual(
+    server.named("complete_task").map(({ body }) => body["task_id"]),
+    [task.task_id],
+  );
+  const [said] = server.named("update-task-status");
+  assert.deepEqual(said?.body, {
+    task_id: orchestrator.task_id,
+    attempt: 3,
+    worker_id: "w",
+    status: "In Progress",
+    progress_message: "Created 3 segments",
+  });
+});
+
+test("more runs than one heartbeat may name are named by several", async () => {
+  const many = Array.from({ length: 60 }, (_, index) => ({
+    ...task,
+    task_id: `${String(index).padStart(8, "0")}-2222-4333-8444-555555555555`,
+  }));
+  const server = new FakeDarkroom(many);
+  const provider = provides(() => Promise.resolve({ delegated: "Created" }));
+  const named = (): string[] =>
+    server
+      .named("worker-heartbeat")
+      .flatMap(({ body }) => (body["tasks"] as { task_id: string }[]).map((run) => run.task_id));
+  await working(server, provider, () => server.seen(() => new Set(named()).size === many.length));
+  for (const { body } of server.named("worker-heartbeat"))
+    assert.ok((body["tasks"] as unknown[]).length <= 50);
+});
+
+test("media are read from the worker's own host, by their path alone; anything else is not asked for", async () => {
+  const server = new FakeDarkroom([]);
+  const url = await server.start();
+  const client = new DarkroomClient({ url, token: "secret", workerId: "w" });
+  const read = (from: string, mostBytes = 100) =>
+    client.readMedia(from, mostBytes, new AbortController().signal);
+  const media = "/storage/v1/object/public/image_uploads/";
+  try {
+    for (const from of [`${url}${media}u/fox.png`, `https://elsewhere.example${media}u/fox.png?token=1`]) {
+      assert.equal(Buffer.from((await read(from)) ?? []).toString(), '"fox"');
+    }
+    assert.equal(await read(`${url}${media}u/fox.png`, 3), undefined, "larger than wanted");
+    assert.equal(await read(`${url}${media}u/none.png`), undefined);
+    const asked = server.reads.length;
+    for (const foreign of [
+      "https://elsewhere.example/fox.png",
+      "http://169.254.169.254/latest/fox.png",
+      `file://${media}fox.png`,
+      `${url}${media}../../../../../functions/v1/fox.png`,
+      `${url}${media}%2e%2e/%2e%2e/private/fox.png`,
+      "fox.png",
+      "",
+    ]) {
+      assert.equal(await read(foreign), undefined, foreign);
+    }
+    assert.equal(server.reads.length, asked);
+    assert.ok(server.reads.every((path) => path.startsWith(`${media}u/`)));
+  } finally {
+    server.stop();
+  }
+});

@@ -104,18 +104,26 @@ export function createWorker(options: WorkerOptions): Worker {
     const report = new ProgressReport(client, task, over);
     const watch = new RunWatch(client, task, waitSeconds);
     const signal = AbortSignal.any([over.signal, watch.over, cutting.signal]);
+    let isDelegated = false;
     try {
       if (!provider) throw new ProviderUnusable(`no provider for ${task.task_type}`);
-      const { file, thumbnail, ...beside } = await provider.run(task, {
+      const output = await provider.run(task, {
         signal,
         progress: (...at) => report.progress(...at),
         noteJob: (job) => client.updateTaskStatus(task, { status: "In Progress", provider_job: job }),
+        client,
       });
       signal.throwIfAborted();
       watch.end();
       await report.settle();
+      if ("delegated" in output) {
+        await client.updateTaskStatus(task, { status: "In Progress", progress_message: output.delegated });
+        log.info({ ...fields, provider: provider.name }, output.delegated);
+        isDelegated = true;
+        return;
+      }
       // Heartbeats go on: an upload may outlast the lease.
-      const url = await client.completeTask(task, file, thumbnail, beside);
+      const url = await client.completeTask(task, output.file, output);
       log.info({ ...fields, provider: provider.name, url }, "task completed");
     } catch (error) {
       report.end();
@@ -125,7 +133,9 @@ export function createWorker(options: WorkerOptions): Worker {
       else await giveBack(task, error, fields);
       if (provider && error instanceof ProviderUnusable) withdraw(provider, error);
     } finally {
-      endRun();
+      // It stays this worker's until the server has ended it, or given it to another.
+      if (isDelegated && !over.signal.aborted) over.signal.addEventListener("abort", endRun);
+      else endRun();
     }
   }
 

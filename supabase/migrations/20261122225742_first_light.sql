@@ -315,11 +315,14 @@ create index open_calls_by_expiry on public.paid_calls (expires_at) where state 
 create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
 create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
 
--- A price that was promised for ten minutes to one user, for one task type and these params.
+-- A price that was promised for ten minutes to one user, for one task type and these params; of a family, for payloads
+-- whose price depends on the same.
 create table public.task_quotes (
   id uuid primary key default gen_random_uuid(),
   user_id uuid not null references public.credit_accounts (user_id),
   task_type text not null,
+  is_of_family boolean not null default false,
+  -- By hash_of_quoted().
   params_hash bytea not null check (length(params_hash) = 32),
   price_id bigint not null references public.task_type_prices (id),
   exact boolean not null,
@@ -1540,7 +1543,7 @@ declare
 begin
   for factor in select key as name, value as rule from jsonb_each(factors) loop
     if jsonb_typeof(factor.rule) <> 'object'
-       or factor.name not in ('resolution', 'model', 'model_type', 'frames', 'images')
+       or factor.name <> all (public.cost_factor_names())
        or exists (select from jsonb_each(factor.rule) as given
                    where jsonb_typeof(given.value) <> 'number'
                       or case when jsonb_typeof(given.value) = 'number' then given.value::numeric not between 0 and
@@ -1603,30 +1606,38 @@ revoke all on function public.calculate_cost_of_task from public, anon, authenti
 grant execute on function public.calculate_cost_of_task to service_role;
 
 -- supabase/schemas/credits/functions/calculate_task_cost.sql
--- A quote for a task that does not exist yet. For a user it is kept for ten minutes: who creates the task with its id
--- gets this price.
-create or replace function public.calculate_task_cost(for_user uuid, for_task_type text, params jsonb)
-returns jsonb
+-- A quote for a task that does not exist yet, or for so many of one price. For a user it is kept for ten minutes: who creates
+-- the task with its id gets this price. A family's is for any payload whose price depends on the same.
+create or replace function public.calculate_task_cost(
+  for_user uuid, for_task_type text, params jsonb, is_of_family boolean default false, task_count integer default 1
+) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   type_name constant text := (public.canonical_task_type(for_task_type)).name;
   quote record;
   kept public.task_quotes;
+  expected bigint;
+  upper_bound bigint;
 begin
-  select * into quote from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true);
+  select * into quote
+    from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true, task_count => calculate_task_cost.task_count);
   if for_user is not null then
-    insert into public.task_quotes (user_id, task_type, params_hash, price_id, exact, expected_microusd, upper_bound_microusd,
-                                    part_prices)
-    values (for_user, type_name, public.hash_of_params(calculate_task_cost.params), (quote.price).id, quote.exact,
-            quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices)
+    insert into public.task_quotes (user_id, task_type, is_of_family, params_hash, price_id, exact, expected_microusd,
+                                    upper_bound_microusd, part_prices)
+    values (for_user, type_name, calculate_task_cost.is_of_family,
+            public.hash_of_quoted(type_name, calculate_task_cost.params, calculate_task_cost.is_of_family),
+            (quote.price).id, quote.exact, quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices)
     returning * into kept;
   end if;
+  expected := quote.expected_microusd * task_count;
+  upper_bound := quote.upper_bound_microusd * task_count;
   return jsonb_build_object(
     'success', true, 'task_type', type_name, 'quote_id', kept.id, 'quote_expires_at', kept.expires_at,
-    'cost', quote.expected_microusd / 10000.0, 'cost_microusd', quote.expected_microusd,
-    'upper_bound', quote.upper_bound_microusd / 10000.0, 'upper_bound_microusd', quote.upper_bound_microusd,
+    'cost', expected / 10000.0, 'cost_microusd', expected,
+    'upper_bound', upper_bound / 10000.0, 'upper_bound_microusd', upper_bound,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
-    'price_version', (quote.price).version, 'breakdown', quote.breakdown);
+    'price_version', (quote.price).version, 'breakdown', quote.breakdown)
+    || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;
 end
 $$;
 revoke all on function public.calculate_task_cost from public, anon, authenticated;
@@ -1785,6 +1796,17 @@ begin
 end
 $$;
 revoke all on function public.collect_debt from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/cost_factor_names.sql
+-- What a price may be multiplied by; factor_value() knows what params say of each.
+create or replace function public.cost_factor_names()
+returns text[]
+language plpgsql immutable set search_path = '' as $$
+begin
+  return array['resolution', 'model', 'model_type', 'frames', 'images'];
+end
+$$;
+revoke all on function public.cost_factor_names from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/count_against_spend_caps.sql
 -- Counts what is to be held, by work that was created in that month, against the caps of a project and of a token; 402
@@ -2094,7 +2116,8 @@ returns text
 language plpgsql immutable set search_path = '' as $$
 declare
   value text := case factor
-    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh')
+    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh',
+                                    params ->> 'scale_factor' || 'x')
     when 'model' then public.model_of_params(params)
     when 'frames' then coalesce(params ->> 'num_frames', params ->> 'segment_frames_target', params ->> 'frame_count',
                                 params ->> 'video_length')
@@ -2326,7 +2349,8 @@ $$;
 revoke all on function public.find_ledger_faults from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/find_quote.sql
--- What was promised under this id, to this user for this type and these params, while the promise stands.
+-- What was promised under this id, to this user for this type and these params (or, of a family, for any of the same price),
+-- while the promise stands.
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
   out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out part_prices jsonb
@@ -2342,7 +2366,8 @@ begin
   if quote.expires_at <= now() then
     perform public.refuse('quote_expired', 409, jsonb_build_object('expired_at', quote.expires_at));
   end if;
-  if quote.task_type <> for_task_type or quote.params_hash <> public.hash_of_params(params) then
+  if quote.task_type <> for_task_type
+     or quote.params_hash <> public.hash_of_quoted(for_task_type, params, quote.is_of_family) then
     perform public.refuse('quote_mismatch', 422);
   end if;
   select * into price from public.task_type_prices where id = quote.price_id;
@@ -2473,6 +2498,18 @@ begin
 end
 $$;
 revoke all on function public.hash_of_params from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/hash_of_quoted.sql
+-- What a quote is compared by: the params as they are; of a family, whose payloads differ in ids and seeds each time they
+-- are built, what the price depends on.
+create or replace function public.hash_of_quoted(for_task_type text, params jsonb, is_of_family boolean)
+returns bytea
+language plpgsql stable set search_path = '' as $$
+begin
+  return public.hash_of_params(case when is_of_family then public.price_basis(for_task_type, params) else params end);
+end
+$$;
+revoke all on function public.hash_of_quoted from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/is_shared_mail_host.sql
 -- Whether this address is at a large provider, where people take one mailbox each. A name under a provider's (fastmail
@@ -2686,6 +2723,22 @@ end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/price_basis.sql
+-- All that the price of a task depends on: what its params say of factors, and the children that they plan. Ids, seeds
+-- and words are not in it.
+create or replace function public.price_basis(for_task_type text, params jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'factors', (select jsonb_object_agg(name, public.factor_value(name, params))
+                  from unnest(public.cost_factor_names()) as name),
+    'children', (select jsonb_object_agg(child_type, child_count)
+                   from public.planned_children(for_task_type, params)));
+end
+$$;
+revoke all on function public.price_basis from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/price_factors.sql
 -- What these params make of a price: [{factor, value, multiplier}], one for each factor that the price has.
 create or replace function public.price_factors(price public.task_type_prices, params jsonb)
@@ -2884,9 +2937,10 @@ grant execute on function public.publish_price to service_role;
 -- usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is the sum of the
 -- children that its plan speaks of, and what was promised for each kind of them is in part_prices.
 -- `promised` is such a promise, which counts instead of the prices and estimates of today. The breakdown is made for
--- those who show it.
+-- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
   for_task_type text, params jsonb, promised jsonb default null, with_breakdown boolean default false,
+  task_count integer default 1,
   out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
   out part_prices jsonb, out breakdown jsonb
 )
@@ -2913,7 +2967,7 @@ begin
         'upper_bound_seconds', priced.upper_bound_seconds));
       if with_breakdown then
         breakdown := breakdown || public.price_line(
-          priced.price, params, part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
+          priced.price, params, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
       end if;
     end loop;
   else
@@ -2924,7 +2978,7 @@ begin
     upper_bound_microusd := priced.upper_bound_microusd;
     if with_breakdown then
       breakdown := breakdown || public.price_line(
-        price, params, 1, priced.expected_seconds, priced.upper_bound_seconds);
+        price, params, task_count, priced.expected_seconds, priced.upper_bound_seconds);
     end if;
   end if;
 end
@@ -4498,6 +4552,26 @@ end
 $$;
 revoke all on function public.announce_lane from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/answered_request.sql
+-- The first answer to a request with this key; null when the key is new. Another request with it is 422.
+create or replace function public.answered_request(for_owner uuid, key text, hash bytea)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  known public.task_requests;
+begin
+  select * into known from public.task_requests where user_id = for_owner and idempotency_key = key;
+  if not found then
+    return null;
+  end if;
+  if known.request_hash <> hash then
+    perform public.refuse('idempotency_key_reused', 422);
+  end if;
+  return known.answer || '{"deduplicated": true}';
+end
+$$;
+revoke all on function public.answered_request from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/archive_finished_tasks.sql
 -- Moves finished tasks older than `queue_settings.keep_finished` to the archive; at most so many, but a family
 -- (an orchestrator with all its children) always at once. Answers how many.
@@ -5378,7 +5452,7 @@ $$;
 revoke all on function public.cover_child from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_one_task.sql
--- One task of a create: see create_task. Locks, in this order: orchestrator, dependencies, tenant, account.
+-- One task of a create: see create_task. Locks, in this order: shot, orchestrator, dependencies, tenant, account.
 create or replace function public.create_one_task(for_user uuid, request jsonb, for_token uuid default null)
 returns jsonb
 language plpgsql set search_path = '' as $$
@@ -5399,6 +5473,16 @@ begin
     end if;
   end if;
 
+  if request ? 'placeholder' then
+    -- Before the tenant and the account, as completing locks them.
+    perform from public.shots
+     where id = (request -> 'placeholder' ->> 'shot_id')::uuid
+       and project_id = (public.project_of_request(for_user, request)).id
+       for no key update;
+    if not found then
+      perform public.refuse('shot_not_found', 404, '{"field": "shot_id"}');
+    end if;
+  end if;
   select * into plan from public.plan_task(for_user, request, new_id);
   task := plan.planned;
   if (plan.result).id is not null then
@@ -5427,6 +5511,9 @@ begin
     end if;
   end if;
   perform public.enter_queue(task, for_token);
+  if request ? 'placeholder' then
+    perform public.make_placeholder(task, request -> 'placeholder');
+  end if;
 
   return public.created_task(task, plan.exact, plan.price_version) || jsonb_build_object(
     'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null and task.reused_task_id is null
@@ -5438,20 +5525,20 @@ revoke all on function public.create_one_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_task.sql
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
--- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?}.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?,
+-- placeholder?: see make_placeholder}.
 -- `sent` is what the client sent, where the requests were built from it and are built otherwise each time. With rows, the
--- answer has the new rows as readers see them.
+-- answer has the new rows as readers see them; `more` is added to it, and comes again with it.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
   for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null,
-  sent jsonb default null, with_rows boolean default false
+  sent jsonb default null, with_rows boolean default false, more jsonb default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   hash constant bytea := sha256(convert_to(coalesce(sent, requests)::text, 'UTF8'));
   project public.projects;
-  known public.task_requests;
   created jsonb := '[]';
   first_answer jsonb;
   request jsonb;
@@ -5462,13 +5549,7 @@ begin
     insert into public.task_requests (user_id, idempotency_key, request_hash)
     values (project.user_id, create_task.idempotency_key, hash) on conflict do nothing;
     if not found then
-      select * into known from public.task_requests as request_row
-       where request_row.user_id = project.user_id
-         and request_row.idempotency_key = create_task.idempotency_key;
-      if known.request_hash <> hash then
-        perform public.refuse('idempotency_key_reused', 422);
-      end if;
-      return known.answer || '{"deduplicated": true}';
+      return public.answered_request(project.user_id, create_task.idempotency_key, hash);
     end if;
   end if;
 
@@ -5493,7 +5574,7 @@ begin
       'task_ids', (select jsonb_agg(task -> 'task_id') from jsonb_array_elements(created) as task),
       'deduplicated', not exists (select from jsonb_array_elements(created) as task
                                    where not (task -> 'deduplicated')::boolean))
-    else created -> 0 end;
+    else created -> 0 end || more;
   if with_rows then
     first_answer := first_answer || jsonb_build_object('rows', (
       select jsonb_agg(to_jsonb(row_of) order by position)
@@ -6583,8 +6664,8 @@ declare
   task constant public.all_tasks := public.find_task(for_user, for_task);
 begin
   return jsonb_build_object(
-    'task_id', task.id, 'status', task.status, 'output_location', task.output_location,
-    'params', task.params, 'dependant_on', task.dependant_on);
+    'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
+    'output_location', task.output_location, 'params', task.params, 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;
@@ -7405,9 +7486,10 @@ begin
     end if;
   end if;
 
-  -- Neither what is part of a whole, nor what is to run at a time of its own, nor what only the owner's machine runs.
+  -- Neither what is part of a whole, nor what is to run at a time of its own or to fill a placeholder, nor what only the
+  -- owner's machine runs.
   if project.reuses_results and type_row.is_reusable and orchestrator.id is null and dependencies is null
-     and not request ? 'run_after'
+     and not request ?| array['run_after', 'placeholder']
      and (select allows_cloud from public.task_tenants where user_id = project.user_id) then
     planned.result_key := public.result_key(project.user_id, type_row.name, new_params);
     if planned.result_key is not null then
@@ -9765,12 +9847,13 @@ begin
   if type_row.category = 'upscale' then
     return public.make_upscale(task, type_row, output_location, output_thumbnail);
   end if;
-  if type_row.category = 'processing' and not is_child and type_row.content_type is distinct from 'image' then
+  if type_row.category = 'processing' and not is_child and type_row.content_type is distinct from 'image'
+     and not (task.task_type = 'travel_stitch' and jsonb_typeof(task.params -> 'clip_urls') = 'array') then
     return row(null, null, warnings)::public.made_output;
   end if;
 
   made := case
-    when task.task_type in ('travel_stitch', 'join_final_stitch') and is_child
+    when task.task_type in ('travel_stitch', 'join_final_stitch') and (is_child or task.params ? 'clip_urls')
       then public.make_stitch(task, type_row, output_location, output_thumbnail)
     when task.task_type = 'individual_travel_segment'
       or task.task_type in ('travel_segment', 'join_clips_segment', 'edit_video_segment') and is_child
@@ -10046,7 +10129,7 @@ revoke all on function public.make_edit from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/make_generation.sql
 -- A generation of its own, with the output as its primary variant, in the shot that params name. Where this task has
--- made a generation before, the output is a new version of that.
+-- made a generation before, the output is a new version of that; where one was made for it to fill, its first.
 create or replace function public.make_generation(
   task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
 ) returns public.made_output
@@ -10070,8 +10153,10 @@ begin
             'original');
   else
     select id into generation_id from public.generations where source_task_id = task.id;
-    variant_id := public.add_variant(generation_id, task, output_location, output_thumbnail, new_params,
-                                     'regenerated', true);
+    variant_id := public.add_variant(
+      generation_id, task, output_location, output_thumbnail, new_params,
+      case when (select location from public.generations where id = generation_id) is null
+           then 'original' else 'regenerated' end, true);
   end if;
   return row(generation_id, variant_id, public.link_to_shot(task, generation_id, '[]'))::public.made_output;
 end
@@ -10104,6 +10189,29 @@ begin
 end
 $$;
 revoke all on function public.make_joined_clip from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_placeholder.sql
+-- The generation under which a new task's outputs will stand, made with the task: empty, in a shot, nowhere on its timeline.
+-- `placeholder` is {id, shot_id, is_of_task}: an orchestrator's is its own, and parent_generation() finds it by that too;
+-- that of a part by itself is nobody's, for the part makes a generation of its own.
+create or replace function public.make_placeholder(task public.tasks, placeholder jsonb)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  new_id constant uuid := (placeholder ->> 'id')::uuid;
+  source_task constant uuid := case when (placeholder -> 'is_of_task')::boolean then task.id end;
+begin
+  insert into public.generations (id, project_id, tasks, source_task_id, type, name, params)
+  select new_id, task.project_id, to_jsonb(array_remove(array[source_task], null)), source_task, 'video',
+         public.generation_name_of_params(task.params),
+         task.params || jsonb_build_object(
+           'tool_type', coalesce(task.params ->> 'tool_type', type_row.tool_type), 'created_from', 'shot_placeholder')
+    from public.task_types as type_row where type_row.name = task.task_type;
+  insert into public.shot_generations (shot_id, generation_id, source_task_id)
+  values ((placeholder ->> 'shot_id')::uuid, new_id, source_task);
+end
+$$;
+revoke all on function public.make_placeholder from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/make_segment.sql
 -- A part of a whole: a new version of the child that params name, or of the child that stands at the same place; else a
@@ -10250,14 +10358,25 @@ $$;
 revoke all on function public.make_segment_version from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/make_stitch.sql
--- The whole that an orchestration was for: what its parent shows from now on.
+-- The whole that an orchestration was for: what its parent shows from now on. A stitch by itself is for the parent that
+-- its params name; without one it makes nothing here.
 create or replace function public.make_stitch(
   task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
 ) returns public.made_output
 language plpgsql set search_path = '' as $$
 declare
-  parent constant public.made_output := public.parent_generation(task.orchestrator_task_id, task);
+  named constant text := task.params ->> 'parent_generation_id';
+  parent public.made_output;
 begin
+  if task.orchestrator_task_id is not null then
+    parent := public.parent_generation(task.orchestrator_task_id, task);
+  else
+    parent.generation_id := (public.find_generation(named, task.project_id)).id;
+    if parent.generation_id is null then
+      return row(null, null, case when named is null then '[]' else public.unknown_id('parent_generation_id') end)::public.made_output;
+    end if;
+    parent.warnings := '[]';
+  end if;
   return row(
     parent.generation_id,
     public.add_variant(
@@ -10731,22 +10850,45 @@ revoke all on function public.uuid_or_null from public, anon, authenticated;
 grant execute on function public.uuid_or_null to authenticated, service_role;
 
 -- supabase/schemas/generators/functions/place_for_generation.sql
--- Where something is to be generated: the project and, if named, a shot of it; foreign and unknown are the same 404.
--- Answers what the payload takes from them.
-create or replace function public.place_for_generation(for_user uuid, for_project uuid, for_shot uuid default null)
-returns jsonb
+-- Where something is to be generated: the project, what the payload takes from it, and that all rows that the request names
+-- are of it; foreign and unknown are the same 404. `named` is [{field, kind, id}].
+-- A request that was answered before, by its key, has the first answer instead, whatever has become of those rows.
+create or replace function public.place_for_generation(
+  for_user uuid, for_project uuid, named jsonb default '[]', idempotency_key text default null, sent jsonb default null
+) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  project public.projects;
+  project constant public.projects := public.find_project(for_user, for_project);
+  first_answer jsonb;
+  missing record;
 begin
-  select * into project from public.projects
-   where id = for_project and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('project_not_found', 404);
+  if idempotency_key is not null then
+    first_answer := public.answered_request(project.user_id, idempotency_key, sha256(convert_to(sent::text, 'UTF8')));
+    if first_answer is not null then
+      return jsonb_build_object('first_answer', first_answer);
+    end if;
   end if;
-  if for_shot is not null
-     and not exists (select from public.shots where id = for_shot and project_id = project.id) then
-    perform public.refuse('shot_not_found', 404);
+  select given.value ->> 'field' as field, given.value ->> 'kind' as kind into missing
+    from jsonb_array_elements(named) with ordinality as given (value, position),
+         lateral (select (given.value ->> 'id')::uuid as id) as row_of
+   where not case given.value ->> 'kind'
+           when 'shot' then exists (select from public.shots where id = row_of.id and project_id = project.id)
+           when 'generation' then exists (
+             select from public.generations where id = row_of.id and project_id = project.id)
+           when 'variant' then exists (
+             select from public.generation_variants where id = row_of.id and project_id = project.id)
+           when 'shot_generation' then exists (
+             select from public.shot_generations as place_in_shot join public.shots as shot on shot.id = place_in_shot.shot_id
+              where place_in_shot.id = row_of.id and shot.project_id = project.id) end
+   order by given.position limit 1;
+  if missing.kind = 'shot' then
+    perform public.refuse('shot_not_found', 404, jsonb_build_object('field', missing.field));
+  elsif missing.kind = 'generation' then
+    perform public.refuse('generation_not_found', 404, jsonb_build_object('field', missing.field));
+  elsif missing.kind = 'variant' then
+    perform public.refuse('variant_not_found', 404, jsonb_build_object('field', missing.field));
+  elsif missing.kind = 'shot_generation' then
+    perform public.refuse('shot_generation_not_found', 404, jsonb_build_object('field', missing.field));
   end if;
   return jsonb_build_object('project_id', project.id, 'aspect_ratio', project.aspect_ratio);
 end

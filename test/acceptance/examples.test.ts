@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { pino } from "pino";
 import { type Host, startHost } from "../../server/host.ts";
 import { projectPath } from "../../server/migrate.ts";
+import { filmAt } from "../support/films.ts";
 import { createTestDatabase, dropTestDatabase, type TestDatabase } from "../support/database.ts";
 
 const run = promisify(execFile);
@@ -78,6 +79,43 @@ test("examples/money.ts goes from the quote to the receipt and the statement", a
   }
 });
 
+test("examples/generators.ts makes a batch of images and a travel by family", async () => {
+  const worker = startWorker();
+  try {
+    const stdout = await runExample("generators.ts");
+    assert.match(stdout, /^quoted +2 images for 1\.3 credits$/m);
+    assert.match(stdout, /^created +2 images of 1353x762$/m);
+    assert.equal(stdout.match(/^drawn +http\S+$/gm)?.length, 2);
+    assert.match(stdout, /^created +a travel; "Dawn to noon" waits in its shot for a file$/m);
+    assert.match(stdout, /^held +66\.72 credits at most$/m);
+    assert.match(stdout, /^cancelled +0 credits held$/m);
+  } finally {
+    worker.child.kill("SIGTERM");
+    await once(worker.child, "exit");
+  }
+});
+
+test("examples/travel.ts goes from prompts to a film that its parent generation shows", async () => {
+  const worker = startWorker();
+  try {
+    const stdout = await runExample("travel.ts");
+    for (const [type, count] of [
+      ["z_image_turbo", 3],
+      ["travel_orchestrator", 1],
+      ["travel_segment", 2],
+      ["travel_stitch", 1],
+    ] as const) {
+      assert.equal(stdout.match(new RegExp(`${type} +Complete`, "g"))?.length, count, type);
+    }
+    assert.match(stdout, /^paid +[\d.]+ credits for the travel$/m);
+    const film = await filmAt(/See the film: +(\S+)/.exec(stdout)?.[1]);
+    assert.deepEqual([film.width, film.height, film.frames], [480, 270, 33 + 33 - 6]);
+  } finally {
+    worker.child.kill("SIGTERM");
+    await once(worker.child, "exit");
+  }
+});
+
 function startWorker() {
   const child = spawn(
     process.execPath,
@@ -97,7 +135,7 @@ async function runExample(file: string): Promise<string> {
   const { stdout } = await run(process.execPath, ["--import", "tsx", `examples/${file}`], {
     cwd: projectPath(""),
     env: { ...process.env, SUPABASE_URL: host.apiUrl, SUPABASE_ANON_KEY: host.keys.anonKey },
-    timeout: 90_000,
+    timeout: 300_000,
   });
   return stdout;
 }

@@ -235,7 +235,7 @@ test("what is beside the point may differ; what decides the output may not", () 
     const many = Array.from({ length: 101 }, (_, number) => `${file}/a.png?${number}`);
     const same: [string, Record<string, unknown>][] = [
       ["the same", first],
-      ["another order of fields", Object.fromEntries(Object.entries(first).reverse())],
+      ["another order of fields", Object.fromEntries(Object.entries(first).toReversed())],
       ["ids and places", { ...first, task_id: "t", run_id: "r", shotId: shot, add_in_position: true }],
       ["lineage", { ...first, based_on: randomUUID(), create_as_generation: true, tool_type: "x" }],
       ["a field without a value", { ...first, negative_prompt: null }],

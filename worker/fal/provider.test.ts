@@ -3,7 +3,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { type FakeFal, type FalFault, pictures, startFakeFal } from "../../test/support/fake-fal.ts";
 import { png } from "../../test/support/png.ts";
 import { startReceiver } from "../../test/support/webhooks.ts";
-import { type ClaimedTask, DarkroomApiError, type ProviderJobNote } from "../client.ts";
+import { type ClaimedTask, DarkroomApiError, DarkroomClient, type ProviderJobNote } from "../client.ts";
 import { type Provider, ProviderUnusable, type RenderedOutput, RenderError, RunOver } from "../provider.ts";
 import { createFalProvider, type FalOptions } from "./provider.ts";
 
@@ -48,21 +48,24 @@ interface RunOptions {
   noteJob?: (job: ProviderJobNote) => Promise<void>;
 }
 
-function run(
+async function run(
   claimed: Partial<ClaimedTask> = {},
   { using = provider(), signal, seen = { notes: [], progress: [] }, noteJob }: RunOptions = {},
 ): Promise<RenderedOutput> {
-  return using.run(
+  const output = await using.run(
     { ...task, ...claimed },
     {
       signal: signal ?? new AbortController().signal,
       progress: (fraction, message) => void seen.progress.push(`${Math.round(fraction * 100)} ${message}`),
+      client: new DarkroomClient({ url: "http://127.0.0.1:1", token: "secret", workerId: "w" }),
       noteJob: async (job) => {
         await noteJob?.(job);
         seen.notes.push(job);
       },
     },
   );
+  assert.ok("file" in output);
+  return output;
 }
 
 /** What a run came to: nothing, or the error. */

@@ -1,4 +1,12 @@
-export type EditKind = "whole" | "region" | "annotated" | "upscale";
+export type EditKind = "whole" | "region" | "annotated" | "upscale" | "pose";
+
+/** A picture that was given: a file that can be drawn, and its size. */
+export interface PictureSource {
+  bytes: Uint8Array;
+  mediaType: string;
+  width: number;
+  height: number;
+}
 
 /** What a picture shows, read once from params that anybody may have written. */
 export interface PictureDescription {
@@ -9,7 +17,16 @@ export interface PictureDescription {
   model: string | undefined;
   width: number;
   height: number;
-  edit: { kind: EditKind; source: string | undefined } | undefined;
+  edit:
+    | {
+        kind: EditKind;
+        /** The name of what is edited; and itself, where it can be had. */
+        source: string | undefined;
+        picture: PictureSource | undefined;
+        /** Bright where it is edited. */
+        mask: PictureSource | undefined;
+      }
+    | undefined;
   /** Equal for equal pictures. */
   fingerprint: string;
 }
@@ -19,10 +36,13 @@ const edits: Record<string, EditKind> = {
   qwen_image_edit: "whole",
   image_edit: "whole",
   magic_edit: "whole",
+  edit_travel_kontext: "whole",
+  edit_travel_flux: "whole",
   image_inpaint: "region",
   annotated_image_edit: "annotated",
   image_upscale: "upscale",
   "image-upscale": "upscale",
+  generate_openpose: "pose",
 };
 
 /** What the sandbox draws. */
@@ -36,7 +56,7 @@ export const pictureTaskTypes: readonly string[] = [
   ...Object.keys(edits),
 ];
 
-const defaultSide = 1024;
+const defaultSize = { width: 1024, height: 1024 };
 const smallestSide = 64;
 const largestSide = 4096;
 const mostPixels = 16_000_000;
@@ -44,7 +64,11 @@ const mostPixels = 16_000_000;
 const readCharacters = 8_000;
 const shownCharacters = 900;
 
-export function describePicture(taskType: string, params: Record<string, unknown>): PictureDescription {
+export function describePicture(
+  taskType: string,
+  params: Record<string, unknown>,
+  given: { picture?: PictureSource | undefined; mask?: PictureSource | undefined } = {},
+): PictureDescription {
   const prompt = text(params["prompt"]) ?? text(params["base_prompt"]) ?? "";
   const seed = scalar(params["seed"]);
   const model = scalar(params["model"]) ?? scalar(params["model_name"]);
@@ -54,8 +78,16 @@ export function describePicture(taskType: string, params: Record<string, unknown
     prompt: clean(prompt, shownCharacters),
     seed: seed === undefined ? undefined : clean(seed, 24),
     model: model === undefined ? undefined : clean(model, 48),
-    ...readSize(params),
-    edit: kind === undefined ? undefined : { kind, source: sourceName(params) },
+    ...sizeOf(params, kind === undefined ? undefined : given.picture, kind === "upscale"),
+    edit:
+      kind === undefined
+        ? undefined
+        : {
+            kind,
+            source: nameOf(pictureUrl(params)),
+            picture: given.picture,
+            mask: kind === "region" ? given.mask : undefined,
+          },
     fingerprint: JSON.stringify([seed, prompt, model]),
   };
 }
@@ -77,15 +109,39 @@ export function clean(written: string, limit: number): string {
   return whole ? printable : `${characters.slice(0, limit).join("").trimEnd()}…`;
 }
 
-function readSize(params: Record<string, unknown>): { width: number; height: number } {
+/** As the params say, else as large as the picture that is edited; an upscale makes that larger. */
+function sizeOf(
+  params: Record<string, unknown>,
+  picture: PictureSource | undefined,
+  isUpscale: boolean,
+): { width: number; height: number } {
+  const size = readSize(params);
+  if (!isUpscale || !picture) return boundedSize(size ?? picture ?? defaultSize);
+  const factor = number(params["scale_factor"]) ?? number(params["upscale_factor"]) ?? 2;
+  const scale = Math.min(8, Math.max(1, factor));
+  return boundedSize({ width: picture.width * scale, height: picture.height * scale });
+}
+
+/** The size that params ask for, if they do. */
+export function readSize(params: Record<string, unknown>): { width: number; height: number } | undefined {
   const size =
     pair(params["resolution"]) ??
+    pair(params["parsed_resolution_wh"]) ??
     pair(params["image_size"]) ??
     pair(params["size"]) ??
     pair({ width: params["width"], height: params["height"] });
-  const [width, height] = size ?? [defaultSide, defaultSide];
-  const scale = Math.min(1, Math.sqrt(mostPixels / (bounded(width) * bounded(height))));
-  return { width: Math.floor(bounded(width) * scale), height: Math.floor(bounded(height) * scale) };
+  return size && { width: size[0], height: size[1] };
+}
+
+function boundedSize({ width, height }: { width: number; height: number }): {
+  width: number;
+  height: number;
+} {
+  // Shrunk as a whole first, so that the shape stays; then each side by itself.
+  const fit = Math.min(1, largestSide / Math.max(1, width, height));
+  const sides = { width: bounded(width * fit), height: bounded(height * fit) };
+  const scale = Math.min(1, Math.sqrt(mostPixels / (sides.width * sides.height)));
+  return { width: Math.floor(sides.width * scale), height: Math.floor(sides.height * scale) };
 }
 
 /** "1024x768", "1024*768", [1024, 768] or {width, height}; "auto" and whatever else is no size. */
@@ -106,18 +162,27 @@ function bounded(side: number): number {
   return Math.min(largestSide, Math.max(smallestSide, Math.round(side)));
 }
 
-/** The name of the picture that is edited. It is not fetched: the sandbox reaches for nothing on the network. */
-function sourceName(params: Record<string, unknown>): string | undefined {
-  const location = text(params["image_url"]) ?? text(params["image"]);
-  const path = location?.slice(0, readCharacters).split(/[?#]/)[0];
-  const name = path?.split("/").findLast((part) => part !== "");
-  return name && !location?.startsWith("data:") ? clean(name, 40) : undefined;
+/** Where the picture is that is edited. */
+export function pictureUrl(params: Record<string, unknown>): string | undefined {
+  return text(params["image_url"]) ?? text(params["image"]) ?? text(params["input_image"]);
 }
 
-function text(value: unknown): string | undefined {
+/** The last part of a URL's path, for people to read. */
+export function nameOf(url: string | undefined): string | undefined {
+  const path = url?.slice(0, readCharacters).split(/[?#]/)[0];
+  const name = path?.split("/").findLast((part) => part !== "");
+  return name && !url?.startsWith("data:") ? clean(name, 40) : undefined;
+}
+
+export function text(value: unknown): string | undefined {
   return typeof value === "string" && value.trim() !== "" ? value : undefined;
 }
 
-function scalar(value: unknown): string | undefined {
+export function scalar(value: unknown): string | undefined {
   return typeof value === "number" ? String(value) : text(value);
+}
+
+export function number(value: unknown): number | undefined {
+  const read = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+  return typeof read === "number" && Number.isFinite(read) ? read : undefined;
 }

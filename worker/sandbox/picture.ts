@@ -1,8 +1,9 @@
 import { drawArtwork } from "./artwork.ts";
-import { type Palette, fade, makePalette } from "./colour.ts";
+import { type Palette, fade, hex, makePalette } from "./colour.ts";
 import { sans } from "./font.ts";
-import type { PictureDescription } from "./description.ts";
+import type { PictureDescription, PictureSource } from "./description.ts";
 import { seededRandom } from "./seeded-random.ts";
+import { sourceImage } from "./source-image.ts";
 import { type Point, element, escapeXml, linearGradient, smoothPath } from "./svg.ts";
 import { type TextBlock, directed, fitLine, typeset } from "./typesetting.ts";
 
@@ -18,9 +19,7 @@ export function pictureSvg(picture: PictureDescription): string {
   return element(
     "svg",
     { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}` },
-    picture.edit
-      ? drawEdit(picture, palette, picture.edit.kind)
-      : drawArtwork(fingerprint, picture, palette, "a"),
+    picture.edit ? drawEdit(picture, palette, picture.edit) : drawArtwork(fingerprint, picture, palette, "a"),
     drawShade(picture, palette, prompt?.top ?? footer.top),
     picture.edit ? drawBadge(picture, picture.edit) : "",
     prompt ? drawPrompt(picture, prompt) : "",
@@ -150,16 +149,26 @@ function drawFooter(picture: Size, footer: Footer): string {
   return rule + rows.join("");
 }
 
-/** The picture before the edit, pale, and after it, in colour: side by side, or within the region that was edited. */
+/**
+ * The picture before the edit and after it: side by side, or within the region that was edited. Before is what was given,
+ * or a pale print where it could not be had; after is in the colours of the prompt.
+ */
 function drawEdit(
   picture: PictureDescription,
   palette: Palette,
-  kind: NonNullable<PictureDescription["edit"]>["kind"],
+  { kind, picture: source, mask }: NonNullable<PictureDescription["edit"]>,
 ): string {
   const { fingerprint, width, height } = picture;
-  const after = drawArtwork(fingerprint, picture, palette, "a");
-  if (kind === "upscale") return after + drawCorners(picture);
-  const before = drawArtwork(fingerprint, picture, fade(palette), "b");
+  const artwork = drawArtwork(fingerprint, picture, palette, "a");
+  if (kind === "upscale")
+    return artwork + (source ? sourceImage(source, picture) : "") + drawCorners(picture);
+  // The artwork is below what was given as well: a file whose content is broken leaves no hole.
+  const before = source
+    ? drawArtwork(fingerprint, picture, fade(palette), "b") + sourceImage(source, picture)
+    : drawArtwork(fingerprint, picture, fade(palette), "b");
+  if (kind === "pose") return before + drawPose(picture);
+  const after = source ? before + element("g", { opacity: 0.62 }, artwork) : artwork;
+  if (mask) return before + masked(picture, mask, after);
   const line = { fill: "none", stroke: "#fff", "stroke-width": Math.max(1, Math.min(width, height) * 0.003) };
   const unit = Math.min(width, height);
 
@@ -205,6 +214,12 @@ function drawEdit(
   return clipped(before, after, region) + element("path", { ...ink, d: loop });
 }
 
+/** Above where the mask is bright. */
+function masked(size: Size, mask: PictureSource, above: string): string {
+  const definition = element("mask", { id: "edited" }, sourceImage(mask, size));
+  return element("defs", {}, definition) + element("g", { mask: "url(#edited)" }, above);
+}
+
 function clipped(below: string, above: string, region: string): string {
   const clip = element("clipPath", { id: "edited" }, element("path", { d: region }));
   return below + element("defs", {}, clip) + element("g", { "clip-path": "url(#edited)" }, above);
@@ -220,6 +235,63 @@ function blob({ fingerprint, width, height }: PictureDescription): Point[] {
     const reach = random.between(0.82, 1.12);
     return [cx + rx * reach * Math.cos(angle), cy + ry * reach * Math.sin(angle)];
   });
+}
+
+/** A figure of lines and joints, as pose detectors draw it. */
+function drawPose({ fingerprint, width, height }: PictureDescription): string {
+  const random = seededRandom(`pose ${fingerprint}`);
+  const unit = Math.min(width, height * 0.56);
+  const turn = (): number => random.between(-0.07, 0.07);
+  const at = (x: number, y: number): Point => [width / 2 + unit * x, height * 0.06 + unit * y];
+  const joints: Record<string, Point> = {
+    head: at(turn() * 0.4, 0.1),
+    neck: at(0, 0.25),
+    leftShoulder: at(-0.14, 0.27),
+    rightShoulder: at(0.14, 0.27),
+    leftElbow: at(-0.24 + turn(), 0.42 + turn()),
+    rightElbow: at(0.24 + turn(), 0.42 + turn()),
+    leftHand: at(-0.27 + turn(), 0.56 + turn()),
+    rightHand: at(0.27 + turn(), 0.56 + turn()),
+    leftHip: at(-0.09, 0.58),
+    rightHip: at(0.09, 0.58),
+    leftKnee: at(-0.11 + turn(), 0.76),
+    rightKnee: at(0.11 + turn(), 0.76),
+    leftFoot: at(-0.12 + turn(), 0.94),
+    rightFoot: at(0.12 + turn(), 0.94),
+  };
+  const bones = [
+    "head neck",
+    "neck leftShoulder",
+    "neck rightShoulder",
+    "leftShoulder leftElbow",
+    "rightShoulder rightElbow",
+    "leftElbow leftHand",
+    "rightElbow rightHand",
+    "neck leftHip",
+    "neck rightHip",
+    "leftHip leftKnee",
+    "rightHip rightKnee",
+    "leftKnee leftFoot",
+    "rightKnee rightFoot",
+  ];
+  const lines = bones.map((bone, index) => {
+    const [[x1, y1] = [0, 0], [x2, y2] = [0, 0]] = bone.split(" ").map((name) => joints[name]);
+    const stroke = hex({ lightness: 0.72, chroma: 0.19, hue: (index * 360) / bones.length });
+    return element("line", {
+      x1,
+      y1,
+      x2,
+      y2,
+      stroke,
+      "stroke-width": unit * 0.02,
+      "stroke-linecap": "round",
+    });
+  });
+  const dots = Object.values(joints).map(([cx, cy]) =>
+    element("circle", { cx, cy, r: unit * 0.014, fill: "#fff" }),
+  );
+  const dim = element("rect", { width, height, fill: "#000", "fill-opacity": 0.62 });
+  return dim + lines.join("") + dots.join("");
 }
 
 /** Corner marks that grow outwards. */
@@ -250,9 +322,13 @@ function drawCorners({ width, height }: Size): string {
 function drawBadge(picture: PictureDescription, edit: NonNullable<PictureDescription["edit"]>): string {
   const size = Math.min(40, Math.max(8, Math.min(picture.width, picture.height) * 0.0195));
   const room = (picture.width - 2 * margin(picture)) / size - 2;
-  const what = { whole: "Edit", region: "Inpainting", annotated: "Annotated edit", upscale: "Upscale" }[
-    edit.kind
-  ];
+  const what = {
+    whole: "Edit",
+    region: "Inpainting",
+    annotated: "Annotated edit",
+    upscale: "Upscale",
+    pose: "Pose",
+  }[edit.kind];
   const label = fitLine(edit.source ? `${what} of ${edit.source}` : what, sans, room);
   const [x, y] = [margin(picture), margin(picture)];
   return (

@@ -1,71 +1,160 @@
-import { Worker as Thread } from "node:worker_threads";
-import type { Provider } from "../provider.ts";
-import { describePicture, type PictureDescription, pictureTaskTypes } from "./description.ts";
-import type { RenderedPicture } from "./render.ts";
+import type { ClaimedTask, OutputFile } from "../client.ts";
+import {
+  type Delegation,
+  type Provider,
+  type RenderedOutput,
+  RenderError,
+  type RunContext,
+} from "../provider.ts";
+import { describePicture, number, pictureTaskTypes, pictureUrl, text } from "./description.ts";
+import { describeFilm, filmTaskTypes, transitionText } from "./films.ts";
+import { inputsOf, outputOf } from "./inputs.ts";
+import { emptyLora } from "./lora.ts";
+import { conduct, orchestratorTaskTypes, type Piece } from "./orchestrators.ts";
+import type { Drawing, RenderedPicture } from "./render.ts";
+import { RenderThread } from "./render-thread.ts";
 
-/** The sandbox: draws pictures from prompts without a model, so that everything can be tried without a GPU. */
+type Run = (
+  task: ClaimedTask,
+  context: RunContext,
+  renderer: RenderThread,
+) => Promise<RenderedOutput | Delegation>;
+
+const runs: Record<string, Run> = {
+  ...every(pictureTaskTypes, runPicture),
+  ...every(filmTaskTypes, runFilm),
+  ...every(orchestratorTaskTypes, runOrchestrator),
+  extract_frame: runExtraction,
+  lora_training: runTraining,
+};
+
+/**
+ * The sandbox: does every task type without a model, so that everything can be tried without a GPU. It draws pictures and
+ * films from prompts and inputs, and conducts orchestrations as GPU workers do.
+ */
 export function createSandboxProvider(): Provider & { close(): Promise<void> } {
   const renderer = new RenderThread();
   return {
     name: "sandbox",
-    taskTypes: pictureTaskTypes,
-    async run(task, { signal, progress }) {
-      progress(0.1, "sandbox: composing");
-      const picture = describePicture(task.task_type, task.params);
-      signal.throwIfAborted();
-      progress(0.4, "sandbox: drawing");
-      const { png, thumbnail } = await renderer.render(picture);
-      progress(0.9, "sandbox: storing");
-      return {
-        file: { bytes: png, filename: `${task.task_id}_sandbox.png`, contentType: "image/png" },
-        thumbnail: {
-          bytes: thumbnail,
-          filename: `thumb_${task.task_id.slice(0, 8)}.png`,
-          contentType: "image/png",
-        },
-      };
+    taskTypes: Object.keys(runs),
+    async run(task, context) {
+      const run = runs[task.task_type];
+      if (!run) throw new RenderError(`the sandbox knows no ${task.task_type}`, { isRetryable: true });
+      return await run(task, context, renderer);
     },
     close: () => renderer.close(),
   };
 }
 
-/** One thread that draws, one picture after the other: drawing must not hold up the process it is part of. */
-class RenderThread {
-  #thread: Thread | undefined;
-  #last: Promise<unknown> = Promise.resolve();
+async function runPicture(
+  task: ClaimedTask,
+  context: RunContext,
+  renderer: RenderThread,
+): Promise<RenderedOutput> {
+  const { signal, progress } = context;
+  progress(0.1, "sandbox: composing");
+  const inputs = inputsOf(context);
+  const given = {
+    picture: await inputs.picture(pictureUrl(task.params)),
+    mask: await inputs.picture(text(task.params["mask_url"])),
+  };
+  const picture = describePicture(task.task_type, task.params, given);
+  signal.throwIfAborted();
+  progress(0.4, "sandbox: drawing");
+  const rendered = await renderer.render({ kind: "picture", picture }, signal);
+  progress(0.9, "sandbox: storing");
+  return pictureOutput(task, rendered);
+}
 
-  render(picture: PictureDescription): Promise<RenderedPicture> {
-    const rendered = this.#last.then(() => this.#renderNext(picture));
-    this.#last = rendered.catch(() => undefined);
-    return rendered;
-  }
+async function runFilm(
+  task: ClaimedTask,
+  context: RunContext,
+  renderer: RenderThread,
+): Promise<RenderedOutput> {
+  const { client, signal, progress } = context;
+  progress(0.05, "sandbox: composing");
+  const film = await describeFilm({ task, inputs: inputsOf(context), client });
+  const rendered = await renderer.render({ kind: "film", film }, signal, (fraction) =>
+    progress(0.1 + 0.8 * fraction, "sandbox: filming"),
+  );
+  progress(0.95, "sandbox: storing");
+  const textOf = transitionText(task, rendered);
+  return {
+    file: mp4File(`${task.task_id}_sandbox.mp4`, rendered.mp4),
+    thumbnail: thumbnailFile(task, rendered.thumbnail),
+    ...(textOf && { textOf }),
+  };
+}
 
-  async close(): Promise<void> {
-    await this.#thread?.terminate();
-    this.#thread = undefined;
-  }
+async function runExtraction(
+  task: ClaimedTask,
+  context: RunContext,
+  renderer: RenderThread,
+): Promise<RenderedOutput> {
+  const id = text(task.params["input_video_task_id"]);
+  if (!id) throw new RenderError("input_video_task_id is missing", { isRetryable: false });
+  const clip = await inputsOf(context).clip(await outputOf(context.client, task, id));
+  const frame: Drawing & { kind: "frame" } = {
+    kind: "frame",
+    clip,
+    number: Math.trunc(number(task.params["frame_index"]) ?? 0),
+  };
+  return pictureOutput(task, await renderer.render(frame, context.signal));
+}
 
-  async #renderNext(picture: PictureDescription): Promise<RenderedPicture> {
-    const thread = (this.#thread ??= this.#start());
-    return await new Promise((resolve, reject) => {
-      const settle = () => thread.removeAllListeners("message").removeAllListeners("error");
-      thread.once("message", (rendered: RenderedPicture) => {
-        settle();
-        resolve(rendered);
-      });
-      thread.once("error", (error) => {
-        settle();
-        this.#thread = undefined;
-        reject(error);
-      });
-      thread.postMessage(picture);
-    });
-  }
+async function runTraining(task: ClaimedTask): Promise<RenderedOutput> {
+  const bytes = emptyLora(task.task_type);
+  const contentType = "application/octet-stream";
+  return { file: { bytes, filename: `${task.task_id}_sandbox.safetensors`, contentType } };
+}
 
-  #start(): Thread {
-    const thread = new Thread(new URL("./render-thread.mjs", import.meta.url));
-    // Idle, it is no reason for the process to stay.
-    thread.unref();
-    return thread;
+/** Says nothing before everything is created: a text of progress tells the server that it is. */
+async function runOrchestrator(
+  task: ClaimedTask,
+  context: RunContext,
+  renderer: RenderThread,
+): Promise<Delegation> {
+  const { client, signal } = context;
+
+  async function cut(
+    source: string,
+    frames: number | undefined,
+    pieces: readonly Piece[],
+  ): Promise<string[]> {
+    const clip = await inputsOf(context).clip(source, frames);
+    const urls: string[] = [];
+    for (const [index, piece] of pieces.entries()) {
+      const film = {
+        taskType: task.task_type,
+        title: `Part ${index + 1} of ${clip.name}`,
+        seed: undefined,
+        size: undefined,
+        framesPerSecond: undefined,
+        shots: [{ kind: "clip" as const, clip, ...piece, overlap: 0 }],
+      };
+      const { mp4 } = await renderer.render({ kind: "film", film }, signal);
+      urls.push(await client.storeFile(task, mp4File(`${task.task_id}_part_${index}.mp4`, mp4)));
+    }
+    return urls;
   }
+  return await conduct({ task, client, signal, cut });
+}
+
+function pictureOutput(task: ClaimedTask, { png, thumbnail }: RenderedPicture): RenderedOutput {
+  return {
+    file: { bytes: png, filename: `${task.task_id}_sandbox.png`, contentType: "image/png" },
+    thumbnail: thumbnailFile(task, thumbnail),
+  };
+}
+
+function thumbnailFile({ task_id }: ClaimedTask, bytes: Uint8Array): OutputFile {
+  return { bytes, filename: `thumb_${task_id.slice(0, 8)}.png`, contentType: "image/png" };
+}
+
+function mp4File(filename: string, bytes: Uint8Array): OutputFile {
+  return { bytes, filename, contentType: "video/mp4" };
+}
+
+function every(taskTypes: readonly string[], run: Run): Record<string, Run> {
+  return Object.fromEntries(taskTypes.map((type) => [type, run]));
 }

@@ -53,13 +53,13 @@ export function directed(line: string, rightToLeft: boolean): string {
 }
 
 /** The face that lacks fewer of the characters. */
-function faceFor(text: string): Font {
+export function faceFor(text: string): Font {
   const lacking = (font: Font): number =>
     Array.from(text).filter((character) => !font.has(character.codePointAt(0) ?? 0)).length;
   return lacking(sans) < lacking(serif) ? sans : serif;
 }
 
-function isRightToLeft(text: string): boolean {
+export function isRightToLeft(text: string): boolean {
   const [letter] = /\p{L}/u.exec(text) ?? [];
   return letter !== undefined && /[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFC]/u.test(letter);
 }

@@ -19,6 +19,7 @@ describeEndpoint(getTaskOutputEndpoint, {
         const { body } = await under.call({ task_id }, caller);
         assert.deepEqual(body, {
           task_id,
+          project_id: person.projectId,
           status: "In Progress",
           output_location: null,
           params: { prompt: "a heron" },

@@ -16,6 +16,7 @@ export const getTaskOutputEndpoint = endpoint({
       description: "The task, finished or not; archived ones too.",
       schema: z.object({
         task_id: uuid,
+        project_id: uuid,
         status: taskStatus,
         output_location: z
           .string()

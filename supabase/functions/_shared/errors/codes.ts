@@ -26,6 +26,8 @@ export const errorCodes = {
   webhook_not_found: { status: 404, message: "There is no such webhook." },
   shot_not_found: { status: 404, message: "There is no such shot." },
   generation_not_found: { status: 404, message: "There is no such generation." },
+  variant_not_found: { status: 404, message: "There is no such variant." },
+  shot_generation_not_found: { status: 404, message: "There is no such image in a shot." },
   delivery_not_found: { status: 404, message: "There is no such delivery." },
   output_not_found: { status: 404, message: "The named file is not in storage." },
   quote_not_found: { status: 404, message: "There is no such quote." },
@@ -62,6 +64,7 @@ export const errorCodes = {
   price_in_the_past: { status: 422, message: "A price cannot begin in the past." },
   invalid_cost_factors: { status: 422, message: "These are no factors of a price." },
   unknown_task_type: { status: 422, message: "There is no such task type." },
+  unknown_family: { status: 422, message: "There is no such family of tasks." },
   invalid_dependency: {
     status: 422,
     message: "A dependency is missing, foreign, finished badly or circular.",

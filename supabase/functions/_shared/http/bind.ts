@@ -156,10 +156,17 @@ function issuesOf(
 ): { path: string; message: string }[] {
   return issues.flatMap((issue) => {
     const path = [...parent, ...issue.path];
-    const forms = issue.code === "invalid_union" ? issue.errors.map((form) => issuesOf(form, path)) : [];
-    const [closest] = forms.sort((a, b) => a.length - b.length);
+    const forms = issue.code === "invalid_union" ? issue.errors : [];
+    const [closest] = [...forms]
+      .sort((a, b) => Number(isOtherKind(a)) - Number(isOtherKind(b)) || a.length - b.length)
+      .map((form) => issuesOf(form, path));
     return closest?.length ? closest : [{ path: path.map(String).join("."), message: issue.message }];
   });
+}
+
+/** A text where the form is an object, say. */
+function isOtherKind(form: z.core.$ZodIssue[]): boolean {
+  return form.some(({ code, path }) => code === "invalid_type" && path.length === 0);
 }
 
 /**

@@ -5,8 +5,8 @@ declare
   task constant public.all_tasks := public.find_task(for_user, for_task);
 begin
   return jsonb_build_object(
-    'task_id', task.id, 'status', task.status, 'output_location', task.output_location,
-    'params', task.params, 'dependant_on', task.dependant_on);
+    'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
+    'output_location', task.output_location, 'params', task.params, 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;
