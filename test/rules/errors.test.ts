@@ -50,6 +50,28 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
     code: "user_not_found",
     because: "whose address is confirmed has an account",
   },
+  ...[
+    "task_not_found",
+    "stale_attempt",
+    "task_cancelled",
+    "task_not_running",
+    "invalid_transition",
+    "provider_job_open",
+  ].map((code) => ({
+    endpoint: "fal-webhook",
+    code,
+    because: "a run that is over by now is its answer `over`",
+  })),
+  ...["output_not_found", "output_not_final"].map((code) => ({
+    endpoint: "fal-webhook",
+    code,
+    because: "it completes the run with the files that it has just stored in the task's own folder",
+  })),
+  ...["invalid_dependency", "account_in_debt", "insufficient_credits", "spend_cap_reached"].map((code) => ({
+    endpoint: "fal-webhook",
+    code,
+    because: "it fails runs and puts them back; it retries none",
+  })),
   ...["single-image-generate", "steerable-motion"].flatMap((endpoint) =>
     [
       "task_id_conflict",
