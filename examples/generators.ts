@@ -75,7 +75,7 @@ const { data: images } = await supabase
   .throwOnError();
 for (const { location } of images) console.log(`drawn      ${location}`);
 
-// A travel through them. A GPU worker would make its segments; the local one only draws, so this one is taken back.
+// A travel through them. Its segments take a while, so this one is taken back: nothing is held, or charged, any more.
 const travel = await invoke<Created>("create-task", {
   family: "travel_between_images",
   project_id,
