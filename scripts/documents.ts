@@ -2,7 +2,8 @@
 import { endpoints } from "../server/functions/registry.ts";
 import { type ErrorCode, errorCodes } from "../supabase/functions/_shared/errors/codes.ts";
 import { commonErrors, type Contract } from "../supabase/functions/_shared/http/endpoint.ts";
-import { errorsOf, openApi } from "../supabase/functions/_shared/http/openapi.ts";
+import { families } from "../supabase/functions/_shared/generators/families.ts";
+import { errorsOf, jsonSchema, openApi } from "../supabase/functions/_shared/http/openapi.ts";
 
 /** The part of JSON Schema that zod writes for bodies and answers. */
 interface Schema {
@@ -22,6 +23,9 @@ interface Schema {
   items?: Schema;
   properties?: Record<string, Schema>;
   required?: string[];
+  /** Of a family's field: what counts when it is not sent, and where it goes in params. */
+  unless?: string;
+  goesTo?: string;
 }
 
 interface Content {
@@ -87,6 +91,44 @@ export function errorsPage(): string {
     "decide by; `message` is for people and may change. Some carry details, such as `current_status` or `retry_after`.\n\n" +
     table(["Code", "Status", "Message", "Endpoints"], rows)
   );
+}
+
+/** `docs/generators.md`: what is written by hand, then a table for each family. */
+export function generatorsPage(introduction: string): string {
+  const sections = Object.entries(families).map(([name, { summary, input }]) => {
+    const schema = jsonSchema(input, "input") as Schema;
+    const rows = Object.entries(schema.properties ?? {}).flatMap(([field, shape]) => {
+      const given = withoutNull(shape);
+      const inner = given.items ?? given;
+      const prefix = `${field}${given.items ? "[]" : ""}.`;
+      return [
+        [
+          `\`${field}\``,
+          typeOf(given),
+          schema.required?.includes(field) ? "_required_" : (shape.unless ?? ""),
+          shape.goesTo ?? "",
+        ],
+        ...fieldRows(inner, prefix, "input").map(([path = "", type = ""]) => [path, type, "", ""]),
+      ];
+    });
+    return `\n## ${name}\n\n${summary}\n\n${table(["Field", "Type", "Unless sent", "Where it goes"], rows)}`;
+  });
+  return `${introduction}${familiesBegin}\n${sections.join("")}`;
+}
+
+/** What stands above it in the page is written by hand, what stands below is made. */
+export const familiesBegin =
+  "<!-- From here on made by `npm run generate` from the families' inputs; change those, not this page. -->\n";
+
+/** A field that may be left out may be null as well, which is no news. */
+function withoutNull(schema: Schema): Schema {
+  if (Array.isArray(schema.type)) {
+    const [type, ...others] = schema.type.filter((one) => one !== "null");
+    return type && others.length === 0 ? { ...schema, type } : schema;
+  }
+  const shapes = schema.anyOf?.filter(({ type }) => type !== "null");
+  const [only] = shapes ?? [];
+  return shapes?.length === 1 && only ? withoutNull(only) : schema;
 }
 
 /**

@@ -3,12 +3,13 @@
  *
  *   migration [name]   supabase/migrations/<timestamp>_<name>.sql from supabase/schemas
  *   functions          the entries of supabase/config.toml, from the folders of supabase/functions
- *   documents          docs/http-api.md and docs/errors.md, from the contracts of the endpoints
+ *   documents          docs/http-api.md and docs/errors.md, from the contracts of the endpoints; the families of
+ *                      docs/generators.md, from their inputs
  */
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { projectPath } from "../server/migrate.ts";
-import { errorsPage, functionEntries, httpApiPage } from "./documents.ts";
+import { errorsPage, familiesBegin, functionEntries, generatorsPage, httpApiPage } from "./documents.ts";
 import { schemaFiles } from "./schema-files.ts";
 
 const generators: Record<string, (name?: string) => Promise<void>> = {
@@ -74,5 +75,8 @@ async function generateFunctionEntries(): Promise<void> {
 async function generateDocuments(): Promise<void> {
   await writeFile(projectPath("docs/http-api.md"), httpApiPage());
   await writeFile(projectPath("docs/errors.md"), errorsPage());
-  console.log("docs/http-api.md, docs/errors.md");
+  const generators = projectPath("docs/generators.md");
+  const [introduction = ""] = (await readFile(generators, "utf8")).split(familiesBegin);
+  await writeFile(generators, generatorsPage(introduction));
+  console.log("docs/http-api.md, docs/errors.md, docs/generators.md");
 }

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Sql } from "postgres";
 import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
 import type { PromptVariables } from "../supabase/functions/_shared/prompts/variables.ts";
+import type { FalVariables } from "../supabase/functions/_shared/providers/variables.ts";
 import type { S3Settings } from "./storage/s3-store.ts";
 
 /** The keys of one installation, named as `supabase status -o json` names them. */
@@ -30,6 +31,7 @@ export interface HostContext {
   storageDirectory: string;
   s3?: S3Settings | undefined;
   billing?: BillingVariables | undefined;
+  fal?: FalVariables | undefined;
   prompts?: PromptVariables | undefined;
   /** Holds every answer of the functions against its contract; for development and tests. */
   checkAnswers: boolean;

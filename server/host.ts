@@ -9,6 +9,7 @@ import postgres, { type Sql } from "postgres";
 import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
 import type { PromptVariables } from "../supabase/functions/_shared/prompts/variables.ts";
+import type { FalVariables } from "../supabase/functions/_shared/providers/variables.ts";
 import { AppError } from "../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts";
 import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
@@ -51,6 +52,8 @@ export interface HostOptions {
   /** Stripe's keys and what checkout needs; without them the endpoints of payments answer 503. */
   billing?: BillingVariables;
   prompts?: PromptVariables;
+  /** FAL's key and addresses: without a key the sandbox does what it can of FAL's part. */
+  fal?: FalVariables;
   /** Whether this host charges automatic top-ups; it does, where Stripe's key is set, unless told not to. */
   autoTopups?: boolean;
   log?: Logger;
@@ -113,6 +116,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
       s3: options.s3,
       billing: options.billing,
       prompts: options.prompts,
+      fal: options.fal,
       checkAnswers: options.checkAnswers ?? false,
       log,
     };
@@ -148,7 +152,13 @@ export async function startHost(options: HostOptions): Promise<Host> {
     front.open();
     if (options.localWorker) {
       // Stopped first of all: it finishes its work through the front door.
-      const worker = startLocalWorker({ apiUrl: localUrl, serviceRoleKey: keys.serviceRoleKey, log });
+      const worker = startLocalWorker({
+        apiUrl: localUrl,
+        publicUrl: context.apiUrl,
+        serviceRoleKey: keys.serviceRoleKey,
+        fal: options.fal,
+        log,
+      });
       opened.push(() => worker.stop());
     }
     return { apiUrl: context.apiUrl, databaseUrl, keys, port: front.port, stop };

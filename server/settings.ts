@@ -7,6 +7,7 @@ import {
   type PromptVariables,
   readPromptVariables,
 } from "../supabase/functions/_shared/prompts/variables.ts";
+import { type FalVariables, readFalVariables } from "../supabase/functions/_shared/providers/variables.ts";
 import { keyList } from "../supabase/functions/_shared/runtime/environment.ts";
 import type { GivenKeys } from "./keys.ts";
 import type { S3Settings } from "./storage/s3-store.ts";
@@ -32,6 +33,7 @@ export interface Settings {
   webhooksAllowPrivate: boolean;
   billing: BillingVariables;
   prompts: PromptVariables;
+  fal: FalVariables;
   /** Whether this host charges automatic top-ups. */
   autoTopups: boolean;
   logLevel: string;
@@ -66,6 +68,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     webhooksAllowPrivate: value("DARKROOM_WEBHOOKS_ALLOW_PRIVATE")?.toLowerCase() === "on",
     billing: readBillingVariables(value),
     prompts: readPromptVariables(value),
+    fal: falSettings(value),
     autoTopups: value("DARKROOM_AUTO_TOPUPS")?.toLowerCase() !== "off",
     logLevel: value("LOG_LEVEL") ?? "info",
   };
@@ -87,6 +90,19 @@ function s3Settings(value: (name: string) => string | undefined): S3Settings | u
   const endpoint = value("DARKROOM_S3_ENDPOINT") ?? `https://s3.${region}.amazonaws.com`;
   if (!/^https?:\/\/[^/]/.test(endpoint)) throw new Error(`"${endpoint}" is not the URL of an S3 endpoint.`);
   return { endpoint, bucket, region, accessKeyId, secretAccessKey, sessionToken };
+}
+
+function falSettings(value: (name: string) => string | undefined): FalVariables {
+  const variables = readFalVariables(value);
+  const { FAL_CONCURRENCY: concurrency } = variables;
+  if (concurrency !== undefined && !/^([1-9]|[1-5]\d|6[0-4])$/.test(concurrency)) {
+    throw new Error(`FAL_CONCURRENCY takes 1 to 64, not "${concurrency}".`);
+  }
+  for (const name of ["FAL_QUEUE_URL", "FAL_REST_URL", "FAL_JWKS_URL", "FAL_WEBHOOK"] as const) {
+    const url = variables[name];
+    if (url !== undefined && !/^https?:\/\/[^/]/.test(url)) throw new Error(`${name} is no URL: "${url}".`);
+  }
+  return variables;
 }
 
 function portNumber(text: string): number {

@@ -4,6 +4,9 @@ import { parseArgs, promisify } from "node:util";
 import { pino } from "pino";
 import { DarkroomClient } from "./client.ts";
 import { onNpmGone } from "./on-npm-gone.ts";
+import { readFalVariables } from "../supabase/functions/_shared/providers/variables.ts";
+import { createFalProvider } from "./fal/provider.ts";
+import { type Provider, ProviderUnusable } from "./provider.ts";
 import { createSandboxProvider } from "./sandbox/provider.ts";
 import { createWorker } from "./worker.ts";
 
@@ -15,11 +18,21 @@ const help = `Runs tasks for Darkroom.
   --token TOKEN       personal access token, or the service key
                                                       (DARKROOM_TOKEN, SUPABASE_SERVICE_ROLE_KEY, or the running host's)
   --worker-id ID      name of this worker             (default: this machine's name)
-  --provider NAME     what renders                    (default and only one: sandbox)
+  --provider NAME     what renders: sandbox, or fal   (default: sandbox; fal needs FAL_KEY, see docs/fal.md)
   --run-type TYPE     gpu or api                      (default: both)
   --concurrency N     tasks at once                   (default: 1)
   --help
 `;
+
+/** What renders, by name; each is told where Darkroom is. */
+const providers: Record<string, (url: string) => Provider & { close?(): Promise<void> }> = {
+  sandbox: () => createSandboxProvider(),
+  fal: (url) => {
+    const variables = readFalVariables((name) => process.env[name]);
+    if (!variables.FAL_KEY) fail("--provider fal needs FAL_KEY.");
+    return createFalProvider({ variables, storageUrls: storageUrls(url) });
+  },
+};
 
 const { values } = parseArgs({
   options: {
@@ -39,18 +52,20 @@ if (values.help) {
 }
 const concurrency = Number(values.concurrency);
 const runType = values["run-type"];
-if (values.provider !== "sandbox") fail(`There is no provider "${values.provider}"; there is: sandbox.`);
+const open = Object.hasOwn(providers, values.provider) ? providers[values.provider] : undefined;
+if (!open)
+  fail(`There is no provider "${values.provider}"; there are: ${Object.keys(providers).join(", ")}.`);
 if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 64)
   fail("--concurrency takes 1 to 64.");
 if (runType !== undefined && runType !== "gpu" && runType !== "api") fail("--run-type takes gpu or api.");
 
 const log = pino({ level: process.env["LOG_LEVEL"] ?? "info" });
 const { url, token } = await target();
-const workerId = values["worker-id"] ?? `${hostname()}-sandbox`;
-const sandbox = createSandboxProvider();
+const workerId = values["worker-id"] ?? `${hostname()}-${values.provider}`;
+const provider = open(url);
 const worker = createWorker({
   client: new DarkroomClient({ url, token, workerId }),
-  providers: [sandbox],
+  providers: [provider],
   concurrency,
   log,
   ...(runType && { runType }),
@@ -65,13 +80,14 @@ function stop(reason: string): void {
 }
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop(signal));
 onNpmGone(() => stop("npm is gone"));
-log.info({ url, worker_id: workerId, provider: sandbox.name, concurrency }, "worker runs");
+log.info({ url, worker_id: workerId, provider: provider.name, concurrency }, "worker runs");
 try {
   await worker.run();
 } catch (error) {
-  fail(`${url} refuses this worker's token: ${error instanceof Error ? error.message : String(error)}`);
+  const message = error instanceof Error ? error.message : String(error);
+  fail(error instanceof ProviderUnusable ? message : `${url} refuses this worker's token: ${message}`);
 } finally {
-  await sandbox.close();
+  await provider.close?.();
 }
 
 /** Where to work: as told, else at the host that runs on this machine. */
@@ -91,6 +107,11 @@ async function target(): Promise<{ url: string; token: string }> {
     log.debug({ err: error }, "no status");
     return fail("No host runs here: give --url and --token, or start one with npm start.");
   }
+}
+
+/** As this worker calls Darkroom, and as the outside does. */
+function storageUrls(url: string): string[] {
+  return [url, process.env["SUPABASE_URL"]].filter((base): base is string => Boolean(base));
 }
 
 function fail(message: string): never {

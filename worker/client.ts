@@ -1,4 +1,29 @@
 import { setTimeout as pause } from "node:timers/promises";
+import type { RenderedOutput } from "./provider.ts";
+
+/** A job that runs a task at a provider of models. */
+export interface ProviderJob {
+  provider: string;
+  model: string;
+  /** Null where it is not known whether it was submitted. */
+  request_id: string | null;
+  began_at: string;
+}
+
+/** What a run says of its job: before it is submitted without an id, afterwards with the one that it was given. */
+export interface ProviderJobNote {
+  provider: string;
+  model: string;
+  request_id?: string;
+  /** Names the job to the provider's webhook; a UUID. */
+  webhook_key?: string;
+}
+
+/** What is known of an output beside its task's params. */
+export interface OutputFacts {
+  seed?: number;
+  has_nsfw_concepts?: boolean;
+}
 
 export interface ClaimedTask {
   task_id: string;
@@ -9,6 +34,8 @@ export interface ClaimedTask {
   attempt: number;
   attempts: number;
   lease_expires_at: string;
+  /** What an earlier run began at a provider, and may still run there. */
+  provider_job?: ProviderJob;
 }
 
 /** A run that the server knows: the task, and which time it is. */
@@ -43,6 +70,10 @@ export interface StatusUpdate {
   progress?: number;
   progress_message?: string;
   error_details?: string;
+  /** Null: there is no job at a provider any more. */
+  provider_job?: ProviderJobNote | null;
+  /** With Queued: no run failed, so none is counted. */
+  given_back?: boolean;
 }
 
 export interface HeartbeatReport {
@@ -162,18 +193,25 @@ export class DarkroomClient {
   }
 
   /**
-   * Stores the output and completes the task. `textOf` makes the text that stands for the output from where it can be
-   * read. @returns where the output can be read
+   * Stores the output, and all that was made beside it, and completes the task. `textOf` makes the text that stands for the
+   * output from where it can be read. @returns where the output can be read
    */
-  async completeTask(
-    run: Run,
-    file: OutputFile,
-    { thumbnail, textOf }: { thumbnail?: OutputFile | undefined; textOf?: (url: string) => string } = {},
-  ): Promise<string> {
+  async completeTask(run: Run, output: RenderedOutput): Promise<string> {
+    const { file, thumbnail, facts, more = [] } = output;
+    const moreOutputs: { storage_path: string; output_facts?: OutputFacts }[] = [];
+    for (const extra of more) {
+      const { storage_path } = await this.#upload(run, extra.file);
+      moreOutputs.push({ storage_path, ...(extra.facts && { output_facts: extra.facts }) });
+    }
+    const fields = {
+      ...this.#runFields(run),
+      ...(facts && { output_facts: facts }),
+      ...(moreOutputs.length > 0 && { more_outputs: moreOutputs }),
+    };
     const completed = (
-      file.bytes.byteLength < largestInlineFile && !textOf
+      file.bytes.byteLength < largestInlineFile && !output.textOf
         ? await this.#call("complete_task", {
-            ...this.#runFields(run),
+            ...fields,
             file_data: Buffer.from(file.bytes).toString("base64"),
             filename: file.filename,
             ...(thumbnail && {
@@ -181,7 +219,7 @@ export class DarkroomClient {
               first_frame_filename: thumbnail.filename,
             }),
           })
-        : await this.#completeByUpload(run, file, thumbnail, textOf)
+        : await this.#completeByUpload(run, fields, output)
     ) as { public_url: string };
     return completed.public_url;
   }
@@ -262,8 +300,7 @@ export class DarkroomClient {
 
   /** Stores a file beside a running task's output. @returns where it can be read */
   async storeFile(run: Run, file: OutputFile): Promise<string> {
-    const { upload_url, storage_path } = await this.#uploadTarget(run, file, false);
-    await this.#put(upload_url, file);
+    const { storage_path } = await this.#upload(run, file);
     return this.#publicUrl(storage_path);
   }
 
@@ -297,13 +334,26 @@ export class DarkroomClient {
 
   async #completeByUpload(
     run: Run,
-    file: OutputFile,
-    thumbnail: OutputFile | undefined,
-    textOf: ((url: string) => string) | undefined,
+    fields: object,
+    { file, thumbnail, textOf }: RenderedOutput,
   ): Promise<unknown> {
+    const stored = await this.#upload(run, file, thumbnail);
+    return await this.#call("complete_task", {
+      ...fields,
+      ...stored,
+      ...(textOf && { output_location: textOf(this.#publicUrl(stored.storage_path)) }),
+    });
+  }
+
+  /** Puts files into storage. @returns where they are, as completing names them */
+  async #upload(
+    run: Run,
+    file: OutputFile,
+    thumbnail?: OutputFile,
+  ): Promise<{ storage_path: string; thumbnail_storage_path?: string }> {
     const target = await this.#uploadTarget(run, file, thumbnail !== undefined);
     await this.#put(target.upload_url, file);
-    const thumbnailUrl = target.thumbnail_upload_url;
+    const { thumbnail_upload_url: thumbnailUrl, thumbnail_storage_path: thumbnailPath } = target;
     // The work is done: an output without its preview is worth more than a task that is run again.
     const hasThumbnail =
       thumbnail && thumbnailUrl
@@ -312,12 +362,10 @@ export class DarkroomClient {
             () => false,
           )
         : false;
-    return await this.#call("complete_task", {
-      ...this.#runFields(run),
+    return {
       storage_path: target.storage_path,
-      ...(hasThumbnail && { thumbnail_storage_path: target.thumbnail_storage_path }),
-      ...(textOf && { output_location: textOf(this.#publicUrl(target.storage_path)) }),
-    });
+      ...(hasThumbnail && thumbnailPath && { thumbnail_storage_path: thumbnailPath }),
+    };
   }
 
   async #uploadTarget(run: Run, file: OutputFile, withThumbnail: boolean): Promise<UploadTarget> {

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { DarkroomClient, HeartbeatReport, Run } from "./client.ts";
+import { RunOver } from "./provider.ts";
 import type { WorkerLog } from "./worker.ts";
 
 interface KeptRun {
@@ -79,7 +80,9 @@ export class Heartbeat {
       // Three beats a lease, so that it outlasts two that are lost.
       if (answer.lease_seconds) this.#seconds = Math.min(this.#seconds, answer.lease_seconds / 3);
       for (const [index, { state }] of (answer.tasks ?? []).entries()) {
-        if (state !== "running") kept[index]?.over.abort(new Error(`the run is ${state}`));
+        if (state === "running") continue;
+        const isCancelled = state === "cancelled";
+        kept[index]?.over.abort(new RunOver(`the run is ${state}`, { isCancelled }));
       }
     } catch (error) {
       // The next one says the same; a server that hears none of them takes its tasks back.

@@ -6,9 +6,20 @@ export {
   DarkroomClient,
   type HeartbeatAnswer,
   type HeartbeatReport,
+  type OutputFacts,
   type OutputFile,
+  type ProviderJob,
+  type ProviderJobNote,
   type Run,
 } from "./client.ts";
-export { type Provider, type RenderedOutput, RenderError, type RunContext } from "./provider.ts";
+export { createFalProvider, type FalOptions } from "./fal/provider.ts";
+export {
+  type Provider,
+  ProviderUnusable,
+  type RenderedOutput,
+  RenderError,
+  type RunContext,
+  RunOver,
+} from "./provider.ts";
 export { createSandboxProvider } from "./sandbox/provider.ts";
 export { createWorker, type Worker, type WorkerLog, type WorkerOptions } from "./worker.ts";

@@ -1,17 +1,25 @@
-import type { ClaimedTask, DarkroomClient, OutputFile } from "./client.ts";
+import type { ClaimedTask, DarkroomClient, OutputFacts, OutputFile, ProviderJobNote } from "./client.ts";
 
 export interface RunContext {
-  /** Aborted when the run is over for the server: cancelled, or given to another worker. */
+  /**
+   * Aborted when the run is over for the server, with a `RunOver` as reason, or when the worker is stopped, and then the
+   * task goes back into the queue.
+   */
   signal: AbortSignal;
   /** From 0 to 1. */
   progress(fraction: number, message?: string): void;
   /** For what a run asks of the server besides: inputs, other tasks' outputs, tasks of its own. */
   client: DarkroomClient;
+  /** Has the server keep what job runs this task, for the run after this one. Rejects when it does not. */
+  noteJob(job: ProviderJobNote): Promise<void>;
 }
 
 export interface RenderedOutput {
   file: OutputFile;
   thumbnail?: OutputFile;
+  facts?: OutputFacts;
+  /** What was made beside it. */
+  more?: readonly { file: OutputFile; facts?: OutputFacts }[];
   /** The text that stands for the output, where that is not its URL. */
   textOf?: (url: string) => string;
 }
@@ -29,7 +37,7 @@ export interface Delegation {
 export interface Provider {
   name: string;
   taskTypes: readonly string[];
-  /** @throws RenderError, or anything, which counts as one that may be tried again */
+  /** @throws RenderError, ProviderUnusable, or anything, which counts as an error that may be tried again */
   run(task: ClaimedTask, context: RunContext): Promise<RenderedOutput | Delegation>;
 }
 
@@ -37,10 +45,33 @@ export interface Provider {
 export class RenderError extends Error {
   /** Whether another try could succeed; if not, the task fails at once. */
   readonly isRetryable: boolean;
+  /** Whether the provider's job has ended: the next run begins another. */
+  readonly endsJob: boolean;
 
-  constructor(message: string, { isRetryable }: { isRetryable: boolean }) {
+  constructor(
+    message: string,
+    { isRetryable, endsJob = false }: { isRetryable: boolean; endsJob?: boolean },
+  ) {
     super(message);
     this.name = "RenderError";
     this.isRetryable = isRetryable;
+    this.endsJob = endsJob;
+  }
+}
+
+/** The provider takes nothing from this worker, whatever the task: its key is refused, say. No run has failed. */
+export class ProviderUnusable extends Error {
+  override name = "ProviderUnusable";
+}
+
+/** Why a run is over for the server. */
+export class RunOver extends Error {
+  override name = "RunOver";
+  /** Nobody wants the output any more; otherwise another run may go on with the provider's job. */
+  readonly isCancelled: boolean;
+
+  constructor(message: string, { isCancelled }: { isCancelled: boolean }) {
+    super(message);
+    this.isCancelled = isCancelled;
   }
 }

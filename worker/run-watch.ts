@@ -1,4 +1,5 @@
 import type { DarkroomClient, Run } from "./client.ts";
+import { RunOver } from "./provider.ts";
 
 const ends = new Set(["Queued", "Complete", "Failed", "Cancelled"]);
 
@@ -36,7 +37,8 @@ export class RunWatch {
         const { status, attempt } = await this.#client.runState(this.#run, this.#waitSeconds, signal);
         const isOver = ends.has(status) || (status === "In Progress" && attempt !== this.#run.attempt);
         if (isOver && !signal.aborted) {
-          this.#over.abort(new Error(`the task is ${status}, attempt ${attempt}`));
+          const isCancelled = status === "Cancelled";
+          this.#over.abort(new RunOver(`the task is ${status}, attempt ${attempt}`, { isCancelled }));
           return;
         }
         isHeld = performance.now() - begun > (this.#waitSeconds * 1000) / 2;

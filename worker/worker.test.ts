@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { type ClaimedTask, DarkroomApiError, DarkroomClient } from "./client.ts";
-import { type Provider, RenderError } from "./provider.ts";
+import { type Provider, ProviderUnusable, RenderError } from "./provider.ts";
 import { createSandboxProvider } from "./sandbox/provider.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
@@ -639,3 +639,55 @@ test("media are read from the worker's own host, by their path alone; anything e
     server.stop();
   }
 });
+
+test("a provider that takes nothing is asked no more; the task is given back, and a worker without another ends", async () => {
+  for (const hasAnother of [false, true]) {
+    const server = new FakeDarkroom([task]);
+    const refused = provides(() => Promise.reject(new ProviderUnusable("the key is refused")));
+    const other = { ...provides(() => Promise.resolve(output)), name: "other", taskTypes: ["single_image"] };
+    const client = new DarkroomClient({ url: await server.start(), token: "secret", workerId: "w" });
+    const providers = hasAnother ? [refused, other] : [refused];
+    const worker = createWorker({ client, providers, log, pollSeconds: 0.01 });
+    const running = worker.run();
+    if (hasAnother) {
+      await server.seen(
+        ({ name, body }) => name === "claim-next-task" && isEqual(body["task_types"], ["single_image"]),
+      );
+      await worker.stop();
+      await running;
+    } else {
+      await assert.rejects(running, /the key is refused/);
+    }
+    server.stop();
+    const [report] = server.named("update-task-status").map(({ body }) => body);
+    assert.deepEqual([report?.["status"], report?.["given_back"]], ["Queued", true]);
+  }
+});
+
+test("a job is noted for the run; one that has ended is forgotten with it, and its further files go along", async () => {
+  const job = { provider: "fal", model: "a/b", request_id: "job-1" };
+  const failing = new FakeDarkroom([task]);
+  const isReport = ({ name, body }: Call) => name === "update-task-status" && body["status"] === "Queued";
+  const provider = provides(async (_task, { noteJob }) => {
+    await noteJob(job);
+    throw new RenderError("the model failed", { isRetryable: true, endsJob: true });
+  });
+  await working(failing, provider, () => failing.seen(isReport));
+  const reports = failing.named("update-task-status").map(({ body }) => body["provider_job"]);
+  assert.deepEqual(reports, [job, null]);
+
+  const server = new FakeDarkroom([task]);
+  const facts = { seed: 7, has_nsfw_concepts: true };
+  const several = provides(() => Promise.resolve({ ...output, facts, more: [{ file: output.file, facts }] }));
+  await working(server, several, () => server.seen(({ name }) => name === "complete_task"));
+  const [completed] = server.named("complete_task").map(({ body }) => body);
+  assert.deepEqual(completed?.["output_facts"], facts);
+  assert.deepEqual(completed?.["more_outputs"], [
+    { storage_path: "u/tasks/t/1-file.png", output_facts: facts },
+  ]);
+  assert.equal(server.puts.length, 1);
+});
+
+function isEqual(actual: unknown, expected: unknown): boolean {
+  return JSON.stringify(actual) === JSON.stringify(expected);
+}

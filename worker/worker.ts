@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type ClaimedTask, type DarkroomClient, DarkroomApiError } from "./client.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { type Provider, RenderError } from "./provider.ts";
+import { type Provider, ProviderUnusable, RenderError, RunOver } from "./provider.ts";
 import { RunWatch } from "./run-watch.ts";
 
 export interface WorkerLog {
@@ -28,7 +28,10 @@ export interface WorkerOptions {
 }
 
 export interface Worker {
-  /** Works until `stop()`. Rejects when the server refuses the credentials, never for a task's sake. */
+  /**
+   * Works until `stop()`. Rejects when the server refuses the credentials, or the last provider is of no use; never
+   * for a task's sake.
+   */
   run(): Promise<void>;
   /** Takes no more tasks, lets the running ones end, and puts back into the queue what takes too long. */
   stop(): Promise<void>;
@@ -50,6 +53,7 @@ export function createWorker(options: WorkerOptions): Worker {
   const cutting = new AbortController();
   const heartbeat = new Heartbeat(client, log, options.heartbeatSeconds ?? 20);
   let working: Promise<void> | undefined;
+  let unusable: ProviderUnusable | undefined;
 
   async function lane(): Promise<void> {
     let failures = 0;
@@ -102,11 +106,12 @@ export function createWorker(options: WorkerOptions): Worker {
     const signal = AbortSignal.any([over.signal, watch.over, cutting.signal]);
     let isDelegated = false;
     try {
-      if (!provider) throw new RenderError(`no provider for ${task.task_type}`, { isRetryable: true });
+      if (!provider) throw new ProviderUnusable(`no provider for ${task.task_type}`);
       const output = await provider.run(task, {
         signal,
         progress: (...at) => report.progress(...at),
         client,
+        noteJob: (job) => client.updateTaskStatus(task, { status: "In Progress", provider_job: job }),
       });
       signal.throwIfAborted();
       watch.end();
@@ -118,7 +123,7 @@ export function createWorker(options: WorkerOptions): Worker {
         return;
       }
       // Heartbeats go on: an upload may outlast the lease.
-      const url = await client.completeTask(task, output.file, output);
+      const url = await client.completeTask(task, output);
       log.info({ ...fields, provider: provider.name, url }, "task completed");
     } catch (error) {
       report.end();
@@ -126,6 +131,7 @@ export function createWorker(options: WorkerOptions): Worker {
       if (over.signal.aborted || watch.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
+      if (provider && error instanceof ProviderUnusable) withdraw(provider, error);
     } finally {
       // It stays this worker's until the server has ended it, or given it to another.
       if (isDelegated && !over.signal.aborted) over.signal.addEventListener("abort", endRun);
@@ -135,18 +141,33 @@ export function createWorker(options: WorkerOptions): Worker {
 
   async function giveBack(task: ClaimedTask, error: unknown, fields: object): Promise<void> {
     const stopped = cutting.signal.aborted;
-    const isRetryable = stopped || !(error instanceof RenderError) || error.isRetryable;
+    const failure = error instanceof RenderError && !stopped ? error : undefined;
+    const isRetryable = failure?.isRetryable ?? true;
     const reason = stopped ? "worker stopped" : error instanceof Error ? error.message : String(error);
     log.warn({ ...fields, err: error }, isRetryable ? "task requeued" : "task failed");
     try {
       await client.updateTaskStatus(task, {
         status: isRetryable ? "Queued" : "Failed",
         error_details: reason.slice(0, 2000),
+        ...((stopped || error instanceof ProviderUnusable) && { given_back: true }),
+        ...(failure?.endsJob && { provider_job: null }),
       });
-    } catch (failure) {
+    } catch (unheard) {
       // The lease expires by itself, so the task is not lost.
-      if (!isRunOver(failure)) log.warn({ ...fields, err: failure }, "the failure could not be reported");
+      if (!isRunOver(unheard)) log.warn({ ...fields, err: unheard }, "the failure could not be reported");
     }
+  }
+
+  /** Its tasks are left to others. A worker that has nothing else to do ends. */
+  function withdraw(provider: Provider, error: ProviderUnusable): void {
+    for (const type of provider.taskTypes) byType.delete(type);
+    log.warn(
+      { err: error, provider: provider.name },
+      "the provider takes nothing: its tasks are not claimed any more",
+    );
+    if (byType.size > 0) return;
+    unusable ??= error;
+    stopping.abort();
   }
 
   async function work(): Promise<void> {
@@ -155,6 +176,7 @@ export function createWorker(options: WorkerOptions): Worker {
     const ended = await Promise.allSettled(Array.from({ length: concurrency }, lane));
     await heartbeat.end();
     for (const lane of ended) if (lane.status === "rejected") throw lane.reason;
+    if (unusable) throw unusable;
   }
 
   return {
@@ -175,7 +197,8 @@ export function createWorker(options: WorkerOptions): Worker {
 
 /** The server has ended this run: cancelled, failed, or given to another. */
 function isRunOver(error: unknown): boolean {
-  return error instanceof DarkroomApiError && (error.status === 409 || error.code === "task_not_found");
+  if (!(error instanceof DarkroomApiError) || error.code === "provider_job_open") return false;
+  return error.status === 409 || error.code === "task_not_found";
 }
 
 /** Credentials that are refused do not mend themselves. */
@@ -225,7 +248,10 @@ class ProgressReport {
         await this.#client.updateTaskStatus(this.#task, { status: "In Progress", ...update });
       } catch (error) {
         // Anything but the end of the run passes: the next report says the same.
-        if (isRunOver(error)) this.#over.abort(error);
+        if (isRunOver(error)) {
+          const isCancelled = error instanceof DarkroomApiError && error.code === "task_cancelled";
+          this.#over.abort(new RunOver("a report was refused", { isCancelled }));
+        }
       }
       const signal = this.#settled.signal;
       if (this.#latest)

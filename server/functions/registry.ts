@@ -39,6 +39,7 @@ import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-
 import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
 import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
 import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/endpoint.ts";
+import { falWebhookEndpoint } from "../../supabase/functions/fal-webhook/endpoint.ts";
 import { confirmCheckoutEndpoint } from "../../supabase/functions/confirm-checkout/endpoint.ts";
 import { listBillingAlertsEndpoint } from "../../supabase/functions/list-billing-alerts/endpoint.ts";
 import { resolveBillingAlertEndpoint } from "../../supabase/functions/resolve-billing-alert/endpoint.ts";
@@ -76,6 +77,7 @@ export const endpoints: readonly Endpoint[] = [
   updateShotPairPromptsEndpoint,
   scaleEndpoint,
   workerHeartbeatEndpoint,
+  falWebhookEndpoint,
   grantCreditsEndpoint,
   stripeCheckoutEndpoint,
   setupAutoTopupEndpoint,

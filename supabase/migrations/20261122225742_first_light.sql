@@ -315,11 +315,14 @@ create index open_calls_by_expiry on public.paid_calls (expires_at) where state 
 create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
 create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
 
--- A price that was promised for ten minutes to one user, for one task type and these params.
+-- A price that was promised for ten minutes to one user, for one task type and these params; of a family, for payloads
+-- whose price depends on the same.
 create table public.task_quotes (
   id uuid primary key default gen_random_uuid(),
   user_id uuid not null references public.credit_accounts (user_id),
   task_type text not null,
+  is_of_family boolean not null default false,
+  -- By hash_of_quoted().
   params_hash bytea not null check (length(params_hash) = 32),
   price_id bigint not null references public.task_type_prices (id),
   exact boolean not null,
@@ -784,6 +787,28 @@ create index tasks_by_result on public.tasks (project_id, result_key, status, pr
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
+-- The job that runs a task at a provider of models, so that whoever claims the task next resumes it instead of paying
+-- for another. One a task, from before it is submitted until it ended in an error; it goes with its task. Nobody but the
+-- functions reads it: who knew the key of another's webhook could end that task.
+create table public.provider_jobs (
+  task_id uuid primary key references public.tasks (id) on delete cascade,
+  provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
+  -- Both become part of URLs at the provider, behind which our key is.
+  model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
+  -- Null from the intent to submit until the provider's answer is noted.
+  request_id text check (request_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$'),
+  -- The run that began it; with an owner's worker, at an account of the owner's, which is of no use to the cloud.
+  attempt public.natural_number not null,
+  by_owner boolean not null,
+  -- Names the job in the address to which the provider sends its end.
+  webhook_key uuid,
+  began_at timestamptz not null default now(),
+  submitted_at timestamptz,
+  constraint submitted_jobs_have_an_id check ((request_id is null) = (submitted_at is null))
+);
+create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
+create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhook_key) where webhook_key is not null;
+
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
 -- be below zero.
@@ -1033,6 +1058,8 @@ create table public.generation_variants (
   -- The generation's; a trigger sees to it.
   project_id uuid not null references public.projects (id) on delete cascade,
   source_task_id uuid,
+  -- Which of the task's outputs it is, where it has several.
+  output_index smallint not null default 0 check (output_index between 0 and 15),
   location text not null check (length(location) <= 8192),
   thumbnail_url text check (length(thumbnail_url) <= 8192),
   params jsonb not null default '{}',
@@ -1041,8 +1068,8 @@ create table public.generation_variants (
   name text check (length(name) <= 300),
   viewed_at timestamptz,
   created_at timestamptz not null default now(),
-  -- A task adds to a generation once, however often its completion is repeated.
-  unique (generation_id, source_task_id)
+  -- A task adds each output to a generation once, however often its completion is repeated.
+  unique (generation_id, source_task_id, output_index)
 );
 create unique index one_primary_variant on public.generation_variants (generation_id) where is_primary;
 create index generation_variants_by_project on public.generation_variants (project_id, created_at desc);
@@ -1516,7 +1543,7 @@ declare
 begin
   for factor in select key as name, value as rule from jsonb_each(factors) loop
     if jsonb_typeof(factor.rule) <> 'object'
-       or factor.name not in ('resolution', 'model', 'model_type', 'frames', 'images')
+       or factor.name <> all (public.cost_factor_names())
        or exists (select from jsonb_each(factor.rule) as given
                    where jsonb_typeof(given.value) <> 'number'
                       or case when jsonb_typeof(given.value) = 'number' then given.value::numeric not between 0 and
@@ -1579,30 +1606,38 @@ revoke all on function public.calculate_cost_of_task from public, anon, authenti
 grant execute on function public.calculate_cost_of_task to service_role;
 
 -- supabase/schemas/credits/functions/calculate_task_cost.sql
--- A quote for a task that does not exist yet. For a user it is kept for ten minutes: who creates the task with its id
--- gets this price.
-create or replace function public.calculate_task_cost(for_user uuid, for_task_type text, params jsonb)
-returns jsonb
+-- A quote for a task that does not exist yet, or for so many of one price. For a user it is kept for ten minutes: who creates
+-- the task with its id gets this price. A family's is for any payload whose price depends on the same.
+create or replace function public.calculate_task_cost(
+  for_user uuid, for_task_type text, params jsonb, is_of_family boolean default false, task_count integer default 1
+) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   type_name constant text := (public.canonical_task_type(for_task_type)).name;
   quote record;
   kept public.task_quotes;
+  expected bigint;
+  upper_bound bigint;
 begin
-  select * into quote from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true);
+  select * into quote
+    from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true, task_count => calculate_task_cost.task_count);
   if for_user is not null then
-    insert into public.task_quotes (user_id, task_type, params_hash, price_id, exact, expected_microusd, upper_bound_microusd,
-                                    part_prices)
-    values (for_user, type_name, public.hash_of_params(calculate_task_cost.params), (quote.price).id, quote.exact,
-            quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices)
+    insert into public.task_quotes (user_id, task_type, is_of_family, params_hash, price_id, exact, expected_microusd,
+                                    upper_bound_microusd, part_prices)
+    values (for_user, type_name, calculate_task_cost.is_of_family,
+            public.hash_of_quoted(type_name, calculate_task_cost.params, calculate_task_cost.is_of_family),
+            (quote.price).id, quote.exact, quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices)
     returning * into kept;
   end if;
+  expected := quote.expected_microusd * task_count;
+  upper_bound := quote.upper_bound_microusd * task_count;
   return jsonb_build_object(
     'success', true, 'task_type', type_name, 'quote_id', kept.id, 'quote_expires_at', kept.expires_at,
-    'cost', quote.expected_microusd / 10000.0, 'cost_microusd', quote.expected_microusd,
-    'upper_bound', quote.upper_bound_microusd / 10000.0, 'upper_bound_microusd', quote.upper_bound_microusd,
+    'cost', expected / 10000.0, 'cost_microusd', expected,
+    'upper_bound', upper_bound / 10000.0, 'upper_bound_microusd', upper_bound,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
-    'price_version', (quote.price).version, 'breakdown', quote.breakdown);
+    'price_version', (quote.price).version, 'breakdown', quote.breakdown)
+    || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;
 end
 $$;
 revoke all on function public.calculate_task_cost from public, anon, authenticated;
@@ -1761,6 +1796,17 @@ begin
 end
 $$;
 revoke all on function public.collect_debt from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/cost_factor_names.sql
+-- What a price may be multiplied by; factor_value() knows what params say of each.
+create or replace function public.cost_factor_names()
+returns text[]
+language plpgsql immutable set search_path = '' as $$
+begin
+  return array['resolution', 'model', 'model_type', 'frames', 'images'];
+end
+$$;
+revoke all on function public.cost_factor_names from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/count_against_spend_caps.sql
 -- Counts what is to be held, by work that was created in that month, against the caps of a project and of a token; 402
@@ -2070,7 +2116,8 @@ returns text
 language plpgsql immutable set search_path = '' as $$
 declare
   value text := case factor
-    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh')
+    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh',
+                                    params ->> 'scale_factor' || 'x')
     when 'model' then public.model_of_params(params)
     when 'frames' then coalesce(params ->> 'num_frames', params ->> 'segment_frames_target', params ->> 'frame_count',
                                 params ->> 'video_length')
@@ -2302,7 +2349,8 @@ $$;
 revoke all on function public.find_ledger_faults from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/find_quote.sql
--- What was promised under this id, to this user for this type and these params, while the promise stands.
+-- What was promised under this id, to this user for this type and these params (or, of a family, for any of the same price),
+-- while the promise stands.
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
   out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out part_prices jsonb
@@ -2318,7 +2366,8 @@ begin
   if quote.expires_at <= now() then
     perform public.refuse('quote_expired', 409, jsonb_build_object('expired_at', quote.expires_at));
   end if;
-  if quote.task_type <> for_task_type or quote.params_hash <> public.hash_of_params(params) then
+  if quote.task_type <> for_task_type
+     or quote.params_hash <> public.hash_of_quoted(for_task_type, params, quote.is_of_family) then
     perform public.refuse('quote_mismatch', 422);
   end if;
   select * into price from public.task_type_prices where id = quote.price_id;
@@ -2449,6 +2498,18 @@ begin
 end
 $$;
 revoke all on function public.hash_of_params from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/hash_of_quoted.sql
+-- What a quote is compared by: the params as they are; of a family, whose payloads differ in ids and seeds each time they
+-- are built, what the price depends on.
+create or replace function public.hash_of_quoted(for_task_type text, params jsonb, is_of_family boolean)
+returns bytea
+language plpgsql stable set search_path = '' as $$
+begin
+  return public.hash_of_params(case when is_of_family then public.price_basis(for_task_type, params) else params end);
+end
+$$;
+revoke all on function public.hash_of_quoted from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/is_shared_mail_host.sql
 -- Whether this address is at a large provider, where people take one mailbox each. A name under a provider's (fastmail
@@ -2662,6 +2723,22 @@ end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/price_basis.sql
+-- All that the price of a task depends on: what its params say of factors, and the children that they plan. Ids, seeds
+-- and words are not in it.
+create or replace function public.price_basis(for_task_type text, params jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'factors', (select jsonb_object_agg(name, public.factor_value(name, params))
+                  from unnest(public.cost_factor_names()) as name),
+    'children', (select jsonb_object_agg(child_type, child_count)
+                   from public.planned_children(for_task_type, params)));
+end
+$$;
+revoke all on function public.price_basis from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/price_factors.sql
 -- What these params make of a price: [{factor, value, multiplier}], one for each factor that the price has.
 create or replace function public.price_factors(price public.task_type_prices, params jsonb)
@@ -2860,9 +2937,10 @@ grant execute on function public.publish_price to service_role;
 -- usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is the sum of the
 -- children that its plan speaks of, and what was promised for each kind of them is in part_prices.
 -- `promised` is such a promise, which counts instead of the prices and estimates of today. The breakdown is made for
--- those who show it.
+-- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
   for_task_type text, params jsonb, promised jsonb default null, with_breakdown boolean default false,
+  task_count integer default 1,
   out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
   out part_prices jsonb, out breakdown jsonb
 )
@@ -2889,7 +2967,7 @@ begin
         'upper_bound_seconds', priced.upper_bound_seconds));
       if with_breakdown then
         breakdown := breakdown || public.price_line(
-          priced.price, params, part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
+          priced.price, params, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
       end if;
     end loop;
   else
@@ -2900,7 +2978,7 @@ begin
     upper_bound_microusd := priced.upper_bound_microusd;
     if with_breakdown then
       breakdown := breakdown || public.price_line(
-        price, params, 1, priced.expected_seconds, priced.upper_bound_seconds);
+        price, params, task_count, priced.expected_seconds, priced.upper_bound_seconds);
     end if;
   end if;
 end
@@ -4474,6 +4552,26 @@ end
 $$;
 revoke all on function public.announce_lane from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/answered_request.sql
+-- The first answer to a request with this key; null when the key is new. Another request with it is 422.
+create or replace function public.answered_request(for_owner uuid, key text, hash bytea)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  known public.task_requests;
+begin
+  select * into known from public.task_requests where user_id = for_owner and idempotency_key = key;
+  if not found then
+    return null;
+  end if;
+  if known.request_hash <> hash then
+    perform public.refuse('idempotency_key_reused', 422);
+  end if;
+  return known.answer || '{"deduplicated": true}';
+end
+$$;
+revoke all on function public.answered_request from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/archive_finished_tasks.sql
 -- Moves finished tasks older than `queue_settings.keep_finished` to the archive; at most so many, but a family
 -- (an orchestrator with all its children) always at once. Answers how many.
@@ -4567,6 +4665,18 @@ language sql stable set search_path = '' as $$
 $$;
 revoke all on function public.archived_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/billed_params.sql
+-- The params by which a finished task is priced: its own, but for how many images it asked for where it made fewer.
+create or replace function public.billed_params(params jsonb, result_data jsonb)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case when result_data ? 'images'
+    then params || jsonb_build_object('num_images', result_data -> 'images') else params end;
+end
+$$;
+revoke all on function public.billed_params from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of. Calls, which are
 -- answered at once and never queued, have a price like tasks but are no types of tasks.
@@ -4598,7 +4708,7 @@ begin
     select jsonb_build_object(
         'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
         'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
-        'multiplier', public.price_multiplier(price, task.params),
+        'multiplier', public.price_multiplier(price, public.billed_params(task.params, task.result_data)),
         'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
       || case when task.reused_task_id is null then '{}' else jsonb_build_object(
            'reused_task_id', task.reused_task_id, 'reuse_price_microusd', price.reuse_price_microusd) end
@@ -4806,7 +4916,12 @@ begin
 
   return jsonb_build_object(
     'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
-    'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at);
+    'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
+    || coalesce((
+      select jsonb_build_object('provider_job', jsonb_build_object(
+               'provider', job.provider, 'model', job.model, 'request_id', job.request_id,
+               'began_at', job.began_at))
+        from public.provider_jobs as job where job.task_id = task.id and job.by_owner = task.claimed_by_owner), '{}');
 end
 $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;
@@ -5115,19 +5230,27 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
+-- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
+-- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
-  output_text text default null, skip_generation boolean default false
+  output_text text default null, skip_generation boolean default false,
+  output_facts jsonb default '{}', more_outputs jsonb default '[]'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
   medium constant text := coalesce(output_location, output_text);
   new_thumbnail text;
+  -- The task with what is known of its output.
+  described public.tasks;
   made public.made_output;
+  asked_images constant integer := (
+    select public.factor_value('images', params)::integer from public.tasks where id = for_task);
+  missing text;
   more jsonb := '{}';
   result public.tasks;
   shared public.tasks[] := '{}';
@@ -5140,6 +5263,11 @@ begin
   if output_path is not null and not public.output_is_stored(task, output_path) then
     perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
   end if;
+  select extra ->> 'path' into missing from jsonb_array_elements(more_outputs) as extra
+   where not public.output_is_stored(task, extra ->> 'path') limit 1;
+  if found then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', missing));
+  end if;
   if thumbnail_path is not null then
     -- Finished work is worth more than its thumbnail, whose upload may have failed.
     if public.output_is_stored(task, thumbnail_path) then
@@ -5149,13 +5277,19 @@ begin
     end if;
   end if;
 
+  described := task;
+  described.params := task.params || output_facts;
+  if asked_images > 1 then
+    -- What is paid is what there is, though the task asked for more.
+    task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
+  end if;
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
-    made := public.create_output(task, medium, new_thumbnail);
+    made := public.create_output(described, medium, new_thumbnail);
   end if;
   if output_path is not null and output_text is not null then
     more := more || jsonb_build_object('public_url', output_location);
   end if;
-  if task.result_key is not null and not skip_generation and public.is_result(task, output_path) then
+  if task.result_key is not null and not skip_generation and more_outputs = '[]' and public.is_result(task, output_path) then
     more := more || jsonb_strip_nulls(jsonb_build_object(
       'storage_path', output_path, 'thumbnail_path', case when new_thumbnail is not null then thumbnail_path end));
     result := task;
@@ -5170,6 +5304,9 @@ begin
   -- What the row does not say, for repeats of this call.
   if made.warnings <> '[]' then
     more := more || jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
+  end if;
+  if more_outputs <> '[]' then
+    more := more || jsonb_build_object('more_outputs', public.add_more_outputs(task, made, more_outputs));
   end if;
   if more <> '{}' then
     update public.tasks set result_data = result_data || more where id = task.id returning * into task;
@@ -5197,8 +5334,8 @@ begin
              case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
                    kind.max_runtime_seconds)::integer as seconds,
-             case when part.reused_task_id is null then public.price_multiplier(price, part.params) else 1 end as multiplier,
-             case when part.reused_task_id is null then public.price_factors(price, part.params) else '[]' end as factors
+             case when part.reused_task_id is null then public.price_multiplier(price, public.billed_params(part.params, part.result_data)) else 1 end as multiplier,
+             case when part.reused_task_id is null then public.price_factors(price, public.billed_params(part.params, part.result_data)) else '[]' end as factors
         from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
@@ -5236,7 +5373,7 @@ begin
             where part.status = 'Complete')
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
-          price, task.params, extract(epoch from ended_at - task.generation_started_at),
+          price, public.billed_params(task.params, task.result_data), extract(epoch from ended_at - task.generation_started_at),
           (select max_runtime_seconds from public.task_types where name = task.task_type))
         end
         from public.task_type_prices as price where price.id = task.price_id);
@@ -5315,7 +5452,7 @@ $$;
 revoke all on function public.cover_child from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_one_task.sql
--- One task of a create: see create_task. Locks, in this order: orchestrator, dependencies, tenant, account.
+-- One task of a create: see create_task. Locks, in this order: shot, orchestrator, dependencies, tenant, account.
 create or replace function public.create_one_task(for_user uuid, request jsonb, for_token uuid default null)
 returns jsonb
 language plpgsql set search_path = '' as $$
@@ -5336,6 +5473,16 @@ begin
     end if;
   end if;
 
+  if request ? 'placeholder' then
+    -- Before the tenant and the account, as completing locks them.
+    perform from public.shots
+     where id = (request -> 'placeholder' ->> 'shot_id')::uuid
+       and project_id = (public.project_of_request(for_user, request)).id
+       for no key update;
+    if not found then
+      perform public.refuse('shot_not_found', 404, '{"field": "shot_id"}');
+    end if;
+  end if;
   select * into plan from public.plan_task(for_user, request, new_id);
   task := plan.planned;
   if (plan.result).id is not null then
@@ -5364,6 +5511,9 @@ begin
     end if;
   end if;
   perform public.enter_queue(task, for_token);
+  if request ? 'placeholder' then
+    perform public.make_placeholder(task, request -> 'placeholder');
+  end if;
 
   return public.created_task(task, plan.exact, plan.price_version) || jsonb_build_object(
     'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null and task.reused_task_id is null
@@ -5375,20 +5525,20 @@ revoke all on function public.create_one_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_task.sql
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
--- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?}.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?,
+-- placeholder?: see make_placeholder}.
 -- `sent` is what the client sent, where the requests were built from it and are built otherwise each time. With rows, the
--- answer has the new rows as readers see them.
+-- answer has the new rows as readers see them; `more` is added to it, and comes again with it.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
   for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null,
-  sent jsonb default null, with_rows boolean default false
+  sent jsonb default null, with_rows boolean default false, more jsonb default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   hash constant bytea := sha256(convert_to(coalesce(sent, requests)::text, 'UTF8'));
   project public.projects;
-  known public.task_requests;
   created jsonb := '[]';
   first_answer jsonb;
   request jsonb;
@@ -5399,13 +5549,7 @@ begin
     insert into public.task_requests (user_id, idempotency_key, request_hash)
     values (project.user_id, create_task.idempotency_key, hash) on conflict do nothing;
     if not found then
-      select * into known from public.task_requests as request_row
-       where request_row.user_id = project.user_id
-         and request_row.idempotency_key = create_task.idempotency_key;
-      if known.request_hash <> hash then
-        perform public.refuse('idempotency_key_reused', 422);
-      end if;
-      return known.answer || '{"deduplicated": true}';
+      return public.answered_request(project.user_id, create_task.idempotency_key, hash);
     end if;
   end if;
 
@@ -5430,7 +5574,7 @@ begin
       'task_ids', (select jsonb_agg(task -> 'task_id') from jsonb_array_elements(created) as task),
       'deduplicated', not exists (select from jsonb_array_elements(created) as task
                                    where not (task -> 'deduplicated')::boolean))
-    else created -> 0 end;
+    else created -> 0 end || more;
   if with_rows then
     first_answer := first_answer || jsonb_build_object('rows', (
       select jsonb_agg(to_jsonb(row_of) order by position)
@@ -5864,6 +6008,37 @@ end
 $$;
 revoke all on function public.find_project from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/find_provider_job.sql
+-- The run that a provider's news is about, by the id of its job; null when there is none. Where the run ended between
+-- submitting the job and noting its id, the key in the news' address tells which one it is, and the id is noted now.
+-- `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
+create or replace function public.find_provider_job(
+  for_provider text, for_request_ids text[], for_webhook_key uuid default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  job public.provider_jobs;
+begin
+  select * into job from public.provider_jobs
+   where provider = for_provider and request_id = any (for_request_ids) and not by_owner limit 1;
+  if not found then
+    update public.provider_jobs set request_id = for_request_ids[1], submitted_at = now()
+     where webhook_key = for_webhook_key and provider = for_provider and request_id is null and not by_owner
+    returning * into job;
+    if not found then
+      return null;
+    end if;
+  end if;
+  return (
+    select jsonb_build_object(
+        'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
+        'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
+      from public.tasks as task where task.id = job.task_id);
+end
+$$;
+revoke all on function public.find_provider_job from public, anon, authenticated;
+grant execute on function public.find_provider_job to service_role;
+
 -- supabase/schemas/tasks/functions/find_queue_faults.sql
 -- What is wrong with the queue, from the tables alone: tasks that are never offered, wrong places, slots and counters.
 -- One row for each fault. What the queue's upkeep mends by itself is none.
@@ -6074,7 +6249,7 @@ language sql stable set search_path = '' as $$
            when ended.reused_task_id is not null
              then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
-             ended.price_row, ended.params,
+             ended.price_row, public.billed_params(ended.params, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
              ended.max_runtime_seconds) end
   union all
@@ -6168,7 +6343,8 @@ begin
          lease_expires_at = null,
          generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
-         result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
+         result_data = jsonb_strip_nulls(jsonb_build_object(
+           'generation_id', new_generation, 'variant_id', new_variant, 'images', task.result_data -> 'images'))
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
@@ -6253,7 +6429,10 @@ begin
   if not exists (select from public.archived_tasks where id = old.id) then
     update public.generations set source_task_id = null where source_task_id = old.id;
     update public.generation_variants set source_task_id = null
-     where id = (old.result_data ->> 'variant_id')::uuid and source_task_id = old.id;
+     where source_task_id = old.id
+       and (id = (old.result_data ->> 'variant_id')::uuid
+            or id in (select (more ->> 'variant_id')::uuid
+                        from jsonb_array_elements(old.result_data -> 'more_outputs') as more));
   end if;
   return null;
 end
@@ -6513,6 +6692,26 @@ end
 $$;
 revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
+
+-- supabase/schemas/tasks/functions/give_task_back.sql
+-- Puts a running task back into the queue though no run failed: its worker stops, or cannot reach what it works with. It is
+-- not counted, up to 20 times a task. `attempt` stays, for numbers are not given out twice.
+create or replace function public.give_task_back(task public.tasks, error text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if task.attempt - task.attempts > 20 then
+    perform public.requeue_task(task, error);
+    return;
+  end if;
+  -- Requeueing counts a failed run and ends the task with its last: it is shown one less, or one more to come.
+  task.attempts := greatest(task.attempts - 1, 0);
+  task.max_attempts := greatest(task.max_attempts, 2);
+  perform public.requeue_task(task, error);
+  update public.tasks set attempts = attempts - 1 where id = task.id;
+end
+$$;
+revoke all on function public.give_task_back from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/give_up_old_tasks.sql
 -- Fails tasks that have waited so long that their hold is over; what they held is given back. One that runs is
@@ -6856,6 +7055,47 @@ begin
 end
 $$;
 revoke all on function public.newest_turn_mark from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/note_provider_job.sql
+-- Notes the job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
+-- by a JSON null, that there is none any more. Refuses what would begin a second one while the first may still end
+-- well, and an id that is another task's. The caller holds the running task's lock.
+create or replace function public.note_provider_job(task public.tasks, job jsonb)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  known public.provider_jobs;
+begin
+  if job = 'null' then
+    delete from public.provider_jobs where task_id = task.id;
+    return;
+  end if;
+  if job ->> 'request_id' is null then
+    insert into public.provider_jobs as begun (task_id, provider, model, attempt, by_owner, webhook_key)
+    values (task.id, job ->> 'provider', job ->> 'model', task.attempt, task.claimed_by_owner,
+            (job ->> 'webhook_key')::uuid)
+    on conflict (task_id) do update
+       set provider = excluded.provider, model = excluded.model, attempt = excluded.attempt,
+           by_owner = excluded.by_owner, webhook_key = excluded.webhook_key, began_at = now(),
+           request_id = null, submitted_at = null
+     where begun.request_id is null or begun.by_owner <> excluded.by_owner;
+  else
+    update public.provider_jobs
+       set request_id = job ->> 'request_id', submitted_at = coalesce(submitted_at, now())
+     where task_id = task.id and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
+       and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id';
+  end if;
+  if not found then
+    select * into known from public.provider_jobs where task_id = task.id;
+    perform public.refuse('provider_job_open', 409, jsonb_build_object(
+      'provider_job', jsonb_build_object(
+        'provider', known.provider, 'model', known.model, 'request_id', known.request_id)));
+  end if;
+exception when unique_violation then
+  perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job));
+end
+$$;
+revoke all on function public.note_provider_job from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/note_run_time.sql
 -- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
@@ -7246,9 +7486,10 @@ begin
     end if;
   end if;
 
-  -- Neither what is part of a whole, nor what is to run at a time of its own, nor what only the owner's machine runs.
+  -- Neither what is part of a whole, nor what is to run at a time of its own or to fill a placeholder, nor what only the
+  -- owner's machine runs.
   if project.reuses_results and type_row.is_reusable and orchestrator.id is null and dependencies is null
-     and not request ? 'run_after'
+     and not request ?| array['run_after', 'placeholder']
      and (select allows_cloud from public.task_tenants where user_id = project.user_id) then
     planned.result_key := public.result_key(project.user_id, type_row.name, new_params);
     if planned.result_key is not null then
@@ -8405,7 +8646,8 @@ begin
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
     'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'));
+    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'),
+    'more_outputs', coalesce(task.result_data -> 'more_outputs', '[]'));
 end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
@@ -8851,11 +9093,7 @@ begin
   if not found then
     return false;
   end if;
-  -- Requeueing counts a failed run and ends the task with its last: it is shown one less, or one more to come.
-  task.attempts := greatest(task.attempts - 1, 0);
-  task.max_attempts := greatest(task.max_attempts, 2);
-  perform public.requeue_task(task, null);
-  update public.tasks set attempts = attempts - 1 where id = for_task;
+  perform public.give_task_back(task, null);
   return true;
 end
 $$;
@@ -8896,6 +9134,9 @@ begin
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
 
+  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress' then
+    perform public.note_provider_job(task, changes -> 'provider_job');
+  end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     -- Where the file is stays known, for a repeat of its completion.
     update public.tasks
@@ -8917,7 +9158,11 @@ begin
       perform public.release_followers(task.project_id, task.result_key, task.user_id);
     end if;
   elsif task.status = 'In Progress' and new_status = 'Queued' then
-    perform public.requeue_task(task, changes ->> 'error_details');
+    if (changes ->> 'given_back')::boolean then
+      perform public.give_task_back(task, changes ->> 'error_details');
+    else
+      perform public.requeue_task(task, changes ->> 'error_details');
+    end if;
   elsif task.status = 'Failed' and new_status = 'Queued' then
     perform public.retry_task(task);
   elsif task.status in ('Queued', 'In Progress') and new_status in ('Failed', 'Cancelled') then
@@ -9440,6 +9685,39 @@ $$;
 revoke all on function public.add_generation_to_shot from public, anon, authenticated;
 grant execute on function public.add_generation_to_shot to authenticated, service_role;
 
+-- supabase/schemas/generations/functions/add_more_outputs.sql
+-- What a task made beside its first output: further variants of the same generation, none of them shown by itself. Answers
+-- [{output_location, variant_id}]; where the first made no generation, the files alone.
+-- `outputs`: [{location, facts}] in their order.
+create or replace function public.add_more_outputs(task public.tasks, made public.made_output, outputs jsonb)
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  variant public.generation_variants;
+  output record;
+  variant_id uuid;
+  added jsonb := '[]';
+begin
+  select * into variant from public.generation_variants where id = made.variant_id;
+  for output in
+    select value as file, ordinality as index from jsonb_array_elements(outputs) with ordinality
+  loop
+    variant_id := null;
+    if variant.id is not null then
+      insert into public.generation_variants
+        (generation_id, project_id, source_task_id, output_index, location, params, variant_type)
+      values (variant.generation_id, variant.project_id, task.id, output.index, output.file ->> 'location',
+              variant.params || coalesce(output.file -> 'facts', '{}'),
+              variant.variant_type)
+      returning id into variant_id;
+    end if;
+    added := added || jsonb_build_object('output_location', output.file -> 'location', 'variant_id', variant_id);
+  end loop;
+  return added;
+end
+$$;
+revoke all on function public.add_more_outputs from public, anon, authenticated;
+
 -- supabase/schemas/generations/functions/add_variant.sql
 -- One more file of a generation. A task adds one: asked again, it is the same, and shown if either call wants that.
 create or replace function public.add_variant(
@@ -9454,7 +9732,7 @@ begin
     (generation_id, project_id, source_task_id, location, thumbnail_url, params, variant_type, is_primary, viewed_at)
   values (to_generation, task.project_id, task.id, output_location, output_thumbnail, variant_params, new_variant_type,
           primary_variant, case when seen then now() end)
-  on conflict (generation_id, source_task_id) do update set is_primary = variant.is_primary or excluded.is_primary
+  on conflict (generation_id, source_task_id, output_index) do update set is_primary = variant.is_primary or excluded.is_primary
   returning id into variant_id;
   return variant_id;
 end
@@ -9569,12 +9847,13 @@ begin
   if type_row.category = 'upscale' then
     return public.make_upscale(task, type_row, output_location, output_thumbnail);
   end if;
-  if type_row.category = 'processing' and not is_child and type_row.content_type is distinct from 'image' then
+  if type_row.category = 'processing' and not is_child and type_row.content_type is distinct from 'image'
+     and not (task.task_type = 'travel_stitch' and jsonb_typeof(task.params -> 'clip_urls') = 'array') then
     return row(null, null, warnings)::public.made_output;
   end if;
 
   made := case
-    when task.task_type in ('travel_stitch', 'join_final_stitch') and is_child
+    when task.task_type in ('travel_stitch', 'join_final_stitch') and (is_child or task.params ? 'clip_urls')
       then public.make_stitch(task, type_row, output_location, output_thumbnail)
     when task.task_type = 'individual_travel_segment'
       or task.task_type in ('travel_segment', 'join_clips_segment', 'edit_video_segment') and is_child
@@ -9850,7 +10129,7 @@ revoke all on function public.make_edit from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/make_generation.sql
 -- A generation of its own, with the output as its primary variant, in the shot that params name. Where this task has
--- made a generation before, the output is a new version of that.
+-- made a generation before, the output is a new version of that; where one was made for it to fill, its first.
 create or replace function public.make_generation(
   task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
 ) returns public.made_output
@@ -9874,8 +10153,10 @@ begin
             'original');
   else
     select id into generation_id from public.generations where source_task_id = task.id;
-    variant_id := public.add_variant(generation_id, task, output_location, output_thumbnail, new_params,
-                                     'regenerated', true);
+    variant_id := public.add_variant(
+      generation_id, task, output_location, output_thumbnail, new_params,
+      case when (select location from public.generations where id = generation_id) is null
+           then 'original' else 'regenerated' end, true);
   end if;
   return row(generation_id, variant_id, public.link_to_shot(task, generation_id, '[]'))::public.made_output;
 end
@@ -9908,6 +10189,29 @@ begin
 end
 $$;
 revoke all on function public.make_joined_clip from public, anon, authenticated;
+
+-- supabase/schemas/generations/functions/make_placeholder.sql
+-- The generation under which a new task's outputs will stand, made with the task: empty, in a shot, nowhere on its timeline.
+-- `placeholder` is {id, shot_id, is_of_task}: an orchestrator's is its own, and parent_generation() finds it by that too;
+-- that of a part by itself is nobody's, for the part makes a generation of its own.
+create or replace function public.make_placeholder(task public.tasks, placeholder jsonb)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  new_id constant uuid := (placeholder ->> 'id')::uuid;
+  source_task constant uuid := case when (placeholder -> 'is_of_task')::boolean then task.id end;
+begin
+  insert into public.generations (id, project_id, tasks, source_task_id, type, name, params)
+  select new_id, task.project_id, to_jsonb(array_remove(array[source_task], null)), source_task, 'video',
+         public.generation_name_of_params(task.params),
+         task.params || jsonb_build_object(
+           'tool_type', coalesce(task.params ->> 'tool_type', type_row.tool_type), 'created_from', 'shot_placeholder')
+    from public.task_types as type_row where type_row.name = task.task_type;
+  insert into public.shot_generations (shot_id, generation_id, source_task_id)
+  values ((placeholder ->> 'shot_id')::uuid, new_id, source_task);
+end
+$$;
+revoke all on function public.make_placeholder from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/make_segment.sql
 -- A part of a whole: a new version of the child that params name, or of the child that stands at the same place; else a
@@ -10054,14 +10358,25 @@ $$;
 revoke all on function public.make_segment_version from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/make_stitch.sql
--- The whole that an orchestration was for: what its parent shows from now on.
+-- The whole that an orchestration was for: what its parent shows from now on. A stitch by itself is for the parent that
+-- its params name; without one it makes nothing here.
 create or replace function public.make_stitch(
   task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
 ) returns public.made_output
 language plpgsql set search_path = '' as $$
 declare
-  parent constant public.made_output := public.parent_generation(task.orchestrator_task_id, task);
+  named constant text := task.params ->> 'parent_generation_id';
+  parent public.made_output;
 begin
+  if task.orchestrator_task_id is not null then
+    parent := public.parent_generation(task.orchestrator_task_id, task);
+  else
+    parent.generation_id := (public.find_generation(named, task.project_id)).id;
+    if parent.generation_id is null then
+      return row(null, null, case when named is null then '[]' else public.unknown_id('parent_generation_id') end)::public.made_output;
+    end if;
+    parent.warnings := '[]';
+  end if;
   return row(
     parent.generation_id,
     public.add_variant(
@@ -10535,22 +10850,45 @@ revoke all on function public.uuid_or_null from public, anon, authenticated;
 grant execute on function public.uuid_or_null to authenticated, service_role;
 
 -- supabase/schemas/generators/functions/place_for_generation.sql
--- Where something is to be generated: the project and, if named, a shot of it; foreign and unknown are the same 404.
--- Answers what the payload takes from them.
-create or replace function public.place_for_generation(for_user uuid, for_project uuid, for_shot uuid default null)
-returns jsonb
+-- Where something is to be generated: the project, what the payload takes from it, and that all rows that the request names
+-- are of it; foreign and unknown are the same 404. `named` is [{field, kind, id}].
+-- A request that was answered before, by its key, has the first answer instead, whatever has become of those rows.
+create or replace function public.place_for_generation(
+  for_user uuid, for_project uuid, named jsonb default '[]', idempotency_key text default null, sent jsonb default null
+) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  project public.projects;
+  project constant public.projects := public.find_project(for_user, for_project);
+  first_answer jsonb;
+  missing record;
 begin
-  select * into project from public.projects
-   where id = for_project and (for_user is null or user_id = for_user);
-  if not found then
-    perform public.refuse('project_not_found', 404);
+  if idempotency_key is not null then
+    first_answer := public.answered_request(project.user_id, idempotency_key, sha256(convert_to(sent::text, 'UTF8')));
+    if first_answer is not null then
+      return jsonb_build_object('first_answer', first_answer);
+    end if;
   end if;
-  if for_shot is not null
-     and not exists (select from public.shots where id = for_shot and project_id = project.id) then
-    perform public.refuse('shot_not_found', 404);
+  select given.value ->> 'field' as field, given.value ->> 'kind' as kind into missing
+    from jsonb_array_elements(named) with ordinality as given (value, position),
+         lateral (select (given.value ->> 'id')::uuid as id) as row_of
+   where not case given.value ->> 'kind'
+           when 'shot' then exists (select from public.shots where id = row_of.id and project_id = project.id)
+           when 'generation' then exists (
+             select from public.generations where id = row_of.id and project_id = project.id)
+           when 'variant' then exists (
+             select from public.generation_variants where id = row_of.id and project_id = project.id)
+           when 'shot_generation' then exists (
+             select from public.shot_generations as place_in_shot join public.shots as shot on shot.id = place_in_shot.shot_id
+              where place_in_shot.id = row_of.id and shot.project_id = project.id) end
+   order by given.position limit 1;
+  if missing.kind = 'shot' then
+    perform public.refuse('shot_not_found', 404, jsonb_build_object('field', missing.field));
+  elsif missing.kind = 'generation' then
+    perform public.refuse('generation_not_found', 404, jsonb_build_object('field', missing.field));
+  elsif missing.kind = 'variant' then
+    perform public.refuse('variant_not_found', 404, jsonb_build_object('field', missing.field));
+  elsif missing.kind = 'shot_generation' then
+    perform public.refuse('shot_generation_not_found', 404, jsonb_build_object('field', missing.field));
   end if;
   return jsonb_build_object('project_id', project.id, 'aspect_ratio', project.aspect_ratio);
 end
@@ -11661,11 +11999,12 @@ alter table public.results_to_share enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
+alter table public.provider_jobs enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.task_run_times, public.task_run_estimates, public.results_to_share, public.task_requests, public.queue_settings,
-  public.archived_tasks, public.all_tasks
+  public.archived_tasks, public.all_tasks, public.provider_jobs
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 

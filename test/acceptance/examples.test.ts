@@ -79,6 +79,22 @@ test("examples/money.ts goes from the quote to the receipt and the statement", a
   }
 });
 
+test("examples/generators.ts makes a batch of images and a travel by family", async () => {
+  const worker = startWorker();
+  try {
+    const stdout = await runExample("generators.ts");
+    assert.match(stdout, /^quoted +2 images for 1\.3 credits$/m);
+    assert.match(stdout, /^created +2 images of 1353x762$/m);
+    assert.equal(stdout.match(/^drawn +http\S+$/gm)?.length, 2);
+    assert.match(stdout, /^created +a travel; "Dawn to noon" waits in its shot for a file$/m);
+    assert.match(stdout, /^held +66\.72 credits at most$/m);
+    assert.match(stdout, /^cancelled +0 credits held$/m);
+  } finally {
+    worker.child.kill("SIGTERM");
+    await once(worker.child, "exit");
+  }
+});
+
 test("examples/travel.ts goes from prompts to a film that its parent generation shows", async () => {
   const worker = startWorker();
   try {

@@ -169,6 +169,11 @@ const table: Record<string, Row> = {
         data: {},
       }),
   },
+  // The same of FAL.
+  "fal-webhook": {
+    ...everybodyIs("400 invalid_signature"),
+    body: () => Promise.resolve({ request_id: randomUUID(), status: "OK", payload: {} }),
+  },
   "confirm-checkout": {
     ...strangers,
     owner: "404 checkout_not_found",

@@ -82,7 +82,7 @@ for (const { name, start } of hosts) {
       await worker.kill("SIGTERM");
 
       const { status, attempts, error_message } = await stateOf(host, next.task_id);
-      assert.deepEqual([status, attempts, error_message], ["Queued", 1, "worker stopped"]);
+      assert.deepEqual([status, attempts, error_message], ["Queued", 0, "worker stopped"]);
       const [row] = await host.sql`select status from workers where id = 'polite'`;
       assert.equal(row?.["status"], "terminated");
       await claimTask(host, service(host), next.task_id);

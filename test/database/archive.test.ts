@@ -361,6 +361,7 @@ test("archived tasks have the columns of tasks, but for those of the queue; the 
     const queueOnly = [
       // A copy of `error_message` for clients that write it so.
       "error_details",
+      "is_following",
       "is_scheduled",
       "lane_id",
       "lease_expires_at",
@@ -384,7 +385,7 @@ test("archived tasks have the columns of tasks, but for those of the queue; the 
     for (const name of queueOnly) assert.ok(hot.delete(name), name);
     assert.ok(archive.delete("archived_at"));
     assert.deepEqual([...archive].toSorted(), [...hot].toSorted());
-    assert.ok(hot.delete("request_hash"));
+    for (const name of ["request_hash", "result_key"]) assert.ok(hot.delete(name), name);
     assert.ok(view.delete("lease_expires_at"));
     assert.deepEqual([...view].toSorted(), [...hot].toSorted());
   }));

@@ -235,7 +235,7 @@ test("what is beside the point may differ; what decides the output may not", () 
     const many = Array.from({ length: 101 }, (_, number) => `${file}/a.png?${number}`);
     const same: [string, Record<string, unknown>][] = [
       ["the same", first],
-      ["another order of fields", Object.fromEntries(Object.entries(first).reverse())],
+      ["another order of fields", Object.fromEntries(Object.entries(first).toReversed())],
       ["ids and places", { ...first, task_id: "t", run_id: "r", shotId: shot, add_in_position: true }],
       ["lineage", { ...first, based_on: randomUUID(), create_as_generation: true, tool_type: "x" }],
       ["a field without a value", { ...first, negative_prompt: null }],
@@ -754,7 +754,8 @@ test("a reuse costs its price, by the version it was created under, never more t
     assert.equal(second.upper_bound_microusd, 400);
     assert.deepEqual(await stateOf(sql, second.task_id), [reusedOf(first, 400)]);
     assert.deepEqual(await accountOf(sql, user.userId), { balance: balance - price - 400, held: 0 });
-    const [receipt] = await sql`select get_receipt(${user.userId}, null, ${second.task_id}) as of_reuse`;
+    const [receipt] =
+      await sql`select get_receipt(for_user => ${user.userId}, for_entry => null, for_task => ${second.task_id}, for_call => null) as of_reuse`;
     assert.deepEqual(
       { total: receipt?.["of_reuse"].total_microusd, lines: receipt?.["of_reuse"].lines },
       {

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { test } from "node:test";
-import { functionEntries, httpApiPage, otherSpelling } from "../../scripts/documents.ts";
+import {
+  familiesBegin,
+  functionEntries,
+  generatorsPage,
+  httpApiPage,
+  otherSpelling,
+} from "../../scripts/documents.ts";
 import { projectPath } from "../../server/migrate.ts";
 import { methodsOf } from "../../supabase/functions/_shared/http/endpoint.ts";
 import { endpoints } from "../../server/functions/registry.ts";
@@ -148,6 +154,17 @@ test("every $ref of /openapi.json leads somewhere, and every schema is one", () 
 
 test("docs/http-api.md is up to date", () => {
   assert.equal(textOf("docs/http-api.md"), httpApiPage(), "run `npm run generate documents`");
+});
+
+test("docs/generators.md is up to date, and says of every field of a family where it goes", () => {
+  const page = textOf("docs/generators.md");
+  const [introduction = "", made] = page.split(familiesBegin);
+  assert.ok(made, "the families begin somewhere");
+  assert.equal(page, generatorsPage(introduction), "run `npm run generate documents`");
+  const faults = made
+    .split("\n")
+    .filter((line) => /^\| `\w+` /.test(line) && /\| +\| *$|\| +\| [^|]+\|$/.test(line));
+  assertNone(faults, "Say it by required() or optional():");
 });
 
 type JsonObject = Record<string, unknown>;

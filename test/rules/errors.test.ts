@@ -64,6 +64,18 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
       because: "the tasks that it builds have no ids, orchestrators, dependencies or quotes of the client's",
     })),
   ),
+  ...["single-image-generate", "steerable-motion"].flatMap((endpoint) =>
+    ["generation_not_found", "variant_not_found", "shot_generation_not_found"].map((code) => ({
+      endpoint,
+      code,
+      because: "its fields name no row but the project and a shot",
+    })),
+  ),
+  {
+    endpoint: "calculate-task-cost",
+    code: "idempotency_key_reused",
+    because: "a quote has no key",
+  },
 ];
 
 const sources = ["supabase/functions", "server"]

@@ -76,6 +76,7 @@ const matrix: Record<string, Rule> = {
   task_type_slots:   { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   user_turns:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   turn_marks:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  provider_jobs:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
   results_to_share:  { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_slots:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -146,10 +147,10 @@ const matrix: Record<string, Rule> = {
 /** Columns that a browser may write. Whatever else it names is refused, whoever's the row is. */
 // prettier-ignore
 const writable: Record<string, string[]> = {
-  "insert projects": ["aspect_ratio", "id", "max_running_tasks", "name", "settings", "user_id"],
+  "insert projects": ["aspect_ratio", "id", "max_running_tasks", "name", "reuses_results", "settings", "user_id"],
   "insert tasks": ["created_at", "dependant_on", "id", "params", "priority", "project_id", "status", "task_type"],
   "update tasks": ["status", "updated_at"],
-  "update projects": ["aspect_ratio", "max_running_tasks", "name", "settings"],
+  "update projects": ["aspect_ratio", "max_running_tasks", "name", "reuses_results", "settings"],
   "update users": ["avatar_url", "low_balance_threshold", "name", "onboarding", "settings", "username"],
   "insert generations": [
     "based_on", "child_order", "id", "is_child", "location", "name", "pair_shot_generation_id", "params",
@@ -461,6 +462,8 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select create_promo_code('HELLO', 100, 1000, null, null, 30, 'a hello', 'operator')`;
   await sql`select redeem_promo_code(${userId}, 'hello')`;
   await sql`select set_spend_cap(${userId}, ${user.projectId}, null, 1000000000)`;
+  await sql`select publish_price('ai-prompt', 'per_unit', 1, '{}', null, 'test', 'test', ${userId})`;
+  await sql`select open_paid_call(${userId}, null, null, 'ai-prompt', 1, null, null)`;
   await sql`select calculate_task_cost(${userId}, 'z_image_turbo', '{}')`;
   await sql`select take_back_credit(${userId}, 'refund', 1, null)`;
   await sql`select open_checkout(${userId}, 500, 'https://a.example', 'https://a.example')`;
@@ -487,6 +490,8 @@ async function userWithEverything(sql: Sql): Promise<Owner> {
   await sql`select archive_finished_tasks()`;
 
   const taskId = await queueTask(sql, user);
+  await sql`insert into provider_jobs (task_id, provider, model, attempt, by_owner)
+    values (${taskId}, 'fal', 'fal-ai/z-image/turbo', 1, false)`;
   const request = {
     task_type: "z_image_turbo",
     params: { prompt: "after the fox" },

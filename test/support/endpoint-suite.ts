@@ -8,6 +8,7 @@ import { type Endpoint, methodsOf, scopes } from "../../supabase/functions/_shar
 import { errorsOf, statusesOf } from "../../supabase/functions/_shared/http/openapi.ts";
 import { createProcessLimit } from "../../supabase/functions/_shared/limits/process-limit.ts";
 import { type EnvironmentUnderTest, startEnvironment } from "./environment.ts";
+import { type FakeFal, startFakeFal } from "./fake-fal.ts";
 import { type FakeStripe, startFakeStripe } from "./fake-stripe.ts";
 
 type Credentials = Record<string, string>;
@@ -24,6 +25,8 @@ export interface EndpointAnswer {
 export interface EndpointUnderTest extends EnvironmentUnderTest {
   /** Stripe, played; the endpoint's settings point at it. */
   fakeStripe: FakeStripe;
+  /** FAL, played, with its webhook switched on. */
+  fakeFal: FakeFal;
   /** One request; whatever it answers is held against the contract, and noted as seen. */
   call(body: unknown, credentials: Credentials, options?: CallOptions): Promise<EndpointAnswer>;
   /** The same, where only a refusal with this code will do. */
@@ -53,6 +56,8 @@ export interface EndpointSuite {
   cases: Record<string, (under: EndpointUnderTest) => Promise<void>>;
 }
 
+const falWebhook = "https://darkroom.test/functions/v1/fal-webhook";
+
 /** Codes that only a broken surrounding brings; the fault tests below see to their statuses. */
 const faults = new Set(["internal_error", "database_unavailable"]);
 
@@ -70,8 +75,10 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
     let under: EndpointUnderTest;
     before(async () => {
       const fakeStripe = await startFakeStripe();
+      const fakeFal = await startFakeFal();
       const started = await startEnvironment({
         billing: { ...fakeStripe.variables, FRONTEND_URL: "https://app.darkroom.test" },
+        fal: { ...fakeFal.variables, FAL_WEBHOOK: falWebhook },
       });
       const call: EndpointUnderTest["call"] = async (body, credentials, options = {}) => {
         const answer = await send(endpoint, started.environment, body, credentials, options);
@@ -82,9 +89,10 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       under = {
         ...started,
         async close() {
-          await Promise.all([started.close(), fakeStripe.close()]);
+          await Promise.all([started.close(), fakeStripe.close(), fakeFal.close()]);
         },
         fakeStripe,
+        fakeFal,
         call,
         async refused(code, ...request) {
           const answer = await call(...request);

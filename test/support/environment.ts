@@ -11,6 +11,7 @@ import { deriveKeys } from "../../server/keys.ts";
 import { createStorage } from "../../server/storage/storage.ts";
 import { type Scope, scopes as allScopes } from "../../supabase/functions/_shared/http/endpoint.ts";
 import type { BillingVariables } from "../../supabase/functions/_shared/billing/variables.ts";
+import type { FalVariables } from "../../supabase/functions/_shared/providers/variables.ts";
 import type { Environment } from "../../supabase/functions/_shared/http/bind.ts";
 import { createEnvironment } from "../../supabase/functions/_shared/runtime/environment.ts";
 import { hashToken, newToken } from "../../supabase/functions/_shared/tokens/token-format.ts";
@@ -45,10 +46,13 @@ export interface PersonUnderTest extends TestUser {
 export interface EnvironmentOptions {
   /** Stripe's address and keys, and what checkout needs. */
   billing?: BillingVariables;
+  /** FAL's addresses, and whether its webhook is switched on. */
+  fal?: FalVariables;
 }
 
 export async function startEnvironment({
   billing = {},
+  fal = {},
 }: EnvironmentOptions = {}): Promise<EnvironmentUnderTest> {
   const database = await createTestDatabase();
   const storageDirectory = await mkdtemp(path.join(tmpdir(), "darkroom-endpoint-"));
@@ -83,6 +87,7 @@ export async function startEnvironment({
       DARKROOM_CHECK_ANSWERS: "on",
       DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
       ...billing,
+      ...fal,
     },
     fetch: fetchHere,
     log,

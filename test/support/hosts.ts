@@ -7,9 +7,10 @@ import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
 import postgres, { type Sql } from "postgres";
 import type { HostKeys } from "../../server/context.ts";
-import { startHost } from "../../server/host.ts";
+import { type HostOptions, startHost } from "../../server/host.ts";
 import { projectPath } from "../../server/migrate.ts";
 import { createTestDatabase, dropTestDatabase } from "./database.ts";
+import { type FakeFal, startFakeFal } from "./fake-fal.ts";
 import { type FakeStripe, startFakeStripe } from "./fake-stripe.ts";
 import { startGateway } from "./gateway.ts";
 
@@ -24,6 +25,8 @@ export interface HostUnderTest {
   databaseUrl: string;
   /** Stripe, played, as this installation knows it. */
   fakeStripe: FakeStripe;
+  /** FAL, played, as this installation knows it. */
+  fakeFal: FakeFal;
   /** Everything that was logged so far. */
   logged(): string;
   /** Something that a test opened, to be closed before the host stops. */
@@ -57,7 +60,10 @@ export async function startNodeHost(settings: HostSettings = {}): Promise<HostUn
 }
 
 /** One more standalone host on the same database, as a second machine would be; it charges no automatic top-ups. */
-export async function startSecondHost(first: HostUnderTest): Promise<HostUnderTest> {
+export async function startSecondHost(
+  first: HostUnderTest,
+  others: Partial<HostOptions> = {},
+): Promise<HostUnderTest> {
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-acceptance-"));
   first.atEnd(() => rm(folder, { recursive: true, force: true }));
   const { databaseUrl } = first;
@@ -69,6 +75,7 @@ export async function startSecondHost(first: HostUnderTest): Promise<HostUnderTe
     billing: { ...first.fakeStripe.variables, FRONTEND_URL: frontendUrl },
     autoTopups: false,
     checkAnswers: true,
+    ...others,
   });
   first.atEnd(() => host.stop());
   return { ...first, name: "Node", apiUrl: host.apiUrl, keys: host.keys };
@@ -98,6 +105,8 @@ export async function startDenoHost(settings: HostSettings = {}): Promise<HostUn
   }
 }
 
+/** That it is set is what switches the webhook on; workers under test tell FAL where it is. */
+const falWebhook = "https://darkroom.test/functions/v1/fal-webhook";
 const frontendUrl = "https://app.darkroom.test";
 
 async function startNode(
@@ -111,6 +120,8 @@ async function startNode(
   opened.push(() => rm(folder, { recursive: true, force: true }));
   const fakeStripe = await startFakeStripe();
   opened.push(() => fakeStripe.close());
+  const fakeFal = await startFakeFal();
+  opened.push(() => fakeFal.close());
   const lines: string[] = [];
   const host = await startHost({
     port: 0,
@@ -123,6 +134,7 @@ async function startNode(
     webhooks: apiUrl === undefined,
     webhooksAllowPrivate: true,
     prompts,
+    fal: { ...fakeFal.variables, FAL_WEBHOOK: falWebhook },
     billing: { ...fakeStripe.variables, FRONTEND_URL: frontendUrl },
     autoTopups: apiUrl === undefined,
     checkAnswers: true,
@@ -140,6 +152,7 @@ async function startNode(
     port,
     databaseUrl: database.url,
     fakeStripe,
+    fakeFal,
     logged: () => lines.join(""),
     atEnd: (close) => opened.push(close),
     stop: () => opened.close(),
@@ -150,7 +163,7 @@ async function startNode(
 async function startDeno(
   opened: Opened,
   { prompts = byRules }: HostSettings,
-  { apiUrl, keys, databaseUrl, fakeStripe }: HostUnderTest,
+  { apiUrl, keys, databaseUrl, fakeStripe, fakeFal }: HostUnderTest,
 ): Promise<{ port: number; output(): string }> {
   const functions = projectPath("supabase/functions");
   const permissions = ["--allow-net", "--allow-env", "--allow-read", "--allow-sys", "--no-prompt"];
@@ -174,6 +187,8 @@ async function startDeno(
       DARKROOM_WEBHOOKS_ALLOW_PRIVATE: "on",
       ...prompts,
       ...fakeStripe.variables,
+      ...fakeFal.variables,
+      FAL_WEBHOOK: falWebhook,
       FRONTEND_URL: frontendUrl,
     },
   });

@@ -431,6 +431,8 @@ describeEndpoint(aiPromptEndpoint, {
           { call_id: "", units: 1, credits: 0.25, microusd: price },
         );
         assert.deepEqual(await accountOf(sql, userId), { balance: 7_500, held: 0 });
+        const [{ priceVersion } = { priceVersion: 0 }] = await sql<{ priceVersion: number }[]>`
+          select (current_price('ai-prompt')).version as "priceVersion"`;
         const [entry] = await sql`
           select type, amount_microusd::int as amount, call_id, task_id, metadata from credits_ledger
            where user_id = ${userId} order by sequence desc limit 1`;
@@ -444,7 +446,7 @@ describeEndpoint(aiPromptEndpoint, {
             metadata: {
               task: "edit_prompt",
               task_type: "ai-prompt",
-              price_version: (entry?.["metadata"] as { price_version: number }).price_version,
+              price_version: priceVersion,
               units: 1,
               model: "moonshotai/kimi-k2-instruct-0905",
             },
@@ -463,7 +465,9 @@ describeEndpoint(aiPromptEndpoint, {
         assert.deepEqual(await accountOf(sql, userId), { balance: 2_500, held: 0 });
         groq.behaves("It moves.");
         const inPieces = eventsOf(await call({ ...edit, stream: true }, session, provider()));
-        assert.equal((inPieces.at(-1)?.data["charge"] as { microusd: number }).microusd, price);
+        const done = inPieces.at(-1);
+        assert.ok(done);
+        assert.equal((done.data["charge"] as { microusd: number }).microusd, price);
         assert.deepEqual(await accountOf(sql, userId), { balance: 0, held: 0 });
       }),
     "200 free: without an account to charge, and what rules wrote": priced(async (under) => {

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
 import { queueTask, setStatus } from "../../../test/support/factories.ts";
+import { makeRows } from "../../../test/support/family-fixtures.ts";
+import { createTaskEndpoint } from "../create-task/endpoint.ts";
+import { bind } from "../_shared/http/bind.ts";
 import { calculateTaskCostEndpoint } from "./endpoint.ts";
 
 describeEndpoint(calculateTaskCostEndpoint, {
@@ -77,6 +80,138 @@ describeEndpoint(calculateTaskCostEndpoint, {
     },
     "422 unknown_task_type": async ({ refused, service }) => {
       await refused("unknown_task_type", { task_type: "no_such_type" }, service);
+    },
+    "200: what a family would cost together, quoted for each of its tasks; create-task takes the quote":
+      async ({ sql, call, person, service, environment }) => {
+        const { projectId, session } = await person();
+        await sql`update projects set aspect_ratio = '16:9' where id = ${projectId}`;
+        const request = {
+          family: "image_generation",
+          project_id: projectId,
+          input: { prompts: ["a fox", "an owl"], imagesPerPrompt: 3, model_name: "z-image" },
+        };
+        const { body: quote, text } = await call(request, session);
+        assert.deepEqual(
+          [quote["family"], quote["task_type"], quote["task_count"], quote["cost_microusd"], quote["exact"]],
+          ["image_generation", "z_image_turbo", 6, 39_000, true],
+          text,
+        );
+        const lines = quote["breakdown"] as { count: number; total_microusd: number }[];
+        assert.deepEqual(
+          lines.map(({ count, total_microusd }) => [count, total_microusd]),
+          [[6, 39_000]],
+        );
+        assert.equal((await sql`select from tasks where project_id = ${projectId}`).length, 0);
+        await sql`select publish_price('z_image_turbo', 'per_unit', 8000, '{}', null, 'test', 'dearer', ${randomUUID()})`;
+        const created = await bind(
+          createTaskEndpoint,
+          environment,
+        )(
+          new Request("http://darkroom.test/functions/v1/create-task", {
+            method: "POST",
+            headers: { "content-type": "application/json", ...session },
+            body: JSON.stringify({ ...request, quote_id: quote["quote_id"] }),
+          }),
+        );
+        const answer = (await created.json()) as Record<string, unknown>;
+        await sql`select publish_price('z_image_turbo', 'per_unit', 6500, '{}', null, 'test', 'as before', ${randomUUID()})`;
+        assert.deepEqual([created.status, answer["held_microusd"]], [200, 39_000], JSON.stringify(answer));
+        const { body: ofService } = await call(request, service);
+        assert.deepEqual([ofService["quote_id"], ofService["cost_microusd"]], [null, 39_000]);
+      },
+    "200: a travel costs what its segments do; a larger picture, and a larger upscale, by their factors":
+      async ({ call, person }) => {
+        const { projectId, session } = await person();
+        const ask = async (family: string, input: object) =>
+          (await call({ family, project_id: projectId, input }, session)).body;
+        const url = "https://media.example/1.png";
+        const travel = await ask("travel_between_images", {
+          image_urls: [url, url, url],
+          base_prompts: ["a walk"],
+          segment_frames: [61],
+        });
+        const lines = travel["breakdown"] as { item: string; count: number; upper_bound_microusd: number }[];
+        assert.deepEqual(
+          lines.map(({ item, count }) => [item, count]),
+          [
+            ["travel_segment", 2],
+            ["travel_stitch", 1],
+          ],
+        );
+        assert.equal(
+          lines.reduce((sum, line) => sum + line.upper_bound_microusd, 0),
+          travel["upper_bound_microusd"],
+        );
+        const animate = { character_image_url: url, motion_video_url: url };
+        const costs = [
+          await ask("character_animate", animate),
+          await ask("character_animate", { ...animate, resolution: "720p" }),
+          await ask("image_upscale", { image_url: url }),
+          await ask("image_upscale", { image_url: url, scale_factor: 4 }),
+        ];
+        assert.deepEqual(
+          costs.map((quote) => quote["cost_microusd"]),
+          [200_000, 400_000, 20_000, 40_000],
+        );
+      },
+    "200: a quote makes nothing, not even a placeholder": async ({ sql, call, person }) => {
+      const { projectId, session } = await person();
+      const [shot] = await sql<
+        { id: string }[]
+      >`insert into shots (project_id) values (${projectId}) returning id`;
+      const input = {
+        image_urls: ["https://media.example/1.png"],
+        base_prompts: ["a walk"],
+        segment_frames: [61],
+        shot_id: shot?.id,
+      };
+      await call({ family: "travel_between_images", project_id: projectId, input }, session);
+      assert.equal((await sql`select from generations where project_id = ${projectId}`).length, 0);
+    },
+    "400 invalid_request: a family's input, and a family without a project": async ({ refused, person }) => {
+      const { projectId, session } = await person();
+      const request = {
+        family: "image_upscale",
+        project_id: projectId,
+        input: { image_url: "file:///etc/passwd" },
+      };
+      const { body } = await refused("invalid_request", request, session);
+      assert.deepEqual(body["issues"], [
+        { path: "input.image_url", message: "must be an http or https address" },
+      ]);
+      await refused("invalid_request", { ...request, project_id: undefined }, session);
+    },
+    "404: projects and rows that a family's input names, unknown and foreign alike": async ({
+      sql,
+      refused,
+      person,
+    }) => {
+      const [owner, other] = [await person(), await person()];
+      const rows = await makeRows(sql, other.projectId);
+      const base = { image_url: "https://media.example/1.png" };
+      const segment = { start_image_url: base.image_url, segment_index: 0 };
+      const requests: [string, string, object][] = [
+        ["shot_not_found", "z_image_turbo_i2i", { ...base, shot_id: rows.shot }],
+        ["generation_not_found", "image_upscale", { ...base, generation_id: rows.image }],
+        ["variant_not_found", "z_image_turbo_i2i", { ...base, source_variant_id: rows.variant }],
+        [
+          "generation_not_found",
+          "individual_travel_segment",
+          { ...segment, parent_generation_id: rows.parent, pair_shot_generation_id: rows.pair },
+        ],
+      ];
+      for (const [code, family, input] of requests) {
+        await refused(code, { family, project_id: owner.projectId, input }, owner.session);
+      }
+      const own = await makeRows(sql, owner.projectId);
+      const pair = { ...segment, parent_generation_id: own.parent, pair_shot_generation_id: rows.pair };
+      const asked = { family: "individual_travel_segment", project_id: owner.projectId, input: pair };
+      await refused("shot_generation_not_found", asked, owner.session);
+      await refused("project_not_found", { ...asked, project_id: other.projectId }, owner.session);
+    },
+    "422 unknown_family": async ({ refused, person }) => {
+      const { projectId, session } = await person();
+      await refused("unknown_family", { family: "none", project_id: projectId, input: {} }, session);
     },
   },
 });

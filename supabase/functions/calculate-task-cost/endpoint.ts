@@ -1,15 +1,23 @@
 import { z } from "zod";
 import { costOfTask, quoteTask } from "../_shared/credits/calculate-task-cost.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
+import { familyFields, quoteFamily, readFamily } from "../_shared/generators/family-request.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { params, taskStatus, text, timestamp, uuid } from "../_shared/http/fields.ts";
 
-const body = z.object({
-  task_id: uuid.nullish(),
-  task_type: text(100).min(1).nullish(),
-  tool_id: text(100).min(1).nullish().describe("another name of task_type"),
-  params: params.nullish(),
-});
+const body = z
+  .object({
+    task_id: uuid.nullish(),
+    task_type: text(100).min(1).nullish(),
+    tool_id: text(100).min(1).nullish().describe("another name of task_type"),
+    params: params.nullish(),
+    ...familyFields,
+    project_id: uuid.nullish().describe("with a family: the same request as create-task's"),
+  })
+  .transform((request, context) => ({
+    ...request,
+    family: request.task_id ? undefined : readFamily(request, context),
+  }));
 
 const quote = z.object({
   success: z.literal(true),
@@ -26,7 +34,7 @@ const quote = z.object({
     .describe("line by line; the totals add up to the cost"),
 });
 
-/** 200 the quote, or the task's cost · 404 unknown task · 422 unknown type */
+/** 200 the quote, or the task's cost · 404 unknown task, project, or row that an input names · 422 unknown type or family */
 export const calculateTaskCostEndpoint = endpoint({
   name: "calculate-task-cost",
   summary: "Quotes a task that is to be, or tells what one costs or did cost. Charges nothing.",
@@ -50,17 +58,33 @@ export const calculateTaskCostEndpoint = endpoint({
             .nullable()
             .describe("for create-task; null for the service, which is nobody's quote"),
           quote_expires_at: timestamp.nullable(),
+          family: z.string().optional(),
+          task_count: z
+            .int()
+            .optional()
+            .describe("of a family: how many tasks the costs are of; the quote is for each of them"),
         }),
       ]),
     },
   },
-  errors: ["insufficient_scope", "task_not_found", "unknown_task_type"],
+  errors: [
+    "insufficient_scope",
+    "task_not_found",
+    "project_not_found",
+    "shot_not_found",
+    "generation_not_found",
+    "variant_not_found",
+    "shot_generation_not_found",
+    "unknown_task_type",
+    "unknown_family",
+  ],
   async run({ body, caller, database }) {
     if (body.task_id) return json(200, await costOfTask(database, caller, body.task_id));
+    if (body.family) return json(200, await quoteFamily(database, caller, body.family));
     const taskType = body.task_type ?? body.tool_id;
     if (!taskType) {
       throw new AppError("invalid_request", {
-        issues: [{ path: "task_type", message: "send task_type and params, or task_id" }],
+        issues: [{ path: "task_type", message: "send task_type and params, or family, or task_id" }],
       });
     }
     return json(200, await quoteTask(database, caller, taskType, body.params ?? {}));

@@ -22,6 +22,15 @@ const claimed = z.object({
   attempt: z.int().describe("names this run in later calls"),
   attempts: z.int().describe("earlier runs that failed"),
   lease_expires_at: timestamp,
+  provider_job: z
+    .object({
+      provider: z.string(),
+      model: z.string(),
+      request_id: z.string().nullable(),
+      began_at: timestamp,
+    })
+    .optional()
+    .describe("the job that an earlier run began and that may still run: go on with it"),
 });
 
 /** 200 the task · 204 nothing to do · 401 unknown caller · 403 a user's session, or no scope */

@@ -28,6 +28,33 @@ describeEndpoint(completeTaskEndpoint, {
       assert.equal(first.body["cost_microusd"], 6_500);
       assert.deepEqual((await under.call(body, under.service)).body, first.body);
     },
+    "200: further files become variants, with what is known of each; unknown facts are not kept": async (
+      under,
+    ) => {
+      const { person, task_id, attempt } = await running(under, { params: { prompt: "a", num_images: 2 } });
+      const folder = `${person.userId}/tasks/${task_id}`;
+      await under.environment.storage.upload(`${folder}/1-second.png`, png({ colour: 7 }), "image/png");
+      const body = {
+        task_id,
+        attempt,
+        ...file,
+        output_facts: { seed: 5, has_nsfw_concepts: false, shot_id: "not a fact" },
+        more_outputs: [{ storage_path: `${folder}/1-second.png`, output_facts: { has_nsfw_concepts: true } }],
+      };
+      const { body: answer } = await under.call(body, under.service);
+      const [more] = answer["more_outputs"] as { output_location: string; variant_id: string }[];
+      assert.ok(more?.output_location.endsWith("/1-second.png"));
+      const rows = await under.sql`
+        select params -> 'seed' as seed, params -> 'has_nsfw_concepts' as flag, params ? 'shot_id' as more
+          from generation_variants where source_task_id = ${task_id} order by output_index`;
+      assert.deepEqual(
+        rows.map((row) => Object.values(row)),
+        [
+          [5, false, false],
+          [5, true, false],
+        ],
+      );
+    },
     "200: the same call twice at once; the later upload finds the task complete, and is not kept": async (
       under,
     ) => {

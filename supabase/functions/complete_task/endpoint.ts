@@ -7,12 +7,21 @@ import {
   completeTaskWithFile,
   completeTaskWithPath,
   completeTaskWithText,
+  type OutputFacts,
   type OutputFile,
 } from "../_shared/tasks/complete-task.ts";
 
 const megabyte = 1024 * 1024;
 const storagePath = text(1024).min(1);
 const base64 = z.string().min(1);
+
+const outputFacts = z
+  .object({
+    seed: z.int().nullish(),
+    has_nsfw_concepts: z.boolean().nullish(),
+  })
+  .nullish()
+  .describe("what is known of the output beside the task's params; kept with the generation's or variant's");
 
 const body = z.object({
   task_id: uuid,
@@ -33,6 +42,19 @@ const body = z.object({
   output_location: text(65_536)
     .nullish()
     .describe("alone: a foreign URL or any text, as the output; with a file: the text that stands for it"),
+  output_facts: outputFacts,
+  more_outputs: z
+    .array(
+      z.object({
+        storage_path: storagePath,
+        output_facts: outputFacts,
+      }),
+    )
+    .max(15)
+    .nullish()
+    .describe(
+      "further files of the same run, each in storage already; they become variants of what the first makes",
+    ),
   skip_generation: z.boolean().nullish().describe("true: no generation or variant is made of the output"),
 });
 
@@ -60,6 +82,7 @@ export const completeTaskEndpoint = endpoint({
         generation_id: uuid.nullable(),
         variant_id: uuid.nullable(),
         cost_microusd: z.int(),
+        more_outputs: z.array(z.object({ output_location: z.string(), variant_id: uuid.nullable() })),
         warnings: z.array(z.object({ field: z.string(), message: z.string() })),
       }),
     },
@@ -83,7 +106,15 @@ export const completeTaskEndpoint = endpoint({
     };
     const dependencies = { database, storage };
     const thumbnailPath = body.thumbnail_storage_path ?? undefined;
-    const wishes = { text: body.output_location || undefined, skipGeneration: body.skip_generation ?? false };
+    const wishes = {
+      text: body.output_location || undefined,
+      skipGeneration: body.skip_generation ?? false,
+      facts: factsOf(body.output_facts),
+      more: (body.more_outputs ?? []).map((output) => ({
+        path: output.storage_path,
+        facts: factsOf(output.output_facts),
+      })),
+    };
     if (body.storage_path) {
       const file = { path: body.storage_path, thumbnailPath };
       return json(200, await completeTaskWithPath(dependencies, caller, run, { ...file, ...wishes }));
@@ -91,16 +122,21 @@ export const completeTaskEndpoint = endpoint({
     const files = filesOf(body);
     if (files)
       return json(200, await completeTaskWithFile(dependencies, caller, run, { ...files, ...wishes }));
-    const { text, skipGeneration } = wishes;
+    const { text, ...others } = wishes;
     if (text === undefined) {
       throw refusal("file_data", "send file_data and filename, storage_path, or output_location");
     }
     return json(
       200,
-      await completeTaskWithText(dependencies, caller, run, { text, thumbnailPath, skipGeneration }),
+      await completeTaskWithText(dependencies, caller, run, { text, thumbnailPath, ...others }),
     );
   },
 });
+
+/** What is said; nothing of what is not. */
+function factsOf(facts: z.infer<typeof outputFacts>): OutputFacts {
+  return Object.fromEntries(Object.entries(facts ?? {}).filter(([, value]) => value !== null));
+}
 
 /** The files that the body carries, if it does. @throws AppError `invalid_request` for half of them */
 function filesOf(

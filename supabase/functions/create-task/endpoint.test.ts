@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import type { Sql } from "postgres";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
-import { queueTask, setStatus } from "../../../test/support/factories.ts";
+import { accountOf, queueTask, setStatus } from "../../../test/support/factories.ts";
+import { familyCases, makeRows, type RowIds, withRows } from "../../../test/support/family-fixtures.ts";
 import { createTaskEndpoint } from "./endpoint.ts";
 
 const order = (project_id: string) => ({
@@ -10,6 +11,34 @@ const order = (project_id: string) => ({
   params: { prompt: "a fox" },
   project_id,
 });
+
+const images = (project_id: string, input: object = {}) => ({
+  family: "image_generation",
+  project_id,
+  input: { prompts: ["a fox", "an owl"], model_name: "z-image", ...input },
+});
+
+const travel = (project_id: string, input: object = {}) => ({
+  family: "travel_between_images",
+  project_id,
+  input: {
+    image_urls: ["https://media.example/1.png", "https://media.example/2.png"],
+    base_prompts: ["a walk"],
+    segment_frames: [61],
+    ...input,
+  },
+});
+
+/** Everything that a create makes in a project, and holds on its owner's account. */
+async function made(sql: Sql, { projectId, userId }: { projectId: string; userId: string }) {
+  const [counts] = await sql`
+    select (select count(*)::int from tasks where project_id = ${projectId}) as tasks,
+           (select count(*)::int from generations where project_id = ${projectId}) as generations,
+           (select count(*)::int from shot_generations join shots on shots.id = shot_id where project_id = ${projectId}) as places,
+           (select count(*)::int from credit_holds where user_id = ${userId}) as holds,
+           (select count(*)::int from task_requests where user_id = ${userId}) as requests`;
+  return { ...counts };
+}
 
 /** What calculate-task-cost promises this user for that order. @returns the quote's id */
 async function quoteOf(
@@ -211,6 +240,340 @@ describeEndpoint(createTaskEndpoint, {
       await call({ ...order(projectId), idempotency_key }, session);
       const other = { ...order(projectId), idempotency_key, params: { prompt: "a hare" } };
       await refused("idempotency_key_reused", other, session);
+    },
+    "200: what a family makes, for a user, a token and the service; its totals; queued as asked": async ({
+      sql,
+      call,
+      person,
+      service,
+    }) => {
+      const { projectId, session, token } = await person();
+      const [shot] = await sql<
+        { id: string }[]
+      >`insert into shots (project_id) values (${projectId}) returning id`;
+      for (const credentials of [session, (await token(["tasks:write"])).credentials, service]) {
+        const request = {
+          ...images(projectId, { imagesPerPrompt: 2, seed: 5, shot_id: shot?.id }),
+          priority: 3,
+          max_attempts: 1,
+          run_after: new Date(Date.now() + 3_600_000).toISOString(),
+        };
+        const { status, body, text } = await call(request, credentials);
+        assert.equal(status, 200, text);
+        const ids = body["task_ids"] as string[];
+        assert.deepEqual(
+          [body["task_id"], body["status"], body["family"], body["task_type"], body["deduplicated"]],
+          [ids[0], "Task queued", "image_generation", "z_image_turbo", false],
+        );
+        assert.deepEqual(
+          [body["cost"], body["upper_bound_microusd"], body["held_microusd"], body["exact"]],
+          [2.6, 26_000, 26_000, true],
+        );
+        assert.deepEqual(body["meta"], { resolution: "1005x1005", seeds: [5, 6, 7, 8] });
+        assert.deepEqual(
+          (body["tasks"] as { task_id: string; held_microusd: number }[]).map((task) => [
+            task.task_id,
+            task.held_microusd,
+          ]),
+          ids.map((id) => [id, 6_500]),
+        );
+        const rows = await sql`
+          select priority, max_attempts, is_scheduled, params ->> 'prompt' as prompt
+            from unnest(${ids}::uuid[]) with ordinality as asked (id, position) join tasks using (id) order by position`;
+        assert.deepEqual(
+          rows.map((row) => ({ ...row })),
+          ["a fox", "a fox", "an owl", "an owl"].map((prompt) => ({
+            priority: 3,
+            max_attempts: 1,
+            is_scheduled: true,
+            prompt,
+          })),
+        );
+      }
+    },
+    "200: a family's tasks wait for others": async ({ sql, call, person }) => {
+      const owner = await person();
+      const first = await queueTask(sql, owner);
+      const { body } = await call({ ...images(owner.projectId), dependant_on: first }, owner.session);
+      const rows = await sql`
+        select dependant_on, unmet_dependencies from tasks where id = any (${body["task_ids"] as string[]})`;
+      assert.deepEqual(
+        rows.map((row) => ({ ...row })),
+        [1, 2].map(() => ({ dependant_on: [first], unmet_dependencies: 1 })),
+      );
+    },
+    "200: one key is one run of a family: the same ids and seeds again, whatever became of the rows that it named":
+      async ({ sql, call, refused, person }) => {
+        const owner = await person();
+        const [shot] = await sql<{ id: string }[]>`
+        insert into shots (project_id) values (${owner.projectId}) returning id`;
+        const headers = { "idempotency-key": randomUUID() };
+        const request = travel(owner.projectId, { random_seed: true, shot_id: shot?.id });
+        const first = await call(request, owner.session, { headers });
+        const before = await made(sql, owner);
+        await sql`delete from shots where id = ${shot?.id ?? ""}`;
+        const second = await call(request, owner.session, { headers });
+        assert.deepEqual(second.body, { ...first.body, deduplicated: true });
+        assert.deepEqual(await made(sql, owner), { ...before, places: 0 });
+        for (const other of [
+          travel(owner.projectId, { random_seed: true }),
+          { ...request, priority: 1 },
+          images(owner.projectId),
+          order(owner.projectId),
+        ]) {
+          await refused("idempotency_key_reused", other, owner.session, { headers });
+        }
+      },
+    "200: a travel in a shot has its placeholder from the start, in the shot and nowhere on its timeline":
+      async ({ sql, call, person }) => {
+        const { projectId, session } = await person();
+        const [shot] = await sql<
+          { id: string }[]
+        >`insert into shots (project_id) values (${projectId}) returning id`;
+        const request = travel(projectId, { shot_id: shot?.id, generation_name: "Journey" });
+        const { body } = await call(request, session);
+        const { parent_generation_id } = body["meta"] as { parent_generation_id: string };
+        const [placeholder] = await sql`
+        select type, name, location, is_child, source_task_id, tasks, shot_data, params ->> 'tool_type' as tool_type,
+               params ->> 'created_from' as created_from, params ? 'orchestrator_details' as has_details
+          from generations where id = ${parent_generation_id}`;
+        assert.deepEqual(
+          { ...placeholder },
+          {
+            type: "video",
+            name: "Journey",
+            location: null,
+            is_child: false,
+            source_task_id: body["task_id"],
+            tasks: [body["task_id"]],
+            shot_data: { [shot?.id ?? ""]: [null] },
+            tool_type: "travel-between-images",
+            created_from: "shot_placeholder",
+            has_details: true,
+          },
+        );
+        const named = await call(travel(projectId, { shot_id: shot?.id, parent_generation_id }), session);
+        const without = await call(travel(projectId), session);
+        assert.equal(
+          (named.body["meta"] as Record<string, unknown>)["parent_generation_id"],
+          parent_generation_id,
+        );
+        assert.ok(!("parent_generation_id" in (without.body["meta"] as object)));
+        assert.equal((await sql`select from generations where project_id = ${projectId}`).length, 1);
+      },
+    "200: a segment made anew is billed by itself, whatever travel its former params name": async ({
+      sql,
+      call,
+      person,
+    }) => {
+      const owner = await person();
+      const rows = await makeRows(sql, owner.projectId);
+      const [former] = (await familyCases()).filter(({ title }) => title.startsWith("of an earlier travel"));
+      assert.ok(JSON.stringify(former?.input).includes("{travel}"));
+      const body = {
+        family: former?.family,
+        project_id: owner.projectId,
+        input: withRows(former?.input, rows),
+      };
+      const answer = await call(body, owner.session);
+      const [task] = await sql`
+        select orchestrator_task_id, (select state::text from credit_holds where task_id = tasks.id) as hold
+          from tasks where id = ${String(answer.body["task_id"])}`;
+      assert.deepEqual({ ...task }, { orchestrator_task_id: null, hold: "held" });
+      assert.ok(Number(answer.body["held_microusd"]) > 0);
+    },
+    "200: a quote of a family is the price of what it builds, whatever ids, seeds and words; 422 of what costs otherwise":
+      async ({ sql, call, refused, person }) => {
+        const { projectId, userId, session } = await person();
+        const quoteFor = async (type: string, params: object) => {
+          const [row] = await sql<{ quote: { quote_id: string } }[]>`
+          select calculate_task_cost(${userId}, ${type}, ${sql.json(params as never)}, is_of_family => true) as quote`;
+          return row?.quote.quote_id ?? "";
+        };
+        const quote_id = await quoteFor("z_image_turbo", { model: "z-image", resolution: "1005x1005" });
+        await publish(sql, 9_000);
+        const quoted = await call({ ...images(projectId), quote_id }, session);
+        const again = await call(
+          { ...images(projectId, { prompts: ["a hare"], seed: 4 }), quote_id },
+          session,
+        );
+        const fresh = await call(images(projectId), session);
+        await publish(sql, 6_500);
+        assert.deepEqual(
+          [quoted, again, fresh].map(({ body }) => body["held_microusd"]),
+          [13_000, 6_500, 18_000],
+        );
+        for (const input of [{ resolution: "512x512" }, { model_name: "qwen-image" }]) {
+          await refused("quote_mismatch", { ...images(projectId, input), quote_id }, session);
+        }
+        const segments = { orchestrator_details: { num_new_segments_to_generate: 1 } };
+        const ofOne = await quoteFor("travel_orchestrator", {
+          orchestrator_details: {
+            ...segments.orchestrator_details,
+            model_name: "wan_2_2_i2v_lightning_baseline_2_2_2",
+          },
+        });
+        await call({ ...travel(projectId), quote_id: ofOne }, session);
+        const ofTwo = travel(projectId, {
+          image_urls: [1, 2, 3].map((name) => `https://media.example/${name}.png`),
+        });
+        await refused("quote_mismatch", { ...ofTwo, quote_id: ofOne }, session);
+        const [ofParams] = await sql<{ quote: { quote_id: string } }[]>`
+        select calculate_task_cost(${userId}, 'z_image_turbo', '{"model": "z-image", "resolution": "1005x1005"}') as quote`;
+        await refused(
+          "quote_mismatch",
+          { ...images(projectId), quote_id: ofParams?.quote.quote_id },
+          session,
+        );
+      },
+    "400 invalid_request: fields of an input are named; no project, no input, two forms at once": async ({
+      sql,
+      refused,
+      person,
+    }) => {
+      const owner = await person();
+      const fine = images(owner.projectId);
+      const issuesOf = async (body: object) =>
+        ((await refused("invalid_request", body, owner.session)).body["issues"] as { path: string }[]).map(
+          ({ path }) => path,
+        );
+      assert.deepEqual(await issuesOf(images(owner.projectId, { prompts: ["a", { fullPrompt: " " }] })), [
+        "input.prompts.1.fullPrompt",
+      ]);
+      assert.deepEqual(await issuesOf(images(owner.projectId, { seed: 0.5, steps: 0 })), [
+        "input.seed",
+        "input.steps",
+      ]);
+      assert.deepEqual(await issuesOf({ ...fine, project_id: undefined }), ["project_id"]);
+      assert.deepEqual(await issuesOf({ ...fine, project_id: "default_project_id" }), ["project_id"]);
+      assert.deepEqual(await issuesOf({ ...fine, input: undefined }), ["input"]);
+      assert.deepEqual(await issuesOf({ ...fine, input: ["a"] }), ["input"]);
+      assert.deepEqual(await issuesOf({ ...order(owner.projectId), ...fine }), ["task_type", "params"]);
+      assert.deepEqual(await issuesOf({ ...fine, tasks: [order(owner.projectId)] }), ["tasks"]);
+      assert.deepEqual(await issuesOf({ ...fine, task_id: randomUUID() }), ["task_id"]);
+      assert.deepEqual(await made(sql, owner), {
+        tasks: 0,
+        generations: 0,
+        places: 0,
+        holds: 0,
+        requests: 0,
+      });
+    },
+    "402 insufficient_credits: all of a family's tasks or none, and no placeholder": async ({
+      sql,
+      refused,
+      person,
+    }) => {
+      const poor = await person({ balanceMicrousd: 12_999 });
+      const [shot] = await sql<{ id: string }[]>`
+        insert into shots (project_id) values (${poor.projectId}) returning id`;
+      const headers = { "idempotency-key": randomUUID() };
+      await refused("insufficient_credits", images(poor.projectId), poor.session, { headers });
+      await refused("insufficient_credits", travel(poor.projectId, { shot_id: shot?.id }), poor.session, {
+        headers,
+      });
+      assert.deepEqual(await made(sql, poor), { tasks: 0, generations: 0, places: 0, holds: 0, requests: 0 });
+      assert.deepEqual(await accountOf(sql, poor.userId), { balance: 12_999, held: 0 });
+    },
+    "404: every row that a family's input names is of the project; foreign and unknown alike": async ({
+      sql,
+      refused,
+      person,
+      service,
+    }) => {
+      const [owner, other] = [await person(), await person()];
+      const [own, foreign] = [await makeRows(sql, owner.projectId), await makeRows(sql, other.projectId)];
+      const before = await made(sql, owner);
+      const seen = new Map<string, Set<string>>();
+      for (const { family, input } of await familyCases()) {
+        for (const field of Object.keys(input).filter((name) => name !== "originalParams")) {
+          const [named] = JSON.stringify(input[field]).match(/(?<=^\[?"\{)[a-z ]+(?=\}")/) ?? [];
+          if (!named) continue;
+          const refusals = [];
+          for (const id of [randomUUID(), foreign[named as keyof RowIds]]) {
+            const rows = { ...own, [named]: id };
+            const body = {
+              family,
+              project_id: owner.projectId,
+              input: { ...(withRows(input, own) as object), [field]: withRows(input[field], rows) },
+            };
+            for (const credentials of [owner.session, service]) {
+              const kind =
+                { shot: "shot", variant: "variant", pair: "shot_generation" }[named] ?? "generation";
+              const refusal = await refused(`${kind}_not_found`, body, credentials);
+              assert.equal(refusal.body["field"], `input.${field}`);
+              refusals.push({ ...refusal.body, request_id: "" });
+            }
+          }
+          assert.equal(new Set(refusals.map((body) => JSON.stringify(body))).size, 1);
+          seen.set(family, (seen.get(family) ?? new Set()).add(field));
+        }
+      }
+      assert.deepEqual(
+        [...seen].map(([family, fields]) => [family, fields.size]),
+        [
+          ["image_generation", 1],
+          ["z_image_turbo_i2i", 3],
+          ["magic_edit", 3],
+          ["masked_edit", 3],
+          ["image_upscale", 1],
+          ["travel_between_images", 4],
+          ["individual_travel_segment", 8],
+          ["join_clips", 2],
+          ["crossfade_join", 2],
+          ["edit_video_orchestrator", 1],
+        ],
+      );
+      for (const project_id of [randomUUID(), other.projectId]) {
+        await refused("project_not_found", images(project_id), owner.session);
+      }
+      assert.deepEqual(await made(sql, owner), before);
+    },
+    "422 unknown_family": async ({ refused, person }) => {
+      const { projectId, session } = await person();
+      for (const family of ["no_such_family", "toString", "z_image_turbo"]) {
+        const { body } = await refused("unknown_family", { ...images(projectId), family }, session);
+        assert.equal(body["family"], family);
+      }
+    },
+    "422 unknown_task_type: a family whose type the operator has switched off": async ({
+      sql,
+      refused,
+      person,
+    }) => {
+      const owner = await person();
+      await sql`update task_types set is_active = false where name = 'z_image_turbo'`;
+      try {
+        await refused("unknown_task_type", images(owner.projectId), owner.session);
+      } finally {
+        await sql`update task_types set is_active = true where name = 'z_image_turbo'`;
+      }
+    },
+    "no secret that is sent to a family is kept anywhere": async ({ sql, call, person, logged }) => {
+      const owner = await person();
+      const rows = await makeRows(sql, owner.projectId);
+      const canary = `sk-${randomUUID()}`;
+      for (const { family, input } of await familyCases()) {
+        const body = {
+          family,
+          project_id: owner.projectId,
+          input: { ...(withRows(input, rows) as object), openai_api_key: canary, api_keys: { groq: canary } },
+          openai_api_key: canary,
+          idempotency_key: randomUUID(),
+        };
+        const { status, text } = await call(body, owner.session);
+        assert.equal(status, 200, text);
+        assert.ok(!text.includes(canary));
+      }
+      const tables = await sql<{ name: string }[]>`
+        select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = 'public'`;
+      for (const { name } of tables) {
+        const found = await sql.unsafe(`select from ${name} as one where one::text like '%' || $1 || '%'`, [
+          canary,
+        ]);
+        assert.equal(found.length, 0, name);
+      }
+      assert.ok(!logged().includes(canary));
     },
   },
 });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { endpoint, idempotencyKeyOf, json } from "../_shared/http/endpoint.ts";
 import { params, text, uuid } from "../_shared/http/fields.ts";
+import { createFamily, familyFields, readFamily } from "../_shared/generators/family-request.ts";
 import { createTask, type NewTask } from "../_shared/tasks/create-task.ts";
 
 /** Workers that know no project say so in one of these ways; then the orchestrator's is taken. */
@@ -31,14 +32,17 @@ const fields = {
   quote_id: uuid.nullish().describe("of calculate-task-cost: this price, within its ten minutes"),
 };
 
-/** One task, or `tasks` with up to a hundred; then the fields beside it do not count. */
+/** One task; or `tasks` with up to a hundred, and the fields beside it do not count; or what a family makes. */
 const body = z
   .object({
     ...fields,
     task_type: fields.task_type
       .optional()
-      .describe(`${fields.task_type.description}; required without \`tasks\``),
-    params: fields.params.optional().describe(`${fields.params.description}; required without \`tasks\``),
+      .describe(`${fields.task_type.description}; required without \`tasks\` and \`family\``),
+    params: fields.params
+      .optional()
+      .describe(`${fields.params.description}; required without \`tasks\` and \`family\``),
+    ...familyFields,
     tasks: z
       .array(z.object(fields))
       .min(1)
@@ -54,12 +58,17 @@ const body = z
       const path = request.tasks ? ["tasks", index, "run_after"] : ["run_after"];
       context.addIssue({ code: "custom", path, message: "is more than a year ahead" });
     }
-    if (request.tasks) return;
+    for (const field of ["task_type", "params", "tasks", "task_id"] as const) {
+      if (!request.family || request[field] === undefined || request[field] === null) continue;
+      context.addIssue({ code: "custom", path: [field], message: "is not for a family" });
+    }
+    if (request.tasks || request.family) return;
     for (const field of ["task_type", "params"] as const) {
       if (request[field] !== undefined) continue;
-      context.addIssue({ code: "custom", path: [field], message: "is required, or send tasks" });
+      context.addIssue({ code: "custom", path: [field], message: "is required, or send tasks, or a family" });
     }
-  });
+  })
+  .transform((request, context) => ({ ...request, family: readFamily(request, context) }));
 
 const created = z.object({
   task_id: uuid,
@@ -82,7 +91,7 @@ const created = z.object({
   deduplicated: z.boolean().describe("true when this answers a repeated request"),
 });
 
-/** 200 the queued task, or the batch · 402 no cover, in debt, a spend cap · 404 foreign project or quote · 409 id taken, quote too old · 422 unknown type, bad dependency, reused key */
+/** 200 the queued task, the batch, or what a family makes · 402 no cover, in debt, a spend cap · 404 foreign project, quote, or row that an input names · 409 id taken, quote too old · 422 unknown type or family, bad dependency, reused key */
 export const createTaskEndpoint = endpoint({
   name: "create-task",
   summary: "Creates a task, or up to 100 at once: priced, covered by a hold, queued.",
@@ -93,8 +102,22 @@ export const createTaskEndpoint = endpoint({
   requestsPerMinute: 600,
   answers: {
     200: {
-      description: "The queued task; for a batch, all of them.",
+      description: "The queued task; for a batch, all of them; for a family, both, with totals.",
       schema: z.union([
+        created.extend({
+          family: z.string(),
+          task_id: uuid.describe("of the first"),
+          task_ids: z.array(uuid),
+          tasks: z.array(created),
+          cost: created.shape.cost.describe("credits (US cents) of all: exact, or the upper bounds"),
+          upper_bound_microusd: z.int().describe("of all"),
+          held_microusd: z.int().describe("of all"),
+          meta: z
+            .record(z.string(), z.unknown())
+            .describe(
+              "what was resolved: seeds, resolution, run_id, parent_generation_id, where there is one",
+            ),
+        }),
         created,
         z.object({
           status: z.literal("Task queued"),
@@ -111,17 +134,26 @@ export const createTaskEndpoint = endpoint({
     "spend_cap_reached",
     "insufficient_scope",
     "project_not_found",
+    "shot_not_found",
+    "generation_not_found",
+    "variant_not_found",
+    "shot_generation_not_found",
     "quote_not_found",
     "quote_expired",
     "quote_mismatch",
     "task_id_conflict",
     "orchestrator_finished",
     "unknown_task_type",
+    "unknown_family",
     "invalid_dependency",
     "idempotency_key_reused",
   ],
   async run({ body, caller, database, headers }) {
     const key = idempotencyKeyOf(body.idempotency_key, headers);
+    if (body.family) {
+      const queue = queueOptions(body);
+      return json(200, await createFamily(database, caller, body.family, { idempotencyKey: key, queue }));
+    }
     const isBatch = body.tasks !== undefined;
     const tasks = body.tasks ?? [{ ...body, task_type: body.task_type ?? "", params: body.params ?? {} }];
     return json(
@@ -131,24 +163,24 @@ export const createTaskEndpoint = endpoint({
   },
 });
 
+type Fields = z.output<z.ZodObject<typeof fields>>;
+
 /** The task without what was left out or sent as nothing, and without fields of the batch. */
-function newTask(task: z.output<z.ZodObject<typeof fields>>): NewTask {
-  const {
-    task_id,
-    task_type,
-    params: sent,
-    project_id,
-    dependant_on,
-    priority,
-    run_after,
-    max_attempts,
-    quote_id,
-  } = task;
+function newTask(task: Fields): NewTask {
+  const { task_id, task_type, params: sent, project_id } = task;
   return {
     task_type,
     params: sent,
     ...(task_id && { task_id }),
     ...(project_id && { project_id }),
+    ...queueOptions(task),
+  };
+}
+
+type QueueFields = Pick<Fields, "dependant_on" | "priority" | "run_after" | "max_attempts" | "quote_id">;
+
+function queueOptions({ dependant_on, priority, run_after, max_attempts, quote_id }: QueueFields) {
+  return {
     ...(dependant_on && { dependant_on }),
     ...(priority && { priority }),
     ...(run_after && { run_after }),

@@ -61,7 +61,7 @@ describeEndpoint(creditStatementEndpoint, {
       const { body } = await call({}, session);
       assert.deepEqual([body["entries"], body["next_before"]], [[], null]);
       const csv = await call({ format: "csv" }, session);
-      assert.match(csv.text, /^sequence,created_at,.*,entry_id\r\n$/);
+      assert.match(csv.text, /^sequence,created_at,.*,entry_id,call_id\r\n$/);
     },
     "200: CSV as RFC 4180 has it; amounts are numbers, texts no formulas": async ({ sql, call, person }) => {
       const owner = await person({ balanceMicrousd: 0 });

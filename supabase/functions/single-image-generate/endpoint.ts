@@ -26,10 +26,11 @@ export const singleImageGenerateEndpoint = endpoint({
   async run({ body, caller, database, headers }) {
     const tasks = await generate(database, caller, {
       projectId: body.project_id,
-      shotId: body.shot_id ?? undefined,
+      named: body.shot_id ? [{ field: "shot_id", kind: "shot", id: body.shot_id }] : [],
       idempotencyKey: idempotencyKeyOf(body.idempotency_key, headers),
       sent: body,
-      build: (place) => buildSingleImages(body, place),
+      withRows: true,
+      build: (place) => ({ tasks: buildSingleImages(body, place) }),
     });
     return json(201, generatedAnswer(tasks));
   },

@@ -26,10 +26,11 @@ export const steerableMotionEndpoint = endpoint({
   async run({ body, caller, database, headers }) {
     const tasks = await generate(database, caller, {
       projectId: body.project_id,
-      shotId: body.shot_id ?? undefined,
+      named: body.shot_id ? [{ field: "shot_id", kind: "shot", id: body.shot_id }] : [],
       idempotencyKey: idempotencyKeyOf(body.idempotency_key, headers),
       sent: body,
-      build: (place) => buildSteerableMotion(body, place),
+      withRows: true,
+      build: (place) => ({ tasks: buildSteerableMotion(body, place) }),
     });
     return json(201, generatedAnswer(tasks));
   },

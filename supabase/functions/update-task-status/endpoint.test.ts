@@ -102,6 +102,49 @@ describeEndpoint(updateTaskStatusEndpoint, {
       await under.refused("stale_attempt", { ...body, worker_id: "other" }, under.service);
       await under.refused("stale_attempt", body, credentials);
     },
+    "200: a job at a provider is noted and forgotten, a task given back": async (under) => {
+      const { task_id, attempt } = await running(under);
+      const body = { task_id, status: "In Progress", attempt };
+      const job = { provider: "fal", model: "fal-ai/z-image/turbo" };
+      for (const provider_job of [job, { ...job, request_id: `job-of-${task_id}` }]) {
+        assert.equal((await under.call({ ...body, provider_job }, under.service)).status, 200);
+      }
+      const given = { task_id, attempt, status: "Queued", provider_job: null, given_back: true };
+      const { body: answer } = await under.call(given, under.service);
+      assert.deepEqual([answer["status"], answer["attempts"]], ["Queued", 0]);
+      assert.equal((await under.sql`select from provider_jobs where task_id = ${task_id}`).length, 0);
+    },
+    "409 provider_job_open: a second job while the first may still end well": async (under) => {
+      const { task_id, attempt } = await running(under);
+      const body = { task_id, status: "In Progress", attempt };
+      const job = { provider: "fal", model: "fal-ai/z-image/turbo" };
+      await under.call({ ...body, provider_job: job }, under.service);
+      await under.call({ ...body, provider_job: { ...job, request_id: `first-${task_id}` } }, under.service);
+      const { body: refusal } = await under.refused(
+        "provider_job_open",
+        { ...body, provider_job: job },
+        under.service,
+      );
+      assert.equal((refusal["provider_job"] as { request_id: string }).request_id, `first-${task_id}`);
+    },
+    "400: a job without the attempt, or with what would lead elsewhere at the provider": async (under) => {
+      const { task_id, attempt } = await running(under);
+      const job = { provider: "fal", model: "fal-ai/z-image/turbo" };
+      const body = { task_id, status: "In Progress", attempt };
+      await under.refused("invalid_request", { ...body, attempt: null, provider_job: job }, under.service);
+      for (const wrong of [
+        { model: "../x" },
+        { model: "fal-ai" },
+        { request_id: "../x" },
+        { webhook_key: "x" },
+      ]) {
+        await under.refused(
+          "invalid_request",
+          { ...body, provider_job: { ...job, ...wrong } },
+          under.service,
+        );
+      }
+    },
     "409 task_cancelled: a worker goes on": async (under) => {
       const { task_id } = await running(under);
       await setStatus(under.sql, task_id, "Cancelled");

@@ -1,7 +1,26 @@
 import { z } from "zod";
+import { AppError } from "../_shared/errors/app-error.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { attempt, taskStatus, text, timestamp, uuid, workerId } from "../_shared/http/fields.ts";
 import { updateTaskStatus } from "../_shared/tasks/update-task-status.ts";
+
+/** A job at a provider; see docs/workers.md. */
+const providerJob = z.object({
+  provider: z
+    .string()
+    .regex(/^[a-z][a-z0-9_-]{0,49}$/)
+    .describe("such as fal"),
+  model: z
+    .string()
+    .regex(/^(?=.{1,200}$)[a-z0-9][a-z0-9._-]*(\/[a-z0-9][a-z0-9._-]*)+$/)
+    .describe("what runs there"),
+  request_id: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/)
+    .nullish()
+    .describe("the provider's id of the job; left out before it is submitted"),
+  webhook_key: uuid.nullish().describe("names the job to the provider's webhook; before it is submitted"),
+});
 
 /** `attempts` and `clear_worker` of older workers are taken and not needed: the server counts and clears. */
 const body = z.object({
@@ -19,6 +38,13 @@ const body = z.object({
     .boolean()
     .nullish()
     .describe("the paid time begins now: the model is loaded"),
+  provider_job: providerJob
+    .nullish()
+    .describe("with `attempt`: the job of this run, which the next run gets; null: there is none any more"),
+  given_back: z
+    .boolean()
+    .nullish()
+    .describe("with Queued: no run failed, so none is counted; the worker stops, or its provider is away"),
   clear_worker: z.boolean().nullish().describe("not needed: requeueing clears it"),
   attempts: z.number().nullish().describe("not needed: the server counts"),
 });
@@ -55,16 +81,24 @@ export const updateTaskStatusEndpoint = endpoint({
     "task_not_found",
     "invalid_transition",
     "stale_attempt",
+    "provider_job_open",
     "task_cancelled",
     "invalid_dependency",
   ],
   async run({ body, caller, database }) {
+    if (body.provider_job !== undefined && !body.attempt) {
+      throw new AppError("invalid_request", {
+        issues: [{ path: "provider_job", message: "goes with attempt" }],
+      });
+    }
     const changes = {
       ...(body.output_location !== undefined && { output_location: body.output_location }),
       error_details: body.error_details ?? undefined,
       progress: body.progress ?? undefined,
       progress_message: body.progress_message ?? undefined,
       reset_generation_started_at: body.reset_generation_started_at ?? undefined,
+      ...(body.provider_job !== undefined && { provider_job: body.provider_job }),
+      given_back: body.given_back ?? undefined,
     };
     return json(
       200,

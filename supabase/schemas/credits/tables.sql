@@ -181,11 +181,14 @@ create index open_calls_by_expiry on public.paid_calls (expires_at) where state 
 create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
 create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
 
--- A price that was promised for ten minutes to one user, for one task type and these params.
+-- A price that was promised for ten minutes to one user, for one task type and these params; of a family, for payloads
+-- whose price depends on the same.
 create table public.task_quotes (
   id uuid primary key default gen_random_uuid(),
   user_id uuid not null references public.credit_accounts (user_id),
   task_type text not null,
+  is_of_family boolean not null default false,
+  -- By hash_of_quoted().
   params_hash bytea not null check (length(params_hash) = 32),
   price_id bigint not null references public.task_type_prices (id),
   exact boolean not null,

@@ -40,6 +40,8 @@ create table public.generation_variants (
   -- The generation's; a trigger sees to it.
   project_id uuid not null references public.projects (id) on delete cascade,
   source_task_id uuid,
+  -- Which of the task's outputs it is, where it has several.
+  output_index smallint not null default 0 check (output_index between 0 and 15),
   location text not null check (length(location) <= 8192),
   thumbnail_url text check (length(thumbnail_url) <= 8192),
   params jsonb not null default '{}',
@@ -48,8 +50,8 @@ create table public.generation_variants (
   name text check (length(name) <= 300),
   viewed_at timestamptz,
   created_at timestamptz not null default now(),
-  -- A task adds to a generation once, however often its completion is repeated.
-  unique (generation_id, source_task_id)
+  -- A task adds each output to a generation once, however often its completion is repeated.
+  unique (generation_id, source_task_id, output_index)
 );
 create unique index one_primary_variant on public.generation_variants (generation_id) where is_primary;
 create index generation_variants_by_project on public.generation_variants (project_id, created_at desc);

@@ -223,6 +223,28 @@ create index tasks_by_result on public.tasks (project_id, result_key, status, pr
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
+-- The job that runs a task at a provider of models, so that whoever claims the task next resumes it instead of paying
+-- for another. One a task, from before it is submitted until it ended in an error; it goes with its task. Nobody but the
+-- functions reads it: who knew the key of another's webhook could end that task.
+create table public.provider_jobs (
+  task_id uuid primary key references public.tasks (id) on delete cascade,
+  provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
+  -- Both become part of URLs at the provider, behind which our key is.
+  model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
+  -- Null from the intent to submit until the provider's answer is noted.
+  request_id text check (request_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$'),
+  -- The run that began it; with an owner's worker, at an account of the owner's, which is of no use to the cloud.
+  attempt public.natural_number not null,
+  by_owner boolean not null,
+  -- Names the job in the address to which the provider sends its end.
+  webhook_key uuid,
+  began_at timestamptz not null default now(),
+  submitted_at timestamptz,
+  constraint submitted_jobs_have_an_id check ((request_id is null) = (submitted_at is null))
+);
+create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
+create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhook_key) where webhook_key is not null;
+
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
 -- be below zero.

@@ -26,6 +26,8 @@ export const errorCodes = {
   webhook_not_found: { status: 404, message: "There is no such webhook." },
   shot_not_found: { status: 404, message: "There is no such shot." },
   generation_not_found: { status: 404, message: "There is no such generation." },
+  variant_not_found: { status: 404, message: "There is no such variant." },
+  shot_generation_not_found: { status: 404, message: "There is no such image in a shot." },
   delivery_not_found: { status: 404, message: "There is no such delivery." },
   output_not_found: { status: 404, message: "The named file is not in storage." },
   quote_not_found: { status: 404, message: "There is no such quote." },
@@ -37,6 +39,10 @@ export const errorCodes = {
   invalid_transition: { status: 409, message: "A task in this status cannot take that one." },
   stale_attempt: { status: 409, message: "This attempt is over; the task was given to another." },
   task_cancelled: { status: 409, message: "The task was cancelled; stop working on it." },
+  provider_job_open: {
+    status: 409,
+    message: "Another job at the provider runs this task, or this job another task.",
+  },
   task_not_running: { status: 409, message: "The task is not in progress with this caller." },
   call_in_progress: { status: 409, message: "A call with this idempotency key is still being answered." },
   output_not_final: {
@@ -58,6 +64,7 @@ export const errorCodes = {
   price_in_the_past: { status: 422, message: "A price cannot begin in the past." },
   invalid_cost_factors: { status: 422, message: "These are no factors of a price." },
   unknown_task_type: { status: 422, message: "There is no such task type." },
+  unknown_family: { status: 422, message: "There is no such family of tasks." },
   invalid_dependency: {
     status: 422,
     message: "A dependency is missing, foreign, finished badly or circular.",

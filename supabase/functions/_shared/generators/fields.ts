@@ -1,17 +1,31 @@
 import { z } from "zod";
 import { text } from "../http/fields.ts";
 
+export const greatestSeed = 2 ** 31 - 1;
+/** Images, or other outputs, of one request. */
+export const maxTasks = 100;
+
 /** Fields that many generators take. */
 export const prompt = text(10_000);
-export const seed = z
-  .int()
-  .min(0)
-  .max(2 ** 31 - 1);
+export const seed = z.int().min(0).max(greatestSeed);
+export const onePrompt = prompt.trim().min(1, "is blank");
+
+/** A prompt as a text, or as browsers keep it. */
+export const somePrompt = z.union([
+  onePrompt,
+  z
+    .object({ fullPrompt: onePrompt.optional(), prompt: onePrompt.optional() })
+    .transform(({ fullPrompt, prompt }) => fullPrompt ?? prompt ?? "")
+    .refine((value) => value !== "", "has no prompt"),
+]);
+
+export const modelName = text(200).trim().min(1);
 
 /** An address that a worker will fetch; whoever fetches looks where it leads. */
 export const mediaUrl = text(4000).refine(isWebAddress, "must be an http or https address");
 
-const strength = z.union([
+/** A number or its text. */
+export const loraStrength = z.union([
   z.number(),
   z
     .string()
@@ -24,7 +38,7 @@ const strength = z.union([
 export const loras = z
   .array(
     z
-      .object({ path: mediaUrl, strength: strength.optional(), scale: strength.optional() })
+      .object({ path: mediaUrl, strength: loraStrength.optional(), scale: loraStrength.optional() })
       .transform(({ path, strength, scale }) => ({ path, strength: strength ?? scale ?? 1 }))
       .refine(({ strength }) => strength >= 0 && strength <= 2, "the strength is not from 0 to 2"),
   )

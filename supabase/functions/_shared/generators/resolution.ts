@@ -16,6 +16,9 @@ const sizes: Record<string, readonly [number, number]> = {
 
 const square = [670, 670] as const;
 
+/** One of the aspect ratios above. */
+export const aspectRatio = z.enum(Object.keys(sizes) as [string, ...string[]]);
+
 /** `WxH` in pixels; blank counts as not said. */
 export const resolution = z
   .string()
@@ -40,4 +43,11 @@ export function resolutionFor(
   if (explicit) return explicit;
   const size = (aspectRatio && Object.hasOwn(sizes, aspectRatio) && sizes[aspectRatio]) || square;
   return size.map((side) => Math.round(side * scale)).join("x");
+}
+
+/** The same as a pair, as some workers read it. */
+export function sizeFor(...given: Parameters<typeof resolutionFor>): number[] {
+  return resolutionFor(...given)
+    .split("x")
+    .map(Number);
 }

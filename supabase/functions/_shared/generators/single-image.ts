@@ -1,21 +1,9 @@
 import { z } from "zod";
 import { idempotencyKey, text, uuid } from "../http/fields.ts";
-import { loraMap, loras, prompt, seed } from "./fields.ts";
+import { greatestSeed, loraMap, loras, maxTasks, onePrompt, prompt, seed, somePrompt } from "./fields.ts";
 import type { BuiltTask, Place } from "./generate.ts";
 import { runNames } from "./identifiers.ts";
 import { resolution, resolutionFor } from "./resolution.ts";
-
-const greatestSeed = 2 ** 31 - 1;
-const maxTasks = 100;
-
-const onePrompt = prompt.trim().min(1, "is blank");
-const somePrompt = z.union([
-  onePrompt,
-  z
-    .object({ fullPrompt: onePrompt.optional(), prompt: onePrompt.optional() })
-    .transform(({ fullPrompt, prompt }) => fullPrompt ?? prompt ?? "")
-    .refine((value) => value !== "", "has no prompt"),
-]);
 
 export const singleImageInput = z
   .object({

@@ -15,6 +15,7 @@ import type { ProcessLimit } from "../limits/process-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
 import type { PromptWriter } from "../prompts/prompt-writer.ts";
+import type { FalWebhooks } from "../providers/fal-webhook.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
@@ -29,6 +30,7 @@ export interface Environment {
   webhooks: WebhookSender;
   stripe: StripeAccess;
   promptWriter: PromptWriter;
+  fal: FalWebhooks | undefined;
   checkout: CheckoutSettings;
   /** Name and address lines of who sells, for receipts. */
   receiptSeller: string | undefined;
@@ -99,11 +101,13 @@ async function answer(
     webhooks: environment.webhooks,
     stripe: environment.stripe,
     promptWriter: environment.promptWriter,
+    fal: environment.fal,
     checkout: environment.checkout,
     receiptSeller: environment.receiptSeller,
     log: environment.log,
     waiting: waitingOf(request, admission, environment.waitingRoom),
     headers: request.headers,
+    query: new URL(request.url).searchParams,
   });
 }
 
@@ -152,10 +156,17 @@ function issuesOf(
 ): { path: string; message: string }[] {
   return issues.flatMap((issue) => {
     const path = [...parent, ...issue.path];
-    const forms = issue.code === "invalid_union" ? issue.errors.map((form) => issuesOf(form, path)) : [];
-    const [closest] = forms.sort((a, b) => a.length - b.length);
+    const forms = issue.code === "invalid_union" ? issue.errors : [];
+    const [closest] = [...forms]
+      .sort((a, b) => Number(isOtherKind(a)) - Number(isOtherKind(b)) || a.length - b.length)
+      .map((form) => issuesOf(form, path));
     return closest?.length ? closest : [{ path: path.map(String).join("."), message: issue.message }];
   });
+}
+
+/** A text where the form is an object, say. */
+function isOtherKind(form: z.core.$ZodIssue[]): boolean {
+  return form.some(({ code, path }) => code === "invalid_type" && path.length === 0);
 }
 
 /**

@@ -7,6 +7,7 @@ import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
 import type { PromptWriter } from "../prompts/prompt-writer.ts";
+import type { FalWebhooks } from "../providers/fal-webhook.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting } from "../waiting/waiting-room.ts";
 
@@ -72,6 +73,8 @@ export interface EndpointContext<Body> {
   webhooks: WebhookSender;
   stripe: StripeAccess;
   promptWriter: PromptWriter;
+  /** Undefined where FAL's webhooks are not switched on. */
+  fal: FalWebhooks | undefined;
   checkout: CheckoutSettings;
   /** Name and address lines of who sells, for receipts. */
   receiptSeller: string | undefined;
@@ -79,6 +82,8 @@ export interface EndpointContext<Body> {
   waiting: Waiting;
   /** Headers that are part of some contract, such as `Idempotency-Key`. */
   headers: Headers;
+  /** Of the URL, for callers that were given an address with something in it. */
+  query: URLSearchParams;
 }
 
 export interface Endpoint {

@@ -117,7 +117,8 @@ function queryOperation(contract: Contract): JsonObject {
   return { ...rest, operationId: `${contract.name}-by-get`, parameters };
 }
 
-function jsonSchema(schema: z.ZodType, io: "input" | "output"): JsonObject {
+/** What JSON Schema can say of a shape. */
+export function jsonSchema(schema: z.ZodType, io: "input" | "output"): JsonObject {
   const { $schema: _draft, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any" });
   return rest;
 }

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { AppError } from "../errors/app-error.ts";
 import { signatureType } from "../media/content-type.ts";
 import type { Storage } from "../media/storage.ts";
-import { findTarget, type Resolve, type TargetPolicy, TargetRefused } from "../webhooks/target.ts";
+import { findTarget, type Resolve, type TargetPolicy, TargetRefused } from "../outgoing/target.ts";
 
 const types = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 /** Of all pictures of one prompt together: as base64 they are a third longer, and Groq takes 4 MB of that. */

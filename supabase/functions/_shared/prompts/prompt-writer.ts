@@ -1,4 +1,4 @@
-import { resolveByHost, type Resolve } from "../webhooks/target.ts";
+import { resolveByHost, type Resolve } from "../outgoing/target.ts";
 import { createLanguageModel, type LanguageModel, usualWaits, type Waits } from "./language-model.ts";
 import type { PromptVariables } from "./variables.ts";
 

@@ -1,6 +1,7 @@
 import { readBillingVariables } from "../billing/variables.ts";
 import type { Environment } from "../http/bind.ts";
 import { readPromptVariables } from "../prompts/variables.ts";
+import { readFalVariables } from "../providers/variables.ts";
 import { createEnvironment, type Settings } from "./environment.ts";
 
 /** The part of Deno that entries use; declared here so that one compiler checks both hosts. */
@@ -38,5 +39,6 @@ function readSettings(): Settings {
     DARKROOM_WEBHOOKS_ALLOW_PRIVATE: Deno.env.get("DARKROOM_WEBHOOKS_ALLOW_PRIVATE"),
     ...readBillingVariables((name) => Deno.env.get(name)),
     ...readPromptVariables((name) => Deno.env.get(name)),
+    ...readFalVariables((name) => Deno.env.get(name)),
   };
 }

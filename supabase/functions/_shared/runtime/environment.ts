@@ -8,11 +8,13 @@ import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
 import { createPromptWriter } from "../prompts/prompt-writer.ts";
 import type { PromptVariables } from "../prompts/variables.ts";
+import { createFalWebhooks } from "../providers/fal-webhook.ts";
+import type { FalVariables } from "../providers/variables.ts";
 import { createWebhookSender } from "../webhooks/sender.ts";
 import { WaitingRoom } from "../waiting/waiting-room.ts";
 
 /** Settings under the names that Supabase gives them. */
-export interface Settings extends BillingVariables, PromptVariables {
+export interface Settings extends BillingVariables, PromptVariables, FalVariables {
   SUPABASE_URL: string;
   SUPABASE_DB_URL: string;
   SUPABASE_ANON_KEY?: string | undefined;
@@ -64,6 +66,7 @@ export function createEnvironment({
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     stripe: createStripe(settings),
     promptWriter: createPromptWriter(settings),
+    fal: createFalWebhooks(settings),
     checkout: checkoutSettings(settings),
     receiptSeller: settings.RECEIPT_SELLER,
     processLimit: createProcessLimit(),

@@ -22,6 +22,7 @@ export interface ClaimedTask {
   attempt: number;
   attempts: number;
   lease_expires_at: string;
+  provider_job?: { provider: string; model: string; request_id: string | null; began_at: string };
 }
 
 type Claim = ClaimedTask | { tasks: ClaimedTask[] } | { debug: Record<string, number> };

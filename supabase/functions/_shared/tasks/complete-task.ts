@@ -11,12 +11,26 @@ export interface OutputFile {
   filename: string;
 }
 
+/** What is known of an output beside its task's params. */
+export interface OutputFacts {
+  seed?: number;
+  has_nsfw_concepts?: boolean;
+}
+
+/** A further file of the same run, in storage already. */
+export interface MoreOutput {
+  path: string;
+  facts: OutputFacts;
+}
+
 /** How a worker wants its output recorded. */
 export interface OutputWishes {
   /** Text for the task's row: instead of the file's URL or, without a file, all there is. */
   text: string | undefined;
   /** No generation and no variant is made of this output. */
   skipGeneration: boolean;
+  facts: OutputFacts;
+  more: MoreOutput[];
 }
 
 interface Dependencies {
@@ -76,15 +90,15 @@ export async function completeTaskWithText(
   {
     text,
     thumbnailPath,
-    skipGeneration,
-  }: { text: string; thumbnailPath: string | undefined; skipGeneration: boolean },
+    ...others
+  }: { text: string; thumbnailPath: string | undefined } & Omit<OutputWishes, "text">,
 ): Promise<Completion> {
   const path = storage.pathOfPublicUrl(text);
   return await complete({ database, storage }, caller, run, {
     path,
     text: path === undefined ? text : undefined,
     thumbnailPath: thumbnailPath && storagePath(thumbnailPath),
-    skipGeneration,
+    ...others,
   });
 }
 
@@ -94,7 +108,11 @@ async function complete(
   { taskId, workerId, attempt }: ReportedRun,
   output: { path: string | undefined; thumbnailPath: string | undefined } & OutputWishes,
 ): Promise<Completion> {
-  const { path, thumbnailPath, text, skipGeneration } = output;
+  const { path, thumbnailPath, text, skipGeneration, facts, more } = output;
+  const moreOutputs = more.map(({ path: written, facts: extraFacts }) => {
+    const extra = storagePath(written);
+    return { path: extra, location: storage.publicUrl(extra), facts: extraFacts };
+  });
   return await database.call("complete_task", {
     for_user: forUser(caller),
     for_task: taskId,
@@ -106,5 +124,7 @@ async function complete(
     for_attempt: attempt,
     output_text: text,
     skip_generation: skipGeneration,
+    output_facts: facts,
+    more_outputs: moreOutputs,
   });
 }

@@ -3,6 +3,13 @@ import { type Caller, forUser } from "../http/endpoint.ts";
 
 export type TaskStatus = "Queued" | "In Progress" | "Complete" | "Failed" | "Cancelled";
 
+export interface ProviderJob {
+  provider: string;
+  model: string;
+  request_id?: string | null | undefined;
+  webhook_key?: string | null | undefined;
+}
+
 export interface StatusUpdate {
   taskId: string;
   status: TaskStatus;
@@ -14,6 +21,9 @@ export interface StatusUpdate {
     progress?: number | undefined;
     progress_message?: string | undefined;
     reset_generation_started_at?: boolean | undefined;
+    /** Null: the task has no job at a provider any more. */
+    provider_job?: ProviderJob | null;
+    given_back?: boolean | undefined;
   };
 }
 

@@ -1,6 +1,7 @@
-import { InvalidAnswer, post } from "./post.ts";
+import { exchange } from "../outgoing/exchange.ts";
+import { InvalidAnswer, retryAfterOf } from "../outgoing/head.ts";
+import { findTarget, type TargetPolicy, TargetRefused } from "../outgoing/target.ts";
 import { signatureHeaders } from "./signature.ts";
-import { findTarget, type TargetPolicy, TargetRefused } from "./target.ts";
 
 /** A message on its way, as `claim_webhook_deliveries` gives it. */
 export interface ClaimedDelivery {
@@ -67,7 +68,9 @@ export function createWebhookSender({
           "user-agent": "Darkroom-Webhooks/1.0",
           ...signatureHeaders(secrets, { id, payload, at: new Date() }),
         };
-        return { ...(await post(target, headers, payload, signal)), durationMs: since() };
+        // The body is never read.
+        const { head } = await exchange(target, { method: "POST", headers, body: payload }, { signal });
+        return { statusCode: head.statusCode, retryAfterSeconds: retryAfterOf(head), durationMs: since() };
       } catch (error) {
         return { error: classOf(error, signal), durationMs: since() };
       }

@@ -7,7 +7,7 @@ declare
 begin
   for factor in select key as name, value as rule from jsonb_each(factors) loop
     if jsonb_typeof(factor.rule) <> 'object'
-       or factor.name not in ('resolution', 'model', 'model_type', 'frames', 'images')
+       or factor.name <> all (public.cost_factor_names())
        or exists (select from jsonb_each(factor.rule) as given
                    where jsonb_typeof(given.value) <> 'number'
                       or case when jsonb_typeof(given.value) = 'number' then given.value::numeric not between 0 and

@@ -5,7 +5,8 @@ returns text
 language plpgsql immutable set search_path = '' as $$
 declare
   value text := case factor
-    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh')
+    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh',
+                                    params ->> 'scale_factor' || 'x')
     when 'model' then public.model_of_params(params)
     when 'frames' then coalesce(params ->> 'num_frames', params ->> 'segment_frames_target', params ->> 'frame_count',
                                 params ->> 'video_length')

@@ -1,4 +1,5 @@
--- What was promised under this id, to this user for this type and these params, while the promise stands.
+-- What was promised under this id, to this user for this type and these params (or, of a family, for any of the same price),
+-- while the promise stands.
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
   out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out part_prices jsonb
@@ -14,7 +15,8 @@ begin
   if quote.expires_at <= now() then
     perform public.refuse('quote_expired', 409, jsonb_build_object('expired_at', quote.expires_at));
   end if;
-  if quote.task_type <> for_task_type or quote.params_hash <> public.hash_of_params(params) then
+  if quote.task_type <> for_task_type
+     or quote.params_hash <> public.hash_of_quoted(for_task_type, params, quote.is_of_family) then
     perform public.refuse('quote_mismatch', 422);
   end if;
   select * into price from public.task_type_prices where id = quote.price_id;

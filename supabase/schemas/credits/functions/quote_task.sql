@@ -2,9 +2,10 @@
 -- usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is the sum of the
 -- children that its plan speaks of, and what was promised for each kind of them is in part_prices.
 -- `promised` is such a promise, which counts instead of the prices and estimates of today. The breakdown is made for
--- those who show it.
+-- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
   for_task_type text, params jsonb, promised jsonb default null, with_breakdown boolean default false,
+  task_count integer default 1,
   out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
   out part_prices jsonb, out breakdown jsonb
 )
@@ -31,7 +32,7 @@ begin
         'upper_bound_seconds', priced.upper_bound_seconds));
       if with_breakdown then
         breakdown := breakdown || public.price_line(
-          priced.price, params, part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
+          priced.price, params, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
       end if;
     end loop;
   else
@@ -42,7 +43,7 @@ begin
     upper_bound_microusd := priced.upper_bound_microusd;
     if with_breakdown then
       breakdown := breakdown || public.price_line(
-        price, params, 1, priced.expected_seconds, priced.upper_bound_seconds);
+        price, params, task_count, priced.expected_seconds, priced.upper_bound_seconds);
     end if;
   end if;
 end

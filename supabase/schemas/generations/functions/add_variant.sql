@@ -11,7 +11,7 @@ begin
     (generation_id, project_id, source_task_id, location, thumbnail_url, params, variant_type, is_primary, viewed_at)
   values (to_generation, task.project_id, task.id, output_location, output_thumbnail, variant_params, new_variant_type,
           primary_variant, case when seen then now() end)
-  on conflict (generation_id, source_task_id) do update set is_primary = variant.is_primary or excluded.is_primary
+  on conflict (generation_id, source_task_id, output_index) do update set is_primary = variant.is_primary or excluded.is_primary
   returning id into variant_id;
   return variant_id;
 end

@@ -30,12 +30,13 @@ begin
   if type_row.category = 'upscale' then
     return public.make_upscale(task, type_row, output_location, output_thumbnail);
   end if;
-  if type_row.category = 'processing' and not is_child and type_row.content_type is distinct from 'image' then
+  if type_row.category = 'processing' and not is_child and type_row.content_type is distinct from 'image'
+     and not (task.task_type = 'travel_stitch' and jsonb_typeof(task.params -> 'clip_urls') = 'array') then
     return row(null, null, warnings)::public.made_output;
   end if;
 
   made := case
-    when task.task_type in ('travel_stitch', 'join_final_stitch') and is_child
+    when task.task_type in ('travel_stitch', 'join_final_stitch') and (is_child or task.params ? 'clip_urls')
       then public.make_stitch(task, type_row, output_location, output_thumbnail)
     when task.task_type = 'individual_travel_segment'
       or task.task_type in ('travel_segment', 'join_clips_segment', 'edit_video_segment') and is_child

@@ -1,5 +1,5 @@
 -- A generation of its own, with the output as its primary variant, in the shot that params name. Where this task has
--- made a generation before, the output is a new version of that.
+-- made a generation before, the output is a new version of that; where one was made for it to fill, its first.
 create or replace function public.make_generation(
   task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
 ) returns public.made_output
@@ -23,8 +23,10 @@ begin
             'original');
   else
     select id into generation_id from public.generations where source_task_id = task.id;
-    variant_id := public.add_variant(generation_id, task, output_location, output_thumbnail, new_params,
-                                     'regenerated', true);
+    variant_id := public.add_variant(
+      generation_id, task, output_location, output_thumbnail, new_params,
+      case when (select location from public.generations where id = generation_id) is null
+           then 'original' else 'regenerated' end, true);
   end if;
   return row(generation_id, variant_id, public.link_to_shot(task, generation_id, '[]'))::public.made_output;
 end

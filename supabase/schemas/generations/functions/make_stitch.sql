@@ -1,11 +1,22 @@
--- The whole that an orchestration was for: what its parent shows from now on.
+-- The whole that an orchestration was for: what its parent shows from now on. A stitch by itself is for the parent that
+-- its params name; without one it makes nothing here.
 create or replace function public.make_stitch(
   task public.tasks, type_row public.task_types, output_location text, output_thumbnail text
 ) returns public.made_output
 language plpgsql set search_path = '' as $$
 declare
-  parent constant public.made_output := public.parent_generation(task.orchestrator_task_id, task);
+  named constant text := task.params ->> 'parent_generation_id';
+  parent public.made_output;
 begin
+  if task.orchestrator_task_id is not null then
+    parent := public.parent_generation(task.orchestrator_task_id, task);
+  else
+    parent.generation_id := (public.find_generation(named, task.project_id)).id;
+    if parent.generation_id is null then
+      return row(null, null, case when named is null then '[]' else public.unknown_id('parent_generation_id') end)::public.made_output;
+    end if;
+    parent.warnings := '[]';
+  end if;
   return row(
     parent.generation_id,
     public.add_variant(

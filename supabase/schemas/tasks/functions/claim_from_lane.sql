@@ -68,7 +68,12 @@ begin
 
   return jsonb_build_object(
     'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
-    'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at);
+    'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
+    || coalesce((
+      select jsonb_build_object('provider_job', jsonb_build_object(
+               'provider', job.provider, 'model', job.model, 'request_id', job.request_id,
+               'began_at', job.began_at))
+        from public.provider_jobs as job where job.task_id = task.id and job.by_owner = task.claimed_by_owner), '{}');
 end
 $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;

@@ -4,19 +4,27 @@
 -- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
+-- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
+-- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
-  output_text text default null, skip_generation boolean default false
+  output_text text default null, skip_generation boolean default false,
+  output_facts jsonb default '{}', more_outputs jsonb default '[]'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
   medium constant text := coalesce(output_location, output_text);
   new_thumbnail text;
+  -- The task with what is known of its output.
+  described public.tasks;
   made public.made_output;
+  asked_images constant integer := (
+    select public.factor_value('images', params)::integer from public.tasks where id = for_task);
+  missing text;
   more jsonb := '{}';
   result public.tasks;
   shared public.tasks[] := '{}';
@@ -29,6 +37,11 @@ begin
   if output_path is not null and not public.output_is_stored(task, output_path) then
     perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
   end if;
+  select extra ->> 'path' into missing from jsonb_array_elements(more_outputs) as extra
+   where not public.output_is_stored(task, extra ->> 'path') limit 1;
+  if found then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', missing));
+  end if;
   if thumbnail_path is not null then
     -- Finished work is worth more than its thumbnail, whose upload may have failed.
     if public.output_is_stored(task, thumbnail_path) then
@@ -38,13 +51,19 @@ begin
     end if;
   end if;
 
+  described := task;
+  described.params := task.params || output_facts;
+  if asked_images > 1 then
+    -- What is paid is what there is, though the task asked for more.
+    task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
+  end if;
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
-    made := public.create_output(task, medium, new_thumbnail);
+    made := public.create_output(described, medium, new_thumbnail);
   end if;
   if output_path is not null and output_text is not null then
     more := more || jsonb_build_object('public_url', output_location);
   end if;
-  if task.result_key is not null and not skip_generation and public.is_result(task, output_path) then
+  if task.result_key is not null and not skip_generation and more_outputs = '[]' and public.is_result(task, output_path) then
     more := more || jsonb_strip_nulls(jsonb_build_object(
       'storage_path', output_path, 'thumbnail_path', case when new_thumbnail is not null then thumbnail_path end));
     result := task;
@@ -59,6 +78,9 @@ begin
   -- What the row does not say, for repeats of this call.
   if made.warnings <> '[]' then
     more := more || jsonb_build_object('warnings', coalesce(more -> 'warnings', '[]') || made.warnings);
+  end if;
+  if more_outputs <> '[]' then
+    more := more || jsonb_build_object('more_outputs', public.add_more_outputs(task, made, more_outputs));
   end if;
   if more <> '{}' then
     update public.tasks set result_data = result_data || more where id = task.id returning * into task;

@@ -1,4 +1,4 @@
--- One task of a create: see create_task. Locks, in this order: orchestrator, dependencies, tenant, account.
+-- One task of a create: see create_task. Locks, in this order: shot, orchestrator, dependencies, tenant, account.
 create or replace function public.create_one_task(for_user uuid, request jsonb, for_token uuid default null)
 returns jsonb
 language plpgsql set search_path = '' as $$
@@ -19,6 +19,16 @@ begin
     end if;
   end if;
 
+  if request ? 'placeholder' then
+    -- Before the tenant and the account, as completing locks them.
+    perform from public.shots
+     where id = (request -> 'placeholder' ->> 'shot_id')::uuid
+       and project_id = (public.project_of_request(for_user, request)).id
+       for no key update;
+    if not found then
+      perform public.refuse('shot_not_found', 404, '{"field": "shot_id"}');
+    end if;
+  end if;
   select * into plan from public.plan_task(for_user, request, new_id);
   task := plan.planned;
   if (plan.result).id is not null then
@@ -47,6 +57,9 @@ begin
     end if;
   end if;
   perform public.enter_queue(task, for_token);
+  if request ? 'placeholder' then
+    perform public.make_placeholder(task, request -> 'placeholder');
+  end if;
 
   return public.created_task(task, plan.exact, plan.price_version) || jsonb_build_object(
     'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null and task.reused_task_id is null

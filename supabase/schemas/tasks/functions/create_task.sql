@@ -1,18 +1,18 @@
 -- Creates one task or up to a hundred, all or none: priced, covered by a hold, queued.
--- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?}.
+-- `requests` is an array of {task_id?, task_type, params, project_id?, dependant_on, priority?, max_attempts?, run_after?, quote_id?,
+-- placeholder?: see make_placeholder}.
 -- `sent` is what the client sent, where the requests were built from it and are built otherwise each time. With rows, the
--- answer has the new rows as readers see them.
+-- answer has the new rows as readers see them; `more` is added to it, and comes again with it.
 -- Guarantees: no task without cover; the same key, or the same task id, and the same request give the first
 -- answer again.
 create or replace function public.create_task(
   for_user uuid, requests jsonb, is_batch boolean, idempotency_key text default null, for_token uuid default null,
-  sent jsonb default null, with_rows boolean default false
+  sent jsonb default null, with_rows boolean default false, more jsonb default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   hash constant bytea := sha256(convert_to(coalesce(sent, requests)::text, 'UTF8'));
   project public.projects;
-  known public.task_requests;
   created jsonb := '[]';
   first_answer jsonb;
   request jsonb;
@@ -23,13 +23,7 @@ begin
     insert into public.task_requests (user_id, idempotency_key, request_hash)
     values (project.user_id, create_task.idempotency_key, hash) on conflict do nothing;
     if not found then
-      select * into known from public.task_requests as request_row
-       where request_row.user_id = project.user_id
-         and request_row.idempotency_key = create_task.idempotency_key;
-      if known.request_hash <> hash then
-        perform public.refuse('idempotency_key_reused', 422);
-      end if;
-      return known.answer || '{"deduplicated": true}';
+      return public.answered_request(project.user_id, create_task.idempotency_key, hash);
     end if;
   end if;
 
@@ -54,7 +48,7 @@ begin
       'task_ids', (select jsonb_agg(task -> 'task_id') from jsonb_array_elements(created) as task),
       'deduplicated', not exists (select from jsonb_array_elements(created) as task
                                    where not (task -> 'deduplicated')::boolean))
-    else created -> 0 end;
+    else created -> 0 end || more;
   if with_rows then
     first_answer := first_answer || jsonb_build_object('rows', (
       select jsonb_agg(to_jsonb(row_of) order by position)

@@ -15,7 +15,8 @@ begin
          lease_expires_at = null,
          generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
-         result_data = jsonb_strip_nulls(jsonb_build_object('generation_id', new_generation, 'variant_id', new_variant))
+         result_data = jsonb_strip_nulls(jsonb_build_object(
+           'generation_id', new_generation, 'variant_id', new_variant, 'images', task.result_data -> 'images'))
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then

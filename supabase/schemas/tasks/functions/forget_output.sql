@@ -6,7 +6,10 @@ begin
   if not exists (select from public.archived_tasks where id = old.id) then
     update public.generations set source_task_id = null where source_task_id = old.id;
     update public.generation_variants set source_task_id = null
-     where id = (old.result_data ->> 'variant_id')::uuid and source_task_id = old.id;
+     where source_task_id = old.id
+       and (id = (old.result_data ->> 'variant_id')::uuid
+            or id in (select (more ->> 'variant_id')::uuid
+                        from jsonb_array_elements(old.result_data -> 'more_outputs') as more));
   end if;
   return null;
 end

@@ -57,9 +57,10 @@ begin
     end if;
   end if;
 
-  -- Neither what is part of a whole, nor what is to run at a time of its own, nor what only the owner's machine runs.
+  -- Neither what is part of a whole, nor what is to run at a time of its own or to fill a placeholder, nor what only the
+  -- owner's machine runs.
   if project.reuses_results and type_row.is_reusable and orchestrator.id is null and dependencies is null
-     and not request ? 'run_after'
+     and not request ?| array['run_after', 'placeholder']
      and (select allows_cloud from public.task_tenants where user_id = project.user_id) then
     planned.result_key := public.result_key(project.user_id, type_row.name, new_params);
     if planned.result_key is not null then

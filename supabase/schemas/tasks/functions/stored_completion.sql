@@ -11,7 +11,8 @@ begin
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'message', 'Task completed and file uploaded successfully', 'attempt', task.attempt,
     'generation_id', task.result_data -> 'generation_id', 'variant_id', task.result_data -> 'variant_id',
-    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'));
+    'cost_microusd', coalesce(task.cost_microusd, 0), 'warnings', coalesce(task.result_data -> 'warnings', '[]'),
+    'more_outputs', coalesce(task.result_data -> 'more_outputs', '[]'));
 end
 $$;
 revoke all on function public.stored_completion from public, anon, authenticated;

@@ -13,11 +13,7 @@ begin
   if not found then
     return false;
   end if;
-  -- Requeueing counts a failed run and ends the task with its last: it is shown one less, or one more to come.
-  task.attempts := greatest(task.attempts - 1, 0);
-  task.max_attempts := greatest(task.max_attempts, 2);
-  perform public.requeue_task(task, null);
-  update public.tasks set attempts = attempts - 1 where id = for_task;
+  perform public.give_task_back(task, null);
   return true;
 end
 $$;

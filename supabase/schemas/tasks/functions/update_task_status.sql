@@ -31,6 +31,9 @@ begin
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
 
+  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress' then
+    perform public.note_provider_job(task, changes -> 'provider_job');
+  end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     -- Where the file is stays known, for a repeat of its completion.
     update public.tasks
@@ -52,7 +55,11 @@ begin
       perform public.release_followers(task.project_id, task.result_key, task.user_id);
     end if;
   elsif task.status = 'In Progress' and new_status = 'Queued' then
-    perform public.requeue_task(task, changes ->> 'error_details');
+    if (changes ->> 'given_back')::boolean then
+      perform public.give_task_back(task, changes ->> 'error_details');
+    else
+      perform public.requeue_task(task, changes ->> 'error_details');
+    end if;
   elsif task.status = 'Failed' and new_status = 'Queued' then
     perform public.retry_task(task);
   elsif task.status in ('Queued', 'In Progress') and new_status in ('Failed', 'Cancelled') then

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { startReceiver } from "../../../../test/support/webhooks.ts";
-import { newSecret } from "./signature.ts";
-import { createWebhookSender } from "./sender.ts";
+import { newSecret } from "../webhooks/signature.ts";
+import { createWebhookSender } from "../webhooks/sender.ts";
 import { findTarget, isPublicAddress, type Resolve, TargetRefused } from "./target.ts";
 
 /** Addresses that are not of the public internet, or stand for one that is not, in the spellings that resolvers give. */

@@ -7,6 +7,8 @@ export type Resolve = (hostname: string) => Promise<string[]>;
 export interface TargetPolicy {
   /** Plain http and addresses that are not public, for development: `DARKROOM_WEBHOOKS_ALLOW_PRIVATE=on`. */
   allowPrivate: boolean;
+  /** Origins that are taken as they are, though plain http or private: the operator named them. */
+  trustedOrigins?: readonly string[];
   resolve?: Resolve;
 }
 
@@ -33,7 +35,8 @@ const resolveMilliseconds = 5_000;
  * @throws TargetRefused
  */
 export async function findTarget(text: string, policy: TargetPolicy): Promise<Target> {
-  const url = checkedUrl(text, policy.allowPrivate);
+  const url = checkedUrl(text, policy);
+  const isTaken = policy.allowPrivate || isTrusted(url, policy);
   const hostname = url.hostname.replace(/^\[|\]$/g, "");
   const unreachable = new TargetRefused("the host must have public addresses, and no others");
   let addresses: string[];
@@ -43,11 +46,16 @@ export async function findTarget(text: string, policy: TargetPolicy): Promise<Ta
     throw unreachable;
   }
   const [address] = addresses;
-  if (address === undefined || !(policy.allowPrivate || addresses.every(isPublicAddress))) throw unreachable;
+  if (address === undefined || !(isTaken || addresses.every(isPublicAddress))) throw unreachable;
   return { url, address };
 }
 
-function checkedUrl(text: string, allowPrivate: boolean): URL {
+function isTrusted(url: URL, { trustedOrigins = [] }: TargetPolicy): boolean {
+  return trustedOrigins.includes(url.origin);
+}
+
+/** The URL, if it looks like one of somebody's public server. Where its name leads is not looked up. @throws TargetRefused */
+export function checkedUrl(text: string, policy: TargetPolicy): URL {
   let url: URL;
   try {
     url = new URL(text);
@@ -57,12 +65,13 @@ function checkedUrl(text: string, allowPrivate: boolean): URL {
   // Parsers disagree about what they drop or mend; a URL that needs it is not sent to.
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\s\\\u0000-\u0020\u007f]/.test(text)) throw new TargetRefused("no spaces, controls or backslashes");
-  if (url.protocol !== "https:" && !(allowPrivate && url.protocol === "http:")) {
+  const isTaken = policy.allowPrivate || isTrusted(url, policy);
+  if (url.protocol !== "https:" && !(isTaken && url.protocol === "http:")) {
     throw new TargetRefused("the scheme must be https");
   }
   if (url.username !== "" || url.password !== "") throw new TargetRefused("no user name or password");
   if (url.hash !== "") throw new TargetRefused("no fragment");
-  if (allowPrivate) return url;
+  if (isTaken) return url;
   // Ports below 1024 belong to other services than HTTP.
   if (url.port !== "" && Number(url.port) < 1024)
     throw new TargetRefused("the port must be 443 or above 1023");

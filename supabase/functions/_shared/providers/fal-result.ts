@@ -1,0 +1,118 @@
+import { contentTypeOf } from "../media/content-type.ts";
+import { fetchFile, FileNotFetched } from "../outgoing/fetch-file.ts";
+import type { TargetPolicy } from "../outgoing/target.ts";
+
+/** One file that a job made, where it is, and what FAL says of it. */
+export interface FalOutput {
+  url: string;
+  medium: "image" | "video";
+  facts: { seed?: number; has_nsfw_concepts?: boolean };
+}
+
+/** A job ended well and its result is none that can be used. */
+export class UnusableResult extends Error {}
+
+const mostOutputs = 16;
+const megabyte = 1024 * 1024;
+/** Storage takes files of up to 200 MiB. */
+const limits = {
+  image: { bytes: 64 * megabyte, totalMilliseconds: 120_000, silenceMilliseconds: 20_000 },
+  video: { bytes: 200 * megabyte, totalMilliseconds: 600_000, silenceMilliseconds: 20_000 },
+};
+const extensions: Record<string, string> = {
+  "image/png": "png",
+  "image/jpeg": "jpg",
+  "image/webp": "webp",
+  "image/gif": "gif",
+  "image/avif": "avif",
+  "video/mp4": "mp4",
+  "video/webm": "webm",
+  "video/quicktime": "mov",
+};
+
+/**
+ * The outputs of a result: `images`, `image` or `video`, with the seed and the safety checker's flags.
+ * @throws UnusableResult
+ */
+export function outputsOf(result: unknown): FalOutput[] {
+  const { images, image, video, seed, has_nsfw_concepts: flags } = fieldsOf(result);
+  const pictures = Array.isArray(images) ? images : image === undefined ? [] : [image];
+  const found = [
+    ...pictures.map((file: unknown, index) => ({
+      url: urlOf(file),
+      medium: "image" as const,
+      flag: Array.isArray(flags) ? (flags as unknown[])[index] : undefined,
+    })),
+    ...(video === undefined || video === null
+      ? []
+      : [{ url: urlOf(video), medium: "video" as const, flag: undefined }]),
+  ];
+  if (found.length === 0) throw new UnusableResult("FAL's result has no picture and no video");
+  if (found.length > mostOutputs) throw new UnusableResult(`FAL's result has more than ${mostOutputs} files`);
+  return found.map(({ url, medium, flag }) => ({
+    url,
+    medium,
+    facts: {
+      ...(Number.isSafeInteger(seed) && { seed: seed as number }),
+      ...(typeof flag === "boolean" && { has_nsfw_concepts: flag }),
+    },
+  }));
+}
+
+export interface FetchedOutput {
+  bytes: Uint8Array;
+  contentType: string;
+  filename: string;
+  facts: FalOutput["facts"];
+}
+
+export interface FetchOptions {
+  policy: TargetPolicy;
+  /** Less than the most that storage takes. */
+  mostBytes?: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * The files of these outputs, one after the other, each proven by its first bytes to be what it is said to be.
+ * @throws FileNotFetched, UnusableResult, or the signal's reason
+ */
+export async function fetchOutputs(
+  taskId: string,
+  outputs: readonly FalOutput[],
+  { policy, mostBytes, signal }: FetchOptions,
+): Promise<FetchedOutput[]> {
+  const fetched: FetchedOutput[] = [];
+  for (const [index, { url, medium, facts }] of outputs.entries()) {
+    const most = Math.min(limits[medium].bytes, mostBytes ?? Infinity);
+    const { bytes } = await fetchFile(url, policy, { ...limits[medium], bytes: most }, signal);
+    const contentType = mediumType(bytes, medium);
+    if (contentType === undefined) throw new UnusableResult(`FAL's ${medium} is none`);
+    const filename = `${taskId}_fal_${index}.${extensions[contentType]}`;
+    fetched.push({ bytes, contentType, filename, facts });
+  }
+  return fetched;
+}
+
+/** What a picture or video proves to be by its first bytes; undefined where it is another thing, or none we know. */
+export function mediumType(bytes: Uint8Array, medium: "image" | "video"): string | undefined {
+  const contentType = contentTypeOf(bytes);
+  return contentType in extensions && contentType.startsWith(`${medium}/`) ? contentType : undefined;
+}
+
+/** Whether another try at fetching could do better; if not, the job is of no use. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof FileNotFetched && error.isPassing;
+}
+
+function urlOf(file: unknown): string {
+  const { url } = fieldsOf(file);
+  if (typeof url !== "string" || url === "" || url.length > 4096) {
+    throw new UnusableResult("FAL's result has a file without an address");
+  }
+  return url;
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}

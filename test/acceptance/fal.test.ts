@@ -1,0 +1,385 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { projectPath } from "../../server/migrate.ts";
+import {
+  booksOf,
+  type Person,
+  personWithProject,
+  post,
+  queueTask,
+  stateOf,
+  succeed,
+} from "../support/calls.ts";
+import { type FakeFal, type FalJob, pictures } from "../support/fake-fal.ts";
+import { hosts, type HostUnderTest, startSecondHost } from "../support/hosts.ts";
+import { png } from "../support/png.ts";
+
+const price = 6500;
+
+for (const { name, start } of hosts) {
+  describe(`tasks that run at FAL, on ${name}`, () => {
+    let host: HostUnderTest;
+    let fal: FakeFal;
+    let person: Person & { projectId: string };
+    before(async () => {
+      host = await start();
+      fal = host.fakeFal;
+    });
+    after(() => host?.stop());
+    const started: WorkerProcess[] = [];
+    beforeEach(async () => {
+      for (const running of started.splice(0)) await running.kill("SIGKILL");
+      // What another case left behind is nobody's to claim.
+      await host.sql`select end_task(id, 'Cancelled', 'another case') from tasks where status in ('Queued', 'In Progress')`;
+      Object.assign(fal, {
+        gate: () => undefined,
+        answerGate: () => undefined,
+        plan: () => undefined,
+        faults: [],
+        jobs: [],
+        requests: [],
+      });
+      person = await personWithProject(host);
+    });
+
+    function worker(options: WorkerOptions = {}): WorkerProcess {
+      const running = startWorker(host, options);
+      started.push(running);
+      return running;
+    }
+
+    /** The one completion, the one charge, what is left of the hold. */
+    async function isPaidOnce(taskId: string, outputs = 1): Promise<void> {
+      const { status, error_message } = await stateOf(host, taskId);
+      assert.equal(status, "Complete", error_message ?? "");
+      const { ledger, held } = await booksOf(host, person.userId);
+      const spent = ledger.filter(({ type, task_id }) => type === "spend" && task_id === taskId);
+      assert.deepEqual(
+        spent.map(({ amount }) => amount),
+        [-outputs * price],
+      );
+      assert.equal(held, 0);
+      const { data } = await person.client
+        .from("generation_variants")
+        .select("id")
+        .eq("source_task_id", taskId);
+      assert.equal(data?.length, outputs);
+    }
+
+    async function ends(taskId: string, expected: string): Promise<void> {
+      await until(async () => (await stateOf(host, taskId)).status === expected);
+    }
+
+    /** What is noted of a task's job. */
+    async function requestIdOf(taskId: string): Promise<string | null | undefined> {
+      const [row] = await host.sql<{ id: string | null }[]>`
+        select request_id as id from provider_jobs where task_id = ${taskId}`;
+      return row?.id;
+    }
+
+    /** As time does to a worker that is dead. */
+    async function leaseEnds(taskId: string): Promise<void> {
+      await host.sql`update tasks set lease_expires_at = now() - interval '1 second' where id = ${taskId} and status = 'In Progress'`;
+    }
+
+    test("a task goes to FAL and comes back with its picture, its seed and its flag", async () => {
+      fal.plan = (job) => (job.result.body = pictures([fal.file("/files/fox.png")], [true]));
+      const { task_id } = await queueTask(host, person);
+      const running = worker();
+      await ends(task_id, "Complete");
+      await isPaidOnce(task_id);
+      const { data } = await person.client.from("generations").select("location,params").single();
+      const { location, params } = data as { location: string; params: Record<string, unknown> };
+      assert.deepEqual([params["seed"], params["has_nsfw_concepts"]], [4242, true]);
+      const stored = await fetch(location);
+      assert.equal(stored.headers.get("content-type"), "image/png");
+      assert.deepEqual(Buffer.from(await stored.arrayBuffer()), Buffer.from(png()));
+      await running.kill("SIGTERM");
+      assert.doesNotMatch(running.printed(), new RegExp(fal.key), "the key is in no log");
+    });
+
+    test("four pictures are four variants, paid as four; two of three are paid as two", async () => {
+      const four = [1, 2, 3, 4].map((colour) => fal.file(`/files/${colour}.png`, { bytes: png({ colour }) }));
+      fal.plan = (job) => (job.result.body = pictures(four.slice(0, job.input["num_images"] === 4 ? 4 : 2)));
+      const all = await queueTask(host, person, { params: { prompt: "a", num_images: 4 } });
+      const fewer = await queueTask(host, person, { params: { prompt: "a", num_images: 3 } });
+      assert.deepEqual([all.held_microusd, fewer.held_microusd], [4 * price, 3 * price]);
+      const running = worker();
+      await ends(all.task_id, "Complete");
+      await ends(fewer.task_id, "Complete");
+      await running.kill("SIGTERM");
+      const { ledger, held } = await booksOf(host, person.userId);
+      const spent = ledger
+        .filter(({ type }) => type === "spend")
+        .map(({ task_id, amount }) => [task_id, amount]);
+      assert.deepEqual(
+        new Map(spent as [string, number][]),
+        new Map([
+          [all.task_id, -4 * price],
+          [fewer.task_id, -2 * price],
+        ]),
+      );
+      assert.equal(held, 0);
+      const { data } = await person.client
+        .from("generation_variants")
+        .select("location,is_primary")
+        .eq("source_task_id", all.task_id);
+      const variants = data as { location: string; is_primary: boolean }[];
+      assert.deepEqual(variants.map(({ is_primary }) => is_primary).sort(), [false, false, false, true]);
+      const bytes = await Promise.all(
+        variants.map(async ({ location }) =>
+          Buffer.from(await (await fetch(location)).arrayBuffer()).toString("hex"),
+        ),
+      );
+      assert.equal(new Set(bytes).size, 4);
+      const faults = await host.sql`select * from find_task_faults()`;
+      assert.deepEqual([...faults], []);
+    });
+
+    test("kill -9 while the job runs, and again when its picture is fetched: the next worker goes on, FAL is paid once", async () => {
+      fal.plan = (job) => (job.steps = [{ logs: ["10%"] }]);
+      const { task_id } = await queueTask(host, person);
+      const first = worker({ id: "first" });
+      await until(async () => Boolean(await requestIdOf(task_id)) && (fal.jobs[0]?.timesAsked ?? 0) > 0);
+      await first.kill("SIGKILL");
+      await leaseEnds(task_id);
+
+      const { opened, gate } = closedGate(/GET \/files/);
+      fal.gate = gate;
+      for (const job of fal.jobs) job.steps = ["ended"];
+      const second = worker({ id: "second" });
+      await until(() => Promise.resolve(fal.requests.some((line) => line.startsWith("GET /files"))));
+      await second.kill("SIGKILL");
+      opened();
+      await leaseEnds(task_id);
+
+      const third = worker({ id: "third" });
+      await ends(task_id, "Complete");
+      await isPaidOnce(task_id);
+      assert.equal(fal.jobs.length, 1);
+      assert.equal((await stateOf(host, task_id)).attempt, 3);
+      await third.kill("SIGTERM");
+    });
+
+    test("kill -9 between submitting and noting: with a webhook FAL is paid once, without one twice, the task once", async () => {
+      for (const webhook of [true, false]) {
+        fal.jobs = [];
+        fal.plan = (job) => (job.steps = ["ended"]);
+        const { task_id } = await queueTask(host, person);
+        const { opened, gate } = closedGate(/^POST \/fal-ai/);
+        fal.answerGate = gate;
+        const first = worker({ id: "first", webhook });
+        await until(() => Promise.resolve(fal.jobs.length === 1));
+        assert.equal(await requestIdOf(task_id), null);
+        await first.kill("SIGKILL");
+        opened();
+        await leaseEnds(task_id);
+        const second = worker({ id: "second", webhook });
+        await until(async () => (await stateOf(host, task_id)).attempt === 2);
+        if (webhook) assert.deepEqual(await told(fal, fal.jobs[0]), { received: true, state: "completed" });
+        await ends(task_id, "Complete");
+        await isPaidOnce(task_id);
+        assert.equal(fal.jobs.length, webhook ? 1 : 2);
+        await second.kill("SIGTERM");
+      }
+    });
+
+    test("a worker that is told to stop leaves its job to the next one; no run has failed", async () => {
+      fal.plan = (job) => (job.steps = [{ logs: [] }]);
+      const { task_id } = await queueTask(host, person);
+      const first = worker({ id: "first" });
+      await until(async () => Boolean(await requestIdOf(task_id)));
+      await first.kill("SIGTERM");
+      const { status, attempts, error_message } = await stateOf(host, task_id);
+      assert.deepEqual([status, attempts, error_message], ["Queued", 0, "worker stopped"]);
+      assert.equal(fal.jobs[0]?.isCancelled, false);
+      for (const job of fal.jobs) job.steps = ["ended"];
+      const second = worker({ id: "second" });
+      await ends(task_id, "Complete");
+      await isPaidOnce(task_id);
+      assert.equal(fal.jobs.length, 1);
+      await second.kill("SIGTERM");
+    });
+
+    test("a cancelled task's job is cancelled, and costs its user nothing", async () => {
+      fal.plan = (job) => (job.steps = [{ queue: 9 }]);
+      const { task_id } = await queueTask(host, person);
+      const running = worker();
+      await until(async () => Boolean(await requestIdOf(task_id)));
+      await succeed(post(host, "update-task-status", { task_id, status: "Cancelled" }, person.credentials));
+      await until(() => Promise.resolve(fal.jobs[0]?.isCancelled === true));
+      const { held, ledger } = await booksOf(host, person.userId);
+      assert.deepEqual([held, ledger.some(({ type }) => type === "spend")], [0, false]);
+      await running.kill("SIGTERM");
+    });
+
+    test("the webhook and a worker that asks by itself, in any order, make one completion and one charge", async () => {
+      const { opened, gate } = closedGate(/\/status/);
+      fal.answerGate = gate;
+      fal.plan = (job) => (job.steps = ["ended"]);
+      const { task_id } = await queueTask(host, person);
+      const running = worker({ webhook: true });
+      await until(async () => Boolean(await requestIdOf(task_id)) && fal.jobs[0]?.timesAsked === 1);
+      const [job] = fal.jobs;
+      assert.match(job?.webhook ?? "", /\/functions\/v1\/fal-webhook\?key=/);
+      assert.deepEqual(await told(fal, job), { received: true, state: "completed" });
+      opened();
+      assert.deepEqual(await told(fal, job), { received: true, state: "over" });
+      // It takes the next task, so it has dropped this one.
+      const next = await queueTask(host, person);
+      await ends(next.task_id, "Complete");
+      assert.deepEqual(await told(fal, fal.jobs[1]), { received: true, state: "over" });
+      await running.kill("SIGTERM");
+      for (const id of [task_id, next.task_id]) await isPaidOnce(id);
+      assert.equal(fal.jobs.length, 2);
+    });
+
+    test("what is the caller's fault fails at once, with its field; a model that fails is tried three times; nothing is charged", async () => {
+      fal.plan = (job) => {
+        const isFlagged = job.input["prompt"] === "flagged";
+        job.steps = ["ended"];
+        job.error = "failed";
+        job.result = isFlagged
+          ? {
+              status: 422,
+              body: {
+                detail: [
+                  { loc: ["body", "prompt"], msg: "flagged by a checker", type: "content_policy_violation" },
+                ],
+              },
+            }
+          : { status: 500, body: { detail: "CUDA out of memory" } };
+      };
+      const flagged = await queueTask(host, person, { params: { prompt: "flagged" } });
+      const failing = await queueTask(host, person, { params: { prompt: "too much" } });
+      const inside = { prompt: "a", image_url: "http://169.254.169.254/latest/meta-data/" };
+      const hostile = await queueTask(host, person, { taskType: "z_image_turbo_i2i", params: inside });
+      const running = worker();
+      for (const { task_id } of [flagged, failing, hostile]) await ends(task_id, "Failed");
+      assert.match(
+        (await stateOf(host, flagged.task_id)).error_message ?? "",
+        /prompt: flagged by a checker \(content_policy_violation\)/,
+      );
+      assert.match((await stateOf(host, failing.task_id)).error_message ?? "", /CUDA out of memory/);
+      assert.match(
+        (await stateOf(host, hostile.task_id)).error_message ?? "",
+        /^image_url: the scheme must be https$/,
+      );
+      assert.equal(fal.jobs.filter(({ input }) => input["prompt"] === "too much").length, 3);
+      assert.equal(fal.jobs.length, 4);
+      assert.equal(running.child.exitCode, null, "the worker lives");
+      await running.kill("SIGTERM");
+      const { held, ledger } = await booksOf(host, person.userId);
+      assert.deepEqual([held, ledger.some(({ type }) => type === "spend")], [0, false]);
+    });
+
+    test("a worker whose key is refused says so and ends; its task is not counted as a failed run", async () => {
+      const { task_id } = await queueTask(host, person);
+      const refused = worker({ key: "another" });
+      await until(() => Promise.resolve(refused.child.exitCode !== null));
+      assert.equal(refused.child.exitCode, 1);
+      assert.match(refused.printed(), /FAL refuses this installation \(401\)/);
+      assert.doesNotMatch(refused.printed(), new RegExp(fal.key));
+      const { status, attempts } = await stateOf(host, task_id);
+      assert.deepEqual([status, attempts], ["Queued", 0]);
+    });
+
+    test("a picture in the storage of a host that FAL cannot reach is brought to FAL", async () => {
+      const path = `${person.userId}/uploads/in.png`;
+      const { error } = await person.client.storage
+        .from("image_uploads")
+        .upload(path, png(), { contentType: "image/png" });
+      assert.equal(error, null);
+      const { data } = person.client.storage.from("image_uploads").getPublicUrl(path);
+      const params = { prompt: "a", image_url: data.publicUrl };
+      const { task_id } = await queueTask(host, person, { taskType: "z_image_turbo_i2i", params });
+      const running = worker();
+      await ends(task_id, "Complete");
+      assert.match(String(fal.jobs[0]?.input["image_url"]), /^https:\/\/v3\.fal\.media\//);
+      assert.deepEqual(fal.uploaded.at(-1), { bytes: Buffer.from(png()), contentType: "image/png" });
+      await running.kill("SIGTERM");
+    });
+
+    if (name === "Node") {
+      test("a host with FAL's key runs FAL's types there, and the others in the sandbox", async () => {
+        await startSecondHost(host, { localWorker: true, fal: fal.variables });
+        const remote = await queueTask(host, person);
+        const local = await queueTask(host, person, { taskType: "single_image" });
+        await ends(remote.task_id, "Complete");
+        await ends(local.task_id, "Complete");
+        assert.deepEqual(
+          fal.jobs.map(({ model }) => model),
+          ["fal-ai/z-image/turbo"],
+        );
+      });
+    }
+  });
+}
+
+/** Holds matching requests until it is opened. */
+function closedGate(pattern: RegExp): { opened(): void; gate: (line: string) => Promise<void> | void } {
+  let opened: () => void = () => undefined;
+  const opening = new Promise<void>((resolve) => (opened = resolve));
+  return { opened, gate: (line) => (pattern.test(line) ? opening : undefined) };
+}
+
+async function told(fal: FakeFal, job: FalJob | undefined): Promise<unknown> {
+  assert.ok(job);
+  const response = await fal.tell(job);
+  assert.equal(response.status, 200);
+  return await response.json();
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  for (const deadline = Date.now() + 90_000; !(await condition());) {
+    assert.ok(Date.now() < deadline, "waited for too long");
+    await pause(50);
+  }
+}
+
+interface WorkerOptions {
+  id?: string;
+  webhook?: boolean;
+  key?: string;
+}
+
+interface WorkerProcess {
+  child: ChildProcess;
+  printed(): string;
+  kill(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
+}
+
+/** `npm run worker -- --provider fal`, without npm. */
+function startWorker(
+  host: HostUnderTest,
+  { id = "fal", webhook = false, key }: WorkerOptions,
+): WorkerProcess {
+  const { fakeFal, apiUrl, keys } = host;
+  const args = ["--import", "tsx", "worker/cli.ts", "--provider", "fal", "--url", apiUrl, "--worker-id", id];
+  const child = spawn(process.execPath, args, {
+    cwd: projectPath(""),
+    stdio: ["ignore", "pipe", "pipe"],
+    env: {
+      ...process.env,
+      DARKROOM_TOKEN: keys.serviceRoleKey,
+      ...fakeFal.variables,
+      ...(key && { FAL_KEY: key }),
+      ...(webhook && { FAL_WEBHOOK: `${apiUrl}/functions/v1/fal-webhook` }),
+    },
+  });
+  let printed = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => (printed += text));
+  }
+  async function kill(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    await exited;
+  }
+  host.atEnd(() => kill("SIGKILL"));
+  return { child, printed: () => printed, kill };
+}

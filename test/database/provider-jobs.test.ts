@@ -1,0 +1,272 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import type { Sql } from "postgres";
+import { type Session, withDatabase } from "../support/database.ts";
+import {
+  accountOf,
+  claim,
+  complete,
+  createUser,
+  queueTask,
+  refusedWith,
+  setStatus,
+  wrongAccounts,
+} from "../support/factories.ts";
+
+const model = "fal-ai/z-image/turbo";
+const intent = { provider: "fal", model };
+
+function note(
+  connection: Sql | Session,
+  taskId: string,
+  attempt: number,
+  job: Record<string, unknown> | null,
+) {
+  return setStatus(connection, taskId, "In Progress", { attempt, changes: { provider_job: job } });
+}
+
+/** What a claim hands out of a task's job. */
+async function claimedJob(connection: Sql | Session, worker: string, forUser?: string): Promise<unknown> {
+  const claimed = (await claim(connection, worker, forUser)) as {
+    provider_job?: { request_id: string | null };
+  } | null;
+  assert.ok(claimed, "there is a task");
+  return claimed.provider_job?.request_id;
+}
+
+async function running(sql: Sql): Promise<{ taskId: string; userId: string }> {
+  const user = await createUser(sql);
+  const taskId = await queueTask(sql, user);
+  await claim(sql, "worker");
+  return { taskId, userId: user.userId };
+}
+
+test("a job is noted before and after it is submitted, and handed to the next run; a second is not begun meanwhile", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId } = await running(sql);
+    const known = { ...intent, request_id: "job-1" };
+    await note(sql, taskId, 1, intent);
+    await note(sql, taskId, 1, intent);
+    await note(sql, taskId, 1, known);
+    await note(sql, taskId, 1, known);
+    assert.equal(await refusedWith(note(sql, taskId, 1, intent)), "provider_job_open");
+    assert.equal(
+      await refusedWith(note(sql, taskId, 1, { ...intent, request_id: "job-2" })),
+      "provider_job_open",
+    );
+    assert.equal(
+      await refusedWith(note(sql, taskId, 1, { ...known, model: "fal-ai/other" })),
+      "provider_job_open",
+    );
+    await setStatus(sql, taskId, "Queued", { attempt: 1 });
+    assert.equal(await claimedJob(sql, "heir"), "job-1");
+    // Ended by an error: the next run begins another.
+    await setStatus(sql, taskId, "Queued", { attempt: 2, changes: { provider_job: null } });
+    assert.equal(await claimedJob(sql, "heir"), undefined);
+    await note(sql, taskId, 3, intent);
+  }));
+
+test("an intent whose job is not known is handed on as such, and taken over", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId } = await running(sql);
+    await note(sql, taskId, 1, { ...intent, webhook_key: randomUUID() });
+    await setStatus(sql, taskId, "Queued", { attempt: 1 });
+    assert.equal(await claimedJob(sql, "heir"), null);
+    assert.equal(await refusedWith(note(sql, taskId, 1, { ...intent, request_id: "late" })), "stale_attempt");
+    await note(sql, taskId, 2, intent);
+    await note(sql, taskId, 2, { ...intent, request_id: "job-2" });
+  }));
+
+test("of two runs at once, the one that has lost its task notes nothing: the order is the lock's", () =>
+  withDatabase(async (database) => {
+    const { taskId } = await running(database.sql);
+    const [first, second] = [await database.session(), await database.session()];
+    await first.query("begin");
+    await setStatus(first, taskId, "Queued", { attempt: 1 });
+    const late = refusedWith(note(second, taskId, 1, intent));
+    await database.lockIsWaitedFor();
+    await first.query("commit");
+    assert.equal(await late, "invalid_transition");
+    assert.deepEqual([...(await database.sql`select from provider_jobs`)], []);
+  }));
+
+test("one job is one task's, though two runs say so at once", () =>
+  withDatabase(async (database) => {
+    const [one, two] = [await running(database.sql), await running(database.sql)];
+    for (const { taskId } of [one, two]) await note(database.sql, taskId, 1, intent);
+    const [first, second] = [await database.session(), await database.session()];
+    const known = { ...intent, request_id: "job-1" };
+    await first.query("begin");
+    await note(first, one.taskId, 1, known);
+    const other = refusedWith(note(second, two.taskId, 1, known));
+    await database.lockIsWaitedFor();
+    await first.query("commit");
+    assert.equal(await other, "provider_job_open");
+  }));
+
+test("the webhook's key names a job whose id was not noted, once; whoever notes it first wins", () =>
+  withDatabase(async (database) => {
+    const { taskId } = await running(database.sql);
+    const webhook_key = randomUUID();
+    await note(database.sql, taskId, 1, { ...intent, webhook_key });
+    const find = async (connection: Session, id: string, key: string | null) => {
+      const { rows } = await connection.query<{ job: { task_id: string; attempt: number } | null }>(
+        "select find_provider_job('fal', array[$1], $2) as job",
+        [id, key],
+      );
+      return rows[0]?.job;
+    };
+    const [first, second] = [await database.session(), await database.session()];
+    await first.query("begin");
+    const found = await find(first, "job-1", webhook_key);
+    assert.deepEqual([found?.task_id, found?.attempt], [taskId, 1]);
+    const other = find(second, "job-2", webhook_key);
+    await database.lockIsWaitedFor();
+    await first.query("commit");
+    assert.equal(await other, null);
+    assert.equal((await find(second, "job-1", null))?.task_id, taskId);
+    await note(database.sql, taskId, 1, { ...intent, request_id: "job-1" });
+    assert.equal(
+      await refusedWith(note(database.sql, taskId, 1, { ...intent, request_id: "job-2" })),
+      "provider_job_open",
+    );
+  }));
+
+test("an owner's job is not the cloud's, nor the other way round", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const taskId = await queueTask(sql, user);
+    await claim(sql, "home", user.userId);
+    const byOwner = (status: string, changes: Record<string, unknown>) =>
+      sql`select update_task_status(${user.userId}, 'personal-access-token', ${taskId}, ${status}::task_status, null, null, ${sql.json(changes as never)})`;
+    await byOwner("In Progress", { provider_job: intent });
+    await byOwner("In Progress", { provider_job: { ...intent, request_id: "theirs" } });
+    await byOwner("Queued", {});
+    assert.equal(await claimedJob(sql, "cloud"), undefined);
+    const [row] = await sql`select find_provider_job('fal', array['theirs']) as job`;
+    assert.equal(row?.["job"], null, "the webhook ends no run of theirs");
+    await note(sql, taskId, 2, intent);
+    await note(sql, taskId, 2, { ...intent, request_id: "ours" });
+    await setStatus(sql, taskId, "Queued", { attempt: 2 });
+    assert.equal(await claimedJob(sql, "home", user.userId), undefined);
+  }));
+
+test("constraints take no id and no model that would lead elsewhere at the provider", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId } = await running(sql);
+    for (const job of [
+      { provider: "FAL", model },
+      { provider: "fal", model: "fal-ai" },
+      { provider: "fal", model: "fal-ai/../x" },
+      { provider: "fal", model: "https://x/y" },
+    ]) {
+      await assert.rejects(note(sql, taskId, 1, job), /violates check constraint/, JSON.stringify(job));
+    }
+    await note(sql, taskId, 1, intent);
+    for (const request_id of ["", "../x", "a/b", "a?b", "x".repeat(101)]) {
+      await assert.rejects(
+        note(sql, taskId, 1, { ...intent, request_id }),
+        /violates check constraint/,
+        request_id,
+      );
+    }
+  }));
+
+test("a task that is given back has not failed, twenty times at most; its job stays", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const taskId = await queueTask(sql, user);
+    for (let attempt = 1; attempt <= 22; attempt++) {
+      const claimed = await claim(sql, "worker");
+      assert.equal(claimed?.attempt, attempt);
+      assert.equal(claimed?.attempts, Math.max(0, attempt - 21));
+      if (attempt === 1) {
+        await note(sql, taskId, 1, intent);
+        await note(sql, taskId, 1, { ...intent, request_id: "job-1" });
+      }
+      await setStatus(sql, taskId, "Queued", { attempt, changes: { given_back: true } });
+    }
+    const [row] = await sql`select status, attempts from tasks where id = ${taskId}`;
+    assert.deepEqual([row?.["status"], row?.["attempts"]], ["Queued", 2]);
+    assert.equal(await claimedJob(sql, "worker"), "job-1");
+    // The last attempt is not lost by it either.
+    await sql`update tasks set attempts = 2 where id = ${taskId}`;
+    const other = await queueTask(sql, user);
+    await sql`update tasks set attempts = 2 where id = ${other}`;
+    await claim(sql, "worker");
+    await setStatus(sql, other, "Queued", { changes: { given_back: true } });
+    const [last] = await sql`select status, attempts from tasks where id = ${other}`;
+    assert.deepEqual([last?.["status"], last?.["attempts"]], ["Queued", 2]);
+  }));
+
+test("a job goes with its task", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId } = await running(sql);
+    await note(sql, taskId, 1, intent);
+    await complete(sql, taskId, { worker: "worker", attempt: 1 });
+    await sql`update tasks set updated_at = now() - interval '31 days' where id = ${taskId}`;
+    const [row] = await sql`select archive_finished_tasks() as archived`;
+    assert.equal(row?.["archived"], 1);
+    assert.deepEqual([...(await sql`select from provider_jobs`)], []);
+  }));
+
+test("several outputs become variants of one generation, all or nothing; fewer than were asked for are paid as what they are", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const taskId = await queueTask(sql, user, { params: { prompt: "a", num_images: 4 } });
+    await claim(sql, "worker");
+    assert.equal((await accountOf(sql, user.userId)).held, 4 * 6500);
+    const paths = [1, 2, 3].map((index) => `${user.userId}/tasks/${taskId}/1-${index}.png`);
+    const [first, ...more] = paths;
+    const outputs = more.map((path) => ({
+      path,
+      location: `https://media.example/${path}`,
+      facts: { seed: 7 },
+    }));
+    const finish = () => sql<{ done: { more_outputs: unknown[]; cost_microusd: number } }[]>`
+      select complete_task(null, ${taskId}, ${first ?? ""}, ${`https://media.example/${first}`}, for_attempt => 1,
+                           output_facts => '{"seed": 5, "has_nsfw_concepts": true}', more_outputs => ${sql.json(outputs)}) as done`;
+    await sql`insert into storage.objects (bucket_id, name) select 'image_uploads', unnest(${paths.slice(0, 2)}::text[])`;
+    assert.equal(await refusedWith(finish()), "output_not_found");
+    assert.equal((await sql`select from generation_variants`).length, 0);
+    await sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${paths[2] ?? ""})`;
+    const [row] = await finish();
+    assert.equal(row?.done.more_outputs.length, 2);
+    assert.equal(row?.done.cost_microusd, 3 * 6500);
+    assert.deepEqual((await finish())[0]?.done, row?.done, "a repeat gets the same answer");
+    const variants = await sql`
+      select output_index, is_primary, params ->> 'seed' as seed, params -> 'has_nsfw_concepts' as flag
+        from generation_variants order by output_index`;
+    assert.deepEqual(
+      variants.map((variant) => Object.values(variant)),
+      [
+        [0, true, "5", true],
+        [1, false, "7", true],
+        [2, false, "7", true],
+      ],
+    );
+    const { balance, held } = await accountOf(sql, user.userId);
+    assert.deepEqual([balance, held], [100_000_000 - 3 * 6500, 0]);
+    assert.deepEqual(await wrongAccounts(sql), []);
+    assert.deepEqual([...(await sql`select * from find_task_faults()`)], []);
+    const [receipt] = await sql`select get_receipt(null, null, ${taskId}, null) as receipt`;
+    assert.ok(receipt);
+    const { lines } = receipt["receipt"] as { lines: { multiplier: number; total_microusd: number }[] };
+    assert.deepEqual(
+      lines.map(({ multiplier, total_microusd }) => [multiplier, total_microusd]),
+      [[3, 3 * 6500]],
+    );
+  }));
+
+test("another user's file is no further output", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId, userId } = await running(sql);
+    const stranger = await createUser(sql);
+    const own = `${userId}/tasks/${taskId}/1-a.png`;
+    const theirs = `${stranger.userId}/uploads/b.png`;
+    await sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${own}), ('image_uploads', ${theirs})`;
+    const outputs = [{ path: theirs, location: "https://media.example/b.png", facts: {} }];
+    const finish = sql`select complete_task(null, ${taskId}, ${own}, 'https://media.example/a.png', more_outputs => ${sql.json(outputs)})`;
+    assert.equal(await refusedWith(finish), "forbidden");
+  }));

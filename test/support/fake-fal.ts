@@ -1,0 +1,305 @@
+/**
+ * FAL, as far as Darkroom uses it, speaking its HTTP so that the official client runs against it: the queue (submit, status
+ * with logs, result, cancel), the upload of files, the files of results, webhooks with their signatures and key set.
+ */
+import { createHash, generateKeyPairSync, randomUUID, sign } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { buffer } from "node:stream/consumers";
+import { png } from "./png.ts";
+
+/** How a job goes on: one step for each time that somebody asks how it stands; the last one stays. */
+export type FalStep = { queue: number } | { logs: string[] } | "ended";
+
+export interface FalJob {
+  requestId: string;
+  model: string;
+  input: Record<string, unknown>;
+  /** Where its end is to be told. */
+  webhook: string | undefined;
+  steps: FalStep[];
+  /** What the result answers. */
+  result: { status: number; body: unknown; headers?: Record<string, string> };
+  /** What the status says of a failure. */
+  error?: string;
+  isCancelled: boolean;
+  timesAsked: number;
+}
+
+/** Something that goes wrong, with the next matching requests. */
+export interface FalFault {
+  /** Such as `POST /fal-ai/z-image/turbo` or `GET .*\/status`. */
+  at: RegExp;
+  times?: number;
+  /** `cut-after`: everything is done, and nothing answered. `half`: the answer ends in its middle. */
+  does:
+    | "cut"
+    | "cut-after"
+    | "half"
+    | { status: number; body?: unknown; headers?: Record<string, string> }
+    | { text: string };
+}
+
+export interface FalFile {
+  bytes: Uint8Array;
+  headers?: Record<string, string>;
+  status?: number;
+}
+
+export interface FakeFal {
+  url: string;
+  key: string;
+  /** The settings under which Darkroom speaks to this one. */
+  variables: { FAL_KEY: string; FAL_QUEUE_URL: string; FAL_REST_URL: string; FAL_JWKS_URL: string };
+  /** Every job that was ever submitted, which is what is paid. */
+  jobs: FalJob[];
+  /** `METHOD /path?query` of every request. */
+  requests: string[];
+  faults: FalFault[];
+  /** Files of results by path, and those that were uploaded. */
+  files: Map<string, FalFile>;
+  uploaded: { bytes: Buffer; contentType: string }[];
+  /** What a new job is to do; called before it is answered. */
+  plan: (job: FalJob) => void;
+  /** What every request waits for before anything is done. */
+  gate: (request: string) => Promise<void> | void;
+  /** What its answer waits for when everything is done. */
+  answerGate: (request: string) => Promise<void> | void;
+  /** A file of a result, and the address under which it is. */
+  file(path: string, file?: FalFile): string;
+  /** Resolves when so many requests like this have been answered. */
+  answered(pattern: RegExp, times?: number): Promise<void>;
+  /** Body and signature of the webhook that tells of a job's end. */
+  news(job: FalJob, options?: NewsOptions): { body: string; headers: Record<string, string> };
+  /** The same, sent to where the job says, unless another place is named. */
+  tell(job: FalJob, options?: NewsOptions & { to?: string }): Promise<Response>;
+  /** From now on another key signs. The one before stays known, unless it is withdrawn. */
+  rotateKey(options?: { withdraw?: boolean }): void;
+  close(): Promise<void>;
+}
+
+export interface NewsOptions {
+  timestamp?: number;
+  body?: Record<string, unknown>;
+  userId?: string;
+}
+
+export function pictures(urls: string[], flags = urls.map(() => false)): Record<string, unknown> {
+  return {
+    images: urls.map((url) => ({ url, width: 64, height: 64, content_type: "image/png" })),
+    seed: 4242,
+    prompt: "as it was understood",
+    has_nsfw_concepts: flags,
+    timings: { inference: 0.5 },
+  };
+}
+
+export async function startFakeFal(): Promise<FakeFal> {
+  const key = "11111111-2222-4333-8444-canary555555:0f0f0f0f0f0f0f0f";
+  let signers = [generateKeyPairSync("ed25519")];
+  const answered: string[] = [];
+  const waiting = new Set<() => void>();
+
+  const server = createServer((request, response) => {
+    serve(request, response).catch(() => request.socket.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  interface Answer {
+    status: number;
+    body?: unknown;
+    headers?: Record<string, string>;
+    bytes?: Uint8Array;
+  }
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const line = `${request.method} ${request.url}`;
+    fake.requests.push(line);
+    const sent = await buffer(request);
+    await fake.gate(line);
+    const fault = takeFault(line);
+    if (fault === "cut") return void request.socket.destroy();
+    if (typeof fault === "object" && "text" in fault) return void response.end(fault.text);
+    const answer: Answer = typeof fault === "object" ? fault : answerTo(request, sent);
+    await fake.answerGate(line);
+    const bytes = answer.bytes ?? Buffer.from(answer.body === undefined ? "" : JSON.stringify(answer.body));
+    if (fault === "cut-after") return void request.socket.destroy();
+    const type = answer.bytes ? {} : { "content-type": "application/json" };
+    response.writeHead(answer.status, { ...type, "content-length": bytes.length, ...answer.headers });
+    if (fault === "half") {
+      response.write(bytes.subarray(0, Math.ceil(bytes.length / 2)), () => request.socket.destroy());
+    } else {
+      response.end(bytes);
+      await once(response, "close");
+    }
+    answered.push(line);
+    for (const look of waiting) look();
+  }
+
+  function takeFault(line: string): FalFault["does"] | undefined {
+    const fault = fake.faults.find(({ at, times = 1 }) => times > 0 && at.test(line));
+    if (!fault) return undefined;
+    fault.times = (fault.times ?? 1) - 1;
+    return fault.does;
+  }
+
+  function answerTo(request: IncomingMessage, sent: Buffer): Answer {
+    const { pathname, searchParams } = new URL(request.url ?? "/", url);
+    const method = request.method ?? "GET";
+    if (pathname === "/.well-known/jwks.json") return { status: 200, body: { keys: keySet() } };
+    const file = fake.files.get(pathname);
+    if (method === "GET" && file)
+      return {
+        status: file.status ?? 200,
+        bytes: file.bytes,
+        ...(file.headers && { headers: file.headers }),
+      };
+    if (method === "PUT" && pathname.startsWith("/uploads/")) {
+      fake.uploaded.push({ bytes: sent, contentType: request.headers["content-type"] ?? "" });
+      return { status: 200, body: {} };
+    }
+    if (request.headers.authorization !== `Key ${key}`) {
+      return { status: 401, body: { detail: `Cannot access application: key ${key} is no key` } };
+    }
+    if (method === "POST" && pathname === "/storage/upload/initiate") {
+      const path = `/uploads/${randomUUID()}`;
+      return { status: 200, body: { upload_url: url + path, file_url: `https://v3.fal.media/files${path}` } };
+    }
+    const [, model = "", requestId = "", tail = ""] =
+      /^\/([^/]+\/[^/]+)\/requests\/([^/]+)(\/status|\/cancel)?$/.exec(pathname) ?? [];
+    if (requestId) return answerOfJob(method, model, requestId, tail);
+    if (method === "POST")
+      return submit(pathname.slice(1), sent, searchParams.get("fal_webhook") ?? undefined);
+    return { status: 404, body: { detail: "Not Found" } };
+  }
+
+  function submit(model: string, sent: Buffer, webhook: string | undefined): Answer {
+    const job: FalJob = {
+      requestId: randomUUID(),
+      model,
+      input: JSON.parse(sent.toString()) as Record<string, unknown>,
+      webhook,
+      steps: [{ queue: 1 }, { logs: ["loading", "step 1 of 2, 50%"] }, "ended"],
+      result: { status: 200, body: pictures([fake.file(`/files/${randomUUID()}.png`)]) },
+      isCancelled: false,
+      timesAsked: 0,
+    };
+    fake.plan(job);
+    fake.jobs.push(job);
+    const base = `${url}/${model.split("/").slice(0, 2).join("/")}/requests/${job.requestId}`;
+    const urls = { response_url: base, status_url: `${base}/status`, cancel_url: `${base}/cancel` };
+    return {
+      status: 200,
+      body: { status: "IN_QUEUE", request_id: job.requestId, queue_position: 1, ...urls },
+    };
+  }
+
+  function answerOfJob(method: string, model: string, requestId: string, tail: string): Answer {
+    const job = fake.jobs.find((one) => one.requestId === requestId && one.model.startsWith(model));
+    if (!job) return { status: 404, body: { detail: "Request not found" } };
+    const step = job.steps[Math.min(job.timesAsked, job.steps.length - 1)] ?? "ended";
+    if (tail === "/cancel" && method === "PUT") {
+      if (step === "ended") return { status: 400, body: { status: "ALREADY_COMPLETED" } };
+      job.isCancelled = true;
+      return { status: 202, body: { status: "CANCELLATION_REQUESTED" } };
+    }
+    if (method !== "GET") return { status: 405, body: { detail: "Method Not Allowed" } };
+    if (tail === "/status") {
+      job.timesAsked++;
+      if (step === "ended")
+        return {
+          status: 200,
+          body: { status: "COMPLETED", request_id: requestId, logs: [], error: job.error },
+        };
+      const body =
+        "queue" in step
+          ? { status: "IN_QUEUE", queue_position: step.queue }
+          : { status: "IN_PROGRESS", logs: step.logs.map((message) => ({ message, level: "INFO" })) };
+      return { status: 202, body: { request_id: requestId, ...body } };
+    }
+    if (step !== "ended") return { status: 400, body: { detail: "Request is still in progress" } };
+    return { ...job.result, headers: { "x-fal-request-id": requestId, ...job.result.headers } };
+  }
+
+  function keySet(): unknown[] {
+    return signers.map(({ publicKey }, index) => ({
+      ...publicKey.export({ format: "jwk" }),
+      kid: `key-${index}`,
+    }));
+  }
+
+  const fake: FakeFal = {
+    url,
+    key,
+    variables: {
+      FAL_KEY: key,
+      FAL_QUEUE_URL: url,
+      FAL_REST_URL: url,
+      FAL_JWKS_URL: `${url}/.well-known/jwks.json`,
+    },
+    jobs: [],
+    requests: [],
+    faults: [],
+    files: new Map(),
+    uploaded: [],
+    plan: () => undefined,
+    gate: () => undefined,
+    answerGate: () => undefined,
+    file(path, file = { bytes: png(), headers: { "content-type": "image/png" } }) {
+      fake.files.set(path, file);
+      return url + path;
+    },
+    answered: (pattern, times = 1) =>
+      new Promise((resolve) => {
+        const look = () => {
+          if (answered.filter((line) => pattern.test(line)).length < times) return;
+          waiting.delete(look);
+          resolve();
+        };
+        waiting.add(look);
+        look();
+      }),
+    news(job, { timestamp = Math.floor(Date.now() / 1000), body: other, userId = "github|4242" } = {}) {
+      const isOk = job.result.status < 400;
+      const body = JSON.stringify({
+        request_id: job.requestId,
+        gateway_request_id: job.requestId,
+        status: isOk ? "OK" : "ERROR",
+        payload: job.result.body,
+        ...(!isOk && { error: `Invalid status code: ${job.result.status}` }),
+        ...other,
+      });
+      const digest = createHash("sha256").update(body).digest("hex");
+      const message = [job.requestId, userId, String(timestamp), digest].join("\n");
+      const signer = signers.at(-1);
+      if (!signer) throw new Error("there is no key");
+      return {
+        body,
+        headers: {
+          "content-type": "application/json",
+          "x-fal-webhook-request-id": job.requestId,
+          "x-fal-webhook-user-id": userId,
+          "x-fal-webhook-timestamp": String(timestamp),
+          "x-fal-webhook-signature": sign(null, Buffer.from(message), signer.privateKey).toString("hex"),
+        },
+      };
+    },
+    async tell(job, { to = job.webhook, ...options } = {}) {
+      if (!to) throw new Error("the job has no webhook");
+      const { body, headers } = fake.news(job, options);
+      return await fetch(to, { method: "POST", headers, body });
+    },
+    rotateKey({ withdraw = false } = {}) {
+      signers = [...(withdraw ? [] : signers), generateKeyPairSync("ed25519")];
+    },
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+  return fake;
+}

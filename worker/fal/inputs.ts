@@ -1,0 +1,99 @@
+import { fetchFile, FileNotFetched } from "../../supabase/functions/_shared/outgoing/fetch-file.ts";
+import {
+  checkedUrl,
+  findTarget,
+  type TargetPolicy,
+  TargetRefused,
+} from "../../supabase/functions/_shared/outgoing/target.ts";
+import { mediumType } from "../../supabase/functions/_shared/providers/fal-result.ts";
+import { RenderError } from "../provider.ts";
+import type { FileInput } from "./params.ts";
+
+export interface InputOptions {
+  policy: TargetPolicy;
+  /** Base URLs under which our own storage is known. */
+  storageUrls: readonly string[];
+  /** Puts a file where FAL's models can fetch it. */
+  upload(bytes: Uint8Array, contentType: string): Promise<string>;
+  signal: AbortSignal;
+}
+
+const publicFiles = "/storage/v1/object/public/";
+const megabyte = 1024 * 1024;
+const limits = {
+  image: { bytes: 64 * megabyte, totalMilliseconds: 60_000, silenceMilliseconds: 15_000 },
+  video: { bytes: 200 * megabyte, totalMilliseconds: 300_000, silenceMilliseconds: 15_000 },
+};
+
+/**
+ * Sees to it that FAL can fetch each file, and is not sent to anything but somebody's public server. What is in our own
+ * storage, where that is not such a server, is brought to FAL; nothing else is fetched by us.
+ * @throws RenderError
+ */
+export async function placeFiles(files: readonly FileInput[], options: InputOptions): Promise<void> {
+  for (const file of files) {
+    const own = ownFile(file, options);
+    if (own !== undefined) file.place(await broughtToFal(file, own, options));
+    else await checkAddress(file, options.policy);
+  }
+}
+
+/** The address of a file in our storage that FAL could not reach, with the origin that is trusted for it. */
+function ownFile(
+  { url, medium }: FileInput,
+  { storageUrls, policy }: InputOptions,
+): { url: string; origin: string } | undefined {
+  if (medium === "weights" || !URL.canParse(url)) return undefined;
+  const { origin, pathname, search } = new URL(url);
+  const isOurs = storageUrls.some(
+    (base) =>
+      new URL(base).origin === origin && pathname.startsWith(publicFiles) && !isPublic(origin, policy),
+  );
+  // Of the parsed URL, which has no dots that climb out of the folder.
+  return isOurs ? { url: `${origin}${pathname}${search}`, origin } : undefined;
+}
+
+function isPublic(origin: string, policy: TargetPolicy): boolean {
+  try {
+    checkedUrl(origin, { ...policy, trustedOrigins: [] });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function broughtToFal(
+  { field, medium }: FileInput,
+  { url, origin }: { url: string; origin: string },
+  { upload, policy, signal }: InputOptions,
+): Promise<string> {
+  if (medium === "weights") throw new TypeError("weights are not kept in our storage");
+  let bytes: Uint8Array;
+  try {
+    const trusting = { ...policy, trustedOrigins: [origin] };
+    ({ bytes } = await fetchFile(url, trusting, limits[medium], signal));
+  } catch (error) {
+    if (!(error instanceof FileNotFetched)) throw error;
+    throw new RenderError(`${field}: ${error.message}`, { isRetryable: error.isPassing });
+  }
+  const contentType = mediumType(bytes, medium);
+  if (contentType === undefined)
+    throw new RenderError(`${field}: the file is no ${medium}`, { isRetryable: false });
+  return await upload(bytes, contentType);
+}
+
+async function checkAddress({ field, url }: FileInput, policy: TargetPolicy): Promise<void> {
+  try {
+    checkedUrl(url, policy);
+  } catch (error) {
+    if (!(error instanceof TargetRefused)) throw error;
+    throw new RenderError(`${field}: ${error.message}`, { isRetryable: false });
+  }
+  try {
+    await findTarget(url, policy);
+  } catch (error) {
+    if (!(error instanceof TargetRefused)) throw error;
+    // A name that cannot be looked up now may be found later; one that leads inside is never sent.
+    throw new RenderError(`${field}: ${error.message}`, { isRetryable: true });
+  }
+}
