@@ -18,8 +18,10 @@ for (const { name, start } of hosts) {
     });
     after(() => sandbox?.close());
 
-    test("it does every task type that there is", async () => {
-      const types = await host.sql<{ name: string }[]>`select name from task_types where alias_of is null`;
+    test("it does every task type that is queued", async () => {
+      const types = await host.sql<
+        { name: string }[]
+      >`select name from task_types where alias_of is null and category <> 'call'`;
       assert.ok(types.length > 30);
       assert.deepEqual(
         types.map(({ name }) => name).filter((name) => !sandbox.provider.taskTypes.includes(name)),
