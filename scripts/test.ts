@@ -81,7 +81,7 @@ function runTests(): Promise<number> {
     "--test",
     "--test-reporter=spec",
     "--test-concurrency=2",
-    "--test-timeout=120000",
+    "--test-timeout=300000",
   ];
   const child = spawn(process.execPath, [...node, ...options, ...files], {
     cwd: projectPath(""),
