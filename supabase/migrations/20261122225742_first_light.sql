@@ -372,6 +372,7 @@ create table public.welcome_bonuses (
   created_at timestamptz not null default now()
 );
 create index welcome_bonuses_by_domain on public.welcome_bonuses (domain, created_at);
+create index welcome_bonuses_by_time on public.welcome_bonuses (created_at);
 
 -- What operators may set; one row.
 create table public.credit_settings (
@@ -379,6 +380,8 @@ create table public.credit_settings (
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
+  -- What is left to lose where addresses are not proven: a host that sends no mail takes every address for confirmed.
+  welcome_bonuses_per_day integer not null default 500 check (welcome_bonuses_per_day >= 0),
   shared_mail_domains text[] not null default array[
     'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
     'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',
@@ -2460,11 +2463,8 @@ begin
       'success', true, 'transaction', public.ledger_entry_summary(entry), 'isWelcomeBonus', true,
       'deduplicated', true, 'message', 'The welcome bonus was granted before');
   end if;
-  -- People of one domain one after the other, so that its limit counts all before them.
-  perform pg_advisory_xact_lock(hashtextextended('welcome_bonus:' || public.mail_domain(person.email), 0))
-     from auth.users as person
-    where person.id = for_user
-      and not public.is_shared_mail_host(person.email);
+  -- One person after the other, so that the limits count all before them.
+  perform pg_advisory_xact_lock(hashtextextended('welcome_bonus', 0));
   reason := public.welcome_bonus_refusal(for_user);
   if reason is not null then
     perform public.refuse('welcome_bonus_refused', 409, jsonb_build_object('reason', reason));
@@ -3325,7 +3325,7 @@ revoke all on function public.verify_ledger from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/welcome_bonus_refusal.sql
 -- Why this person gets no welcome bonus; null when there is no reason. One bonus is for one person with a mailbox:
--- the address is confirmed, no spelling of it had one, and its domain is no source of any number of them.
+-- the address is confirmed, no spelling of it had one, and neither its domain nor the day is a source of any number of them.
 create or replace function public.welcome_bonus_refusal(for_user uuid)
 returns text
 language plpgsql stable set search_path = '' as $$
@@ -3348,7 +3348,10 @@ begin
          and settings.welcome_bonuses_per_domain_and_day <= (
            select count(*) from public.welcome_bonuses
             where domain = public.mail_domain(person.email) and created_at > now() - interval '1 day')
-      then 'domain_limit' end;
+      then 'domain_limit'
+    when settings.welcome_bonuses_per_day <= (
+           select count(*) from public.welcome_bonuses where created_at > now() - interval '1 day')
+      then 'day_limit' end;
 end
 $$;
 revoke all on function public.welcome_bonus_refusal from public, anon, authenticated;
@@ -5248,8 +5251,7 @@ declare
   -- The task with what is known of its output.
   described public.tasks;
   made public.made_output;
-  asked_images constant integer := (
-    select public.factor_value('images', params)::integer from public.tasks where id = for_task);
+  asked_images numeric;
   missing text;
   more jsonb := '{}';
   result public.tasks;
@@ -5279,6 +5281,7 @@ begin
 
   described := task;
   described.params := task.params || output_facts;
+  asked_images := public.factor_value('images', task.params);
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
@@ -6694,21 +6697,13 @@ revoke all on function public.get_task_status from public, anon, authenticated;
 grant execute on function public.get_task_status to service_role;
 
 -- supabase/schemas/tasks/functions/give_task_back.sql
--- Puts a running task back into the queue though no run failed: its worker stops, or cannot reach what it works with. It is
--- not counted, up to 20 times a task. `attempt` stays, for numbers are not given out twice.
+-- Puts a running task back into the queue though no run failed: its worker stops, or cannot reach what it works with, or had
+-- done its part. It is not counted, up to 20 times a task. `attempt` stays, for numbers are not given out twice.
 create or replace function public.give_task_back(task public.tasks, error text)
 returns void
 language plpgsql set search_path = '' as $$
 begin
-  if task.attempt - task.attempts > 20 then
-    perform public.requeue_task(task, error);
-    return;
-  end if;
-  -- Requeueing counts a failed run and ends the task with its last: it is shown one less, or one more to come.
-  task.attempts := greatest(task.attempts - 1, 0);
-  task.max_attempts := greatest(task.max_attempts, 2);
-  perform public.requeue_task(task, error);
-  update public.tasks set attempts = attempts - 1 where id = task.id;
+  perform public.requeue_task(task, error, has_failed => task.attempt - task.attempts > 20);
 end
 $$;
 revoke all on function public.give_task_back from public, anon, authenticated;
@@ -8101,18 +8096,20 @@ $$;
 revoke all on function public.report_progress from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/requeue_task.sql
--- Puts a running task back into the queue after a failed run; fails it when that was its last.
--- The hold stays: the task is still to be run and paid. Answers the new status.
-create or replace function public.requeue_task(task public.tasks, error text)
+-- Puts a running task back into the queue after a failed run; fails it when that was its last. A run that did not fail is not
+-- counted: see give_task_back(). The hold stays: the task is still to be run and paid. Answers the new status.
+create or replace function public.requeue_task(task public.tasks, error text, has_failed boolean default true)
 returns public.task_status
 language plpgsql set search_path = '' as $$
 declare
   lane bigint;
 begin
-  update public.tasks set attempts = attempts + 1 where id = task.id;
-  if task.attempts + 1 >= task.max_attempts then
-    perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
-    return 'Failed';
+  if has_failed then
+    update public.tasks set attempts = attempts + 1 where id = task.id;
+    if task.attempts + 1 >= task.max_attempts then
+      perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
+      return 'Failed';
+    end if;
   end if;
   perform public.lock_tenant(task.user_id);
   lane := public.lane_of_task(task);
@@ -8128,6 +8125,22 @@ begin
 end
 $$;
 revoke all on function public.requeue_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/rescue_task.sql
+-- Takes a running task back from a worker that is gone. An orchestrator that has created parts has done what it can do, and
+-- the parts go on without it: whoever has it next goes on as well, and no run has failed.
+create or replace function public.rescue_task(task public.tasks, reason text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if task.is_orchestrator and exists (select from public.tasks where orchestrator_task_id = task.id) then
+    perform public.give_task_back(task, reason);
+  else
+    perform public.requeue_task(task, reason);
+  end if;
+end
+$$;
+revoke all on function public.rescue_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/resize_project_slots.sql
 -- A project's limit was set, changed or lifted: as many slots, its running tasks in them, and its queued tasks in
@@ -8669,7 +8682,7 @@ begin
   loop
     -- An earlier rescue of this loop may have ended it with its orchestration.
     continue when not exists (select from public.tasks where id = task.id and status = 'In Progress');
-    perform public.requeue_task(task, 'lease_expired');
+    perform public.rescue_task(task, 'lease_expired');
     rescued := rescued + 1;
   end loop;
   return rescued;
@@ -9430,7 +9443,7 @@ begin
        where running.id = candidate and public.is_run_of_worker(running, for_worker, for_owner)
          for no key update skip locked;
       if found then
-        perform public.requeue_task(task, reason);
+        perform public.rescue_task(task, reason);
         rescued := rescued + 1;
       end if;
     exception when deadlock_detected then

@@ -32,31 +32,38 @@ test("the welcome bonus is granted once, at sign-up, however many ask for it aft
     assert.deepEqual({ ...user }, { credits: "500.0000", given_credits: true });
   }));
 
-test("of two people who take the last welcome bonus of their domain's day at once, one has it", () =>
-  withDatabase(async (database) => {
-    await database.sql`update credit_settings set welcome_bonuses_per_domain_and_day = 1`;
-    const [first, second] = [await database.session(), await database.session()];
-    const people = [await createUser(database.sql, 0), await createUser(database.sql, 0)];
-    await database.sql.begin(async (transaction) => {
-      // A change of the address alone is no occasion for a welcome.
-      await transaction`set local session_replication_role = 'replica'`;
-      for (const { userId } of people) {
-        await transaction`
-          update auth.users set email = ${`${userId}@own.example`}, is_anonymous = false, email_confirmed_at = now()
-           where id = ${userId}`;
-      }
-    });
-    const text = "select grant_welcome_bonus($1)";
-    await first.query("begin");
-    await first.query(text, [people[0]?.userId]);
-    const waiting = refusedWith(second.query(text, [people[1]?.userId]));
-    await database.lockIsWaitedFor();
-    await first.query("commit");
+test("of two people who take the last welcome bonus of a day, or of their domain's, at once, one has it", async () => {
+  for (const [limit, addresses, reason] of [
+    ["welcome_bonuses_per_domain_and_day", ["first@own.example", "second@own.example"], "domain_limit"],
+    ["welcome_bonuses_per_day", ["first@gmail.com", "second@outlook.com"], "day_limit"],
+  ] as const) {
+    await withDatabase(async (database) => {
+      await database.sql`update credit_settings set ${database.sql({ [limit]: 1 })}`;
+      const [first, second] = [await database.session(), await database.session()];
+      const people = [await createUser(database.sql, 0), await createUser(database.sql, 0)] as const;
+      await database.sql.begin(async (transaction) => {
+        // A change of the address alone is no occasion for a welcome.
+        await transaction`set local session_replication_role = 'replica'`;
+        for (const [index, { userId }] of people.entries()) {
+          await transaction`
+            update auth.users set email = ${addresses[index] ?? ""}, is_anonymous = false, email_confirmed_at = now()
+             where id = ${userId}`;
+        }
+      });
+      const text = "select grant_welcome_bonus($1)";
+      await first.query("begin");
+      await first.query(text, [people[0].userId]);
+      const waiting = refusedWith(second.query(text, [people[1].userId]));
+      await database.lockIsWaitedFor();
+      await first.query("commit");
 
-    assert.equal(await waiting, "welcome_bonus_refused");
-    const [bonuses] = await database.sql`select count(*)::int as count from welcome_bonuses`;
-    assert.equal(bonuses?.["count"], 1);
-  }));
+      assert.equal(await waiting, "welcome_bonus_refused");
+      const [refusal] = await database.sql`select welcome_bonus_refusal(${people[1].userId}) as reason`;
+      assert.equal(refusal?.["reason"], reason);
+      assert.equal((await database.sql`select from welcome_bonuses`).length, 1);
+    });
+  }
+});
 
 test("one grant key 20 times at once is one entry; with another amount, reason or user it is refused", () =>
   withDatabase(async (database) => {

@@ -350,6 +350,45 @@ test("an orchestration that runs again beside parts which failed before says how
     assert.equal((await sql`select from credits_ledger where type = 'spend'`).length, 1);
   }));
 
+test("an orchestrator that has created parts outlives any number of workers; before, each that is lost is a failed run", () =>
+  withDatabase(async ({ sql }) => {
+    const lose = async (orchestrator: string) => {
+      await sql`update tasks set lease_expires_at = now() - interval '1 second' where id = ${orchestrator}`;
+      await sql`select sweep_expired_leases()`;
+      const { status, attempts } = await taskRow(sql, orchestrator);
+      return [status, attempts];
+    };
+    const idle = await orchestrate(sql, "travel_orchestrator", { num_new_segments_to_generate: 2 });
+    assert.deepEqual(await lose(idle.orchestrator), ["Queued", 1]);
+    await sql`select end_task(${idle.orchestrator}, 'Cancelled', null)`;
+
+    const travel = await orchestrate(sql, "travel_orchestrator", { num_new_segments_to_generate: 2 });
+    const parts = [
+      await child(sql, travel, "travel_segment", { segment_index: 0 }),
+      await child(sql, travel, "travel_segment", { segment_index: 1 }),
+    ];
+    for (let worker = 0; worker < 5; worker++) {
+      assert.deepEqual(await lose(travel.orchestrator), ["Queued", 0]);
+      assert.equal((await claim(sql, "conductor"))?.task_id, travel.orchestrator);
+    }
+    await startAll(sql);
+    for (const part of parts) await finish(sql, part);
+    assert.equal((await taskRow(sql, travel.orchestrator))["status"], "Complete");
+
+    // But not for ever.
+    const endless = await orchestrate(sql, "travel_orchestrator", { num_new_segments_to_generate: 2 });
+    await child(sql, endless, "travel_segment", { segment_index: 0 }, [
+      await queueTask(sql, endless.user, { taskType: "lora_training" }),
+    ]);
+    let lost = 0;
+    for (; lost < 50; lost++) {
+      const [status] = await lose(endless.orchestrator);
+      if (status === "Failed") break;
+      await sql`select claim_next_task(for_worker => 'conductor', only_task_types => array['travel_orchestrator'])`;
+    }
+    assert.equal(lost, 22);
+  }));
+
 test("a worker that completes its orchestrator itself is welcome before the last part, and after it", () =>
   withDatabase(async ({ sql }) => {
     const travel = await orchestrate(sql, "travel_orchestrator", { num_new_segments_to_generate: 1 });

@@ -46,8 +46,10 @@ export async function createPlayer(sql: Sql): Promise<void> {
         when 'buy' then
           perform add_credit(for_user, 'stripe', amount, null, '{}', payment);
         when 'grant' then
+          -- By the account's time: grants of one hour end at one moment, whichever of two transactions began first.
           perform add_credit(for_user, 'manual', amount,
-                             expires_at => now() + make_interval(hours => (step ->> 'hours')::int, mins => -30));
+                             expires_at => (select created_at from credit_accounts where user_id = for_user)
+                                           + make_interval(hours => (step ->> 'hours')::int, mins => -30));
         when 'hold' then
           perform open_hold(for_user, task, amount, null);
         when 'extend' then

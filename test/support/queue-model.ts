@@ -393,7 +393,7 @@ export class QueueModel {
     const expired = this.byStatus("In Progress")
       .filter((task) => task.expired !== null)
       .sort((one, other) => (one.expired ?? 0) - (other.expired ?? 0));
-    for (const task of expired) if (task.status === "In Progress") this.requeue(task);
+    for (const task of expired) if (task.status === "In Progress") this.rescue(task);
     return due.length + expired.length > 0;
   }
 
@@ -486,6 +486,12 @@ export class QueueModel {
     else this.putBack(task);
   }
 
+  /** Of a worker that is gone; an orchestrator with children had done its part. */
+  rescue(task: ModelTask): void {
+    if (task.type.isOrchestrator && this.#children(task).length > 0) this.putBack(task);
+    else this.requeue(task);
+  }
+
   putBack(task: ModelTask): void {
     Object.assign(task, { status: "Queued", worker: null, byOwner: null, expired: null });
   }
@@ -541,7 +547,7 @@ export class QueueModel {
 
   /** A worker has ended: what it ran goes back, in the order of ids. */
   crash({ name, owner }: ModelWorker): void {
-    for (const task of this.#runsOf(name, owner)) if (task.status === "In Progress") this.requeue(task);
+    for (const task of this.#runsOf(name, owner)) if (task.status === "In Progress") this.rescue(task);
   }
 
   #runsOf(name: string, owner: ModelUser | undefined): ModelTask[] {

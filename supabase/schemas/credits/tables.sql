@@ -238,6 +238,7 @@ create table public.welcome_bonuses (
   created_at timestamptz not null default now()
 );
 create index welcome_bonuses_by_domain on public.welcome_bonuses (domain, created_at);
+create index welcome_bonuses_by_time on public.welcome_bonuses (created_at);
 
 -- What operators may set; one row.
 create table public.credit_settings (
@@ -245,6 +246,8 @@ create table public.credit_settings (
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
+  -- What is left to lose where addresses are not proven: a host that sends no mail takes every address for confirmed.
+  welcome_bonuses_per_day integer not null default 500 check (welcome_bonuses_per_day >= 0),
   shared_mail_domains text[] not null default array[
     'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
     'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',

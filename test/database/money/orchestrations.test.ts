@@ -280,7 +280,7 @@ for (const ending of ["finishes", "fails", "is cut off by the end of the outer o
         [[outer, cost]],
       );
       const [receipt] = await sql<{ lines: { total_microusd: number }[] }[]>`
-        select get_receipt(null, null, ${outer}) -> 'lines' as lines`;
+        select get_receipt(null, null, ${outer}, null) -> 'lines' as lines`;
       assert.equal(
         receipt?.lines.reduce((sum, line) => sum + line.total_microusd, 0),
         Number(cost),

@@ -21,11 +21,8 @@ begin
       'success', true, 'transaction', public.ledger_entry_summary(entry), 'isWelcomeBonus', true,
       'deduplicated', true, 'message', 'The welcome bonus was granted before');
   end if;
-  -- People of one domain one after the other, so that its limit counts all before them.
-  perform pg_advisory_xact_lock(hashtextextended('welcome_bonus:' || public.mail_domain(person.email), 0))
-     from auth.users as person
-    where person.id = for_user
-      and not public.is_shared_mail_host(person.email);
+  -- One person after the other, so that the limits count all before them.
+  perform pg_advisory_xact_lock(hashtextextended('welcome_bonus', 0));
   reason := public.welcome_bonus_refusal(for_user);
   if reason is not null then
     perform public.refuse('welcome_bonus_refused', 409, jsonb_build_object('reason', reason));

@@ -1,5 +1,5 @@
 -- Why this person gets no welcome bonus; null when there is no reason. One bonus is for one person with a mailbox:
--- the address is confirmed, no spelling of it had one, and its domain is no source of any number of them.
+-- the address is confirmed, no spelling of it had one, and neither its domain nor the day is a source of any number of them.
 create or replace function public.welcome_bonus_refusal(for_user uuid)
 returns text
 language plpgsql stable set search_path = '' as $$
@@ -22,7 +22,10 @@ begin
          and settings.welcome_bonuses_per_domain_and_day <= (
            select count(*) from public.welcome_bonuses
             where domain = public.mail_domain(person.email) and created_at > now() - interval '1 day')
-      then 'domain_limit' end;
+      then 'domain_limit'
+    when settings.welcome_bonuses_per_day <= (
+           select count(*) from public.welcome_bonuses where created_at > now() - interval '1 day')
+      then 'day_limit' end;
 end
 $$;
 revoke all on function public.welcome_bonus_refusal from public, anon, authenticated;

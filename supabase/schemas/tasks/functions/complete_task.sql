@@ -22,8 +22,7 @@ declare
   -- The task with what is known of its output.
   described public.tasks;
   made public.made_output;
-  asked_images constant integer := (
-    select public.factor_value('images', params)::integer from public.tasks where id = for_task);
+  asked_images numeric;
   missing text;
   more jsonb := '{}';
   result public.tasks;
@@ -53,6 +52,7 @@ begin
 
   described := task;
   described.params := task.params || output_facts;
+  asked_images := public.factor_value('images', task.params);
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));

@@ -1,15 +1,17 @@
--- Puts a running task back into the queue after a failed run; fails it when that was its last.
--- The hold stays: the task is still to be run and paid. Answers the new status.
-create or replace function public.requeue_task(task public.tasks, error text)
+-- Puts a running task back into the queue after a failed run; fails it when that was its last. A run that did not fail is not
+-- counted: see give_task_back(). The hold stays: the task is still to be run and paid. Answers the new status.
+create or replace function public.requeue_task(task public.tasks, error text, has_failed boolean default true)
 returns public.task_status
 language plpgsql set search_path = '' as $$
 declare
   lane bigint;
 begin
-  update public.tasks set attempts = attempts + 1 where id = task.id;
-  if task.attempts + 1 >= task.max_attempts then
-    perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
-    return 'Failed';
+  if has_failed then
+    update public.tasks set attempts = attempts + 1 where id = task.id;
+    if task.attempts + 1 >= task.max_attempts then
+      perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
+      return 'Failed';
+    end if;
   end if;
   perform public.lock_tenant(task.user_id);
   lane := public.lane_of_task(task);

@@ -14,7 +14,7 @@ begin
   loop
     -- An earlier rescue of this loop may have ended it with its orchestration.
     continue when not exists (select from public.tasks where id = task.id and status = 'In Progress');
-    perform public.requeue_task(task, 'lease_expired');
+    perform public.rescue_task(task, 'lease_expired');
     rescued := rescued + 1;
   end loop;
   return rescued;

@@ -21,7 +21,7 @@ begin
        where running.id = candidate and public.is_run_of_worker(running, for_worker, for_owner)
          for no key update skip locked;
       if found then
-        perform public.requeue_task(task, reason);
+        perform public.rescue_task(task, reason);
         rescued := rescued + 1;
       end if;
     exception when deadlock_detected then
