@@ -95,7 +95,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   await maintain(async (sql) => {
     for (let attempt = 1; ; attempt++) {
       try {
-        await sql.unsafe(`create database ${name} template ${templateName}`);
+        await sql.unsafe(`create database ${name} template ${templateName} strategy file_copy`);
         return;
       } catch (error) {
         // 55006: another test is cloning the template at this moment.
