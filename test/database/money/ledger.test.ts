@@ -342,7 +342,7 @@ async function flip(
     } catch (error) {
       // What the column's own type or domain cannot hold is no value that could stand there.
       const { code } = error as { code?: string };
-      if (!["22P02", "22P05", "23514", "22008", "23505"].includes(code ?? "")) throw error;
+      if (!["22P02", "22P05", "22021", "23514", "22008", "23505"].includes(code ?? "")) throw error;
     }
     await sql`rollback to savepoint before_flip`;
   }
