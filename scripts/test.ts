@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { chmod, mkdtemp, readdir, rm, statfs } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { pino } from "pino";
 import postgres from "postgres";
@@ -90,7 +90,8 @@ function runTests(): Promise<number> {
     "tsx",
     "--test",
     "--test-reporter=spec",
-    "--test-concurrency=2",
+    // Most of a test is waiting: for a lock, a timer, a process that starts.
+    `--test-concurrency=${availableParallelism() + 1}`,
     "--test-timeout=300000",
   ];
   const child = spawn(process.execPath, [...node, ...options, ...files], {

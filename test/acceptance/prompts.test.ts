@@ -67,10 +67,10 @@ for (const { name, start } of hosts) {
       await events.next();
       hangUp.abort();
       await groq.asked[0]?.left;
-      const books = async () => (await booksOf(host, person.userId)).held;
-      for (let held = await books(); held !== 0; held = await books()) {
-        await new Promise((later) => setTimeout(later, 20));
-      }
+      const isHeld = async () =>
+        (await host.sql`select from credit_accounts where user_id = ${person.userId} and held_microusd > 0`)
+          .length > 0;
+      while (await isHeld()) await new Promise((later) => setTimeout(later, 20));
       assert.deepEqual(await booksOf(host, person.userId), await paid(person, 1));
     });
 
