@@ -105,20 +105,25 @@ async function answer(
     checkout: environment.checkout,
     receiptSeller: environment.receiptSeller,
     log: environment.log,
-    waiting: waitingOf(request, admission, environment.waitingRoom),
+    waiting: waitingOf(request, read.body, admission, environment.waitingRoom),
     headers: request.headers,
     query: new URL(request.url).searchParams,
   });
 }
 
-/** The request's place among those that wait; its signal is asked for only by those that do. */
-function waitingOf(request: Request, admission: RequestAdmission, room: WaitingRoom): Waiting {
+/**
+ * The request's place among those that wait. Only those that do ask for its signal, and before their first call: asked for after
+ * the client has hung up, it may never be aborted, and a task would go to nobody.
+ */
+function waitingOf(request: Request, body: unknown, admission: RequestAdmission, room: WaitingRoom): Waiting {
+  const mayWait = typeof body === "object" && body !== null && "wait_seconds" in body;
+  const early = mayWait ? request.signal : undefined;
   return {
     now: () => room.now(),
     userId: () => admission.userId,
-    isAbandoned: () => request.signal.aborted,
+    isAbandoned: () => (early ?? request.signal).aborted,
     async hold(wanted, times, look) {
-      const seat = { ...times, userId: admission.userId, signal: request.signal };
+      const seat = { ...times, userId: admission.userId, signal: early ?? request.signal };
       const found = await room.hold(wanted, seat, () => {
         admission.expire();
         return look();
