@@ -8,7 +8,8 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import postgres, { type Sql } from "postgres";
+import { openPool } from "../supabase/functions/_shared/database/pool.ts";
+import type { Pool } from "../supabase/functions/_shared/database/pool.ts";
 import { BareQueue } from "./queue/bare.ts";
 import { makeWorkers, QueueClient, serviceClaim, tendQueue } from "./queue/client.ts";
 import { atSteadyRate } from "./queue/pace.ts";
@@ -172,7 +173,7 @@ function cycleOf(
 
 /** @returns what ends it */
 async function holdSnapshot(url: string): Promise<() => Promise<void>> {
-  const sql = postgres(url, { max: 1, onnotice: () => undefined });
+  const sql = openPool({ url, name: "darkroom", connections: 1 });
   const connection = await sql.reserve();
   await connection`begin isolation level repeatable read`;
   const snapshot = async () => {
@@ -184,22 +185,22 @@ async function holdSnapshot(url: string): Promise<() => Promise<void>> {
     const still = await snapshot();
     await connection`rollback`;
     connection.release();
-    await sql.end({ timeout: 5 });
+    await sql.end();
     if (still !== held) throw new Error("the snapshot was lost, so nothing was measured");
   };
 }
 
-async function deadRows(sql: Sql, { schemas }: Queue): Promise<Map<string, number>> {
+async function deadRows(sql: Pool, { schemas }: Queue): Promise<Map<string, number>> {
   const rows = await sql<{ name: string; dead: number }[]>`
     select schemaname || '.' || relname as name, n_dead_tup::int as dead from pg_stat_user_tables
-     where schemaname in ${sql(schemas)} and n_dead_tup > 0 order by n_dead_tup desc`;
+     where schemaname = any(${schemas}::text[]) and n_dead_tup > 0 order by n_dead_tup desc`;
   return new Map(rows.map((row) => [row.name, row.dead]));
 }
 
-async function indexSizes(sql: Sql, { schemas }: Queue): Promise<Map<string, number>> {
+async function indexSizes(sql: Pool, { schemas }: Queue): Promise<Map<string, number>> {
   const rows = await sql<{ name: string; size: number }[]>`
     select relname || '.' || indexrelname as name, pg_relation_size(indexrelid)::float8 as size
-      from pg_stat_user_indexes where schemaname in ${sql(schemas)}`;
+      from pg_stat_user_indexes where schemaname = any(${schemas}::text[])`;
   return new Map(rows.map((row) => [row.name, row.size]));
 }
 

@@ -7,7 +7,7 @@
  */
 import path from "node:path";
 import { parseArgs } from "node:util";
-import type { Sql } from "postgres";
+import { type Sql } from "../supabase/functions/_shared/database/sql.ts";
 import type { Contender } from "./peers/contender.ts";
 import { overHttp, overSql } from "./peers/darkroom.ts";
 import { startGraphileWorker } from "./peers/graphile-worker.ts";

@@ -9,7 +9,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import type { Sql } from "postgres";
+import { type Sql } from "../supabase/functions/_shared/database/sql.ts";
 import {
   type Answer,
   expectOk,

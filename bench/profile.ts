@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
-import type { Sql } from "postgres";
+import { type Sql } from "../supabase/functions/_shared/database/sql.ts";
 import { printTable } from "./support.ts";
 
 /** Options of Node that make a process leave its CPU profile in a folder when it ends. */

@@ -8,7 +8,8 @@ import { cpus, tmpdir, totalmem } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
-import postgres, { type Sql } from "postgres";
+import { openPool, type Pool } from "../supabase/functions/_shared/database/pool.ts";
+import { type Sql } from "../supabase/functions/_shared/database/sql.ts";
 import { migrate, projectPath } from "../server/migrate.ts";
 import { startEmbeddedPostgres } from "../server/postgres/embedded.ts";
 
@@ -17,7 +18,7 @@ const log = pino({ level: "warn" }, pino.destination(2));
 export interface Bench {
   /** The database as its owner, with Darkroom's schema. */
   url: string;
-  sql: Sql;
+  sql: Pool;
   postmaster: number;
   /** Gone at the end, like everything. */
   folder: string;
@@ -47,8 +48,8 @@ export async function onPostgres(
     const cluster = await startEmbeddedPostgres({ directory: path.join(folder, "postgres"), settings, log });
     closers.push(() => rm(cluster.directory, { recursive: true, force: true }));
     closers.push(() => cluster.stop());
-    const sql = postgres(cluster.url, { max: 2, onnotice: () => undefined });
-    closers.push(() => sql.end({ timeout: 5 }));
+    const sql = openPool({ url: cluster.url, name: "darkroom", connections: 2 });
+    closers.push(() => sql.end());
     await migrate(sql, { log });
     const pidFile = await readFile(path.join(cluster.directory, "postmaster.pid"), "utf8");
     const postmaster = Number.parseInt(pidFile, 10);

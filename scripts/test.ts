@@ -7,7 +7,7 @@ import { chmod, mkdtemp, readdir, rm, statfs } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { pino } from "pino";
-import postgres from "postgres";
+import { openPool } from "../supabase/functions/_shared/database/pool.ts";
 import { migrate, projectPath } from "../server/migrate.ts";
 import { startEmbeddedPostgres } from "../server/postgres/embedded.ts";
 import { clusterUrlVariable, templateName } from "../test/support/database.ts";
@@ -70,18 +70,18 @@ async function testFiles(parts: string[]): Promise<string[]> {
 }
 
 async function makeTemplate(url: string): Promise<void> {
-  const admin = postgres(url, { max: 1, onnotice: () => undefined });
-  await admin.unsafe(`create database ${templateName}`);
+  const admin = openPool({ url, name: "darkroom", connections: 1 });
+  await admin.query(`create database ${templateName}`);
   const templateUrl = new URL(url);
   templateUrl.pathname = `/${templateName}`;
-  const template = postgres(templateUrl.href, { max: 1, onnotice: () => undefined });
+  const template = openPool({ url: templateUrl.href, name: "darkroom", connections: 1 });
   try {
     await migrate(template, { log });
   } finally {
-    await template.end({ timeout: 5 });
+    await template.end();
   }
-  await admin.unsafe(`alter database ${templateName} with is_template true allow_connections false`);
-  await admin.end({ timeout: 5 });
+  await admin.query(`alter database ${templateName} with is_template true allow_connections false`);
+  await admin.end();
 }
 
 function runTests(): Promise<number> {

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Sql } from "postgres";
+import type { Pool } from "../supabase/functions/_shared/database/pool.ts";
 import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
 import type { PromptVariables } from "../supabase/functions/_shared/prompts/variables.ts";
 import type { FalVariables } from "../supabase/functions/_shared/providers/variables.ts";
@@ -25,7 +25,7 @@ export interface HostContext {
   apiUrl: string;
   keys: HostKeys;
   /** Pool on the database as its owner (`postgres`); write transactions go here. */
-  sql: Sql;
+  sql: Pool;
   databaseUrl: string;
   /** Folder for files of buckets, unless they are kept in an S3-compatible store. */
   storageDirectory: string;

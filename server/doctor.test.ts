@@ -31,7 +31,7 @@ test("doctor and verify: exit 0 and say so when all is right", () =>
 test("doctor names each fault with its room, rule, row and user, and exits 1; verify those of the books alone", () =>
   withDatabase(async (database) => {
     const { userId, done, waiting } = await work(database);
-    await database.sql.begin(async (transaction) => {
+    await database.sql.transaction(async (transaction) => {
       await transaction`set local session_replication_role = 'replica'`;
       await transaction`update credits_ledger set metadata = '{}' where task_id = ${done}`;
       await transaction`delete from credit_holds where task_id = ${waiting}`;

@@ -1,4 +1,4 @@
-import postgres from "postgres";
+import { openPool } from "../supabase/functions/_shared/database/pool.ts";
 
 /** `doctor` looks at books, payments, tasks and queue; `verify` at the books alone. */
 export const checks = ["doctor", "verify"] as const;
@@ -28,11 +28,12 @@ export interface Diagnosis {
 
 /** Asks a database, as its owner, whether it is right. However long that takes: it reads everything. */
 export async function examine(databaseUrl: string, check: Check): Promise<Diagnosis> {
-  const sql = postgres(databaseUrl, {
-    max: 1,
-    connect_timeout: 10,
-    connection: { application_name: `darkroom-${check}`, statement_timeout: 0 },
-    onnotice: () => undefined,
+  const sql = openPool({
+    url: databaseUrl,
+    name: `darkroom-${check}`,
+    connections: 1,
+    settings: { statement_timeout: "0" },
+    deadlineMilliseconds: Infinity,
   });
   try {
     const [row] =
@@ -42,7 +43,7 @@ export async function examine(databaseUrl: string, check: Check): Promise<Diagno
     if (!row) throw new Error("The database answered nothing.");
     return row.found;
   } finally {
-    await sql.end({ timeout: 5 });
+    await sql.end();
   }
 }
 

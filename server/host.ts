@@ -5,7 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { type Logger, pino } from "pino";
-import postgres, { type Sql } from "postgres";
+import { openPool, type Pool } from "../supabase/functions/_shared/database/pool.ts";
 import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
 import type { PromptVariables } from "../supabase/functions/_shared/prompts/variables.ts";
@@ -96,12 +96,8 @@ export async function startHost(options: HostOptions): Promise<Host> {
     const localUrl = `http://127.0.0.1:${front.port}`;
 
     const databaseUrl = options.databaseUrl ?? (await startDatabase(options, opened, log));
-    const sql = postgres(databaseUrl, {
-      max: 12,
-      connection: { application_name: "darkroom-host" },
-      onnotice: () => undefined,
-    });
-    opened.push(() => sql.end({ timeout: 5 }));
+    const sql = openPool({ url: databaseUrl, name: "darkroom-host", connections: 12 });
+    opened.push(() => sql.end());
     await reach(sql, log);
     await migrate(sql, { log });
 
@@ -179,7 +175,7 @@ async function startDatabase(
 }
 
 /** Waits for a database that starts at the same time as we do, as in a composition of containers. */
-async function reach(sql: Sql, log: Logger): Promise<void> {
+async function reach(sql: Pool, log: Logger): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       const [row] = await sql<
@@ -197,7 +193,7 @@ async function reach(sql: Sql, log: Logger): Promise<void> {
   }
 }
 
-async function keysOf({ keys = {}, databaseUrl, dataDirectory }: HostOptions, sql: Sql): Promise<HostKeys> {
+async function keysOf({ keys = {}, databaseUrl, dataDirectory }: HostOptions, sql: Pool): Promise<HostKeys> {
   // Hosts that share a database must sign alike. One that Supabase runs has no place of ours.
   const shared = databaseUrl !== undefined && !(await isSupabase(sql));
   const secret =
@@ -268,7 +264,7 @@ async function serve(
 }
 
 /** Why requests would fail: no database, or one that lacks migrations this code needs. */
-async function databaseObstacle(sql: Sql): Promise<string | undefined> {
+async function databaseObstacle(sql: Pool): Promise<string | undefined> {
   try {
     const pending = await Promise.race([pendingMigrations(sql), pause(3000, undefined, { ref: false })]);
     if (pending === undefined) return "the database does not answer";
@@ -279,11 +275,11 @@ async function databaseObstacle(sql: Sql): Promise<string | undefined> {
 }
 
 /** Runs a statement now and then; several hosts may do it at once. Answers how to stop. */
-function repeat(sql: Sql, statement: string, milliseconds: number, log: Logger): () => Promise<void> {
+function repeat(sql: Pool, statement: string, milliseconds: number, log: Logger): () => Promise<void> {
   let running: Promise<void> | undefined;
   async function run(): Promise<void> {
     try {
-      await sql.unsafe(statement);
+      await sql.query(statement);
     } catch (error) {
       log.error({ err: error, statement }, "a periodic statement failed");
     }

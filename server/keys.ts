@@ -2,7 +2,7 @@ import { createECDH, createHash, createHmac, hkdfSync, randomBytes } from "node:
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { SignJWT } from "jose";
-import type { Sql } from "postgres";
+import { type Sql } from "../supabase/functions/_shared/database/sql.ts";
 import type { HostKeys } from "./context.ts";
 
 /** Keys that an operator chose; the others follow from the secret. */

@@ -19,7 +19,7 @@ test("migrate() can be repeated, platform and seed included, and changes nothing
 
 test("migrate() by many hosts at once happens once", () =>
   withDatabase(async ({ sql }) => {
-    await sql.unsafe("comment on schema supabase_migrations is 'forgotten'");
+    await sql.query("comment on schema supabase_migrations is 'forgotten'");
     await Promise.all(Array.from({ length: 5 }, () => migrate(sql, { log })));
     assert.deepEqual(await pendingMigrations(sql), []);
   }));

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { access, readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
-import type { ReservedSql, Sql } from "postgres";
+import type { Pool, ReservedSql } from "../supabase/functions/_shared/database/pool.ts";
+import type { Sql } from "../supabase/functions/_shared/database/sql.ts";
 
 /** Where things are in the project, whatever folder the process was started in. */
 export function projectPath(relative: string): string {
@@ -16,7 +17,7 @@ const migrationLock = 4_215_871_093;
  * Brings a database up to date: what Supabase would bring, then every migration it has not seen, each in
  * a transaction of its own, then the seed when there was anything new.
  */
-export async function migrate(sql: Sql, { log }: { log: Logger }): Promise<void> {
+export async function migrate(sql: Pool, { log }: { log: Logger }): Promise<void> {
   const connection = await sql.reserve();
   try {
     await connection`select pg_advisory_lock(${migrationLock})`;
@@ -39,7 +40,7 @@ export async function migrate(sql: Sql, { log }: { log: Logger }): Promise<void>
 }
 
 /** Names of migration files that this database has not seen; none means it is up to date. */
-export async function pendingMigrations(sql: Sql): Promise<string[]> {
+export async function pendingMigrations(sql: Pool): Promise<string[]> {
   const applied = await appliedVersions(sql);
   return (await migrationFiles()).filter((file) => !applied.has(versionOf(file)));
 }
@@ -62,8 +63,8 @@ async function applyPlatform(sql: ReservedSql, log: Logger): Promise<void> {
   if (known?.comment === fingerprint) return;
 
   await inTransaction(sql, async () => {
-    for (const file of files) await sql.unsafe(file);
-    await sql.unsafe(`comment on schema supabase_migrations is '${fingerprint}'`);
+    for (const file of files) await sql.query(file);
+    await sql.query(`comment on schema supabase_migrations is '${fingerprint}'`);
   });
   log.info({ files: names.length }, "platform SQL applied");
 }
@@ -87,7 +88,7 @@ async function applyMigrations(sql: ReservedSql, log: Logger): Promise<number> {
     }
     const name = file.slice(version.length + 1, -".sql".length);
     await inTransaction(sql, async () => {
-      await sql.unsafe(text);
+      await sql.query(text);
       await sql`
         insert into supabase_migrations.schema_migrations (version, statements, name)
         values (${version}, ${[text]}, ${name})`;
@@ -106,7 +107,7 @@ async function applySeed(sql: ReservedSql, log: Logger): Promise<void> {
   );
   if (!exists) return;
   await inTransaction(sql, async () => {
-    await sql.unsafe(await readFile(seed, "utf8"));
+    await sql.query(await readFile(seed, "utf8"));
   });
   log.info({}, "seed applied");
 }

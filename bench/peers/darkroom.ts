@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { Sql } from "postgres";
-import { connect } from "../../supabase/functions/_shared/database/database.ts";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
+import { connect, json } from "../../supabase/functions/_shared/database/database.ts";
 import { type BenchUser, expectOk, FunctionClient, type HostProcess } from "../support.ts";
 import { type Contender, spread } from "./contender.ts";
 
@@ -62,7 +62,7 @@ export function overSql(url: string, sql: Sql, users: BenchUser[]): Contender {
   const database = connect({ url });
   return darkroom("Darkroom, SQL by its pool", sql, users, () => database.close(), {
     async create(task) {
-      await database.call("create_task", { for_user: null, requests: [task], is_batch: false });
+      await database.call("create_task", { for_user: null, requests: json([task]), is_batch: false });
     },
     async claim(worker) {
       return (await database.call<Claimed | null>("claim_next_task", { for_worker: worker })) ?? undefined;

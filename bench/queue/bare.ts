@@ -1,15 +1,15 @@
-import postgres, { type Sql } from "postgres";
+import { openPool, type Pool } from "../../supabase/functions/_shared/database/pool.ts";
 
 /** The least that a queue in PostgreSQL can be: one table, one index, one statement. No users, no policy. */
 export class BareQueue {
-  readonly #sql: Sql;
+  readonly #sql: Pool;
 
   constructor(url: string, connections: number) {
-    this.#sql = postgres(url, { max: connections, onnotice: () => undefined });
+    this.#sql = openPool({ url, name: "darkroom", connections });
   }
 
   async seed(depth: number): Promise<void> {
-    await this.#sql.unsafe(`
+    await this.#sql.query(`
       drop schema if exists bare cascade;
       create schema bare;
       create table bare.queue (
@@ -45,6 +45,6 @@ export class BareQueue {
   }
 
   async close(): Promise<void> {
-    await this.#sql.end({ timeout: 5 });
+    await this.#sql.end();
   }
 }

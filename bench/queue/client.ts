@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import postgres, { type Sql } from "postgres";
-import { connect, type Database } from "../../supabase/functions/_shared/database/database.ts";
+import { openPool, type Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
+import { connect, type Database, json } from "../../supabase/functions/_shared/database/database.ts";
 import { outputPath, storeOutputs } from "../peers/darkroom.ts";
 import { models, runType } from "./seed.ts";
 
@@ -31,11 +32,11 @@ export interface NewTask {
 /** The queue's functions by the host's own driver: one prepared statement a call, as `service_role`. */
 export class QueueClient {
   readonly #database: Database;
-  readonly #owner: Sql;
+  readonly #owner: Pool;
 
   constructor(url: string, connections: number) {
     this.#database = connect({ url, connections });
-    this.#owner = postgres(url, { max: connections, onnotice: () => undefined });
+    this.#owner = openPool({ url, name: "darkroom", connections });
   }
 
   async claim(request: ClaimArguments): Promise<ClaimedTask[]> {
@@ -75,7 +76,7 @@ export class QueueClient {
     const params = { prompt: "a red fox in deep snow at dawn", model, owner, project };
     await this.#database.call("create_task", {
       for_user: null,
-      requests: [{ task_id: id, task_type: type, project_id: project, params }],
+      requests: json([{ task_id: id, task_type: type, project_id: project, params }]),
       is_batch: false,
     });
     return id;
@@ -87,7 +88,7 @@ export class QueueClient {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#database.close(), this.#owner.end({ timeout: 5 })]);
+    await Promise.all([this.#database.close(), this.#owner.end()]);
   }
 }
 
@@ -110,7 +111,7 @@ export function warmClaim(number: number): ClaimArguments {
 
 /** Tends the queue every five seconds, as a host does. @returns what stops it, with the failure if there was one */
 export function tendQueue(url: string): () => Promise<void> {
-  const sql = postgres(url, { max: 1, onnotice: () => undefined });
+  const sql = openPool({ url, name: "darkroom", connections: 1 });
   let failure: unknown;
   let running: Promise<unknown> = Promise.resolve();
   const tend = () => {
@@ -123,7 +124,7 @@ export function tendQueue(url: string): () => Promise<void> {
   return async () => {
     clearInterval(timer);
     await running;
-    await sql.end({ timeout: 5 });
+    await sql.end();
     if (failure) throw failure;
   };
 }

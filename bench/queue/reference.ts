@@ -1,4 +1,4 @@
-import postgres, { type Sql } from "postgres";
+import { openPool, type Pool } from "../../supabase/functions/_shared/database/pool.ts";
 
 /**
  * A claim of the shape that Darkroom's predecessor had: one statement that looks at every queued row. It ranks all
@@ -6,15 +6,15 @@ import postgres, { type Sql } from "postgres";
  * takes the first. Its tables hold what is queued in Darkroom's at that moment.
  */
 export class ReferenceQueue {
-  readonly #sql: Sql;
+  readonly #sql: Pool;
 
   constructor(url: string) {
-    this.#sql = postgres(url, { max: 1, onnotice: () => undefined });
+    this.#sql = openPool({ url, name: "darkroom", connections: 1 });
   }
 
   async seed(): Promise<void> {
-    await this.#sql.unsafe(definitions);
-    await this.#sql.unsafe("vacuum analyze reference.tasks");
+    await this.#sql.query(definitions);
+    await this.#sql.query("vacuum analyze reference.tasks");
   }
 
   /** Claims, and tells whether there was anything. */
@@ -33,7 +33,7 @@ export class ReferenceQueue {
   }
 
   async close(): Promise<void> {
-    await this.#sql.end({ timeout: 5 });
+    await this.#sql.end();
   }
 }
 

@@ -1,5 +1,6 @@
 /** A queue of any depth, made in a few statements and consistent with what `create_task` would have left. */
-import type { Sql, TransactionSql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type BenchUser, makeUsers, settle } from "../support.ts";
 
 export const models = Array.from({ length: 8 }, (_, index) => `model-${index}`);
@@ -27,9 +28,9 @@ export async function seedUsers(sql: Sql, count: number): Promise<BenchUser[]> {
 }
 
 /** Replaces everything that is queued by a queue of this depth. The users keep their accounts. */
-export async function seedQueue(sql: Sql, { depth, poisonedUsers, ageSeconds = 3600 }: Seed): Promise<void> {
+export async function seedQueue(sql: Pool, { depth, poisonedUsers, ageSeconds = 3600 }: Seed): Promise<void> {
   await clearQueue(sql);
-  await sql.begin(async (transaction) => {
+  await sql.transaction(async (transaction) => {
     await planTasks(transaction, depth, poisonedUsers, ageSeconds);
     // Neither checked row by row nor announced: a million events are not what is measured. `checkSeed` checks.
     await transaction`set local session_replication_role = replica`;
@@ -56,12 +57,7 @@ async function clearQueue(sql: Sql): Promise<void> {
 }
 
 /** Who has which task in which situation, oldest first. */
-async function planTasks(
-  sql: TransactionSql,
-  depth: number,
-  poisonedUsers: number,
-  ageSeconds: number,
-): Promise<void> {
+async function planTasks(sql: Sql, depth: number, poisonedUsers: number, ageSeconds: number): Promise<void> {
   await sql`
     create unlogged table bench_plan as
     select drawn.number, gen_random_uuid() as id, owner.id as user_id, owner.project_id,
@@ -88,7 +84,7 @@ async function planTasks(
 }
 
 /** As find_lane() makes them. */
-async function makeLanes(sql: TransactionSql): Promise<void> {
+async function makeLanes(sql: Sql): Promise<void> {
   await sql`
     insert into public.task_lanes (user_id, task_type, model, run_type, in_cloud, is_orchestrator, turn)
     select distinct plan.user_id, plan.task_type, plan.model, kind.run_type, plan.situation <> 'without cover',
@@ -98,7 +94,7 @@ async function makeLanes(sql: TransactionSql): Promise<void> {
 }
 
 /** As create_one_task() inserts them. What a task without cover lacks: it was made while its owner stayed local. */
-async function makeQueuedTasks(sql: TransactionSql): Promise<void> {
+async function makeQueuedTasks(sql: Sql): Promise<void> {
   await sql`
     insert into public.tasks
       (id, project_id, user_id, task_type, params, lane_id, run_type, model, dependant_on, unmet_dependencies,
@@ -125,7 +121,7 @@ async function makeQueuedTasks(sql: TransactionSql): Promise<void> {
 }
 
 /** As claim_from_lane() leaves them, with a lease that outlasts the benchmark. */
-async function makeRunningTasks(sql: TransactionSql): Promise<void> {
+async function makeRunningTasks(sql: Sql): Promise<void> {
   await sql`
     insert into public.tasks
       (id, project_id, user_id, task_type, params, status, lane_id, run_type, model, request_hash, in_cloud, price_id,
@@ -144,7 +140,7 @@ async function makeRunningTasks(sql: TransactionSql): Promise<void> {
 }
 
 /** As the trigger count_task() would have counted. */
-async function makeCounts(sql: TransactionSql): Promise<void> {
+async function makeCounts(sql: Sql): Promise<void> {
   await sql`
     insert into public.task_counts (lane_id, ready, blocked, running)
     select lane_id, count(*) filter (where status = 'Queued' and unmet_dependencies = 0),
@@ -154,7 +150,7 @@ async function makeCounts(sql: TransactionSql): Promise<void> {
 }
 
 /** As open_hold() reserves. */
-async function makeHolds(sql: TransactionSql): Promise<void> {
+async function makeHolds(sql: Sql): Promise<void> {
   await sql`
     insert into public.credit_holds (task_id, user_id, project_id, amount_microusd, expires_at)
     select id, user_id, project_id, upper_bound_microusd, now() + interval '30 days' from public.tasks where in_cloud`;

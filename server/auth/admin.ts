@@ -31,7 +31,7 @@ export function adminRoutes({ sql, apiUrl }: HostContext, identifier: Identifier
     const body = await readBody(c.req.raw, bodies.newUser);
     const email = normalizedEmail(body.email);
     const passwordHash = body.password === undefined ? undefined : await hashPassword(body.password);
-    const user = await sql.begin((transaction) =>
+    const user = await sql.transaction((transaction) =>
       insertUser(
         transaction,
         {
@@ -82,7 +82,7 @@ export function adminRoutes({ sql, apiUrl }: HostContext, identifier: Identifier
       userMetadata: body.user_metadata ?? undefined,
       bannedUntil: endOfBan(body.ban_duration),
     };
-    const user = await sql.begin(async (transaction) => {
+    const user = await sql.transaction(async (transaction) => {
       const updated = await updateUser(transaction, id, changes);
       if (changes.passwordHash !== undefined) await endSessions(transaction, id, "global", undefined);
       return updated;

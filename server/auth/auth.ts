@@ -125,7 +125,7 @@ export function createAuth(context: HostContext): { app: Hono } {
     if (!password) throw validationFailed("Signup requires a valid password");
     const email = normalizedEmail(givenEmail);
     const passwordHash = await hashPassword(password);
-    const opened = await sql.begin(async (transaction) => {
+    const opened = await sql.transaction(async (transaction) => {
       const { id } = await insertUser(
         transaction,
         { email, passwordHash, confirmed: true, appMetadata: {}, userMetadata: data ?? {} },
@@ -160,7 +160,9 @@ export function createAuth(context: HostContext): { app: Hono } {
     if (user.email_confirmed_at === null)
       throw new AuthError(400, "email_not_confirmed", "Email not confirmed");
     const { id, encrypted_password: passwordHash } = user;
-    return await sql.begin((transaction) => openSession(transaction, { id, passwordHash }, deviceOf(c)));
+    return await sql.transaction((transaction) =>
+      openSession(transaction, { id, passwordHash }, deviceOf(c)),
+    );
   }
 
   app.get("/user", async (c) => {
@@ -179,7 +181,7 @@ export function createAuth(context: HostContext): { app: Hono } {
       passwordHash: password === undefined ? undefined : await hashPassword(password),
       userMetadata: data ?? undefined,
     };
-    const changed = await sql.begin(async (transaction) => {
+    const changed = await sql.transaction(async (transaction) => {
       const updated = await updateUser(transaction, user.id, changes);
       // Whoever knew the old password is not let stay.
       if (password !== undefined) await endSessions(transaction, user.id, "others", sessionId);

@@ -5,7 +5,7 @@ import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import { Hono } from "hono";
 import { SignJWT } from "jose";
 import { pino } from "pino";
-import type { Sql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import ws from "ws";
 import type { HostContext } from "../context.ts";
 
@@ -19,7 +19,7 @@ export interface ServedForTests {
 
 /** Serves parts of the host on a free port, with keys of their own, and ends with the test. */
 export async function withServed<Result>(
-  { sql, url: databaseUrl }: { sql: Sql; url: string },
+  { sql, url: databaseUrl }: { sql: Pool; url: string },
   mount: (app: Hono, context: HostContext) => void,
   test: (served: ServedForTests) => Promise<Result>,
 ): Promise<Result> {

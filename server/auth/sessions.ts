@@ -1,5 +1,6 @@
 import { createHash, createHmac, randomBytes } from "node:crypto";
-import type { Sql, TransactionSql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { AuthError } from "./auth-error.ts";
 import { isBanned, isUuid, present, type UserRow } from "./users.ts";
 
@@ -27,7 +28,7 @@ const longestChain = 100;
 
 /** Starts a session for a user who was just let in by `passwordHash`. */
 export async function openSession(
-  sql: TransactionSql,
+  sql: Sql,
   { id, passwordHash }: { id: string; passwordHash: string | null },
   { userAgent, ip }: Device,
 ): Promise<OpenSession> {
@@ -54,8 +55,8 @@ export async function openSession(
  * the session's row is locked; and whoever comes with an old token ends the session, for one of two owners
  * of it is a thief.
  */
-export async function refreshSession(sql: Sql, secret: string, token: string): Promise<OpenSession> {
-  const outcome = await sql.begin(async (transaction) => {
+export async function refreshSession(sql: Pool, secret: string, token: string): Promise<OpenSession> {
+  const outcome = await sql.transaction(async (transaction) => {
     const [session] = await transaction<(SessionRow & { over: boolean })[]>`
       select session.id, session.user_id, session.created_at,
              coalesce(session.not_after <= clock_timestamp(), false) as over
@@ -105,7 +106,7 @@ export async function refreshSession(sql: Sql, secret: string, token: string): P
 
 /** The token that is current now, if it grew out of this one. */
 async function descendant(
-  sql: TransactionSql,
+  sql: Sql,
   secret: string,
   sessionId: string,
   token: string,
@@ -121,7 +122,7 @@ async function descendant(
   return undefined;
 }
 
-async function endFamily(sql: TransactionSql, sessionId: string): Promise<void> {
+async function endFamily(sql: Sql, sessionId: string): Promise<void> {
   await sql`
     update auth.refresh_tokens set revoked = true, updated_at = clock_timestamp()
      where session_id = ${sessionId} and not revoked`;
@@ -130,7 +131,7 @@ async function endFamily(sql: TransactionSql, sessionId: string): Promise<void> 
 
 /** The session of an access token. @throws AuthError `session_not_found`, `user_not_found` */
 export async function findSession(
-  sql: Sql,
+  sql: Pool,
   userId: string,
   sessionId: unknown,
 ): Promise<{ user: UserRow; sessionId: string | undefined }> {
@@ -151,7 +152,7 @@ export async function findSession(
 }
 
 export async function endSessions(
-  sql: Sql | TransactionSql,
+  sql: Pool | Sql,
   userId: string,
   scope: "global" | "local" | "others",
   sessionId: string | undefined,

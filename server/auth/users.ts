@@ -1,4 +1,4 @@
-import type { Sql, TransactionSql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { AuthError, emailTaken, sqlCode, validationFailed } from "./auth-error.ts";
 
 type Json = Parameters<Sql["json"]>[0];
@@ -66,7 +66,7 @@ export async function findUser(sql: Sql, id: string): Promise<UserRow | undefine
 
 /** @throws AuthError `taken` when somebody has the email. */
 export async function insertUser(
-  sql: TransactionSql,
+  sql: Sql,
   user: NewUser,
   taken: "user_already_exists" | "email_exists",
 ): Promise<UserRow> {
@@ -87,7 +87,7 @@ export async function insertUser(
 }
 
 /** Metadata is merged, and a null takes its key away. */
-export async function updateUser(sql: TransactionSql, id: string, changes: UserChanges): Promise<UserRow> {
+export async function updateUser(sql: Sql, id: string, changes: UserChanges): Promise<UserRow> {
   const appMetadata = changes.appMetadata ?? {};
   const userMetadata = changes.userMetadata ?? {};
   try {

@@ -7,7 +7,8 @@ import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
-import postgres from "postgres";
+import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
+import type { Row, Rows } from "../../supabase/functions/_shared/database/sql.ts";
 import { startEmbeddedPostgres } from "./embedded.ts";
 
 const log = pino({ level: "silent" });
@@ -163,12 +164,12 @@ function startAndBeKilled(directory: string): Promise<string> {
   });
 }
 
-async function ask(url: string, text: string): Promise<postgres.RowList<postgres.Row[]>> {
-  const sql = postgres(url, { max: 1, onnotice: () => undefined });
+async function ask(url: string, text: string): Promise<Rows<Row[]>> {
+  const sql = openPool({ url, name: "test", connections: 1 });
   try {
-    return await sql.unsafe(text);
+    return await sql.query(text);
   } finally {
-    await sql.end({ timeout: 1 });
+    await sql.end();
   }
 }
 

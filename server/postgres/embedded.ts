@@ -15,7 +15,7 @@ import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "pino";
-import postgres from "postgres";
+import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
 import { program } from "./binaries.ts";
 import { codeOf } from "./error-code.ts";
 import { exists, giveTo, type Placement, place } from "./placement.ts";
@@ -241,7 +241,7 @@ async function run(placement: Placement): Promise<void> {
 
 async function waitUntilReady(url: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
-    const sql = postgres(url, { max: 1, connect_timeout: 5, onnotice: () => undefined });
+    const sql = openPool({ url, name: "darkroom-start", connections: 1 });
     try {
       await sql`select 1`;
       return;
@@ -249,7 +249,7 @@ async function waitUntilReady(url: string): Promise<void> {
       if (attempt === 100) throw error;
       await pause(100);
     } finally {
-      await sql.end({ timeout: 1 });
+      await sql.end();
     }
   }
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
-import postgres, { type Sql, type TransactionSql } from "postgres";
+import { DatabaseError } from "../../supabase/functions/_shared/database/connection-error.ts";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import type { Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { Identifier } from "../../supabase/functions/_shared/auth/identify.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 
@@ -25,16 +27,16 @@ export interface Access {
 
 const rolledBack = new Error("rolled back");
 
-export function createAccess(sql: Sql, identifier: Identifier, log: Logger): Access {
+export function createAccess(sql: Pool, identifier: Identifier, log: Logger): Access {
   /** Asks as the caller, in a transaction that leaves nothing behind. */
   async function asking<Answer>(
     caller: Caller,
     topic: string,
-    ask: (sql: TransactionSql, become: () => Promise<unknown>) => Promise<Answer>,
+    ask: (sql: Sql, become: () => Promise<unknown>) => Promise<Answer>,
   ): Promise<Answer | undefined> {
     let answer: Answer | undefined;
     try {
-      await sql.begin(async (transaction) => {
+      await sql.transaction(async (transaction) => {
         answer = await ask(
           transaction,
           () => transaction`
@@ -79,17 +81,13 @@ export function createAccess(sql: Sql, identifier: Identifier, log: Logger): Acc
         [randomUUID(), "presence"],
       ]);
       const visible = await asking(caller, topic, async (transaction, become) => {
-        const rows = [...probes].map(([id, extension]) => ({
-          id,
-          topic,
-          extension,
-          event: "probe",
-          private: true,
-        }));
-        await transaction`insert into realtime.messages ${transaction(rows)}`;
+        await transaction`
+          insert into realtime.messages (id, topic, extension, event, private)
+          select id, ${topic}, extension, 'probe', true
+            from unnest(${[...probes.keys()]}::uuid[], ${[...probes.values()]}::text[]) as probe (id, extension)`;
         await become();
         return await transaction<{ id: string }[]>`
-          select id::text from realtime.messages where id in ${transaction([...probes.keys()])}`;
+          select id::text from realtime.messages where id = any(${[...probes.keys()]}::uuid[])`;
       });
       const extensions = (visible ?? []).map(({ id }) => probes.get(id));
       return new Set(extensions.filter((extension) => extension !== undefined));
@@ -109,8 +107,8 @@ export function createAccess(sql: Sql, identifier: Identifier, log: Logger): Acc
 }
 
 /** Whether the statement was refused, and not the database out of reach. */
-function isRefusal(error: unknown): error is postgres.PostgresError {
-  return error instanceof postgres.PostgresError && !/^(08|40|53|55|57|58|XX)/.test(error.code);
+function isRefusal(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && !/^(08|40|53|55|57|58|XX)/.test(error.code ?? "XX");
 }
 
 function headerValue(text: string): string {

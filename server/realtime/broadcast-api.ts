@@ -1,5 +1,5 @@
 import { type Context, Hono } from "hono";
-import type { Sql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { z } from "zod";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import type { Access, Caller } from "./access.ts";
@@ -24,7 +24,7 @@ interface Sending {
 const maxTrackedSenders = 10_000;
 
 /** Broadcasts over HTTP, relative to `/realtime/v1`: stored, so that every host delivers them. */
-export function createBroadcastApi(sql: Sql, access: Access): Hono {
+export function createBroadcastApi(sql: Pool, access: Access): Hono {
   const app = new Hono();
   const rates = new Map<string, RateWindow>();
 
@@ -85,7 +85,7 @@ export function createBroadcastApi(sql: Sql, access: Access): Hono {
         if (!(await access.mayWrite(caller, topic, "broadcast"))) throw new AppError("forbidden");
       }
     }
-    await sql.begin(async (transaction) => {
+    await sql.transaction(async (transaction) => {
       for (const { payload, event, topic, private: isPrivate } of messages) {
         const text = JSON.stringify(payload);
         await transaction`select realtime.send(${text}::text::jsonb, ${event}, ${topic}, ${isPrivate})`;

@@ -163,12 +163,12 @@ test("a lost connection to the log loses no message and repeats none", () =>
 
 test("what was sent before the stream began is not delivered", () =>
   withDatabase(async (database) => {
-    await database.sql.unsafe(send("before"));
+    await database.sql.query(send("before"));
     for (const polling of [true, false]) {
       await withStream(
         database,
         async ({ topics }) => {
-          await database.sql.unsafe(send("after"));
+          await database.sql.query(send("after"));
           await eventually(() => topics().length > 0, "the message comes");
           assert.deepEqual(topics(), ["after"]);
         },
@@ -179,14 +179,14 @@ test("what was sent before the stream began is not delivered", () =>
 
 test("polling says so, and why", () =>
   withDatabase(async (database) => {
-    await database.sql.unsafe("drop publication supabase_realtime_messages");
+    await database.sql.query("drop publication supabase_realtime_messages");
     await withStream(database, async ({ stream, topics, warnings }) => {
       assert.equal(stream.isLive, false);
       assert.match(
         warnings.join(""),
         /there is no publication supabase_realtime_messages.*realtime polls the database/,
       );
-      await database.sql.unsafe(send("polled"));
+      await database.sql.query(send("polled"));
       await eventually(() => topics().length === 1, "the message comes");
     });
   }));
@@ -222,10 +222,10 @@ test("on() calls back for topics that begin so, until it is ended", () =>
     withStream(database, async ({ stream, topics }) => {
       const heard: string[] = [];
       const end = stream.on("task-updates:", ({ topic }) => heard.push(topic));
-      await database.sql.unsafe(`${send("task-updates:1")}; ${send("credits:1")}`);
+      await database.sql.query(`${send("task-updates:1")}; ${send("credits:1")}`);
       await eventually(() => topics().length === 2, "both come");
       end();
-      await database.sql.unsafe(send("task-updates:2"));
+      await database.sql.query(send("task-updates:2"));
       await eventually(() => topics().length === 3, "the third comes");
       assert.deepEqual(heard, ["task-updates:1"]);
     }),
@@ -233,7 +233,7 @@ test("on() calls back for topics that begin so, until it is ended", () =>
 
 test("messages are deleted when they are a day old, by any number of hosts at once", () =>
   withDatabase(async (database) => {
-    await database.sql.unsafe(`
+    await database.sql.query(`
       insert into realtime.messages (topic, extension, event, inserted_at)
       select 'old', 'broadcast', 'e', now() - interval '25 hours' from generate_series(1, 12000)
       union all select 'young', 'broadcast', 'e', now() - interval '23 hours' from generate_series(1, 3)`);

@@ -1,8 +1,7 @@
 import type { Logger } from "pino";
-import type { Sql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { type Mark, type Message, MessageTable } from "./message-table.ts";
-import type { LogEntry } from "./pgoutput.ts";
-import { openWriteAheadLog, type WriteAheadLog } from "./write-ahead-log.ts";
+import { type LogEntry, openWriteAheadLog, type WriteAheadLog } from "./write-ahead-log.ts";
 
 export type { Message } from "./message-table.ts";
 
@@ -12,7 +11,7 @@ export type MessageListener = (message: Message) => void;
 export type LogMessageListener = (content: string) => void;
 
 export interface MessageStreamOptions {
-  sql: Sql;
+  sql: Pool;
   databaseUrl: string;
   log: Logger;
   /** Reads the table again and again even where the log could be followed. */
@@ -27,6 +26,8 @@ const reachMilliseconds = 2_000;
 const longestRetryMilliseconds = 15_000;
 const cleaningMilliseconds = 10 * 60_000;
 const keptHours = 24;
+
+const textDecoder = new TextDecoder();
 
 /** What follows the log: its connection, and what it brought before the table was read up to where it begins. */
 interface Following {
@@ -143,8 +144,10 @@ export class MessageStream {
       publication,
       signal,
       onEntry: (entry) => {
-        if (entry.kind === "begin") committedAt = entry.committedAt;
-        else if (entry.kind === "message") this.#deliverLogMessage(entry);
+        if (entry.tag === "begin") committedAt = Number(entry.commitTime) / 1000;
+        else if (entry.tag === "message") {
+          this.#deliverLogMessage({ prefix: entry.prefix, content: textDecoder.decode(entry.content) });
+        }
         const message = readMessage(entry);
         if (!message) return;
         // Rows may come before the connection is ours to see.
@@ -283,19 +286,19 @@ export class MessageStream {
 
 function readMessage(entry: LogEntry): Message | undefined {
   // On Supabase the table has partitions, named after it.
-  if (entry.kind !== "insert" || entry.schema !== "realtime" || !entry.table.startsWith("messages")) {
-    return undefined;
-  }
-  const { values } = entry;
-  const [id, topic, event] = [values.get("id"), values.get("topic"), values.get("event")];
+  if (entry.tag !== "insert") return undefined;
+  const { schema, name } = entry.relation;
+  if (schema !== "realtime" || !name.startsWith("messages")) return undefined;
+  const values = entry.new as Record<string, string | null>;
+  const [id, topic, event] = [values["id"], values["topic"], values["event"]];
   if (!id || topic === null || topic === undefined || event === null || event === undefined) return undefined;
-  if (values.get("extension") !== "broadcast") return undefined;
+  if (values["extension"] !== "broadcast") return undefined;
   return {
     id,
     topic,
     event,
-    private: values.get("private") === "t",
-    payload: values.get("payload") ?? "null",
+    private: values["private"] === "t",
+    payload: values["payload"] ?? "null",
   };
 }
 

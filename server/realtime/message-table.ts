@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 
 /** A broadcast as it stands in `realtime.messages`. */
 export interface Message {

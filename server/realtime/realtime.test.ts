@@ -147,7 +147,7 @@ test("topics that no one could own are denied, and raise nothing", () =>
 test("a policy that fails lets nobody in", () =>
   withDatabase((database) =>
     withRealtime(database, async ({ clientOf }) => {
-      await database.sql.unsafe(`
+      await database.sql.query(`
         create policy broken on realtime.messages for select to authenticated using ((topic::int) > 0)`);
       const { userId } = await createUser(database.sql);
       const channel = (await clientOf(userId)).channel("no number", isPrivate);
@@ -162,7 +162,7 @@ test("public and private channels of one name are two", () =>
       const closed = client({ key: context.keys.secretKey }).channel("room", isPrivate);
       const [inOpen, inClosed] = [listen(open), listen(closed)];
       await Promise.all([subscribed(open), subscribed(closed)]);
-      await database.sql.unsafe(`
+      await database.sql.query(`
         select realtime.send('{}', 'secret', 'room', true); select realtime.send('{}', 'known', 'room', false)`);
       await open.send({ type: "broadcast", event: "said", payload: {} });
       await closed.send({ type: "broadcast", event: "whispered", payload: {} });
@@ -216,7 +216,7 @@ test("bytes are relayed as bytes", () =>
 test("only whom the insert policy lets may send to a private channel", () =>
   withDatabase((database) =>
     withRealtime(database, async ({ clientOf }) => {
-      await database.sql.unsafe(`
+      await database.sql.query(`
         create policy read_rooms on realtime.messages for select to authenticated
           using (realtime.topic() like 'room:%');
         create policy write_open on realtime.messages for insert to authenticated
@@ -351,7 +351,7 @@ test("HTTP sends to every listener; private topics ask for the right to", () =>
       assert.deepEqual(await user.channel("a/b: c").httpSend("say", { n: 1 }), { success: true });
       await assert.rejects(user.channel("own", isPrivate).httpSend("say", { n: 2 }));
       await assert.rejects(client().channel("a/b: c").httpSend("say", { n: 3 }));
-      await database.sql.unsafe(`
+      await database.sql.query(`
         create policy write_own on realtime.messages for insert to authenticated
           with check (realtime.topic() = 'own')`);
       assert.deepEqual(await user.channel("own", isPrivate).httpSend("say", { n: 4 }), { success: true });

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { Hono } from "hono";
-import postgres from "postgres";
+import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
 import { type WebSocket, WebSocketServer } from "ws";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../../supabase/functions/_shared/http/bind.ts";
@@ -42,11 +42,11 @@ const closingMilliseconds = 2_000;
 export function createRealtime(context: HostContext, options: RealtimeOptions = {}): Realtime {
   const { log, databaseUrl } = context;
   // Its own few connections: a rush of joins must not take those of requests.
-  const sql = postgres(databaseUrl, {
-    max: 4,
-    idle_timeout: 60,
-    connection: { application_name: "darkroom-realtime", statement_timeout: 30_000 },
-    onnotice: () => undefined,
+  const sql = openPool({
+    url: databaseUrl,
+    name: "darkroom-realtime",
+    connections: 4,
+    settings: { statement_timeout: "30000" },
   });
   const access = createAccess(sql, hostIdentifier(context), log);
   const topics = new Topics();
@@ -87,7 +87,7 @@ export function createRealtime(context: HostContext, options: RealtimeOptions = 
       clearInterval(watch);
       await sockets.close();
       await stream.stop();
-      await sql.end({ timeout: 5 });
+      await sql.end();
     },
   };
 }

@@ -1,14 +1,16 @@
 import { randomBytes } from "node:crypto";
-import type { Duplex } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
-import postgres, { type Sql } from "postgres";
-import { type LogEntry, LogDecoder, writeTime } from "./pgoutput.ts";
+import type { Client } from "pg";
+import { LogicalReplicationService, type Pgoutput, PgoutputPlugin } from "pg-logical-replication";
+
+export type LogEntry = Pgoutput.Message;
 
 export interface WriteAheadLogOptions {
   url: string;
   publication: string;
+  /** Values of rows are text, as PostgreSQL writes them. */
   onEntry(entry: LogEntry): void;
-  /** Gives up opening, which waits for every transaction that is writing at the moment. */
+  /** Ends opening, which waits for every transaction that is writing at the moment. */
   signal: AbortSignal;
 }
 
@@ -20,86 +22,80 @@ export interface WriteAheadLog {
   close(): Promise<void>;
 }
 
-const statusMilliseconds = 10_000;
+const connectMilliseconds = 5_000;
+const statusSeconds = 10;
 const silenceMilliseconds = 30_000;
 
-/**
- * Reads what is committed from now on. Not `sql.subscribe` of postgres.js, though it does the same: when its
- * reconnecting fails, as it does while a database restarts, nobody can catch the error and the process ends; and
- * it does not tell how far it has read, without which nothing can be caught up after a gap.
- */
+/** Reads what is committed from now on. */
 export async function openWriteAheadLog(options: WriteAheadLogOptions): Promise<WriteAheadLog> {
-  const { url, publication, signal } = options;
-  signal.throwIfAborted();
-  const sql = postgres(url, {
-    max: 1,
-    fetch_types: false,
-    idle_timeout: 0,
-    max_lifetime: null,
-    connect_timeout: 10,
-    onnotice: () => undefined,
-    connection: { application_name: "darkroom-realtime", replication: "database" },
-  });
-  // Temporary: it ends with the connection, so that a host which died keeps no log from being removed.
-  const slot = `darkroom_realtime_${randomBytes(8).toString("hex")}`;
+  options.signal.throwIfAborted();
+  const reader = new Reader(options);
+  const abort = () => void reader.close();
+  options.signal.addEventListener("abort", abort);
   try {
-    // These commands are not SQL, and their words are known in capitals alone.
-    const creation = sql.unsafe<{ consistent_point: string }[]>(
-      `CREATE_REPLICATION_SLOT ${slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT`,
-    );
-    const cancel = () => creation.cancel();
-    signal.addEventListener("abort", cancel);
-    const [created] = await creation.finally(() => signal.removeEventListener("abort", cancel));
-    signal.throwIfAborted();
-    const stream = await sql
-      .unsafe(
-        `START_REPLICATION SLOT ${slot} LOGICAL ${created?.consistent_point ?? "0/0"} ` +
-          `(proto_version '1', publication_names '${publication}', messages 'true')`,
-      )
-      .writable();
-    // Typed as one way, but replication goes both ways on one stream.
-    return new Reader(sql, slot, stream as Duplex, options);
+    await reader.started;
+    options.signal.throwIfAborted();
+    return reader;
   } catch (error) {
-    await sql.end({ timeout: 1 });
+    await reader.close();
     throw error;
+  } finally {
+    options.signal.removeEventListener("abort", abort);
   }
 }
 
 class Reader implements WriteAheadLog {
+  readonly started: Promise<void>;
   readonly closed: Promise<Error>;
-  readonly #sql: Sql;
-  readonly #slot: string;
-  readonly #stream: Duplex;
-  readonly #decoder = new LogDecoder();
+  readonly #service: LogicalReplicationService;
   readonly #onEntry: (entry: LogEntry) => void;
-  readonly #timer: NodeJS.Timeout;
+  readonly #watch: NodeJS.Timeout;
   #read = 0n;
   #heardAt = Date.now();
+  #failure: Error | undefined;
   #isOpen = true;
 
-  constructor(sql: Sql, slot: string, stream: Duplex, { onEntry }: WriteAheadLogOptions) {
-    this.#sql = sql;
-    this.#slot = slot;
-    this.#stream = stream;
+  constructor({ url, publication, onEntry }: WriteAheadLogOptions) {
     this.#onEntry = onEntry;
-    let failure: Error | undefined;
-    this.closed = new Promise((resolve) => {
-      stream.once("close", () => {
-        this.#isOpen = false;
-        clearInterval(this.#timer);
-        resolve(failure ?? new Error("The server ended replication."));
-      });
+    this.#service = new LogicalReplicationService(
+      {
+        connectionString: url,
+        application_name: "darkroom-realtime",
+        connectionTimeoutMillis: connectMilliseconds,
+        keepAlive: true,
+      },
+      { acknowledge: { auto: false, timeoutSeconds: statusSeconds } },
+    );
+    this.#service.on("error", (error) => (this.#failure ??= error));
+    this.#service.on("data", (_lsn, entry: LogEntry | Error) => this.#receive(entry));
+    this.#service.on("heartbeat", (lsn, _time, shouldRespond) => {
+      this.#heardAt = Date.now();
+      this.#read = readPosition(lsn);
+      if (shouldRespond) return this.#sendStatus(false);
     });
-    stream.on("error", (error: Error) => (failure = error));
-    stream.on("data", (data: Buffer) => {
-      try {
-        this.#receive(data);
-      } catch (error) {
-        stream.destroy(error instanceof Error ? error : new Error(String(error)));
-      }
+    const start = new Promise<void>((resolve) => this.#service.on("start", () => resolve()));
+    // Ends when replication ends, for whatever reason.
+    const subscription = this.#service
+      .subscribe(new TextPlugin(publication), `darkroom_realtime_${randomBytes(8).toString("hex")}`)
+      .then(
+        () => this.#failure ?? new Error("The server ended replication."),
+        (error: unknown) => (this.#failure ??= error instanceof Error ? error : new Error(String(error))),
+      );
+    this.closed = subscription.then((reason) => {
+      this.#isOpen = false;
+      clearInterval(this.#watch);
+      return reason;
     });
-    this.#timer = setInterval(() => this.#keepAlive(), statusMilliseconds);
-    this.#timer.unref();
+    this.started = Promise.race([
+      start,
+      this.closed.then((reason) => {
+        throw reason;
+      }),
+    ]);
+    // Also where nobody waits for it: a reader that is closed while it starts.
+    this.started.catch(() => undefined);
+    this.#watch = setInterval(() => this.#endSilence(), statusSeconds * 1000);
+    this.#watch.unref();
   }
 
   async reaches(position: string, timeoutMilliseconds: number): Promise<boolean> {
@@ -107,50 +103,67 @@ class Reader implements WriteAheadLog {
     const deadline = Date.now() + timeoutMilliseconds;
     for (let waited = 5; this.#isOpen && this.#read < wanted; waited = Math.min(waited * 2, 100)) {
       if (Date.now() > deadline) return false;
-      this.#sendStatus();
+      await this.#sendStatus(true);
       await pause(waited);
     }
     return this.#isOpen;
   }
 
+  /** The slot is temporary: it ends with the connection. */
   async close(): Promise<void> {
-    if (this.#isOpen) {
-      this.#stream.end();
-      await Promise.race([this.closed, pause(1000, undefined, { ref: false })]);
-    }
-    // Gone when this returns, rather than when the server's process notices: a database with a slot cannot be dropped.
-    await Promise.race([
-      this.#sql.unsafe(`DROP_REPLICATION_SLOT ${this.#slot} WAIT`).catch(() => undefined),
-      pause(1000, undefined, { ref: false }),
-    ]);
-    await this.#sql.end({ timeout: 1 });
+    await this.#service.stop();
+    await Promise.race([this.closed, pause(1_000, undefined, { ref: false })]);
   }
 
-  #receive(data: Buffer): void {
+  #receive(entry: LogEntry | Error): void {
     this.#heardAt = Date.now();
-    const kind = String.fromCharCode(data[0] ?? 0);
-    if (kind === "w") this.#onEntry(this.#decoder.decode(data.subarray(25)));
-    else if (kind === "k") {
-      this.#read = data.readBigUInt64BE(1);
-      if (data[17] === 1) this.#sendStatus(false);
-    }
+    if (entry instanceof Error) this.#end(entry);
+    else this.#onEntry(entry);
   }
 
-  #keepAlive(): void {
+  #endSilence(): void {
     if (Date.now() - this.#heardAt > silenceMilliseconds) {
-      this.#stream.destroy(new Error("The server has been silent for too long."));
-    } else this.#sendStatus();
+      this.#end(new Error("The server has been silent for too long."));
+    } else void this.#sendStatus(true);
+  }
+
+  #end(reason: Error): void {
+    this.#failure ??= reason;
+    void this.#service.stop();
   }
 
   /** Says how far the log is no longer needed; the answer, if asked for, says how far it was sent. */
-  #sendStatus(askForAnswer = true): void {
-    if (!this.#isOpen || !this.#stream.writable) return;
-    const status = Buffer.alloc(34);
-    status.write("r");
-    for (const offset of [1, 9, 17]) status.writeBigUInt64BE(this.#read, offset);
-    status.writeBigInt64BE(writeTime(Date.now()), 25);
-    status[33] = askForAnswer ? 1 : 0;
-    this.#stream.write(status);
+  async #sendStatus(askForAnswer: boolean): Promise<void> {
+    if (this.#isOpen) await this.#service.acknowledge(this.#service.lastLsn(), askForAnswer);
+  }
+}
+
+/** Reads rows as text, from a slot that is made for this connection and ends with it. */
+class TextPlugin extends PgoutputPlugin {
+  constructor(publication: string) {
+    super({ protoVersion: 1, publicationNames: [publication], messages: true });
+  }
+
+  override async start(client: Client, slotName: string): Promise<unknown> {
+    // The service listens for errors only once the connection is made; this one stays for good.
+    client.on("error", () => undefined);
+    const created = await client.query<{ consistent_point: string }>(
+      `CREATE_REPLICATION_SLOT ${slotName} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT`,
+    );
+    return await super.start(client, slotName, created.rows[0]?.consistent_point ?? "0/0");
+  }
+
+  /** An error is an entry too: thrown here it would end the process. */
+  override parse(buffer: Buffer): LogEntry {
+    try {
+      const entry = super.parse(buffer);
+      if (entry.tag === "relation") {
+        for (const column of entry.columns) column.parser = (text: unknown) => text;
+      }
+      return entry;
+    } catch (error) {
+      return error as never;
+    }
   }
 }
 

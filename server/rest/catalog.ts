@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { type ForeignKey, type Relationship, relationshipsOf } from "./relationships.ts";
 
 export interface Column {
@@ -56,7 +56,7 @@ export interface CatalogCache {
 const shortestRefreshMilliseconds = 1_000;
 
 /** Loads when first asked, and again when something unknown is asked for: at most once a second. */
-export function createCatalogCache(sql: Sql, now: () => number = Date.now): CatalogCache {
+export function createCatalogCache(sql: Pool, now: () => number = Date.now): CatalogCache {
   let loading: Promise<Catalog> | undefined;
   let startedAt = 0;
 
@@ -110,11 +110,13 @@ interface ForeignKeyRow {
   is_unique: boolean;
 }
 
-export async function loadCatalog(sql: Sql): Promise<Catalog> {
-  const [, relations, foreignKeys, routines, types] = await sql.begin("read only", (transaction) => [
-    // With nothing on the path, types are spelled with their schema: right wherever they are used.
-    transaction`select set_config('search_path', '', true)`,
-    transaction<RelationRow[]>`
+export async function loadCatalog(sql: Pool): Promise<Catalog> {
+  // With nothing on the path, types are spelled with their schema: right wherever they are used.
+  const begin = "begin read only; set local search_path to ''";
+  const [relations, foreignKeys, routines, types] = await sql.transaction(
+    (transaction) =>
+      Promise.all([
+        transaction<RelationRow[]>`
       select class.relname as name,
              coalesce((
                select json_agg(json_build_object(
@@ -139,7 +141,7 @@ export async function loadCatalog(sql: Sql): Promise<Catalog> {
         from pg_class as class
        where class.relnamespace = 'public'::regnamespace
          and class.relkind in ('r', 'v', 'm', 'f', 'p') and not class.relispartition`,
-    transaction<ForeignKeyRow[]>`
+        transaction<ForeignKeyRow[]>`
       select key.conname as constraint,
              origin.relname as origin,
              (select json_agg(attribute.attname order by part.position)
@@ -162,7 +164,7 @@ export async function loadCatalog(sql: Sql): Promise<Catalog> {
        where key.contype = 'f' and key.conparentid = 0
          and origin.relnamespace = 'public'::regnamespace and target.relnamespace = 'public'::regnamespace
        order by origin.relname, key.conname`,
-    transaction<RoutineRow[]>`
+        transaction<RoutineRow[]>`
       select routine.proname as name,
              coalesce((
                select json_agg(json_build_object(
@@ -197,7 +199,7 @@ export async function loadCatalog(sql: Sql): Promise<Catalog> {
         join pg_type as type on type.oid = routine.prorettype
        where routine.pronamespace = 'public'::regnamespace and routine.prokind = 'f'
          and routine.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)`,
-    transaction<{ name: string; spelling: string }[]>`
+        transaction<{ name: string; spelling: string }[]>`
       select type.typname as name, format_type(type.oid, -1) as spelling
         from pg_type as type
         join pg_namespace as namespace on namespace.oid = type.typnamespace
@@ -205,7 +207,9 @@ export async function loadCatalog(sql: Sql): Promise<Catalog> {
          and type.typtype in ('b', 'd', 'e', 'r', 'm') and type.typcategory <> 'A'
        -- The last one of a name wins, and nothing may pass for a type of PostgreSQL's own.
        order by namespace.nspname = 'pg_catalog'`,
-  ]);
+      ]),
+    { begin },
+  );
 
   const relationsByName = new Map<string, Relation>(
     relations.map(({ name, columns, primary_key: primaryKey }) => [

@@ -1,4 +1,6 @@
-import type { Sql, TransactionSql } from "postgres";
+import { escapeLiteral } from "pg";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import type { SqlValue } from "../../supabase/functions/_shared/database/sql.ts";
 import { maxRows } from "./build-sql.ts";
 import type { Routine } from "./catalog.ts";
 import type { MediaType, Preferences } from "./preferences.ts";
@@ -50,44 +52,56 @@ interface AnswerRow {
 }
 
 /** Runs a statement as the caller: role and claims live and die with the transaction. */
-export function createExecutor(sql: Sql): Execute {
+export function createExecutor(sql: Pool): Execute {
   const isPrepared = createPreparedShapes(maxPreparedShapes);
 
   return async (statement, request, access, routine) =>
-    await sql.begin(access, async (transaction) => {
-      const run = <Row extends object>({ text, values }: Pick<Statement, "text" | "values">) =>
-        transaction.unsafe<Row[]>(text, values, { prepare: isPrepared(text) });
-      // Sent together: PostgreSQL runs them in this order, and none after the first that fails.
-      const { timeZone } = request.preferences;
-      const [, , [row], estimate] = await Promise.all([
-        beCaller(transaction, request),
-        timeZone && transaction`select set_config('timezone', ${timeZone}, true)`,
-        run<AnswerRow>(statement),
-        statement.estimate ? run<Record<string, unknown>>(statement.estimate) : undefined,
-      ]);
-      if (!row) throw new Error("a REST statement gave no row");
-      const answer: Answer = {
-        body: row.body,
-        rows: Number(row.rows),
-        total: row.total === null ? undefined : Number(row.total),
-        merged: Number(row.merged ?? 0),
-      };
-      if (estimate) answer.total = estimatedTotal(answer.total, plannedRows(estimate));
-      // Inside the transaction, so that a refusal takes back what was written.
-      holdAgainstWishes(answer, request, routine);
-      return answer;
-    });
+    await sql.transaction(
+      async (transaction) => {
+        const run = <Row extends object>({ text, values }: Pick<Statement, "text" | "values">) =>
+          transaction.query<Row[]>(text, values as SqlValue[], { prepare: isPrepared(text) });
+        const [row] = await run<AnswerRow>(statement);
+        if (!row) throw new Error("a REST statement gave no row");
+        const answer: Answer = {
+          body: row.body,
+          rows: Number(row.rows),
+          total: row.total === null ? undefined : Number(row.total),
+          merged: Number(row.merged ?? 0),
+        };
+        if (statement.estimate) {
+          const estimate = await run<Record<string, unknown>>(statement.estimate);
+          answer.total = estimatedTotal(answer.total, plannedRows(estimate));
+        }
+        // Inside the transaction, so that a refusal takes back what was written.
+        holdAgainstWishes(answer, request, routine);
+        return answer;
+      },
+      { begin: beginAsCaller(request, access) },
+    );
 }
 
-function beCaller(transaction: TransactionSql, { caller, method, path, headers }: Wanted): Promise<unknown> {
-  return transaction`
-    select set_config('role', ${caller.role}, true),
-           set_config('request.jwt.claims', ${JSON.stringify(caller.claims)}, true),
-           set_config('request.method', ${method}, true),
-           set_config('request.path', ${path}, true),
-           set_config('request.headers', ${JSON.stringify(Object.fromEntries(headers))}, true),
-           set_config('search_path', '"public", "extensions"', true),
-           set_config('statement_timeout', ${String(statementTimeoutMilliseconds)}, true)`;
+/**
+ * Begins the transaction and becomes the caller, in one message to the server. PostgreSQL runs these commands in order
+ * and none after one that fails, so that no statement runs outside the transaction or as another role.
+ */
+function beginAsCaller(
+  { caller, method, path, headers, preferences }: Wanted,
+  access: "read only" | "read write",
+): string {
+  const settings: Record<string, string> = {
+    role: caller.role,
+    "request.jwt.claims": JSON.stringify(caller.claims),
+    "request.method": method,
+    "request.path": path,
+    "request.headers": JSON.stringify(Object.fromEntries(headers)),
+    search_path: '"public", "extensions"',
+    statement_timeout: String(statementTimeoutMilliseconds),
+    ...(preferences.timeZone ? { timezone: preferences.timeZone } : {}),
+  };
+  const calls = Object.entries(settings).map(
+    ([name, value]) => `set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, true)`,
+  );
+  return `begin ${access}; select ${calls.join(", ")}`;
 }
 
 /** Small results were counted up to a page; beyond, the planner knows better than that page. */

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { SignJWT } from "jose";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { withDatabase } from "../../test/support/database.ts";
 import { postgrestIsMissing, withPostgrest } from "../../test/support/postgrest.ts";
 import { withServed } from "../auth/serve-for-tests.ts";
@@ -25,7 +25,7 @@ const file = (name: string) => readFileSync(new URL(name, import.meta.url), "utf
 
 test("the same requests get the same answers from PostgREST and from us", { skip: postgrestIsMissing }, (t) =>
   withDatabase(async (database) => {
-    await database.sql.unsafe(file("postgrest-comparison.schema.sql"));
+    await database.sql.query(file("postgrest-comparison.schema.sql"));
     await withServed(
       database,
       (app, context) => app.route("/rest/v1", createRest(context).app),
@@ -90,7 +90,7 @@ async function differences(sql: Sql, one: Case, theirs: Send, ours: Send): Promi
   const { as = "service", differs } = options;
   const outcomes: Outcome[] = [];
   for (const send of [theirs, ours]) {
-    await sql.unsafe(file("postgrest-comparison.rows.sql"));
+    await sql.query(file("postgrest-comparison.rows.sql"));
     const response = await send(as, method, path, options);
     const writes = !["GET", "HEAD", "OPTIONS"].includes(method);
     outcomes.push(outcomeOf(response, await response.text(), writes ? await contents(sql) : undefined));

@@ -93,7 +93,7 @@ type Answer = Record<string, unknown> & { code?: string; details?: string | null
 function restTest(name: string, body: (library: Library) => Promise<void>): void {
   test(name, () =>
     withDatabase(async (database) => {
-      await database.sql.unsafe(schema);
+      await database.sql.query(schema);
       await withServed(
         database,
         (app, context) => app.route("/rest/v1", createRest(context).app),
@@ -687,7 +687,7 @@ restTest(
   "a schema that changed is noticed when something unknown is asked",
   async ({ service, database }) => {
     assert.deepEqual((await service.from("news").select("id").eq("id", 1)).data, [{ id: 1 }]);
-    await database.sql.unsafe(`
+    await database.sql.query(`
     alter table public.news rename column text to body;
     create table public.fresh (id int);
     grant select on public.fresh, public.news to service_role;
@@ -704,7 +704,7 @@ restTest(
 restTest(
   "`notify pgrst` makes known what nobody asked for in vain",
   async ({ service, database, request }) => {
-    await database.sql.unsafe(`
+    await database.sql.query(`
       create table public.covers (id int primary key, book bigint references public.books);
       grant all on public.covers to service_role`);
     const { data: book } = await service
@@ -718,9 +718,9 @@ restTest(
     await service.from("covers").insert({ id: 1, book: (book as { id: number }).id });
     assert.equal(await embedded(), '[{"title":"A","covers":[{"id":1}]}]');
     // Now a book has at most one: nothing that was known is wrong, only out of date.
-    await database.sql.unsafe("alter table public.covers add unique (book)");
+    await database.sql.query("alter table public.covers add unique (book)");
     assert.equal(await embedded(), '[{"title":"A","covers":[{"id":1}]}]');
-    await database.sql.unsafe("notify pgrst, 'reload schema'");
+    await database.sql.query("notify pgrst, 'reload schema'");
     const one = '[{"title":"A","covers":{"id":1}}]';
     while ((await embedded()) !== one && Date.now() < deadline) continue;
     assert.equal(await embedded(), one);
@@ -728,11 +728,11 @@ restTest(
 );
 
 restTest("a page holds 1,000 rows, of what is embedded too", async ({ database, request }) => {
-  await database.sql.unsafe(`
+  await database.sql.query(`
     create table public.lines (id int primary key, news int references public.news);
     grant select on public.lines to service_role;
     insert into public.lines select n, 1 from generate_series(1, 1500) n`);
-  await database.sql.unsafe("notify pgrst, 'reload schema'");
+  await database.sql.query("notify pgrst, 'reload schema'");
   const embedded = async (path: string) => {
     const { json } = await request("GET", path);
     return (json as unknown as { lines: unknown[] }[])[0]?.lines?.length;
@@ -753,8 +753,8 @@ restTest("a URL may name hundreds of ids, and one that is too long is told so", 
 });
 
 restTest("estimates ask the planner, and small results are counted", async ({ request, database }) => {
-  await database.sql.unsafe("insert into public.news select n, 'x' from generate_series(10, 3000) n");
-  await database.sql.unsafe("analyze public.news");
+  await database.sql.query("insert into public.news select n, 'x' from generate_series(10, 3000) n");
+  await database.sql.query("analyze public.news");
   const range = async (path: string, prefer: string) =>
     (await request("GET", path, { headers: { prefer } })).headers.get("content-range");
   assert.equal(await range("/news?limit=1", "count=planned"), "0-0/2993");
@@ -763,7 +763,7 @@ restTest("estimates ask the planner, and small results are counted", async ({ re
 });
 
 restTest("a statement is ended after its time", async ({ service, database }) => {
-  await database.sql.unsafe(`
+  await database.sql.query(`
     create function public.timeout() returns text language sql as $$ select current_setting('statement_timeout') $$`);
   assert.equal((await service.rpc("timeout")).data, "10s");
 });

@@ -6,6 +6,7 @@ import { idOf } from "../../supabase/functions/_shared/http/bind.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
 import type { HostContext } from "../context.ts";
 import { hostIdentifier } from "../identifier.ts";
+import { type Listener, startListener } from "../postgres/listener.ts";
 import type { Shape } from "./build-answer.ts";
 import {
   buildCall,
@@ -47,10 +48,10 @@ interface RestVariables {
 type RestContext = Context<RestVariables>;
 
 /** PostgREST's interface to `public`, relative to `/rest/v1`. What a caller may do is for grants and policies to say. */
-export function createRest(context: HostContext): { app: Hono } {
+export function createRest(context: HostContext): { app: Hono; stop(): Promise<void> } {
   const identifier = hostIdentifier(context);
   const catalogs = createCatalogCache(context.sql);
-  followSchema(context, catalogs);
+  const listener = followSchema(context, catalogs);
   const execute = createExecutor(context.sql);
   const app = new Hono<RestVariables>();
 
@@ -258,24 +259,21 @@ export function createRest(context: HostContext): { app: Hono } {
   });
 
   // Variables of requests are nobody else's.
-  return { app: new Hono().route("/", app) };
+  return { app: new Hono().route("/", app), stop: () => listener.stop() };
 }
 
-/** Hears of new schemas as PostgREST does: `notify pgrst, 'reload schema'`, which migrations send. */
-function followSchema({ sql, log }: HostContext, catalogs: CatalogCache): void {
-  sql
-    .listen(
-      "pgrst",
-      (payload) => {
-        if (payload === "" || payload === "reload schema") catalogs.forget();
-      },
-      // Connected anew: what was said meanwhile is unknown.
-      () => catalogs.forget(),
-    )
-    .catch((error: unknown) => {
-      // Without it, a new schema is noticed when something unknown is asked for.
-      log.warn({ err: error }, "cannot listen for changes of the schema");
-    });
+/** Listens for new schemas as PostgREST does: `notify pgrst, 'reload schema'`, which migrations send. */
+function followSchema({ databaseUrl, log }: HostContext, catalogs: CatalogCache): Listener {
+  return startListener({
+    url: databaseUrl,
+    channel: "pgrst",
+    onNotification: (payload) => {
+      if (payload === "" || payload === "reload schema") catalogs.forget();
+    },
+    onConnect: () => catalogs.forget(),
+    // Without it, a new schema is noticed when something unknown is asked for.
+    onError: (error) => log.warn({ err: error }, "changes of the schema are not listened for at the moment"),
+  });
 }
 
 type Build = (catalog: Catalog, relation: Relation, query: Query, shape: Shape) => Statement;

@@ -1,4 +1,5 @@
-import type { Sql, TransactionSql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import { fragment, identifier, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { Identity } from "../../supabase/functions/_shared/auth/identify.ts";
 import { codeOf } from "../postgres/error-code.ts";
 import { StorageError } from "./errors.ts";
@@ -121,10 +122,10 @@ export interface Catalogue {
 /** Ends a transaction that was only a question. */
 class Undo extends Error {}
 
-export function createCatalogue(sql: Sql): Catalogue {
-  async function as<T>(actor: Actor, work: (transaction: TransactionSql) => Promise<T>): Promise<T> {
+export function createCatalogue(sql: Pool): Catalogue {
+  async function as<T>(actor: Actor, work: (transaction: Sql) => Promise<T>): Promise<T> {
     try {
-      return (await sql.begin(async (transaction) => {
+      return (await sql.transaction(async (transaction) => {
         await transaction`
           select set_config('role', ${actor.role}, true),
                  set_config('request.jwt.claims', ${JSON.stringify(actor.claims)}, true)`;
@@ -156,7 +157,7 @@ export function createCatalogue(sql: Sql): Catalogue {
     find: (actor, bucket, name) =>
       as(actor, async (transaction) => {
         const [row] = await transaction<ObjectRow[]>`
-          select ${columns(transaction)} from storage.objects where bucket_id = ${bucket} and name = ${name}`;
+          select ${columns} from storage.objects where bucket_id = ${bucket} and name = ${name}`;
         return row;
       }),
 
@@ -204,7 +205,7 @@ export function createCatalogue(sql: Sql): Catalogue {
         await transaction`select set_config('storage.allow_delete_query', 'true', true)`;
         const rows = await transaction<ObjectRow[]>`
           delete from storage.objects where bucket_id = ${bucket} and name = any(${names}::text[])
-          returning ${columns(transaction)}`;
+          returning ${columns}`;
         return [...rows];
       }),
 
@@ -214,18 +215,18 @@ export function createCatalogue(sql: Sql): Catalogue {
 }
 
 async function writeRow(
-  transaction: TransactionSql,
+  transaction: Sql,
   { bucket, name, version, metadata, userMetadata, ownerId }: ObjectToWrite,
   { upsert }: WriteRules,
 ): Promise<{ id: string; replaced?: string }> {
   // Writers of one name take turns, so that each knows which version it replaces: that file is deleted.
   await transaction`select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0))`;
   const replacing = upsert
-    ? transaction`
+    ? fragment`
         on conflict (bucket_id, name) do update
            set version = excluded.version, metadata = excluded.metadata, user_metadata = excluded.user_metadata,
                owner = excluded.owner, owner_id = excluded.owner_id, updated_at = now()`
-    : transaction``;
+    : fragment``;
   const [row] = await transaction<{ id: string; replaced: string | null }[]>`
     insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata, user_metadata)
     values (${bucket}, ${name}, ${ownerId ?? null}, ${ownerId ?? null}, ${version},
@@ -238,24 +239,22 @@ async function writeRow(
   return { id: row.id, ...(row.replaced ? { replaced: row.replaced } : {}) };
 }
 
-function columns(transaction: TransactionSql) {
-  return transaction`
+const columns = fragment`
     id, bucket_id, name, owner, owner_id, version, metadata, user_metadata,
     created_at, updated_at, last_accessed_at`;
-}
 
 /** One level of a folder: its files, and its subfolders as entries without an id. */
 async function listRows(
-  transaction: TransactionSql,
+  transaction: Sql,
   bucket: string,
   { prefix, limit, offset, search, column, order }: Listing,
 ): Promise<Record<string, unknown>[]> {
-  const direction = order === "asc" ? transaction`asc` : transaction`desc`;
+  const direction = order === "asc" ? fragment`asc` : fragment`desc`;
   // By name, folders stand among files; by time, which they have none of, before them.
   const sorting =
     column === "name"
-      ? transaction`name collate "C" ${direction}`
-      : transaction`id is not null, ${transaction(column)} ${direction}, name collate "C"`;
+      ? fragment`name collate "C" ${direction}`
+      : fragment`id is not null, ${identifier(column)} ${direction}, name collate "C"`;
   return await transaction<Record<string, unknown>[]>`
     with below as (
       select substr(name, length(${prefix}) + 1) as rest, id, created_at, updated_at, last_accessed_at, metadata
@@ -290,7 +289,5 @@ function refusal(error: unknown): unknown {
 }
 
 function constraintOf(error: unknown): unknown {
-  return typeof error === "object" && error !== null && "constraint_name" in error
-    ? error.constraint_name
-    : undefined;
+  return typeof error === "object" && error !== null && "constraint" in error ? error.constraint : undefined;
 }

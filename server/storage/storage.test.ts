@@ -103,9 +103,10 @@ test("storage keeps what the service uploads and serves it to anybody from a pub
 test("storage reads images' sizes from their headers and remembers them", () =>
   withStorage(async ({ service, database }) => {
     await service.storage.from("image_uploads").upload("sizes/a.png", png(640, 480));
-    const [row] =
-      await database.sql`select metadata, version from storage.objects where name = 'sizes/a.png'`;
-    const { width, height, mimetype, size, contentLength, httpStatusCode } = row?.["metadata"] ?? {};
+    const [row] = await database.sql<
+      { metadata: Record<string, unknown>; version: string }[]
+    >`select metadata, version from storage.objects where name = 'sizes/a.png'`;
+    const { width, height, mimetype, size, contentLength, httpStatusCode } = row?.metadata ?? {};
     assert.deepEqual(
       { width, height, mimetype, size, contentLength, httpStatusCode },
       { width: 640, height: 480, mimetype: "image/png", size: 33, contentLength: 33, httpStatusCode: 200 },
@@ -303,12 +304,10 @@ test("keep_finished_files() closes the folders of finished tasks, to everybody, 
     const write = (name: string, bucket = "image_uploads") =>
       database.sql`
         insert into storage.objects (bucket_id, name) values (${bucket}, ${name})
-        on conflict (bucket_id, name) do update set version = gen_random_uuid()::text`
-        .execute()
-        .then(
-          () => "written",
-          (error: { constraint_name?: string }) => error.constraint_name,
-        );
+        on conflict (bucket_id, name) do update set version = gen_random_uuid()::text`.then(
+        () => "written",
+        (error: { constraint_name?: string }) => error.constraint_name,
+      );
     const user = randomUUID();
     for (const [status, expected] of [
       ["Queued", "written"],
@@ -333,7 +332,7 @@ test("keep_finished_files() closes the folders of finished tasks, to everybody, 
     await finishTask(database, task);
     assert.equal(await write(file), "keep_finished_files");
     await assert.rejects(
-      database.sql`update storage.objects set name = ${`${user}/tasks/${task}/b.png`} where name = 'a.png'`.execute(),
+      database.sql`update storage.objects set name = ${`${user}/tasks/${task}/b.png`} where name = 'a.png'`,
       { constraint_name: "keep_finished_files" },
     );
     assert.equal(

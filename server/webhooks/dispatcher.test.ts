@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { Webhook } from "standardwebhooks";
 import { createWebhookSender } from "../../supabase/functions/_shared/webhooks/sender.ts";
 import { withDatabase } from "../../test/support/database.ts";

@@ -864,7 +864,7 @@ async function dumpOf({ sql }: HostUnderTest): Promise<string> {
      where relkind in ('r', 'm') and nspname not in ('pg_catalog', 'information_schema', 'pg_toast')`;
   assert.ok(tables.length > 20, "these are all tables");
   const dumps = await Promise.all(
-    tables.map(({ name }) => sql.unsafe<{ row: string }[]>(`select t::text as row from ${name} as t`)),
+    tables.map(({ name }) => sql.query<{ row: string }[]>(`select t::text as row from ${name} as t`)),
   );
   return dumps.flatMap((rows) => rows.map(({ row }) => row)).join("\n");
 }

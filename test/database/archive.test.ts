@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type Session, withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -234,7 +234,7 @@ test("archived relatives count as what they were: dependencies, orchestrators, r
     }
     const late = `${user.userId}/tasks/${complete1}/1-late.png`;
     await assert.rejects(
-      sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${late})`.execute(),
+      sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${late})`,
       { constraint_name: "keep_finished_files" },
       "the folder of a finished task stays closed",
     );
@@ -292,7 +292,7 @@ test("an archiver waits for nobody: neither a task, a child nor a project that s
     await archiver.query("set lock_timeout = '1ms'");
 
     await holder.query("begin");
-    await holder.query("select from tasks where id = $1 for share", [segments[1]]);
+    await holder.query("select from tasks where id = $1 for share", [segments[1] ?? null]);
     assert.equal(await archiveBy(archiver), Object.keys(others).length, "the family stays whole");
     await holder.query("commit");
     await holder.query("begin");
@@ -452,7 +452,7 @@ async function everyAnswer(
         "get_orchestrator_children",
         "calculate_cost_of_task",
       ]) {
-        const [row] = await sql.unsafe<{ answer: unknown }[]>(`select ${name}($1, $2) as answer`, [user, id]);
+        const [row] = await sql.query<{ answer: unknown }[]>(`select ${name}($1, $2) as answer`, [user, id]);
         answers[`${of} ${name} ${id}`] = row?.answer;
       }
     }
@@ -520,7 +520,7 @@ async function claimed(sql: Sql, task: string): Promise<{ worker: string; attemp
 }
 
 async function age(sql: Sql, ids: string[], days = 365): Promise<void> {
-  await sql`update tasks set updated_at = now() - make_interval(days => ${days}) where id in ${sql(ids)}`;
+  await sql`update tasks set updated_at = now() - make_interval(days => ${days}) where id = any(${ids}::uuid[])`;
 }
 
 /** Until a connection of this database waits for a lock, which only the other of two can hold. */

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { join } from "sql-template-tag";
+import { fragment, identifier, type SqlValue } from "../../supabase/functions/_shared/database/sql.ts";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { topupEventsOf, topupsOf } from "../support/auto-topups.ts";
@@ -34,7 +36,7 @@ async function claim(session: Session, atMost = 10): Promise<Claimed[]> {
   return rows[0]?.claimed ?? [];
 }
 
-async function record(session: Session, { id, claim_id }: Claimed, outcome: string, ...rest: unknown[]) {
+async function record(session: Session, { id, claim_id }: Claimed, outcome: string, ...rest: SqlValue[]) {
   const { rows } = await session.query<{ state: string | null }>(
     "select record_auto_topup($1, $2, $3, $4, $5) as state",
     [id, outcome, rest[0] ?? null, rest[1] ?? null, claim_id],
@@ -188,7 +190,10 @@ test("automatic top-ups that are on know amount, threshold and cap, whoever writ
       { auto_topup_disabled_reason: "whatever" },
     ];
     for (const columns of wrong) {
-      await assert.rejects(sql`update users set ${sql(columns)} where id = ${userId}`, { code: "23514" });
+      const changed = join(
+        Object.entries(columns).map(([name, value]) => fragment`${identifier(name)} = ${value}`),
+      );
+      await assert.rejects(sql`update users set ${changed} where id = ${userId}`, { code: "23514" });
     }
   }));
 
@@ -360,7 +365,7 @@ test("on Supabase the timer has the charging function called, only when somethin
     const { userId } = await saver(database);
     const tick = () => sql`select request_auto_topup_charges()`;
     // Stand-ins for Supabase's extensions, which PostgreSQL alone does not have.
-    await sql.unsafe(`
+    await sql.query(`
       create schema vault; create schema net;
       create table vault.decrypted_secrets (name text, decrypted_secret text);
       insert into vault.decrypted_secrets values

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -176,7 +176,7 @@ test("a file outside the task's folder, or that is not there, completes nothing"
     await claim(database.sql, "worker");
     const completeWith = (path: string) =>
       refusedWith(
-        database.sql`select complete_task(null, ${taskId}, ${path}, 'https://media.example/x.png')`.execute(),
+        database.sql`select complete_task(null, ${taskId}, ${path}, 'https://media.example/x.png')`,
       );
 
     assert.equal(await completeWith(`${randomUUID()}/tasks/${taskId}/x.png`), "forbidden");
@@ -344,7 +344,7 @@ test("deleting a project, or its owner, does not undo the charge for finished ch
       "delete from auth.users where id = $1",
     ]) {
       const { user } = await halfDone(database.sql);
-      await database.sql.unsafe(deletion, [user.userId]);
+      await database.sql.query(deletion, [user.userId]);
       assert.deepEqual(await accountOf(database.sql, user.userId), {
         balance: 10_000_000 - 10 * 278,
         held: 0,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -57,7 +57,7 @@ test("no statement, not even the owner's, brings an account below zero or below 
     const user = await createUser(database.sql, price);
     await queueTask(database.sql, user);
     const change = (assignment: string) =>
-      database.sql.unsafe(`update credit_accounts set ${assignment} where user_id = $1`, [user.userId]);
+      database.sql.query(`update credit_accounts set ${assignment} where user_id = $1`, [user.userId]);
 
     await assert.rejects(change("balance_microusd = -1"), { code: "23514" });
     await assert.rejects(change("balance_microusd = balance_microusd - 1"), { code: "23514" });

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { identifier } from "../../supabase/functions/_shared/database/sql.ts";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -38,10 +39,10 @@ test("of two people who take the last welcome bonus of a day, or of their domain
     ["welcome_bonuses_per_day", ["first@gmail.com", "second@outlook.com"], "day_limit"],
   ] as const) {
     await withDatabase(async (database) => {
-      await database.sql`update credit_settings set ${database.sql({ [limit]: 1 })}`;
+      await database.sql`update credit_settings set ${identifier(limit)} = 1`;
       const [first, second] = [await database.session(), await database.session()];
       const people = [await createUser(database.sql, 0), await createUser(database.sql, 0)] as const;
-      await database.sql.begin(async (transaction) => {
+      await database.sql.transaction(async (transaction) => {
         // A change of the address alone is no occasion for a welcome.
         await transaction`set local session_replication_role = 'replica'`;
         for (const [index, { userId }] of people.entries()) {
@@ -69,7 +70,7 @@ test("one grant key 20 times at once is one entry; with another amount, reason o
   withDatabase(async (database) => {
     const [user, other] = [await createUser(database.sql, 0), await createUser(database.sql, 0)];
     const grant = (userId: string, cents: number, reason: string) =>
-      database.sql`select grant_credits(${userId}, ${cents}, ${reason}, 'operator', 'key-1') as granted`.execute();
+      database.sql`select grant_credits(${userId}, ${cents}, ${reason}, 'operator', 'key-1') as granted`;
 
     const answers = await Promise.all(Array.from({ length: 20 }, () => grant(user.userId, 250, "sorry")));
     const granted = answers.map(
@@ -176,7 +177,7 @@ test("a task has one spend: the second is refused by the table itself", () =>
         amount_microusd: -1,
         revenue_microusd: 1,
       })}))`;
-    await assert.rejects(again.execute(), { code: "23505" });
+    await assert.rejects(again, { code: "23505" });
     assert.deepEqual(await wrongAccounts(database.sql), []);
   }));
 
@@ -261,7 +262,7 @@ test("an exact quote is what is charged; an estimate is never exceeded", () =>
   }));
 
 /** Passes the time of every grant that expires. */
-async function letGrantsExpire(sql: Sql): Promise<void> {
+async function letGrantsExpire(sql: Pool): Promise<void> {
   await sql`update credit_grants set expires_at = expires_at - interval '2 hours' where expires_at is not null`;
   await sql`update credit_accounts set next_expiry_at = next_expiry_at - interval '2 hours'`;
 }

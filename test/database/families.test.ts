@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { json, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { familyOf } from "../../supabase/functions/_shared/generators/families.ts";
 import type { BuiltTask } from "../../supabase/functions/_shared/generators/generate.ts";
 import { type Session, withDatabase } from "../support/database.ts";
@@ -34,10 +34,10 @@ async function create(
 ): Promise<{ task_ids: string[]; deduplicated: boolean }> {
   const text = `select create_task(for_user => $1, requests => $2::jsonb, is_batch => true, idempotency_key => $3,
                                    sent => $4::jsonb) as created`;
-  const values = [user.userId, requests, key ?? null, { the: "same" }];
+  const values = [user.userId, json(requests), key ?? null, json({ the: "same" })];
   const rows =
     typeof connection === "function"
-      ? await connection.unsafe(text, values as never[])
+      ? await connection.query(text, values)
       : (await connection.query(text, values)).rows;
   return rows[0]?.["created"] as { task_ids: string[]; deduplicated: boolean };
 }

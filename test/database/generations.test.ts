@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { withDatabase } from "../support/database.ts";
 import { claim, complete, createUser, queueTask, refusedWith, type TestUser } from "../support/factories.ts";
 
@@ -25,14 +25,18 @@ async function run(
   return (await complete(sql, taskId)) as unknown as Made;
 }
 
+interface RowWithParams extends Record<string, unknown> {
+  params: Record<string, unknown>;
+}
+
 async function generation(sql: Sql, id: string | null) {
-  const [row] = await sql`select * from generations where id = ${id}`;
+  const [row] = await sql<RowWithParams[]>`select * from generations where id = ${id}`;
   assert.ok(row, "there is such a generation");
   return row;
 }
 
 async function variant(sql: Sql, id: string | null) {
-  const [row] = await sql`select * from generation_variants where id = ${id}`;
+  const [row] = await sql<RowWithParams[]>`select * from generation_variants where id = ${id}`;
   assert.ok(row, "there is such a variant");
   return row;
 }
@@ -65,7 +69,7 @@ test("an image becomes a generation with its lineage, name and tool", () =>
     assert.equal(made["name"], "Fox");
     assert.equal(made["type"], "image");
     assert.equal(made["location"], first.public_url);
-    assert.equal(made["params"]["tool_type"], "my-tool");
+    assert.equal(made.params["tool_type"], "my-tool");
     assert.equal((await generation(sql, second.generation_id))["based_on"], first.generation_id);
     assert.equal((await generation(sql, third.generation_id))["based_on"], first.generation_id);
   }));
@@ -90,8 +94,8 @@ for (const [taskType, variantType] of [
       const made = await variant(sql, edit.variant_id);
       assert.equal(made["variant_type"], variantType);
       assert.equal(made["is_primary"], false);
-      assert.equal(made["params"]["source_variant_id"], source.variant_id);
-      assert.equal(made["params"]["created_from"], taskType);
+      assert.equal(made.params["source_variant_id"], source.variant_id);
+      assert.equal(made.params["created_from"], taskType);
       assert.equal((await generation(sql, source.generation_id))["location"], source.public_url);
       assert.deepEqual(edit.warnings, []);
     }));
@@ -110,8 +114,8 @@ test("an upscaled image is shown, with the params and the preview of its source"
     const shown = await generation(sql, source.generation_id);
     assert.equal(shown["location"], larger.public_url);
     assert.equal(shown["thumbnail_url"], "https://media.example/thumb.jpg");
-    assert.equal(shown["params"]["prompt"], "a hare");
-    assert.equal(shown["params"]["upscaled_from"], source.public_url);
+    assert.equal(shown.params["prompt"], "a hare");
+    assert.equal(shown.params["upscaled_from"], source.public_url);
     assert.equal(shown["primary_variant_id"], larger.variant_id);
     assert.equal((await variant(sql, larger.variant_id))["variant_type"], "upscaled");
 

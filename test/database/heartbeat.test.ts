@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -349,8 +349,8 @@ test("two ends of one orchestration that meet: one goes on, and nothing is count
     // Each has its own child locked and needs the other's: the order in which a deadlock is made.
     await first.query("begin");
     await second.query("begin");
-    await first.query("select from tasks where id = $1 for no key update", [children[0]]);
-    await second.query("select from tasks where id = $1 for no key update", [children[1]]);
+    await first.query("select from tasks where id = $1 for no key update", [children[0] ?? null]);
+    await second.query("select from tasks where id = $1 for no key update", [children[1] ?? null]);
     const ends = [
       first.query("update workers set status = 'crashed' where id = 'gpu-1'"),
       second.query("update workers set status = 'crashed' where id = 'gpu-2'"),

@@ -19,7 +19,7 @@ test("take_rate_limit(): of 60 at once at limit 20, exactly 20 pass", () =>
 
 test("a window that straddles two minutes passes no more than one does, and empties in time", () =>
   withDatabase(async (database) => {
-    const take = () => refusedWith(database.sql`select take_rate_limit('key', 3, 60)`.execute());
+    const take = () => refusedWith(database.sql`select take_rate_limit('key', 3, 60)`);
     const ago = (seconds: number) =>
       database.sql`update rate_limits set newest_slice = newest_slice - ${seconds / 5}`;
 
@@ -32,6 +32,6 @@ test("a window that straddles two minutes passes no more than one does, and empt
 
 test("keys are limited apart from each other", () =>
   withDatabase(async (database) => {
-    const take = (key: string) => refusedWith(database.sql`select take_rate_limit(${key}, 1, 60)`.execute());
+    const take = (key: string) => refusedWith(database.sql`select take_rate_limit(${key}, 1, 60)`);
     assert.deepEqual([await take("a"), await take("b"), await take("a")], ["none", "none", "rate_limited"]);
   }));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
-import postgres from "postgres";
+import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
 import { openWaitingRoom } from "../../server/functions/news.ts";
 import { MessageStream } from "../../server/realtime/message-stream.ts";
 import { eventually } from "../../server/realtime/realtime-under-test.ts";
@@ -46,7 +46,7 @@ function withLongPolls(
     const lines: string[] = [];
     const log = pino({ level: "warn" }, { write: (line: string) => void lines.push(line) });
     const proxy = await countingProxy(database.url);
-    const sql = postgres(database.url, { max: 2, onnotice: () => undefined });
+    const sql = openPool({ url: database.url, name: "test", connections: 2 });
     const stream = new MessageStream({ sql, databaseUrl: database.url, log, polling });
     const room = openWaitingRoom(stream, log);
     const environment = {
@@ -103,7 +103,7 @@ function withLongPolls(
       room.close();
       await stream.stop();
       await environment.database.close();
-      await sql.end({ timeout: 5 });
+      await sql.end();
       proxy.close();
     }
   });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type DatabaseUnderTest, type Session, withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -65,14 +65,24 @@ async function finish(connection: Sql | Session, taskId: string): Promise<string
   return (await complete(connection, taskId))["public_url"] as string;
 }
 
+interface TaskRow extends Record<string, unknown> {
+  generation_started_at: Date;
+  generation_processed_at: Date;
+}
+
+interface GenerationRow extends Record<string, unknown> {
+  id: string;
+  primary_variant_id: string | null;
+}
+
 async function taskRow(sql: Sql, id: string) {
-  const [row] = await sql`select * from tasks where id = ${id}`;
+  const [row] = await sql<TaskRow[]>`select * from tasks where id = ${id}`;
   assert.ok(row);
   return row;
 }
 
 async function generations(sql: Sql) {
-  return await sql`
+  return await sql<GenerationRow[]>`
     select id, source_task_id, parent_generation_id, is_child, child_order, location, primary_variant_id, name
       from generations order by is_child, child_order, created_at`;
 }
@@ -133,7 +143,7 @@ test("a travel of independent segments: children under one parent in order, clos
     await assertClosed(sql, travel, 3);
     const closed = await taskRow(sql, travel.orchestrator);
     assert.equal(closed["output_location"], null);
-    assert.ok(closed["generation_started_at"] < closed["generation_processed_at"]);
+    assert.ok(closed.generation_started_at < closed.generation_processed_at);
     const [parent, ...children] = await generations(sql);
     assert.equal(parent?.["source_task_id"], travel.orchestrator);
     assert.equal(parent?.["name"], "Journey");
@@ -147,10 +157,12 @@ test("a travel of independent segments: children under one parent in order, clos
       ]),
       segments.map((segment, index) => [segment, parent?.["id"], index, urls[index]]),
     );
-    const [second] = await sql`select params from generations where source_task_id = ${segments[1] ?? ""}`;
-    assert.equal(second?.["params"]["prompt"], "b");
-    assert.equal(second?.["params"]["num_frames"], 62);
-    assert.equal(second?.["params"]["tool_type"], "travel-between-images");
+    const [second] = await sql<
+      { params: Record<string, unknown> }[]
+    >`select params from generations where source_task_id = ${segments[1] ?? ""}`;
+    assert.equal(second?.params["prompt"], "b");
+    assert.equal(second?.params["num_frames"], 62);
+    assert.equal(second?.params["tool_type"], "travel-between-images");
   }));
 
 test("a travel with a stitch is closed by the stitch, whose file the parent shows", () =>
@@ -181,7 +193,7 @@ test("a travel with a stitch is closed by the stitch, whose file the parent show
     assert.equal(parent?.["location"], url);
     assert.equal(children.length, 2);
     const [shown] =
-      await sql`select variant_type, source_task_id from generation_variants where id = ${parent?.["primary_variant_id"]}`;
+      await sql`select variant_type, source_task_id from generation_variants where id = ${parent?.primary_variant_id ?? null}`;
     assert.deepEqual({ ...shown }, { variant_type: "travel_stitch", source_task_id: stitch });
   }));
 
@@ -264,10 +276,10 @@ test("a chained join without a final stitch makes the joined clip from its last 
     await assertClosed(sql, join, 2);
     const [parent] = await generations(sql);
     assert.equal(parent?.["location"], url);
-    const [shown] =
-      await sql`select variant_type, params from generation_variants where id = ${parent?.["primary_variant_id"]}`;
-    assert.equal(shown?.["variant_type"], "clip_join");
-    assert.equal(shown?.["params"]["created_from"], "join_clips_complete");
+    const [shown] = await sql<{ variant_type: string; params: Record<string, unknown> }[]>`
+      select variant_type, params from generation_variants where id = ${parent?.primary_variant_id ?? null}`;
+    assert.equal(shown?.variant_type, "clip_join");
+    assert.equal(shown?.params["created_from"], "join_clips_complete");
   }));
 
 test("an edit, which does not say how many parts it has, closes when its worker has said that it created them", () =>
@@ -430,7 +442,7 @@ test("a travel of one segment: the segment is the whole too, and a new version o
     assert.equal(onlyAfter?.["location"], newUrl);
     assert.equal(parentAfter?.["location"], newUrl);
     const propagated = await sql`
-      select variant_type, params ->> 'created_from' as created_from from generation_variants where id = ${parentAfter?.["primary_variant_id"]}`;
+      select variant_type, params ->> 'created_from' as created_from from generation_variants where id = ${parentAfter?.primary_variant_id ?? null}`;
     assert.deepEqual(
       { ...propagated[0] },
       { variant_type: "travel_segment", created_from: "single_segment_propagation" },
@@ -497,7 +509,7 @@ test("a segment made anew by its id is shown unless it says otherwise; one at th
       });
       await startAll(sql);
       const url = await finish(sql, taskId);
-      const [row] = await sql`select location from generations where id = ${first?.["id"]}`;
+      const [row] = await sql`select location from generations where id = ${first?.id ?? null}`;
       return row?.["location"] === url;
     };
     assert.equal(await remake({ child_generation_id: first?.["id"] }), true);
@@ -506,7 +518,7 @@ test("a segment made anew by its id is shown unless it says otherwise; one at th
     assert.equal(await remake({ make_primary_variant: true }), true);
     assert.equal((await generations(sql)).length, 3, "no child was added");
     const versions =
-      await sql`select variant_type from generation_variants where generation_id = ${first?.["id"]} and variant_type <> 'original'`;
+      await sql`select variant_type from generation_variants where generation_id = ${first?.id ?? null} and variant_type <> 'original'`;
     assert.deepEqual(
       versions.map((row) => row["variant_type"]),
       Array.from({ length: 4 }, () => "individual_segment"),
@@ -532,7 +544,7 @@ test("a travel of one segment again, under the same parent: the parent goes on s
     const url = await travelOnce({ parent_generation_id: parent?.["id"] });
 
     const shown = await sql`
-      select location, is_primary from generation_variants where generation_id = ${parent?.["id"]} and is_primary`;
+      select location, is_primary from generation_variants where generation_id = ${parent?.id ?? null} and is_primary`;
     assert.deepEqual(
       shown.map((row) => row["location"]),
       [url],
@@ -681,7 +693,7 @@ test("the worker ends its orchestrator while the last segment is being written: 
     const segment = await child(sql, travel, "travel_segment", { segment_index: 0 });
     await startAll(sql);
     // Holds the segment's completion where its own row is locked, and nothing of the orchestration has been looked at.
-    await sql.unsafe(`
+    await sql.query(`
       create function hold_completion() returns trigger language plpgsql as $$
       begin
         if current_setting('application_name') = 'held' then perform pg_advisory_xact_lock(4711); end if;

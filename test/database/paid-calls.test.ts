@@ -4,6 +4,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import { type DatabaseUnderTest, type Session, withDatabase } from "../support/database.ts";
 import { accountOf, createUser, refusedWith } from "../support/factories.ts";
+import { json } from "../../supabase/functions/_shared/database/sql.ts";
 
 const price = 2_500;
 
@@ -93,7 +94,7 @@ test("what a dead process held is given back by the upkeep, and by its user's ne
     assert.equal(await refusedWith(open(session, userId)), "insufficient_credits");
     const { rows } = await session.query<{ lasts: string }>(
       "select (expires_at - created_at)::text as lasts from paid_calls where id = $1",
-      [dead],
+      [dead ?? null],
     );
     assert.equal(rows[0]?.lasts, "00:05:00");
     await expire(database, dead);
@@ -218,7 +219,10 @@ test("constraints refuse what no function does", () =>
       "closed_at = now()",
       "answer = '{}'",
     ]) {
-      await assert.rejects(session.query(`update paid_calls set ${wrong} where id = $1`, [held]), wrong);
+      await assert.rejects(
+        session.query(`update paid_calls set ${wrong} where id = $1`, [held ?? null]),
+        wrong,
+      );
     }
     for (const [task, call] of [
       ["gen_random_uuid()", "gen_random_uuid()"],
@@ -440,7 +444,7 @@ async function close(
 ): Promise<Record<string, unknown>> {
   const { rows } = await session.query<{ charge: Record<string, unknown> }>(
     "select close_paid_call($1, $2, $3) as charge",
-    [call, units, answer],
+    [call ?? null, units, json(answer)],
   );
   return rows[0]?.charge ?? {};
 }

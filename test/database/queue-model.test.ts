@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import type { Sql } from "postgres";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { refusal } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { type Session, withDatabase } from "../support/database.ts";
@@ -19,6 +19,7 @@ import {
   type Status,
 } from "../support/queue-model.ts";
 import { brokenPromises, leftovers, queueRows } from "../support/queue-rows.ts";
+import { json } from "../../supabase/functions/_shared/database/sql.ts";
 
 // More than usual: DARKROOM_PROPERTY_RUNS=5000 DARKROOM_PROPERTY_SEED=7 npm test -- queue-model --test-timeout=3600000
 // A failure is run again by its seed and its path: DARKROOM_PROPERTY_PATH.
@@ -217,7 +218,7 @@ test("random sequences of everything that can happen leave the queue as its mode
   }));
 
 interface World {
-  sql: Sql;
+  sql: Pool;
   model: QueueModel;
 }
 
@@ -225,8 +226,8 @@ interface World {
  * An empty queue: two people with much credit and one with little, the first with two projects. All but the second
  * person's reuse results.
  */
-async function newWorld(sql: Sql): Promise<World> {
-  await sql.begin(async (transaction) => {
+async function newWorld(sql: Pool): Promise<World> {
+  await sql.transaction(async (transaction) => {
     await transaction`set local session_replication_role = replica`;
     await transaction`
       truncate auth.users, users, projects, credit_accounts, credits_ledger, credit_holds, tasks, archived_tasks,
@@ -442,7 +443,7 @@ function callOf(step: Step, model: QueueModel): Call | undefined {
         run: (on) =>
           on.query("update users set settings = $2::jsonb where id = $1", [
             user.id,
-            { ui: { generationMethods: { inCloud: step.cloud, onComputer: step.local } } },
+            json({ ui: { generationMethods: { inCloud: step.cloud, onComputer: step.local } } }),
           ]),
         follow: () => Object.assign(user, { allowsCloud: step.cloud, allowsLocal: step.local }),
       };
@@ -544,7 +545,7 @@ function createCall(step: Extract<Step, { step: "create" }>, model: QueueModel):
   }));
   return {
     name: `create ${type.name}`,
-    run: (on) => on.query("select create_task(null, $1::jsonb, $2)", [bodies, step.copies > 1]),
+    run: (on) => on.query("select create_task(null, $1::jsonb, $2)", [json(bodies), step.copies > 1]),
     follow: ({ code }) => assert.equal(code, model.create(ids, request)),
     note({ code }) {
       if (code === "none") for (const id of ids) model.add(id, request);
@@ -670,7 +671,7 @@ function statusCall(
         status,
         worker ?? null,
         attempt ?? null,
-        changes,
+        json(changes),
       ]),
     follow: ({ code }) =>
       assert.equal(code, model.setStatus(task, { status, kind }, { worker, attempt, hasOutput })),
@@ -686,7 +687,7 @@ function heartbeatCall(step: Extract<Step, { step: "heartbeat" }>, model: QueueM
   return {
     name: step.crashes ? "crash" : "heartbeat",
     run: (on) =>
-      on.query("select worker_heartbeat($1, $2, $3)", [worker.owner?.id ?? null, worker.name, report]),
+      on.query("select worker_heartbeat($1, $2, $3)", [worker.owner?.id ?? null, worker.name, json(report)]),
     follow() {
       if (step.model !== undefined) worker.model = step.model === "" ? null : step.model;
       if (step.crashes) model.crash(worker);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type Session, withDatabase } from "../support/database.ts";
 import {
   claim,
@@ -432,7 +432,7 @@ test("a claim that is under way keeps others from all lanes of its user, not fro
     for (const model of ["a", "b", "c"]) await queueTask(sql, many, { params: { model } });
     const theirs = await queueTask(sql, few);
     // Holds the first claim where it has chosen its task and has not passed the turn.
-    await sql.unsafe(`
+    await sql.query(`
       create function hold_claim() returns trigger language plpgsql as $$
       begin
         if current_setting('application_name') = 'held' then perform pg_advisory_xact_lock(4711); end if;

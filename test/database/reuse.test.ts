@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { json, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type DatabaseUnderTest, type Session, withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -59,8 +59,8 @@ async function create(
   const text = "select create_task(null, $1::jsonb, false) as created";
   const rows =
     typeof connection === "function"
-      ? await connection.unsafe<{ created: Created }[]>(text, [[request]] as never[])
-      : (await connection.query<{ created: Created }>(text, [[request]])).rows;
+      ? await connection.query<{ created: Created }[]>(text, [json([request])])
+      : (await connection.query<{ created: Created }>(text, [json([request])])).rows;
   assert.ok(rows[0]);
   return rows[0].created;
 }
@@ -145,9 +145,11 @@ test("the same task again is complete at once, with the first one's file as its 
       { ...one, tasks: [second], source: second, name: "Again", shots: 1 },
       "its own record of the same file, in its own shot",
     );
-    const [status] = await sql`select get_task_status(${user.userId}, ${second}) as answer`;
+    const [status] = await sql<
+      { answer: { status: string; reused: boolean; reused_task_id: string } }[]
+    >`select get_task_status(${user.userId}, ${second}) as answer`;
     assert.deepEqual(
-      [status?.["answer"].status, status?.["answer"].reused, status?.["answer"].reused_task_id],
+      [status?.answer.status, status?.answer.reused, status?.answer.reused_task_id],
       ["Complete", true, first],
     );
     const messages = await sql`
@@ -420,17 +422,21 @@ test("of equal tasks in flight one runs; all end with it, one is charged, and wh
     assert.deepEqual(await stateOf(sql, leader, second.task_id, third), [waiting, following, following]);
     assert.deepEqual(await accountOf(sql, user.userId), { balance, held: 4 * price });
 
-    const [counts] = await sql`select task_counts_for(null) -> 'totals' as totals`;
+    const [counts] = await sql<
+      { totals: { queued_only: number; blocked_by_deps: number } }[]
+    >`select task_counts_for(null) -> 'totals' as totals`;
     assert.deepEqual(
-      [counts?.["totals"].queued_only, counts?.["totals"].blocked_by_deps],
+      [counts?.totals.queued_only, counts?.totals.blocked_by_deps],
       [1, 3],
       "a follower is blocked, not ready",
     );
     const [position] = await sql`select queue_position(${user.userId}, ${third}) ->> 'reason' as reason`;
     assert.equal(position?.["reason"], "shares_run");
     assert.equal((await claim(sql, "worker"))?.task_id, leader);
-    const [empty] = await sql`select claim_next_task(for_worker => 'other', debug => true) as answer`;
-    assert.equal(empty?.["answer"].debug.shares_run, 2);
+    const [empty] = await sql<
+      { answer: { debug: { shares_run: number } } }[]
+    >`select claim_next_task(for_worker => 'other', debug => true) as answer`;
+    assert.equal(empty?.answer.debug.shares_run, 2);
     const late = await create(sql, user);
     assert.equal(late.shares_run, true, "also while it runs");
 
@@ -754,10 +760,11 @@ test("a reuse costs its price, by the version it was created under, never more t
     assert.equal(second.upper_bound_microusd, 400);
     assert.deepEqual(await stateOf(sql, second.task_id), [reusedOf(first, 400)]);
     assert.deepEqual(await accountOf(sql, user.userId), { balance: balance - price - 400, held: 0 });
-    const [receipt] =
-      await sql`select get_receipt(for_user => ${user.userId}, for_entry => null, for_task => ${second.task_id}, for_call => null) as of_reuse`;
+    const [receipt] = await sql<
+      { of_reuse: { total_microusd: number; lines: unknown[] } }[]
+    >`select get_receipt(for_user => ${user.userId}, for_entry => null, for_task => ${second.task_id}, for_call => null) as of_reuse`;
     assert.deepEqual(
-      { total: receipt?.["of_reuse"].total_microusd, lines: receipt?.["of_reuse"].lines },
+      { total: receipt?.of_reuse.total_microusd, lines: receipt?.of_reuse.lines },
       {
         total: 400,
         lines: [
@@ -820,9 +827,14 @@ test("a key and an id that are sent again answer what they answered", () =>
     const taskId = randomUUID();
     const body = [{ task_type: "z_image_turbo", params: fox, project_id: user.projectId, task_id: taskId }];
     const send = async (key: string | null) =>
-      (await sql`select create_task(null, ${sql.json(body)}, false, ${key}) as answer`)[0]?.["answer"];
+      (
+        await sql<
+          { answer: Record<string, unknown> }[]
+        >`select create_task(null, ${sql.json(body)}, false, ${key}) as answer`
+      )[0]?.answer;
     const first = await send("a key");
-    assert.deepEqual([first.status, first.deduplicated], ["Task complete", false]);
+    assert.ok(first);
+    assert.deepEqual([first["status"], first["deduplicated"]], ["Task complete", false]);
     assert.deepEqual(await send("a key"), { ...first, deduplicated: true });
     assert.deepEqual(await send(null), { ...first, deduplicated: true });
     assert.equal((await sql`select from generations where source_task_id = ${taskId}`).length, 1);
@@ -837,7 +849,7 @@ test("rows that a browser writes itself are reused and follow too", () =>
     const insert = async () => {
       const { rows } = await browser.query<{ id: string; status: string }>(
         "insert into tasks (project_id, task_type, params) values ($1, 'z_image_turbo', $2::jsonb) returning id, status",
-        [user.projectId, fox],
+        [user.projectId, json(fox)],
       );
       assert.ok(rows[0]);
       return rows[0];
@@ -918,8 +930,8 @@ test("a batch and a completion in the same shot at once do not wait for each oth
     // The completion has its shot when the batch begins; with the tenant locked first, each would have what the other waits for.
     const [completer, creator] = [await database.session(), await database.session()];
     await completer.query("begin");
-    await completer.query("select from shots where id = $1 for no key update", [shot?.id]);
-    const created = creator.query("select create_task(null, $1::jsonb, true)", [batch]);
+    await completer.query("select from shots where id = $1 for no key update", [shot?.id ?? null]);
+    const created = creator.query("select create_task(null, $1::jsonb, true)", [json(batch)]);
     await database.lockIsWaitedFor();
     await complete(completer, running, { worker: "worker" });
     await completer.query("commit");

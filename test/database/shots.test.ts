@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type DatabaseUnderTest, type Session, withDatabase } from "../support/database.ts";
 import { createUser, refusedWith, type TestUser } from "../support/factories.ts";
 

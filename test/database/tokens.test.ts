@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { withDatabase } from "../support/database.ts";
+import { type Session, withDatabase } from "../support/database.ts";
 import { createUser, refusedWith } from "../support/factories.ts";
 
 test("admit() knows a live token, and refuses a revoked, an expired and one without the scope", () =>
@@ -10,7 +10,7 @@ test("admit() knows a live token, and refuses a revoked, an expired and one with
     const hash = randomBytes(32);
     await database.sql`select generate_pat(${user.userId}, ${hash}, 'abcd', 'worker', ${["tasks:run"]})`;
     const admit = (scope: string) =>
-      database.sql`select user_id from admit(null, ${hash}, ${scope}, 'test', 100, 60)`.execute();
+      database.sql`select user_id from admit(null, ${hash}, ${scope}, 'test', 100, 60)`;
 
     assert.equal((await admit("tasks:run"))[0]?.["user_id"], user.userId);
     assert.equal(await refusedWith(admit("tasks:write")), "insufficient_scope");
@@ -45,7 +45,7 @@ test("a token's use is noted at most once a minute, and never waited for", () =>
 test("the fiftieth token is the last, also for two racers", () =>
   withDatabase(async (database) => {
     const user = await createUser(database.sql);
-    const make = (session: { query(text: string, params: unknown[]): Promise<unknown> }) =>
+    const make = (session: Session) =>
       refusedWith(
         session.query("select generate_pat($1, $2, 'abcd', 'worker', array['tasks:run'])", [
           user.userId,
@@ -68,7 +68,7 @@ test("revoking is idempotent, and somebody else's token is not found", () =>
     await database.sql`select generate_pat(${user.userId}, ${randomBytes(32)}, 'abcd', 'worker', ${["tasks:run"]})`;
     const [token] = await database.sql`select id from personal_access_tokens`;
     const revoke = (userId: string) =>
-      refusedWith(database.sql`select revoke_pat(${userId}, ${token?.["id"] as string})`.execute());
+      refusedWith(database.sql`select revoke_pat(${userId}, ${token?.["id"] as string})`);
 
     assert.equal(await revoke(other.userId), "token_not_found");
     assert.equal(await revoke(user.userId), "none");

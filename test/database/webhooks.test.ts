@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { ClaimedDelivery } from "../../supabase/functions/_shared/webhooks/sender.ts";
 import { type Session, withDatabase } from "../support/database.ts";
 import { claim, complete, createUser, queueTask, refusedWith, setStatus } from "../support/factories.ts";
@@ -22,7 +22,7 @@ async function claimed(connection: Sql | Session, atMost = 50): Promise<ClaimedD
   const text = "select claim_webhook_deliveries($1) as claimed";
   const rows =
     typeof connection === "function"
-      ? await connection.unsafe<{ claimed: ClaimedDelivery[] }[]>(text, [atMost])
+      ? await connection.query<{ claimed: ClaimedDelivery[] }[]>(text, [atMost])
       : (await connection.query<{ claimed: ClaimedDelivery[] }>(text, [atMost])).rows;
   return rows[0]?.claimed ?? [];
 }
@@ -48,7 +48,7 @@ async function someoneWaits(sql: Sql): Promise<void> {
 }
 
 async function one<Row extends object>(sql: Sql, text: string, values: string[] = []): Promise<Row> {
-  const [row] = await sql.unsafe<Row[]>(text, values);
+  const [row] = await sql.query<Row[]>(text, values);
   assert.ok(row);
   return row;
 }
@@ -386,12 +386,9 @@ test("410 disables an endpoint, and what waits for it is dead-lettered; enabled 
       "what arrived, arrived",
     );
     assert.deepEqual(await claimed(sql), []);
+    assert.equal(await refusedWith(sql`select test_webhook(null, ${webhook.id})`), "webhook_disabled");
     assert.equal(
-      await refusedWith(sql`select test_webhook(null, ${webhook.id})`.execute()),
-      "webhook_disabled",
-    );
-    assert.equal(
-      await refusedWith(sql`select redeliver_webhook(null, ${webhook.id}, ${ids[2] as string})`.execute()),
+      await refusedWith(sql`select redeliver_webhook(null, ${webhook.id}, ${ids[2] as string})`),
       "webhook_disabled",
     );
 
@@ -503,7 +500,7 @@ test("somebody else's webhook is not found, whatever is asked of it", () =>
         "test_webhook($1, $2)",
       ]) {
         assert.equal(
-          await refusedWith(sql.unsafe(`select ${call}`, [stranger.userId, id]).execute()),
+          await refusedWith(sql.query(`select ${call}`, [stranger.userId, id])),
           "webhook_not_found",
           call,
         );
@@ -511,14 +508,12 @@ test("somebody else's webhook is not found, whatever is asked of it", () =>
     }
     const other = await createWebhook(sql, stranger);
     assert.equal(
-      await refusedWith(
-        sql`select redeliver_webhook(${stranger.userId}, ${other.id}, ${delivery})`.execute(),
-      ),
+      await refusedWith(sql`select redeliver_webhook(${stranger.userId}, ${other.id}, ${delivery})`),
       "delivery_not_found",
     );
     for (const project of [owner.projectId, randomUUID()]) {
       assert.equal(
-        await refusedWith(sql`select list_webhooks(${stranger.userId}, ${project})`.execute()),
+        await refusedWith(sql`select list_webhooks(${stranger.userId}, ${project})`),
         "project_not_found",
       );
     }
@@ -562,7 +557,7 @@ test("on Supabase the timer has the function called, with the vault's key, only 
     await sendTests(sql, webhook);
     await tick();
     // Stand-ins for Supabase's extensions, which PostgreSQL alone does not have.
-    await sql.unsafe(`
+    await sql.query(`
       create schema vault; create schema net;
       create table vault.decrypted_secrets (name text, decrypted_secret text);
       create table net.requests (url text, headers jsonb, body jsonb);

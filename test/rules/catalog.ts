@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 
 /** Whatever belongs to PostgreSQL itself or to an extension is not ours to compare. */
 const ours = `
@@ -100,7 +100,7 @@ const queries = [
 export async function catalog(sql: Sql): Promise<Map<string, string>> {
   const things = new Map<string, string>();
   for (const query of queries) {
-    const rows = await sql.unsafe<{ thing: string; state: string | null }[]>(
+    const rows = await sql.query<{ thing: string; state: string | null }[]>(
       `with ${ours} select thing, state from (${query}) as found (thing, state)`,
     );
     for (const { thing, state } of rows) things.set(thing, state ?? "");

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { withDatabase } from "../support/database.ts";
 import { assertNone } from "./assert-none.ts";
 import { filesBelow, type SqlCall, sqlCalls, sqlFunctions, textOf } from "./sources.ts";

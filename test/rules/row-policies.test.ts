@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes, randomUUID } from "node:crypto";
 import { test } from "node:test";
-import postgres, { type ReservedSql, type Sql } from "postgres";
+import { DatabaseError } from "../../supabase/functions/_shared/database/connection-error.ts";
+import type { Pool, ReservedSql } from "../../supabase/functions/_shared/database/pool.ts";
 import { type Role, withDatabase } from "../support/database.ts";
 import { claim, complete, createUser, queueTask, type TestUser } from "../support/factories.ts";
 import { createWebhook } from "../support/webhooks.ts";
@@ -209,7 +210,7 @@ test("the matrix: each caller does to each table what it says, tried on real row
     const changes = await harmlessChanges(sql);
     const faults: string[] = [];
     for (const [table, rule] of Object.entries(matrix)) {
-      const rows = await sql.unsafe(`select from ${table} where ${rule.row(owner)}`);
+      const rows = await sql.query(`select from ${table} where ${rule.row(owner)}`);
       if (rows.length === 0) faults.push(`${table}: the fixtures make no row of the owner`);
       for (const [caller, role, userId] of [
         ["anon", "anon", undefined],
@@ -367,13 +368,13 @@ function statementOf(
 }
 
 /** What a statement does for somebody; then it is undone. */
-async function tried(sql: Sql, requester: Requester, statement: string): Promise<string> {
+async function tried(sql: Pool, requester: Requester, statement: string): Promise<string> {
   return await asRequester(sql, requester, (connection) => outcomeOf(connection, statement));
 }
 
 /** In a transaction with role and claims as `/rest/v1` sets them, which is rolled back. */
 async function asRequester<Result>(
-  sql: Sql,
+  sql: Pool,
   { role, userId }: Requester,
   work: (connection: ReservedSql) => Promise<Result>,
 ): Promise<Result> {
@@ -395,26 +396,26 @@ async function asRequester<Result>(
 async function outcomeOf(connection: ReservedSql, statement: string): Promise<string> {
   await connection`savepoint before`;
   try {
-    return (await connection.unsafe(statement)).count > 0 ? "rows" : "none";
+    return (await connection.query(statement)).count > 0 ? "rows" : "none";
   } catch (error) {
     await connection`rollback to before`;
-    if (!(error instanceof postgres.PostgresError)) throw error;
+    if (!(error instanceof DatabaseError)) throw error;
     // 55000: a view over several tables, through which nobody writes. PT4..: our own refusals.
-    return error.code === "42501" || error.code === "55000" || error.code.startsWith("PT4")
+    return error.code === "42501" || error.code === "55000" || error.code?.startsWith("PT4")
       ? "denied"
       : `failed with ${error.code} ${error.message}`;
   }
 }
 
-async function rowsOf(sql: Sql | ReservedSql, table: string, condition: string): Promise<string> {
-  const [row] = await sql.unsafe<{ rows: string }[]>(
+async function rowsOf(sql: Pool | ReservedSql, table: string, condition: string): Promise<string> {
+  const [row] = await sql.query<{ rows: string }[]>(
     `select coalesce(string_agg(entry::text, E'\n' order by entry::text), '') as rows from ${table} as entry where ${condition}`,
   );
   return row?.rows ?? "";
 }
 
 /** For each table a change that changes nothing, for where the matrix names none. */
-async function harmlessChanges(sql: Sql): Promise<Map<string, string>> {
+async function harmlessChanges(sql: Pool): Promise<Map<string, string>> {
   const columns = await sql<{ table: string; column: string }[]>`
     select distinct on (table_name) table_name as table, quote_ident(column_name) as column
       from information_schema.columns
@@ -429,7 +430,7 @@ interface Relation {
   is_secured: boolean;
 }
 
-async function relationsOfPublic(sql: Sql): Promise<Relation[]> {
+async function relationsOfPublic(sql: Pool): Promise<Relation[]> {
   return await sql<Relation[]>`
     select relname as name,
            case relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end as kind,
@@ -447,7 +448,7 @@ function projectWithId({ projectId }: Owner): string {
 }
 
 /** A person with a row in every table that has rows of people. */
-async function userWithEverything(sql: Sql): Promise<Owner> {
+async function userWithEverything(sql: Pool): Promise<Owner> {
   const user = await createUser(sql);
   const { userId } = user;
   const worker = `worker-of-${userId}`;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { randomBytes } from "node:crypto";
-import postgres, { type Sql } from "postgres";
+import { openPool, type Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { schemaFiles } from "../../scripts/schema-files.ts";
 import { projectPath } from "../../server/migrate.ts";
 import { clusterUrlVariable, dropTestDatabase, withDatabase } from "../support/database.ts";
@@ -103,12 +103,12 @@ test("a change that a migration forgot is reported, whatever it changes", () =>
   }));
 
 /** The catalog as it would be after a change, which is rolled back. */
-async function changed(sql: Sql, change: string): Promise<Map<string, string>> {
+async function changed(sql: Pool, change: string): Promise<Map<string, string>> {
   const connection = await sql.reserve();
   try {
     await connection`begin`;
     try {
-      await connection.unsafe(change);
+      await connection.query(change);
       return await catalog(connection);
     } finally {
       await connection`rollback`;
@@ -119,24 +119,24 @@ async function changed(sql: Sql, change: string): Promise<Map<string, string>> {
 }
 
 /** A database of the platform and `supabase/schemas`, in the order of `supabase/config.toml`. */
-async function withSchemasApplied(compare: (sql: Sql) => Promise<void>): Promise<void> {
+async function withSchemasApplied(compare: (sql: Pool) => Promise<void>): Promise<void> {
   const clusterUrl = process.env[clusterUrlVariable];
   assert.ok(clusterUrl, `${clusterUrlVariable} is set by "npm test"`);
   const name = `test_${randomBytes(8).toString("hex")}`;
-  const admin = postgres(clusterUrl, { max: 1, onnotice: () => undefined });
+  const admin = openPool({ url: clusterUrl, name: "test", connections: 1 });
   const url = new URL(clusterUrl);
   url.pathname = `/${name}`;
-  const sql = postgres(url.href, { max: 1, onnotice: () => undefined });
+  const sql = openPool({ url: url.href, name: "test", connections: 1 });
   try {
-    await admin.unsafe(`create database ${name} template template0`);
-    for (const file of await platformFiles()) await sql.unsafe(await readFile(file, "utf8"));
+    await admin.query(`create database ${name} template template0`);
+    for (const file of await platformFiles()) await sql.query(await readFile(file, "utf8"));
     // As in a migration: functions name tables and functions that come later.
     await sql`set check_function_bodies = off`;
-    for (const file of await schemaFiles()) await sql.unsafe(await readFile(file, "utf8"));
+    for (const file of await schemaFiles()) await sql.query(await readFile(file, "utf8"));
     await compare(sql);
   } finally {
-    await sql.end({ timeout: 0 });
-    await admin.end({ timeout: 5 });
+    await sql.end({ timeoutMilliseconds: 0 });
+    await admin.end();
     await dropTestDatabase({ name });
   }
 }

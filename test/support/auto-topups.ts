@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { CardBehaviour } from "./fake-stripe/books.ts";
 import type { FakeStripe } from "./fake-stripe.ts";
 

@@ -49,7 +49,7 @@ test("the platform lets nobody but the owner create or read in public without a 
 test("realtime.send() and broadcast_changes() store messages for delivery", () =>
   withDatabase(async (database) => {
     await database.sql`select realtime.send('{"progress": 5}', 'task-update', 'task-updates:p')`;
-    await database.sql.unsafe(`
+    await database.sql.query(`
       create table public.watched (id int);
       create function public.announce() returns trigger language plpgsql as $$
       begin

@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
-import postgres, { type Sql } from "postgres";
+import { DatabaseError } from "../../supabase/functions/_shared/database/connection-error.ts";
+import { openPool, type Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import { json, type SqlValue } from "../../supabase/functions/_shared/database/sql.ts";
 
 /** Set by `scripts/test.ts`, which starts the server and makes the template that is cloned here. */
 export const clusterUrlVariable = "DARKROOM_TEST_CLUSTER_URL";
@@ -15,7 +17,7 @@ export interface TestDatabase {
 export interface Session {
   query<Row extends object = Record<string, unknown>>(
     text: string,
-    params?: unknown[],
+    params?: readonly unknown[],
   ): Promise<{ rows: Row[] }>;
   close(): Promise<void>;
 }
@@ -24,7 +26,7 @@ export type Role = "anon" | "authenticated" | "service_role";
 
 export interface DatabaseUnderTest extends TestDatabase {
   /** Pool as the owner, whom no policy holds back. */
-  sql: Sql;
+  sql: Pool;
   session(): Promise<Session>;
   /** Resolves when a connection to this database waits for a lock (or so many do): what a test began second has met the first. */
   lockIsWaitedFor(by?: number): Promise<void>;
@@ -37,7 +39,7 @@ export async function withDatabase<Result>(
   test: (database: DatabaseUnderTest) => Promise<Result>,
 ): Promise<Result> {
   const database = await createTestDatabase();
-  const sql = postgres(database.url, { max: 10, onnotice: () => undefined });
+  const sql = openPool({ url: database.url, name: "test", connections: 10, deadlineMilliseconds: Infinity });
   const sessions: Session[] = [];
 
   async function session(): Promise<Session> {
@@ -71,21 +73,31 @@ export async function withDatabase<Result>(
       },
     });
   } finally {
-    await Promise.all([...sessions.map((opened) => opened.close()), sql.end({ timeout: 0 })]);
+    await Promise.all([...sessions.map((opened) => opened.close()), sql.end({ timeoutMilliseconds: 0 })]);
     await dropTestDatabase(database);
   }
 }
 
 function openSession(url: string): Session {
-  const connection = postgres(url, { max: 1, onnotice: () => undefined });
+  const connection = openPool({ url, name: "test", connections: 1, deadlineMilliseconds: Infinity });
   return {
-    async query<Row extends object>(text: string, params: unknown[] = []) {
-      const rows = await connection.unsafe<Row[]>(text, params as postgres.ParameterOrJSON<never>[]);
+    async query<Row extends object>(text: string, params: readonly unknown[] = []) {
+      const rows = await connection.query<Row[]>(text, params.map(parameter));
       return { rows: [...rows] as Row[] };
     },
     // Without waiting: a test that failed half-way may have left a statement that waits for a lock.
-    close: () => connection.end({ timeout: 0 }),
+    close: () => connection.end({ timeoutMilliseconds: 0 }),
   };
+}
+
+/** Objects, and arrays of them, are sent as JSON. */
+function parameter(value: unknown): SqlValue {
+  const isObject = (one: unknown) =>
+    typeof one === "object" && one !== null && Object.getPrototypeOf(one) === Object.prototype;
+  const isJson =
+    (isObject(value) && !("toPostgres" in (value as object))) ||
+    (Array.isArray(value) && value.some(isObject));
+  return isJson ? json(value) : ((value ?? null) as SqlValue);
 }
 
 /** For suites that start a host on a database of their own; ends with `dropTestDatabase`. */
@@ -95,12 +107,11 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   await maintain(async (sql) => {
     for (let attempt = 1; ; attempt++) {
       try {
-        await sql.unsafe(`create database ${name} template ${templateName} strategy file_copy`);
+        await sql.query(`create database ${name} template ${templateName} strategy file_copy`);
         return;
       } catch (error) {
         // 55006: another test is cloning the template at this moment.
-        if (!(error instanceof postgres.PostgresError && error.code === "55006") || attempt === 100)
-          throw error;
+        if (!(error instanceof DatabaseError && error.code === "55006") || attempt === 100) throw error;
         await pause(20 + Math.random() * 50);
       }
     }
@@ -115,23 +126,22 @@ export async function dropTestDatabase({ name }: Pick<TestDatabase, "name">): Pr
     await sql`select pg_terminate_backend(active_pid) from pg_replication_slots where database = ${name} and active`;
     for (let attempt = 1; ; attempt++) {
       try {
-        await sql.unsafe(`drop database if exists ${name} with (force)`);
+        await sql.query(`drop database if exists ${name} with (force)`);
         return;
       } catch (error) {
-        if (!(error instanceof postgres.PostgresError && error.code === "55006") || attempt === 20)
-          throw error;
+        if (!(error instanceof DatabaseError && error.code === "55006") || attempt === 20) throw error;
         await pause(50);
       }
     }
   });
 }
 
-async function maintain(work: (sql: Sql) => Promise<void>): Promise<void> {
-  const sql = postgres(clusterUrl(), { max: 1, onnotice: () => undefined });
+async function maintain(work: (sql: Pool) => Promise<void>): Promise<void> {
+  const sql = openPool({ url: clusterUrl(), name: "test", connections: 1 });
   try {
     await work(sql);
   } finally {
-    await sql.end({ timeout: 5 });
+    await sql.end();
   }
 }
 

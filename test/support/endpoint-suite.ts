@@ -296,7 +296,7 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
     test("500 for a failure that nobody foresaw; bare, and logged whole", async () => {
       const { body, credentials } = await accepted(under);
       // Names that this isolate has prepared are planned anew, and fail.
-      await under.sql.unsafe("alter schema public rename to moved_away");
+      await under.sql.query("alter schema public rename to moved_away");
       try {
         const answer = await under.refused("internal_error", body, credentials);
         assert.equal(answer.status, 500);
@@ -308,7 +308,7 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
           .find((line) => line.includes(String(answer.body["request_id"])));
         assert.match(logged ?? "", /does not exist/);
       } finally {
-        await under.sql.unsafe("alter schema moved_away rename to public");
+        await under.sql.query("alter schema moved_away rename to public");
       }
     });
 

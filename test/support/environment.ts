@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Hono } from "hono";
 import { pino } from "pino";
-import postgres, { type Sql } from "postgres";
+import { openPool, type Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import type { HostKeys } from "../../server/context.ts";
 import { publicJwks } from "../../server/identifier.ts";
 import { deriveKeys } from "../../server/keys.ts";
@@ -24,7 +24,7 @@ type Credentials = Record<string, string>;
 /** What endpoints run in, on a database of its own, with a storage service in this process. */
 export interface EnvironmentUnderTest {
   environment: Environment;
-  sql: Sql;
+  sql: Pool;
   databaseUrl: string;
   keys: HostKeys;
   apiUrl: string;
@@ -56,7 +56,7 @@ export async function startEnvironment({
 }: EnvironmentOptions = {}): Promise<EnvironmentUnderTest> {
   const database = await createTestDatabase();
   const storageDirectory = await mkdtemp(path.join(tmpdir(), "darkroom-endpoint-"));
-  const sql = postgres(database.url, { max: 4, onnotice: () => undefined });
+  const sql = openPool({ url: database.url, name: "test", connections: 4 });
   const lines: string[] = [];
   const log = pino({ level: "trace" }, { write: (line: string) => void lines.push(line) });
   const keys = await deriveKeys(randomUUID() + randomUUID(), {});
@@ -122,7 +122,7 @@ export async function startEnvironment({
     },
     logged: () => lines.join(""),
     async close() {
-      await Promise.all([environment.database.close(), storage.stop(), sql.end({ timeout: 5 })]);
+      await Promise.all([environment.database.close(), storage.stop(), sql.end()]);
       await dropTestDatabase(database);
       await rm(storageDirectory, { recursive: true, force: true });
     },

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Sql } from "postgres";
+import { json, type Sql, type SqlValue } from "../../supabase/functions/_shared/database/sql.ts";
 import { refusal } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import type { Session } from "./database.ts";
@@ -7,9 +7,13 @@ import type { Session } from "./database.ts";
 type Connection = Sql | Session;
 
 /** One query on a pool or on a session. */
-async function run<Row>(connection: Connection, text: string, params: unknown[] = []): Promise<Row[]> {
+async function run<Row>(
+  connection: Connection,
+  text: string,
+  params: readonly SqlValue[] = [],
+): Promise<Row[]> {
   if (typeof connection === "function") {
-    return [...(await connection.unsafe(text, params as never[]))] as unknown as Row[];
+    return [...(await connection.query(text, params))] as unknown as Row[];
   }
   return (await connection.query(text, params)).rows as Row[];
 }
@@ -72,7 +76,7 @@ export async function queueTask(
   const [row] = await run<{ created: { task_id: string } }>(
     connection,
     "select create_task(null, $1::jsonb, false) as created",
-    [[request]],
+    [json([request])],
   );
   return row?.created.task_id ?? "";
 }
@@ -156,7 +160,7 @@ export async function setStatus(
   const [row] = await run<{ updated: Record<string, unknown> }>(
     connection,
     `select update_task_status(null, 'service', $1, $2::task_status, $3, $4, $5) as updated`,
-    [taskId, status, worker ?? null, attempt ?? null, changes],
+    [taskId, status, worker ?? null, attempt ?? null, json(changes)],
   );
   return row?.updated ?? {};
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { projectPath } from "../../server/migrate.ts";
 import { families } from "../../supabase/functions/_shared/generators/families.ts";
 import type { BuiltTask } from "../../supabase/functions/_shared/generators/generate.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
-import postgres, { type Sql } from "postgres";
+import { openPool, type Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import type { HostKeys } from "../../server/context.ts";
 import { type HostOptions, startHost } from "../../server/host.ts";
 import { projectPath } from "../../server/migrate.ts";
@@ -21,7 +21,7 @@ export interface HostUnderTest {
   apiUrl: string;
   keys: HostKeys;
   /** The database as its owner, to see what calls did. */
-  sql: Sql;
+  sql: Pool;
   databaseUrl: string;
   /** Stripe, played, as this installation knows it. */
   fakeStripe: FakeStripe;
@@ -141,8 +141,8 @@ async function startNode(
     log: pino({ level: "trace" }, { write: (line: string) => void lines.push(line) }),
   });
   opened.push(() => host.stop());
-  const sql = postgres(database.url, { max: 4, onnotice: () => undefined });
-  opened.push(() => sql.end({ timeout: 5 }));
+  const sql = openPool({ url: database.url, name: "test", connections: 4 });
+  opened.push(() => sql.end());
   const { keys, port } = host;
   return {
     name: "Node",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Sql } from "postgres";
+import { json, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { Session } from "./database.ts";
 import type { AccountState, Answer, Step } from "./ledger-model.ts";
 
@@ -35,7 +35,7 @@ export interface Report {
  * setting back the times in the rows. `play_all` does a sequence in one call; `play` one step in a transaction of its own.
  */
 export async function createPlayer(sql: Sql): Promise<void> {
-  await sql.unsafe(`
+  await sql.query(`
     create function play(for_user uuid, step jsonb) returns jsonb language plpgsql as $$
     declare
       amount constant bigint := (step ->> 'amount')::bigint;
@@ -133,7 +133,7 @@ export async function createPlayer(sql: Sql): Promise<void> {
 export async function playAll(on: Session, userId: string, steps: readonly Step[]): Promise<Played[]> {
   const { rows } = await on.query<{ played: Played[] }>("select play_all($1, $2::jsonb) as played", [
     userId,
-    steps,
+    json(steps),
   ]);
   return rows[0]?.played ?? [];
 }

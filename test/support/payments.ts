@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type Stripe from "stripe";
 import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
 import type { FakeStripe } from "./fake-stripe.ts";

@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { QueueRows } from "./queue-model.ts";
 
 /** The queue as its tables have it, in one look. */

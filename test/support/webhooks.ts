@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { EndpointUnderTest } from "./endpoint-suite.ts";
 import type { PersonUnderTest } from "./environment.ts";
 import type { TestUser } from "./factories.ts";

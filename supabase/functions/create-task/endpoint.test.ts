@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import type { Sql } from "postgres";
+import { type Sql } from "../_shared/database/sql.ts";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
 import { accountOf, queueTask, setStatus } from "../../../test/support/factories.ts";
 import { familyCases, makeRows, type RowIds, withRows } from "../../../test/support/family-fixtures.ts";
@@ -568,7 +568,7 @@ describeEndpoint(createTaskEndpoint, {
       const tables = await sql<{ name: string }[]>`
         select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = 'public'`;
       for (const { name } of tables) {
-        const found = await sql.unsafe(`select from ${name} as one where one::text like '%' || $1 || '%'`, [
+        const found = await sql.query(`select from ${name} as one where one::text like '%' || $1 || '%'`, [
           canary,
         ]);
         assert.equal(found.length, 0, name);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import type { Sql } from "postgres";
+import type { Pool } from "../_shared/database/pool.ts";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
 import { claim, complete, queueTask } from "../../../test/support/factories.ts";
 import { creditStatementEndpoint } from "./endpoint.ts";
@@ -8,7 +8,7 @@ import { creditStatementEndpoint } from "./endpoint.ts";
 type Entries = Record<string, unknown>[];
 
 /** So many gifts of one micro-dollar, a few hundred a transaction: long chains of row versions are slow to walk. */
-async function gifts(sql: Sql, userId: string, count: number): Promise<void> {
+async function gifts(sql: Pool, userId: string, count: number): Promise<void> {
   for (let left = count; left > 0; left -= 500) {
     await sql`select count(add_credit(${userId}, 'manual', 1)) from generate_series(1, ${Math.min(left, 500)})`;
   }
@@ -45,7 +45,7 @@ describeEndpoint(creditStatementEndpoint, {
     "200: from a time, this included, to a time, this excluded": async ({ sql, call, person }) => {
       const { userId, session } = await person();
       await gifts(sql, userId, 3);
-      await sql.begin(async (transaction) => {
+      await sql.transaction(async (transaction) => {
         await transaction`set local session_replication_role = 'replica'`;
         await transaction`
           update credits_ledger set created_at = '2026-03-01T12:00:00Z'::timestamptz + make_interval(days => sequence::int)

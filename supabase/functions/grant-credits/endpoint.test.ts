@@ -19,7 +19,7 @@ async function personAt(
 ) {
   const someone = await person({ balanceMicrousd: 0 });
   // A change of the address alone is no occasion for a welcome.
-  await sql.begin(async (transaction) => {
+  await sql.transaction(async (transaction) => {
     await transaction`set local session_replication_role = 'replica'`;
     await transaction`
       update auth.users set email = ${email}, is_anonymous = ${anonymous},

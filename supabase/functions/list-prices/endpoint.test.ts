@@ -42,7 +42,7 @@ describeEndpoint(listPricesEndpoint, {
       };
       assert.deepEqual(await shown(), [39_000, [50_000]]);
       // Prices are append-only: the past is made by moving the one of later, with the trigger asleep.
-      await sql.begin(async (transaction) => {
+      await sql.transaction(async (transaction) => {
         await transaction`set local session_replication_role = 'replica'`;
         await transaction`update task_type_prices set valid_from = now() where price_microusd = 50000`;
       });

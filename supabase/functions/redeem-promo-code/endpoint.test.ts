@@ -101,7 +101,7 @@ describeEndpoint(redeemPromoCodeEndpoint, {
       const limited = { contract: { requestsPerMinute: 2 } };
       const refused: string[] = [];
       let guesses: Promise<unknown[]> | undefined;
-      await sql.begin(async (transaction) => {
+      await sql.transaction(async (transaction) => {
         // Whoever looks for a code waits here.
         await transaction`lock table promo_codes in access exclusive mode`;
         guesses = Promise.all(

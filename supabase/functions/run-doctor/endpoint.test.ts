@@ -35,7 +35,7 @@ describeEndpoint(runDoctorEndpoint, {
       const [entry] = await sql<{ id: string }[]>`select id from credits_ledger where user_id = ${userId}`;
       const digest = (await call({}, service)).body["chain_digest"];
       const change = (metadata: object) =>
-        sql.begin(async (transaction) => {
+        sql.transaction(async (transaction) => {
           await transaction`set local session_replication_role = 'replica'`;
           await transaction`update credits_ledger set metadata = ${sql.json(metadata as never)} where user_id = ${userId}`;
         });

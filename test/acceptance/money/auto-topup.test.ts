@@ -198,9 +198,9 @@ test("check 31: a host that dies between payment and note is followed by another
     const booked = async () =>
       (await sql`select from credits_ledger where user_id = ${userId} and type = 'auto_topup'`).length;
     // The note is lost: its function is not there when the first host comes to it.
-    await sql.unsafe("alter function record_payment rename to record_payment_lost");
+    await sql.query("alter function record_payment rename to record_payment_lost");
     await charge();
-    await sql.unsafe("alter function record_payment_lost rename to record_payment");
+    await sql.query("alter function record_payment_lost rename to record_payment");
     assert.equal(intentsOf(customerId), 1);
     assert.deepEqual(logged, ["an automatic top-up was not noted"]);
     await charge();

@@ -147,7 +147,7 @@ test("check 18: one grant key 50 times at once is one entry; with anything else 
     // Beside the endpoint too.
     for (const cents of [-1, 0]) {
       await assert.rejects(
-        sql`select grant_credits(${owner.userId}, ${cents}, 'sorry', 'ada', ${randomUUID()})`.execute(),
+        sql`select grant_credits(${owner.userId}, ${cents}, 'sorry', 'ada', ${randomUUID()})`,
         { code: "23514" },
       );
     }
@@ -227,7 +227,7 @@ async function withEnvironment(run: (under: EnvironmentUnderTest) => Promise<voi
 async function confirmed({ sql, person }: EnvironmentUnderTest, email: string): Promise<PersonUnderTest> {
   const someone = await person({ balanceMicrousd: 0 });
   // A change of the address alone is no occasion for a welcome.
-  await sql.begin(async (transaction) => {
+  await sql.transaction(async (transaction) => {
     await transaction`set local session_replication_role = 'replica'`;
     await transaction`
       update auth.users set email = ${email}, is_anonymous = false, email_confirmed_at = now()

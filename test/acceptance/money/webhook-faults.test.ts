@@ -1,7 +1,7 @@
 /** Check 24: whatever breaks while an event is handled, its next delivery comes to the same money. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
 import type Stripe from "stripe";
 import {
   chargeAutoTopup,
@@ -114,7 +114,7 @@ async function breakEverywhere(scenario: string, { shop, send, arm, disarm }: Br
 
 /** Has the backend that comes to a certain write die right after it. */
 async function armBackends(sql: Sql): Promise<Pick<Breaking, "arm" | "disarm">> {
-  await sql.unsafe(`
+  await sql.query(`
     create schema dying;
     create table dying.wanted (statement bigint);
     insert into dying.wanted values (null);

@@ -1,7 +1,7 @@
 /** Check 17: what a worker says about time and money is not money. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import type { Pool } from "../../../supabase/functions/_shared/database/pool.ts";
 import { completeTaskEndpoint } from "../../../supabase/functions/complete_task/endpoint.ts";
 import { updateTaskStatusEndpoint } from "../../../supabase/functions/update-task-status/endpoint.ts";
 import { asker } from "../../support/ask.ts";
@@ -84,14 +84,16 @@ test("check 17: whatever a worker reports, the charge is that of the database's 
     ]) {
       const taskId = await started(sql, owner, 7.25);
       const before = await rowOf(sql, taskId);
-      await sql.begin(async (transaction) => {
+      await sql.transaction(async (transaction) => {
         await transaction`set local role service_role`;
         // Without the right to that column it is refused, with it nothing comes of it.
-        await transaction
-          .savepoint(
-            async (inner) => void (await inner.unsafe(`update tasks set ${change} where id = '${taskId}'`)),
-          )
-          .catch((error: { code?: string }) => assert.equal(error.code, "42501", change));
+        await transaction`savepoint before`;
+        try {
+          await transaction.query(`update tasks set ${change} where id = '${taskId}'`);
+        } catch (error) {
+          assert.equal((error as { code?: string }).code, "42501", change);
+          await transaction`rollback to before`;
+        }
       });
       assert.deepEqual(await rowOf(sql, taskId), before, change);
       const end = { task_id: taskId, worker_id: "worker-17", output_location: "made", skip_generation: true };
@@ -122,7 +124,7 @@ function assertTaken({ status, body }: { status: number; body: unknown }, word: 
 
 /** A task that runs, since so many seconds ago by the database's clock. */
 async function started(
-  sql: Sql,
+  sql: Pool,
   owner: Parameters<typeof queueTask>[1],
   seconds: number,
   taskType = "wan_2_2_t2i",
@@ -134,14 +136,14 @@ async function started(
   return taskId;
 }
 
-async function rowOf(sql: Sql, taskId: string) {
+async function rowOf(sql: Pool, taskId: string) {
   const [row] = await sql`
     select params, price_id, upper_bound_microusd, cost_microusd, generation_started_at, generation_processed_at
       from tasks where id = ${taskId}`;
   return row;
 }
 
-async function chargeOf(sql: Sql, taskId: string) {
+async function chargeOf(sql: Pool, taskId: string) {
   const [row] = await sql<{ charged: number; cost: number; bound: number; seconds: number }[]>`
     select -entry.amount_microusd::int as charged, task.cost_microusd::int as cost, task.upper_bound_microusd::int as bound,
            ceil(extract(epoch from task.generation_processed_at - task.generation_started_at))::int as seconds

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
 import { type DatabaseUnderTest, withDatabase } from "../../support/database.ts";
 import { exactCost, type PublishedPrice } from "../../support/exact-prices.ts";
 import { createUser, type TestUser } from "../../support/factories.ts";

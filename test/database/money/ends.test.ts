@@ -188,7 +188,7 @@ test("check 8: five attempts, of which the last completes, are billed as one; x4
         // The one that lost it has finished after all.
         assert.notEqual(
           await refusedWith(
-            sql`select complete_task(null, ${id}, output_text => 'late', for_worker => 'worker', for_attempt => ${attempt})`.execute(),
+            sql`select complete_task(null, ${id}, output_text => 'late', for_worker => 'worker', for_attempt => ${attempt})`,
           ),
           "none",
         );

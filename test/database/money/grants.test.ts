@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import type { Pool } from "../../../supabase/functions/_shared/database/pool.ts";
+import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
 import { type DatabaseUnderTest, type Session, withDatabase } from "../../support/database.ts";
 import { accountOf, createUser, refusedWith } from "../../support/factories.ts";
 import { inParallel, randomFrom } from "../../support/orders.ts";
@@ -128,7 +129,7 @@ test("check 11: a hold counts on no credit whose time is over, though nobody has
     await add(sql, userId, "p:30");
     await passTime(sql, userId, "2 days");
     const hold = (amount: number) =>
-      refusedWith(sql`select open_hold(${userId}, ${randomUUID()}, ${amount}, null)`.execute());
+      refusedWith(sql`select open_hold(${userId}, ${randomUUID()}, ${amount}, null)`);
     assert.equal(await hold(31), "insufficient_credits");
     // A refusal undoes the expiry that it found; a hold keeps it.
     assert.equal(await hold(30), "none");
@@ -220,7 +221,7 @@ test("check 19: one person's welcome bonus, asked for 100 times on 25 connection
   withDatabase(async (database) => {
     const { sql } = database;
     const { userId } = await createUser(sql, 0);
-    await sql.begin(async (transaction) => {
+    await sql.transaction(async (transaction) => {
       // A change of the address alone is no occasion for a welcome.
       await transaction`set local session_replication_role = 'replica'`;
       await transaction`update auth.users set is_anonymous = false, email_confirmed_at = now() where id = ${userId}`;
@@ -249,8 +250,8 @@ async function atOneMoment<Answer>(
   const sessions = await Promise.all(Array.from({ length: connections }, () => session()));
   const answers: Answer[] = [];
   let racing: Promise<void> | undefined;
-  await sql.begin(async (transaction) => {
-    await transaction.unsafe(gate);
+  await sql.transaction(async (transaction) => {
+    await transaction.query(gate);
     racing = inParallel(asks, connections, async (ask) => {
       const own = sessions.pop();
       assert.ok(own);
@@ -264,7 +265,7 @@ async function atOneMoment<Answer>(
 }
 
 /** A grant as the table above writes it. */
-async function add(sql: Sql, userId: string, grant: string): Promise<void> {
+async function add(sql: Pool, userId: string, grant: string): Promise<void> {
   const [, kind, days, amount = "100"] = /^([pg])(\d*)(?::(\d+))?$/.exec(grant) ?? [];
   if (kind === "p") {
     await sql`select add_credit(${userId}, 'stripe', ${amount}, for_payment => ${randomUUID()})`;
@@ -278,12 +279,12 @@ async function add(sql: Sql, userId: string, grant: string): Promise<void> {
 /** What the sweep does to an account, by a clock that is far ahead. */
 async function expire(connection: Sql | Session, userId: string): Promise<void> {
   const text = "select expire_grants($1, now() + interval '200 years')";
-  if (typeof connection === "function") await connection.unsafe(text, [userId]);
+  if (typeof connection === "function") await connection.query(text, [userId]);
   else await connection.query(text, [userId]);
 }
 
 /** As if so much time had gone by for an account's grants. */
-async function passTime(sql: Sql, userId: string, time: string): Promise<void> {
+async function passTime(sql: Pool, userId: string, time: string): Promise<void> {
   await sql`
     update credit_grants set expires_at = now() + interval '1 day' - ${time}::interval
      where user_id = ${userId} and expires_at is not null`;
@@ -292,7 +293,7 @@ async function passTime(sql: Sql, userId: string, time: string): Promise<void> {
      where user_id = ${userId}`;
 }
 
-async function movements(sql: Sql, userId: string): Promise<string[]> {
+async function movements(sql: Pool, userId: string): Promise<string[]> {
   const rows = await sql<{ moved: string }[]>`
     select type || ' ' || amount_microusd as moved from credits_ledger where user_id = ${userId} order by sequence`;
   return rows.map(({ moved }) => moved);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
 import { refusal } from "../../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../../supabase/functions/_shared/errors/app-error.ts";
 import { type Session, withDatabase } from "../../support/database.ts";
@@ -80,7 +80,7 @@ test("check 2: a balance below what is held, and a hold below nothing, are refus
       "held_microusd = -1",
       "debt_microusd = -1",
     ]) {
-      await assert.rejects(sql.unsafe(`update credit_accounts set ${change}`), { code: "23514" }, change);
+      await assert.rejects(sql.query(`update credit_accounts set ${change}`), { code: "23514" }, change);
     }
     assert.deepEqual(await accountOf(sql, user.userId), { balance: 20 * price, held: price });
   }));

@@ -7,6 +7,7 @@ import { withDatabase } from "../../support/database.ts";
 import { type AccountState, type Answer, LedgerModel, type Step } from "../../support/ledger-model.ts";
 import { assertBooks, assertReplay, createPlayer, playAll, reportOf } from "../../support/ledger-player.ts";
 import { Scene, wish } from "../../support/ledger-scene.ts";
+import { json } from "../../../supabase/functions/_shared/database/sql.ts";
 
 // More, by another seed: DARKROOM_CHECK_RUNS=100000 DARKROOM_CHECK_SEED=7 npm test -- money/ledger --test-timeout=3600000
 const asked = process.env["DARKROOM_CHECK_RUNS"];
@@ -74,7 +75,7 @@ test("check 4: 1,000 histories of three clients at once are what one after the o
             const begun = ++moment;
             const { rows } = await client.query<{ answer: Answer }>("select play($1, $2::jsonb) as answer", [
               userId,
-              step,
+              json(step),
             ]);
             made.push({ step, begun, ended: ++moment, answer: rows[0]?.answer ?? "" });
           }

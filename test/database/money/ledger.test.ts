@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import type { Sql, TransactionSql } from "postgres";
+import type { Pool } from "../../../supabase/functions/_shared/database/pool.ts";
+import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
 import { type DatabaseUnderTest, withDatabase } from "../../support/database.ts";
 import { claim, complete, createUser, queueTask } from "../../support/factories.ts";
 import { inParallel, randomFrom, shuffled } from "../../support/orders.ts";
@@ -15,9 +16,9 @@ test("check 13: no role changes, removes or empties entries or draws, by any sta
     await complete(sql, (await claim(sql, "worker"))?.task_id ?? "");
     const written = await entriesAndDraws(sql);
     const owner = `keeper_${randomUUID().replaceAll("-", "")}`;
-    await sql.unsafe(`create role ${owner} nologin`);
+    await sql.query(`create role ${owner} nologin`);
     try {
-      await sql.unsafe(`
+      await sql.query(`
         grant ${owner} to current_user;
         grant usage, create on schema public to ${owner};
         grant execute on all functions in schema public to ${owner};
@@ -44,12 +45,12 @@ test("check 13: no role changes, removes or empties entries or draws, by any sta
         refused++;
       }
       await sql`delete from auth.users where id = ${user.userId}`;
-      await assert.rejects(sql`delete from credit_accounts`.execute(), { code: "23503" });
+      await assert.rejects(sql`delete from credit_accounts`, { code: "23503" });
       assert.deepEqual(await entriesAndDraws(sql), written);
       assert.equal(written.length, 3);
       context.diagnostic(`${refused} statements of 5 roles refused; 3 rows outlive their user`);
     } finally {
-      await sql.unsafe(
+      await sql.query(
         `reassign owned by ${owner} to current_user; drop owned by ${owner}; drop role ${owner}`,
       );
     }
@@ -82,13 +83,13 @@ const detours = [
 ];
 
 /** The SQLSTATE with which a statement of a role was refused, or that nothing stopped it; undone in any case. */
-async function codeOf(sql: Sql, role: string, userId: string, statement: string): Promise<string> {
+async function codeOf(sql: Pool, role: string, userId: string, statement: string): Promise<string> {
   const undone = new Error("undone");
   try {
-    await sql.begin(async (transaction) => {
+    await sql.transaction(async (transaction) => {
       await transaction`select set_config('request.jwt.claims', ${JSON.stringify({ role, sub: userId })}, true)`;
-      if (role !== "superuser") await transaction.unsafe(`set local role ${role}`);
-      await transaction.unsafe(statement);
+      if (role !== "superuser") await transaction.query(`set local role ${role}`);
+      await transaction.query(statement);
       throw undone;
     });
   } catch (error) {
@@ -98,7 +99,7 @@ async function codeOf(sql: Sql, role: string, userId: string, statement: string)
   return "not refused";
 }
 
-async function entriesAndDraws(sql: Sql) {
+async function entriesAndDraws(sql: Pool) {
   const rows = await sql`
     select to_jsonb(entry) as row from credits_ledger as entry
     union all select to_jsonb(draw) from credit_grant_draws as draw order by 1`;
@@ -157,7 +158,7 @@ test("check 14: of 10,000 entries, exactly those are named of which one byte was
        where attrelid = 'credits_ledger'::regclass and attnum > 0 and not attisdropped`;
     assert.deepEqual(known?.columns.toSorted(), Object.keys(columns).toSorted(), "each column has its flips");
     // What a superuser can take away too.
-    await sql.unsafe(`
+    await sql.query(`
       alter table credits_ledger alter column amount drop expression;
       alter table credits_ledger drop constraint entry_is_balanced, drop constraint credits_ledger_sequence_check,
         drop constraint credits_ledger_user_id_sequence_key`);
@@ -170,7 +171,7 @@ test("check 14: of 10,000 entries, exactly those are named of which one byte was
     for (let round = 0; round < rounds; round++) {
       const order = shuffled(people, random);
       const undone = new Error("undone");
-      const tampered = sql.begin(async (transaction) => {
+      const tampered = sql.transaction(async (transaction) => {
         await transaction`set local session_replication_role = 'replica'`;
         const expected: Tampering[] = [];
         for (const [place, userId] of order.entries()) {
@@ -233,7 +234,7 @@ const entryRules = new Set([
 /** Entries of every kind, by the functions that write them; in so many accounts, so many each. @returns the accounts */
 async function writeLedger({ sql }: DatabaseUnderTest): Promise<string[]> {
   const people = await Promise.all(Array.from({ length: accounts }, () => createUser(sql, 0)));
-  await sql.unsafe(`
+  await sql.query(`
     create function write_entries(for_user uuid, count bigint, seed float8) returns void language plpgsql as $$
     declare
       step integer := 0;
@@ -270,7 +271,7 @@ async function writeLedger({ sql }: DatabaseUnderTest): Promise<string[]> {
     end $$`);
   await sql`select publish_price('ai-prompt', 'per_unit', 20000, '{}', null, 'ada', 'for a test', 'price-1')`;
   await inParallel(people, 2, async ({ userId }, number) => {
-    await sql.begin(async (transaction) => {
+    await sql.transaction(async (transaction) => {
       // What a new balance tells others is not looked at here, and takes longest.
       await transaction`set local session_replication_role = 'replica'`;
       await transaction`select write_entries(${userId}, ${entriesEach}, ${number / accounts})`;
@@ -293,7 +294,7 @@ interface Fault {
   row_id: string;
 }
 
-async function verdict(sql: Sql | TransactionSql): Promise<Fault[]> {
+async function verdict(sql: Sql | Sql): Promise<Fault[]> {
   const [row] = await sql<{ verified: { healthy: boolean; faults: Fault[] } }[]>`
     select verify_ledger() as verified`;
   assert.equal(row?.verified.healthy, row?.verified.faults.length === 0);
@@ -302,7 +303,7 @@ async function verdict(sql: Sql | TransactionSql): Promise<Fault[]> {
 
 /** Flips one byte of a column of an entry. @returns the id that the entry has then */
 async function flip(
-  sql: TransactionSql,
+  sql: Sql,
   { userId, sequence, column }: { userId: string; sequence: number; column: Column },
   below: (limit: number) => number,
 ): Promise<string> {
@@ -310,7 +311,7 @@ async function flip(
     time: "(extract(epoch from created_at) * 1000000)::bigint::text",
     bytes: "encode(hash, 'hex')",
   }[columns[column] as string];
-  const [entry] = await sql.unsafe<EntryText[]>(
+  const [entry] = await sql.query<EntryText[]>(
     `select id, user_id, sequence::int, ${text ?? `${column}::text`} as value
        from credits_ledger where user_id = $1 and sequence = $2`,
     [userId, sequence],
@@ -332,7 +333,7 @@ async function flip(
     }[columns[column] as string];
     await sql`savepoint before_flip`;
     try {
-      const [row] = await sql.unsafe<{ id: string }[]>(
+      const [row] = await sql.query<{ id: string }[]>(
         `update credits_ledger set ${column} = ${assigned ?? `($2::text)::${type}`} where id = $1
            and ${column} is distinct from ${assigned ?? `($2::text)::${type}`}
            returning id`,
@@ -386,7 +387,7 @@ function flipped(
 }
 
 /** An entry that the ledger did not write, chained as if it had: after the entry of this number, or beside it. */
-async function forge(sql: TransactionSql, userId: string, after: number): Promise<string> {
+async function forge(sql: Sql, userId: string, after: number): Promise<string> {
   const [row] = await sql<{ id: string }[]>`
     with before as (
       select coalesce((select hash from credits_ledger where user_id = ${userId} and sequence = ${after} limit 1), '') as hash,

@@ -1,7 +1,7 @@
 /** Check 9: an orchestration costs what the written rule says, however it goes; docs/credits.md, "Orchestrations". */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Sql } from "postgres";
+import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
 import { withDatabase } from "../../support/database.ts";
 import {
   accountOf,
@@ -93,7 +93,7 @@ class Orchestration {
     return await refusedWith(
       this.sql`
         select complete_task(for_user => ${byOwner ? this.user.userId : null}, for_task => ${id}, output_text => 'done',
-                             for_worker => ${worker}, for_attempt => ${attempt})`.execute(),
+                             for_worker => ${worker}, for_attempt => ${attempt})`,
     );
   }
 

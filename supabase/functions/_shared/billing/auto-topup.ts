@@ -1,4 +1,4 @@
-import { callingUser, type Database } from "../database/database.ts";
+import { callingUser, type Database, json } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import type { Log } from "../observability/log.ts";
 import { chargeAutoTopup, type ClaimedTopup, type TopupOutcome } from "./charge-auto-topup.ts";
@@ -133,7 +133,7 @@ async function recordOutcome(
   if (outcome.outcome === "succeeded" && intent) {
     // The same function that its event goes through: whichever comes first credits it, and closes the request.
     const { state } = await database.call<{ state: string }>("record_payment", {
-      facts: factsOfIntent(intent),
+      facts: json(factsOfIntent(intent)),
       told_at: new Date(intent.created * 1000).toISOString(),
     });
     if (state === "handled") return outcome;

@@ -1,4 +1,4 @@
-import { callingUser, type Database } from "../database/database.ts";
+import { callingUser, type Database, json } from "../database/database.ts";
 import { factsOfSession } from "./payment-facts.ts";
 import { askStripe, type StripeAccess } from "./stripe.ts";
 
@@ -24,11 +24,11 @@ export async function confirmCheckout(
   await database.call("find_checkout", { for_user: callingUser, session_id: sessionId });
   const session = await askStripe(stripe, (client) => client.checkout.sessions.retrieve(sessionId));
   // None where nobody has begun to pay.
-  const facts = factsOfSession(session) ?? null;
+  const facts = factsOfSession(session);
   const told = await database.call<{ credited: boolean; credits: number }>("confirm_checkout", {
     for_user: callingUser,
     session_id: sessionId,
-    facts,
+    facts: facts ? json(facts) : null,
   });
   return {
     sessionId,

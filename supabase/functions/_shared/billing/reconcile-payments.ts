@@ -6,6 +6,7 @@ import {
   type PaymentFacts,
   refundOf,
 } from "./payment-facts.ts";
+import { json } from "../database/database.ts";
 import { askStripe, isMissing, type Stripe } from "./stripe.ts";
 import { type EventDesk, handleEvent } from "./stripe-events.ts";
 
@@ -172,7 +173,9 @@ async function compared(
 ): Promise<Page> {
   const told = facts.filter((one): one is DatedFacts => Boolean(one));
   const differences =
-    told.length > 0 ? await database.call<Difference[]>("reconcile_payments", { told, heal }) : [];
+    told.length > 0
+      ? await database.call<Difference[]>("reconcile_payments", { told: json(told), heal })
+      : [];
   return { checked: listed.length, differences, next: hasMore ? listed.at(-1)?.id : undefined };
 }
 

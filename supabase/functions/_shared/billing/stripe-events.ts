@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import type { Log } from "../observability/log.ts";
 import { factsOfEvent, idOf, type EventFacts, type PaymentFacts, refundOf } from "./payment-facts.ts";
@@ -46,12 +46,12 @@ export async function handleEvent(desk: EventDesk, event: Stripe.Event): Promise
   const { database, log } = desk;
   const facts = await completeFacts(desk.stripe, event, factsOfEvent(event));
   const before = await database.call<string>("receive_stripe_event", {
-    event,
+    event: json(event),
     payment_intent_id: facts && "payment_intent_id" in facts ? facts.payment_intent_id : null,
   });
   const outcome = await database.call<Outcome>("handle_stripe_event", {
     event_id: event.id,
-    facts: facts ?? null,
+    facts: facts ? json(facts) : null,
     refusal: refusalOf(desk.stripe, event, facts),
   });
   if (outcome.state === "quarantined") {

@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 
 export interface Quote {
@@ -19,7 +19,7 @@ export async function quoteTask(
   return await database.call("calculate_task_cost", {
     for_user: forUser(caller),
     for_task_type: taskType,
-    params,
+    params: json(params),
   });
 }
 

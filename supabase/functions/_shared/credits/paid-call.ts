@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { callingUser } from "../database/database.ts";
 import { type Caller, forToken } from "../http/endpoint.ts";
 import { uuid } from "../http/fields.ts";
@@ -79,8 +79,8 @@ export async function openPaidCall(
         await database.call<CallCharge>("close_paid_call", {
           for_call: opened.call_id,
           answered_units: answered,
-          answer: answer ?? null,
-          details: details ?? {},
+          answer: answer ? json(answer) : null,
+          details: json(details ?? {}),
         }),
     },
   };

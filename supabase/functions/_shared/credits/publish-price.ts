@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { serviceActor } from "./actor.ts";
 
 export interface NewPrice {
@@ -25,7 +25,7 @@ export async function publishPrice(
     for_task_type: price.taskType,
     billing_type: price.billingType,
     price_microusd: price.priceMicrousd,
-    cost_factors: price.costFactors,
+    cost_factors: json(price.costFactors),
     reuse_price_microusd: price.reusePriceMicrousd,
     valid_from: price.validFrom ?? null,
     actor: price.actor ?? serviceActor,

@@ -1,6 +1,10 @@
-import postgres from "postgres";
 import { AppError } from "../errors/app-error.ts";
 import { isErrorCode } from "../errors/codes.ts";
+import { ConnectionError, DatabaseError } from "./connection-error.ts";
+import { openPool, type PoolStatistics } from "./pool.ts";
+import type { SqlValue } from "./sql.ts";
+
+export { json } from "./sql.ts";
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
@@ -9,7 +13,8 @@ export const callingUser = Symbol("calling user");
 /** The same for the access token that was shown; null where none was. */
 export const callingToken = Symbol("calling token");
 
-export type SqlArgument = unknown;
+/** JSON is marked by `json()`; an argument that is undefined keeps the default of the SQL function. */
+export type SqlArgument = SqlValue | typeof callingUser | typeof callingToken | undefined;
 export type SqlArguments = Record<string, SqlArgument>;
 
 /** Whom to let in before the function runs; the arguments of the SQL function `admit`. */
@@ -41,33 +46,33 @@ export interface Database {
     args: SqlArguments,
   ): Promise<{ admission: Admission; result: T }>;
   admit(admission: AdmissionRequest): Promise<Admission>;
+  statistics(): PoolStatistics;
   close(): Promise<void>;
 }
 
 export interface DatabaseOptions {
   url: string;
+  /** Purpose of these connections; default: `darkroom`. */
+  name?: string;
   /** Connections for calls; writes gain from group commit up to about 16. */
   connections?: number;
 }
 
+const statementTimeoutMilliseconds = 30_000;
+
 /** Connects as `service_role`, which may execute exactly the functions that were granted to it. */
-export function connect({ url, connections = 12 }: DatabaseOptions): Database {
-  const sql = postgres(url, {
-    max: connections,
-    idle_timeout: 300,
-    connect_timeout: 10,
-    // After an outage calls go through within a second; the driver's own pause grows to twenty.
-    backoff: (failures) => Math.min(0.02 * 2 ** failures, 1) * (0.5 + Math.random() / 2),
-    connection: { application_name: "darkroom", role: "service_role", statement_timeout: 30_000 },
-    onnotice: () => undefined,
+export function connect({ url, name = "darkroom", connections = 12 }: DatabaseOptions): Database {
+  const sql = openPool({
+    url,
+    name,
+    connections,
+    settings: { role: "service_role", statement_timeout: String(statementTimeoutMilliseconds) },
   });
 
-  async function run<Row extends object>(text: string, values: unknown[]): Promise<Row> {
+  async function run<Row extends object>(text: string, values: SqlValue[]): Promise<Row> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const rows = await sql.unsafe<Row[]>(text, values as postgres.ParameterOrJSON<never>[], {
-          prepare: true,
-        });
+        const rows = await sql.query<Row[]>(text, values, { prepare: true });
         return rows[0] as Row;
       } catch (error) {
         if (attempt < 4 && isRetryable(error)) {
@@ -100,14 +105,15 @@ export function connect({ url, connections = 12 }: DatabaseOptions): Database {
       );
       return row.admission;
     },
-    close: () => sql.end({ timeout: 5 }),
+    statistics: () => sql.statistics(),
+    close: () => sql.end(),
   };
 }
 
 const admitCall =
   "public.admit(for_user => $1, for_token_hash => $2, for_scope => $3, limit_key => $4, limit_requests => $5, limit_window_seconds => $6)";
 
-function admissionValues(admission: AdmissionRequest): unknown[] {
+function admissionValues(admission: AdmissionRequest): SqlValue[] {
   return [
     admission.userId ?? null,
     admission.tokenHash ?? null,
@@ -119,8 +125,8 @@ function admissionValues(admission: AdmissionRequest): unknown[] {
 }
 
 /** `a => $1, b => caller.user_id`; names come from our code alone, values only as parameters. */
-function namedArguments(args: SqlArguments, offset: number): { list: string; values: unknown[] } {
-  const values: unknown[] = [];
+function namedArguments(args: SqlArguments, offset: number): { list: string; values: SqlValue[] } {
+  const values: SqlValue[] = [];
   const parts: string[] = [];
   for (const [name, value] of Object.entries(args)) {
     if (value === undefined) continue;
@@ -136,30 +142,22 @@ function namedArguments(args: SqlArguments, offset: number): { list: string; val
   return { list: parts.join(", "), values };
 }
 
-interface SqlError {
-  code: string;
-  message: string;
-  detail?: string;
-}
-
-function isSqlError(error: unknown): error is SqlError {
-  return error instanceof Error && typeof (error as { code?: unknown }).code === "string";
-}
-
 /** Serialisation failure, deadlock: the whole function is one transaction, so it can simply run again. */
 function isRetryable(error: unknown): boolean {
-  return isSqlError(error) && (error.code === "40001" || error.code === "40P01");
+  return error instanceof DatabaseError && (error.code === "40001" || error.code === "40P01");
 }
 
 /** Text that PostgreSQL cannot hold (NUL, lone surrogates), numbers out of range, nesting too deep. */
 const unstorable = new Set(["22P02", "22P05", "22021", "22003", "22007", "22008", "22023", "54001", "54000"]);
 
-const unavailable =
-  /^(08|57P0|53)|^(40001|40P01|57014|55P03)$|^(ECONN|ETIMEDOUT|EPIPE|CONNECT|CONNECTION_|ENOTFOUND|EAI_)/;
+const unavailable = /^(08|57P0|53)|^(40001|40P01|57014|55P03)$/;
 
 /** The one place where SQL's refusals become ours. */
 export function refusal(error: unknown): unknown {
-  if (!isSqlError(error)) return error;
+  if (error instanceof ConnectionError) {
+    return new AppError("database_unavailable", { retry_after: 1 }, { cause: error });
+  }
+  if (!(error instanceof DatabaseError) || error.code === undefined) return error;
   if (/^PT\d{3}$/.test(error.code) && isErrorCode(error.message)) {
     const details = error.detail ? (JSON.parse(error.detail) as Record<string, unknown>) : {};
     return new AppError(error.message, details, { cause: error });

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 import { params, text, uuid } from "../http/fields.ts";
@@ -106,7 +106,7 @@ export async function quoteFamily(
   const quote = await database.call<Record<string, unknown>>("calculate_task_cost", {
     for_user: forUser(caller),
     for_task_type: first.task_type,
-    params: first.params,
+    params: json(first.params),
     is_of_family: true,
     task_count: tasks.length,
   });

@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { type Caller, forToken, forUser } from "../http/endpoint.ts";
 import type { NamedRow } from "./family.ts";
 import type { Placeholder } from "./placeholder.ts";
@@ -59,12 +59,12 @@ export async function generate(
   return await database.call<GeneratedTasks>("create_task", {
     for_user: forUser(caller),
     for_token: forToken(caller),
-    requests: tasks.map((task) => ({ ...task, ...queue, project_id: place.project_id })),
+    requests: json(tasks.map((task) => ({ ...task, ...queue, project_id: place.project_id }))),
     is_batch: true,
     idempotency_key: idempotencyKey,
-    sent,
+    sent: json(sent),
     with_rows: withRows,
-    more: meta && { meta },
+    more: meta && json({ meta }),
   });
 }
 
@@ -78,8 +78,8 @@ export async function findPlace(
   return await database.call("place_for_generation", {
     for_user: forUser(caller),
     for_project: request.projectId,
-    named: request.named,
+    named: json(request.named),
     idempotency_key: request.idempotencyKey,
-    sent: request.sent,
+    sent: request.sent && json(request.sent),
   });
 }

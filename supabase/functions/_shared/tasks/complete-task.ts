@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 import { contentTypeOf } from "../media/content-type.ts";
 import { outputName } from "../media/output-name.ts";
@@ -124,7 +124,7 @@ async function complete(
     for_attempt: attempt,
     output_text: text,
     skip_generation: skipGeneration,
-    output_facts: facts,
-    more_outputs: moreOutputs,
+    output_facts: facts && json(facts),
+    more_outputs: moreOutputs && json(moreOutputs),
   });
 }

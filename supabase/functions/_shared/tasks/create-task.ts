@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { type Caller, forToken, forUser } from "../http/endpoint.ts";
 
 export interface NewTask {
@@ -36,7 +36,7 @@ export async function createTask(
   return await database.call("create_task", {
     for_user: forUser(caller),
     for_token: forToken(caller),
-    requests: tasks,
+    requests: json(tasks),
     is_batch: isBatch,
     idempotency_key: idempotencyKey,
   });

@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 
 export type TaskStatus = "Queued" | "In Progress" | "Complete" | "Failed" | "Cancelled";
@@ -40,6 +40,6 @@ export async function updateTaskStatus(
     new_status: status,
     for_worker: workerId,
     for_attempt: attempt,
-    changes,
+    changes: json(changes),
   });
 }

@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 import type { WebhookSender } from "./sender.ts";
@@ -54,7 +54,7 @@ export async function updateWebhook(
   return await database.call<Row>("update_webhook", {
     for_user: forUser(caller),
     for_webhook: webhookId,
-    changes,
+    changes: json(changes),
   });
 }
 

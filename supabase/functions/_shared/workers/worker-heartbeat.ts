@@ -1,4 +1,4 @@
-import type { Database } from "../database/database.ts";
+import { type Database, json } from "../database/database.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 
 export const workerStatuses = [
@@ -37,7 +37,7 @@ export async function workerHeartbeat(
   return await database.call("worker_heartbeat", {
     for_user: forUser(caller),
     for_worker: workerId,
-    report,
+    report: json(report),
     log_lines: logs && JSON.stringify(logs),
   });
 }

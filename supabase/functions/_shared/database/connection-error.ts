@@ -1,0 +1,51 @@
+import { DatabaseError } from "pg";
+
+export { DatabaseError };
+
+/**
+ * - `CONNECTION_FAILED`: no connection could be made.
+ * - `CONNECTION_LOST`: it ended before the answer arrived; the statement may or may not have run.
+ * - `CONNECTION_DEADLINE`: no answer within the deadline; the connection was destroyed, the statement may have run.
+ * - `CONNECTION_BUSY`: every connection of the pool was in use for too long; the statement did not run.
+ * - `CONNECTION_CLOSED`: the pool was closed.
+ */
+export type ConnectionErrorCode =
+  "CONNECTION_FAILED" | "CONNECTION_LOST" | "CONNECTION_DEADLINE" | "CONNECTION_BUSY" | "CONNECTION_CLOSED";
+
+/** The database gave no answer. Callers may try again later. */
+export class ConnectionError extends Error {
+  readonly code: ConnectionErrorCode;
+
+  constructor(code: ConnectionErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "ConnectionError";
+    this.code = code;
+  }
+}
+
+/** Whether a connection cannot be used again after this error. */
+export function endsConnection(error: unknown): boolean {
+  if (!(error instanceof DatabaseError)) return true;
+  return isUnavailable(error) || error.severity === "FATAL" || error.severity === "PANIC";
+}
+
+/** Whether a failed attempt to connect says that the database is not there at the moment. */
+export function isOutage(error: unknown): boolean {
+  return !(error instanceof DatabaseError) || isUnavailable(error);
+}
+
+/** Class 08: connection exceptions. 57P: shutdown, crash, starting up. 53300: too many connections. */
+function isUnavailable({ code }: DatabaseError): boolean {
+  return code !== undefined && /^(08|57P0[1-4]|53300)/.test(code);
+}
+
+/**
+ * Whether PostgreSQL refuses a prepared statement because tables or functions have changed since. It runs
+ * again on a new connection.
+ */
+export function isStalePlan(error: unknown): boolean {
+  return (
+    error instanceof DatabaseError &&
+    (error.routine === "RevalidateCachedQuery" || error.routine === "FetchPreparedStatement")
+  );
+}

@@ -1,0 +1,331 @@
+import { setTimeout as pause } from "node:timers/promises";
+import {
+  type CustomTypesConfig,
+  Pool as DriverPool,
+  type PoolClient,
+  type PoolConfig,
+  type QueryResult,
+  types,
+} from "pg";
+import { Connection } from "./connection.ts";
+import { ConnectionError, isOutage, isStalePlan } from "./connection-error.ts";
+import { createSql, type Sql, type Statement } from "./sql.ts";
+
+export interface PoolOptions {
+  url: string;
+  /** Purpose of the pool; `application_name` of its connections, and its label in metrics. */
+  name: string;
+  /** Most connections at once. Default: 10. */
+  connections?: number;
+  /** Settings of every connection, such as `{ role: "service_role", statement_timeout: "30000" }`. */
+  settings?: Record<string, string>;
+  /**
+   * Longest time from a call until its answer, a transaction as a whole included. Then the connection is
+   * destroyed. Default: 33 s; `Infinity` for statements of an operator that may take hours.
+   */
+  deadlineMilliseconds?: number;
+  /** Called when a connection fails that nobody is using. */
+  onError?(error: Error): void;
+}
+
+export interface TransactionOptions {
+  /** Text that begins the transaction; may set it up too, as in `begin read only; select set_config(…)`. */
+  begin?: string;
+}
+
+export interface PoolStatistics {
+  /** Connections open or being made. */
+  open: number;
+  idle: number;
+  /** Calls that wait for a connection. */
+  waiting: number;
+  /** Since the pool was opened. */
+  connected: number;
+  lost: number;
+  deadlines: number;
+  busy: number;
+  outages: number;
+}
+
+/** A connection for one caller, until it is released. */
+export interface ReservedSql extends Sql {
+  release(): void;
+}
+
+export interface Pool extends Sql {
+  /**
+   * Runs `work` in one transaction on one connection: commits when it returns, rolls back when it throws. Its
+   * statements run one after the other. After a lost connection nothing further runs.
+   */
+  transaction<Result>(
+    work: (transaction: Sql) => Promise<Result>,
+    options?: TransactionOptions,
+  ): Promise<Result>;
+  reserve(): Promise<ReservedSql>;
+  statistics(): PoolStatistics;
+  /** Waits for calls under way, `timeoutMilliseconds` at most (default: 5 s), then destroys their connections. */
+  end(options?: { timeoutMilliseconds?: number }): Promise<void>;
+}
+
+const defaultDeadlineMilliseconds = 33_000;
+const connectMilliseconds = 5_000;
+/** Longest wait for a connection of a pool that is in use. */
+const busyMilliseconds = 10_000;
+/** Longest wait of a call for a database that is away; later calls of a long outage fail at once. */
+const outagePatienceMilliseconds = 3_000;
+const longestBackoffMilliseconds = 1_000;
+const idleMilliseconds = 300_000;
+const lifetimeSeconds = 3_600;
+
+/** Opens a pool of connections. It connects when it is first used. */
+export function openPool(options: PoolOptions): Pool {
+  const connections = new Connections(options);
+  const sql = createSql((statement) => connections.run(statement));
+  return Object.assign(sql, {
+    transaction: <Result>(work: (transaction: Sql) => Promise<Result>, given?: TransactionOptions) =>
+      connections.transaction(work, given),
+    reserve: () => connections.reserve(),
+    statistics: () => connections.statistics(),
+    end: (given?: { timeoutMilliseconds?: number }) => connections.end(given?.timeoutMilliseconds),
+  });
+}
+
+class Connections {
+  readonly #pool: DriverPool;
+  readonly #deadlineMilliseconds: number;
+  readonly #used = new Set<Connection>();
+  /** Connections made before this time keep statements that were prepared for tables as they were. */
+  #staleBefore = 0;
+  readonly #connectedAt = new WeakMap<PoolClient, number>();
+  #outage: { since: number; cause: unknown; over: Promise<void> } | undefined;
+  #isClosed = false;
+  readonly #counts = { connected: 0, lost: 0, deadlines: 0, busy: 0, outages: 0 };
+
+  constructor({ url, name, connections = 10, settings = {}, onError, ...options }: PoolOptions) {
+    this.#deadlineMilliseconds = options.deadlineMilliseconds ?? defaultDeadlineMilliseconds;
+    this.#pool = new DriverPool({
+      ...connectionSettings(url, settings),
+      application_name: name,
+      max: connections,
+      keepAlive: true,
+      connectionTimeoutMillis: connectMilliseconds,
+      idleTimeoutMillis: idleMilliseconds,
+      maxLifetimeSeconds: lifetimeSeconds,
+      types: { getTypeParser },
+    });
+    this.#pool.on("connect", (client) => {
+      this.#counts.connected++;
+      this.#connectedAt.set(client as PoolClient, performance.now());
+      // Always listened to: an error event without a listener would end the process.
+      client.on("error", () => undefined);
+    });
+    this.#pool.on("error", (error) => {
+      this.#counts.lost++;
+      onError?.(error);
+    });
+  }
+
+  async run(statement: Statement): Promise<QueryResult> {
+    const deadline = Date.now() + this.#deadlineMilliseconds;
+    return await this.#retryStalePlan(() =>
+      this.#use(deadline, (connection) => connection.run(statement, deadline)),
+    );
+  }
+
+  async transaction<Result>(
+    work: (transaction: Sql) => Promise<Result>,
+    { begin = "begin" }: TransactionOptions = {},
+  ): Promise<Result> {
+    const deadline = Date.now() + this.#deadlineMilliseconds;
+    return await this.#use(deadline, async (connection) => {
+      let isOver = false;
+      const command = (text: string) => connection.run({ text, values: [], prepare: false }, deadline);
+      const transaction = createSql((statement) => {
+        if (isOver) throw new Error("The transaction has ended.");
+        return connection.run(statement, deadline);
+      });
+      try {
+        await command(begin);
+        const result = await work(transaction);
+        isOver = true;
+        const { command: outcome } = await command("commit");
+        if (outcome === "ROLLBACK")
+          throw new Error("The transaction was rolled back: a statement in it failed.");
+        return result;
+      } catch (error) {
+        isOver = true;
+        // On a connection that was lost this fails too, and the pool forgets the connection.
+        await command("rollback").catch(() => undefined);
+        if (isStalePlan(error)) this.#forgetPlans();
+        throw error;
+      }
+    });
+  }
+
+  async reserve(): Promise<ReservedSql> {
+    const connection = await this.#acquire(Date.now() + this.#deadlineMilliseconds);
+    const sql = createSql((statement) => connection.run(statement, Date.now() + this.#deadlineMilliseconds));
+    return Object.assign(sql, {
+      release: () => {
+        this.#used.delete(connection);
+        connection.release();
+      },
+    });
+  }
+
+  statistics(): PoolStatistics {
+    const { totalCount, idleCount, waitingCount } = this.#pool;
+    return { open: totalCount, idle: idleCount, waiting: waitingCount, ...this.#counts };
+  }
+
+  async end(timeoutMilliseconds = 5_000): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const ended = this.#pool.end();
+    if (timeoutMilliseconds > 0) {
+      await Promise.race([ended, pause(timeoutMilliseconds, undefined, { ref: false })]);
+    }
+    for (const connection of this.#used) {
+      connection.destroy(new ConnectionError("CONNECTION_CLOSED", "The pool was closed."));
+    }
+    await ended;
+  }
+
+  async #use<Result>(deadline: number, work: (connection: Connection) => Promise<Result>): Promise<Result> {
+    const connection = await this.#acquire(deadline);
+    try {
+      return await work(connection);
+    } catch (error) {
+      if (error instanceof ConnectionError) {
+        if (error.code === "CONNECTION_LOST") this.#counts.lost++;
+        if (error.code === "CONNECTION_DEADLINE") this.#counts.deadlines++;
+      }
+      throw error;
+    } finally {
+      await connection.settle();
+      this.#used.delete(connection);
+      connection.release();
+    }
+  }
+
+  /** Tables and functions change under a running host; statements prepared before then run again. */
+  async #retryStalePlan<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isStalePlan(error)) throw error;
+      this.#forgetPlans();
+      return await work();
+    }
+  }
+
+  #forgetPlans(): void {
+    this.#staleBefore = performance.now();
+  }
+
+  async #acquire(deadline: number): Promise<Connection> {
+    const patience = Math.min(deadline, Date.now() + outagePatienceMilliseconds);
+    for (;;) {
+      if (this.#isClosed) throw new ConnectionError("CONNECTION_CLOSED", "The pool was closed.");
+      if (this.#outage && this.#pool.idleCount === 0) await this.#waitForDatabase(this.#outage, patience);
+      let client: PoolClient;
+      try {
+        client = await this.#connect(Math.min(deadline, Date.now() + busyMilliseconds));
+      } catch (error) {
+        if (error instanceof ConnectionError) throw error;
+        if (!isOutage(error)) throw error;
+        this.#beginOutage(error);
+        continue;
+      }
+      if ((this.#connectedAt.get(client) ?? 0) < this.#staleBefore) {
+        client.release(true);
+        continue;
+      }
+      const connection = new Connection(client);
+      this.#used.add(connection);
+      return connection;
+    }
+  }
+
+  async #connect(deadline: number): Promise<PoolClient> {
+    const connecting = this.#pool.connect();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const busy = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), deadline - Date.now());
+    });
+    try {
+      const client = await Promise.race([connecting, busy]);
+      if (client) return client;
+    } catch (error) {
+      // The pool's own limit, which holds for connecting, also ends waits for a connection in use.
+      if (!(error instanceof Error && error.message === "timeout exceeded when trying to connect"))
+        throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+    connecting.then(
+      (client) => client.release(),
+      () => undefined,
+    );
+    this.#counts.busy++;
+    throw new ConnectionError("CONNECTION_BUSY", "No connection to the database became free in time.");
+  }
+
+  async #waitForDatabase(
+    { over, since, cause }: { over: Promise<void>; since: number; cause: unknown },
+    patience: number,
+  ): Promise<void> {
+    const isLong = Date.now() - since > outagePatienceMilliseconds;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const ended = new Promise<"away">((resolve) => {
+      timer = setTimeout(() => resolve("away"), isLong ? 0 : Math.max(0, patience - Date.now()));
+    });
+    const outcome = await Promise.race([over, ended]);
+    clearTimeout(timer);
+    if (outcome !== "away") return;
+    throw new ConnectionError("CONNECTION_FAILED", "The database cannot be reached.", { cause });
+  }
+
+  /** Tries to connect with growing pauses until it succeeds; calls wait for that instead of trying themselves. */
+  #beginOutage(cause: unknown): void {
+    if (this.#outage || this.#isClosed) return;
+    this.#counts.outages++;
+    const outage = { since: Date.now(), cause, over: Promise.resolve() };
+    this.#outage = outage;
+    outage.over = (async () => {
+      for (let failures = 0; !this.#isClosed; failures++) {
+        const backoff = Math.min(20 * 2 ** failures, longestBackoffMilliseconds);
+        await pause(backoff * (0.5 + Math.random() / 2), undefined, { ref: false });
+        try {
+          (await this.#pool.connect()).release();
+          break;
+        } catch (error) {
+          outage.cause = error;
+        }
+      }
+      this.#outage = undefined;
+    })();
+  }
+}
+
+/**
+ * Settings go into `options` of the URL, after what stands there. `sslmode` means what it means to PostgreSQL's own
+ * clients: `require` encrypts and does not check the certificate.
+ */
+function connectionSettings(url: string, settings: Record<string, string>): PoolConfig {
+  const parsed = new URL(url);
+  const given = parsed.searchParams.get("options");
+  const own = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`);
+  const options = [...(given ? [given] : []), ...own].join(" ");
+  if (options) parsed.searchParams.set("options", options);
+  // What stands in the URL would win over the pool's own name.
+  parsed.searchParams.delete("application_name");
+  if (parsed.searchParams.has("sslmode")) parsed.searchParams.set("uselibpqcompat", "true");
+  return { connectionString: parsed.href };
+}
+
+const intervalOid = 1186;
+
+/** As the driver does, except that an interval stays text. */
+const getTypeParser: CustomTypesConfig["getTypeParser"] = (oid, format) =>
+  Number(oid) === intervalOid ? (value: unknown) => value : types.getTypeParser(oid, format);
