@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import type { Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type Mark, type Message, MessageTable } from "./message-table.ts";
 import { type LogEntry, openWriteAheadLog, type WriteAheadLog } from "./write-ahead-log.ts";
 
@@ -41,6 +42,7 @@ interface Following {
  * same bookkeeping that finds what a gap of the log left out.
  */
 export class MessageStream {
+  readonly #sql: Sql;
   readonly #table: MessageTable;
   readonly #databaseUrl: string;
   readonly #log: Logger;
@@ -61,6 +63,7 @@ export class MessageStream {
   #isReading = true;
 
   constructor(options: MessageStreamOptions) {
+    this.#sql = options.sql;
     this.#table = new MessageTable(options.sql);
     this.#databaseUrl = options.databaseUrl;
     this.#log = options.log;
@@ -141,6 +144,7 @@ export class MessageStream {
     let committedAt = Date.now();
     const log = await openWriteAheadLog({
       url: this.#databaseUrl,
+      sql: this.#sql,
       publication,
       signal,
       onEntry: (entry) => {

@@ -2,11 +2,14 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
 import { LogicalReplicationService, type Pgoutput, PgoutputPlugin } from "pg-logical-replication";
+import type { Sql } from "../../supabase/functions/_shared/database/sql.ts";
 
 export type LogEntry = Pgoutput.Message;
 
 export interface WriteAheadLogOptions {
   url: string;
+  /** Other connections to the same database. */
+  sql: Sql;
   publication: string;
   /** Values of rows are text, as PostgreSQL writes them. */
   onEntry(entry: LogEntry): void;
@@ -22,7 +25,9 @@ export interface WriteAheadLog {
   close(): Promise<void>;
 }
 
+const applicationName = "darkroom-realtime-log";
 const connectMilliseconds = 5_000;
+const closeMilliseconds = 1_000;
 const statusSeconds = 10;
 const silenceMilliseconds = 30_000;
 
@@ -48,6 +53,8 @@ class Reader implements WriteAheadLog {
   readonly started: Promise<void>;
   readonly closed: Promise<Error>;
   readonly #service: LogicalReplicationService;
+  readonly #sql: Sql;
+  readonly #plugin: TextPlugin;
   readonly #onEntry: (entry: LogEntry) => void;
   readonly #watch: NodeJS.Timeout;
   #read = 0n;
@@ -55,12 +62,14 @@ class Reader implements WriteAheadLog {
   #failure: Error | undefined;
   #isOpen = true;
 
-  constructor({ url, publication, onEntry }: WriteAheadLogOptions) {
+  constructor({ url, sql, publication, onEntry }: WriteAheadLogOptions) {
+    this.#sql = sql;
+    this.#plugin = new TextPlugin(publication);
     this.#onEntry = onEntry;
     this.#service = new LogicalReplicationService(
       {
         connectionString: url,
-        application_name: "darkroom-realtime",
+        application_name: applicationName,
         connectionTimeoutMillis: connectMilliseconds,
         keepAlive: true,
       },
@@ -76,7 +85,7 @@ class Reader implements WriteAheadLog {
     const start = new Promise<void>((resolve) => this.#service.on("start", () => resolve()));
     // Ends when replication ends, for whatever reason.
     const subscription = this.#service
-      .subscribe(new TextPlugin(publication), `darkroom_realtime_${randomBytes(8).toString("hex")}`)
+      .subscribe(this.#plugin, `darkroom_realtime_${randomBytes(8).toString("hex")}`)
       .then(
         () => this.#failure ?? new Error("The server ended replication."),
         (error: unknown) => (this.#failure ??= error instanceof Error ? error : new Error(String(error))),
@@ -109,10 +118,23 @@ class Reader implements WriteAheadLog {
     return this.#isOpen;
   }
 
-  /** The slot is temporary: it ends with the connection. */
+  /** The slot is temporary: it ends with the server's process, which is not left to notice that we are gone. */
   async close(): Promise<void> {
+    const { processId } = this.#plugin;
     await this.#service.stop();
-    await Promise.race([this.closed, pause(1_000, undefined, { ref: false })]);
+    const ended = processId === undefined ? this.closed : this.#endServerProcess(processId);
+    await Promise.race([ended, pause(closeMilliseconds, undefined, { ref: false })]);
+  }
+
+  /** Also ends the making of a slot, which waits for transactions that are writing. */
+  async #endServerProcess(processId: number): Promise<void> {
+    try {
+      await this.#sql`
+        select pg_terminate_backend(pid, ${closeMilliseconds}) from pg_stat_activity
+         where pid = ${processId} and backend_type = 'walsender' and application_name = ${applicationName}`;
+    } catch {
+      // The database is away, and the slot with it.
+    }
   }
 
   #receive(entry: LogEntry | Error): void {
@@ -140,6 +162,9 @@ class Reader implements WriteAheadLog {
 
 /** Reads rows as text, from a slot that is made for this connection and ends with it. */
 class TextPlugin extends PgoutputPlugin {
+  /** Of the server's process that sends the log. */
+  processId: number | undefined;
+
   constructor(publication: string) {
     super({ protoVersion: 1, publicationNames: [publication], messages: true });
   }
@@ -147,6 +172,8 @@ class TextPlugin extends PgoutputPlugin {
   override async start(client: Client, slotName: string): Promise<unknown> {
     // The service listens for errors only once the connection is made; this one stays for good.
     client.on("error", () => undefined);
+    const [own] = (await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid")).rows;
+    this.processId = own?.pid;
     const created = await client.query<{ consistent_point: string }>(
       `CREATE_REPLICATION_SLOT ${slotName} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT`,
     );

@@ -306,7 +306,7 @@ test("keep_finished_files() closes the folders of finished tasks, to everybody, 
         insert into storage.objects (bucket_id, name) values (${bucket}, ${name})
         on conflict (bucket_id, name) do update set version = gen_random_uuid()::text`.then(
         () => "written",
-        (error: { constraint_name?: string }) => error.constraint_name,
+        (error: { constraint?: string }) => error.constraint,
       );
     const user = randomUUID();
     for (const [status, expected] of [
@@ -333,7 +333,7 @@ test("keep_finished_files() closes the folders of finished tasks, to everybody, 
     assert.equal(await write(file), "keep_finished_files");
     await assert.rejects(
       database.sql`update storage.objects set name = ${`${user}/tasks/${task}/b.png`} where name = 'a.png'`,
-      { constraint_name: "keep_finished_files" },
+      { constraint: "keep_finished_files" },
     );
     assert.equal(
       (await database.sql`delete from storage.objects where name = ${file} returning 1`).length,

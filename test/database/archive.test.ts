@@ -235,7 +235,7 @@ test("archived relatives count as what they were: dependencies, orchestrators, r
     const late = `${user.userId}/tasks/${complete1}/1-late.png`;
     await assert.rejects(
       sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${late})`,
-      { constraint_name: "keep_finished_files" },
+      { constraint: "keep_finished_files" },
       "the folder of a finished task stays closed",
     );
   }));

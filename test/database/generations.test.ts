@@ -258,15 +258,19 @@ test("a variant stays with its generation, and a generation's relatives in its p
   withDatabase(async ({ sql }) => {
     const [user, other] = [await createUser(sql), await createUser(sql)];
     const [mine, theirs] = [await run(sql, user, "qwen_image", {}), await run(sql, other, "qwen_image", {})];
+    const shot = await newShot(sql, user);
     const refused = [
-      sql`update generation_variants set generation_id = ${theirs.generation_id} where id = ${mine.variant_id}`,
-      sql`update generations set project_id = ${other.projectId} where id = ${mine.generation_id}`,
-      sql`update generations set based_on = ${theirs.generation_id} where id = ${mine.generation_id}`,
-      sql`update generations set parent_generation_id = ${theirs.generation_id} where id = ${mine.generation_id}`,
-      sql`update generations set parent_generation_id = id where id = ${mine.generation_id}`,
-      sql`insert into shot_generations (shot_id, generation_id) values (${await newShot(sql, user)}, ${theirs.generation_id})`,
+      () =>
+        sql`update generation_variants set generation_id = ${theirs.generation_id} where id = ${mine.variant_id}`,
+      () => sql`update generations set project_id = ${other.projectId} where id = ${mine.generation_id}`,
+      () => sql`update generations set based_on = ${theirs.generation_id} where id = ${mine.generation_id}`,
+      () =>
+        sql`update generations set parent_generation_id = ${theirs.generation_id} where id = ${mine.generation_id}`,
+      () => sql`update generations set parent_generation_id = id where id = ${mine.generation_id}`,
+      () =>
+        sql`insert into shot_generations (shot_id, generation_id) values (${shot}, ${theirs.generation_id})`,
     ];
-    for (const change of refused) assert.equal(await refusedWith(change), "invalid_request");
+    for (const change of refused) assert.equal(await refusedWith(change()), "invalid_request");
     const [added] = await sql`
       insert into generation_variants (generation_id, project_id, location, variant_type)
       values (${mine.generation_id}, ${other.projectId}, 'https://media.example/x.png', 'edit') returning project_id`;

@@ -196,10 +196,10 @@ test("a prompt is no task: it cannot be queued or quoted as one", () =>
     const { userId, projectId } = await createUser(database.sql);
     const request = { task_type: "ai-prompt", params: {}, project_id: projectId };
     for (const asked of [
-      database.sql`select create_task(${userId}, ${database.sql.json([request])}, false)`,
-      database.sql`select calculate_task_cost(${userId}, 'ai-prompt', '{}')`,
+      () => database.sql`select create_task(${userId}, ${database.sql.json([request])}, false)`,
+      () => database.sql`select calculate_task_cost(${userId}, 'ai-prompt', '{}')`,
     ]) {
-      assert.equal(await refusedWith(asked), "unknown_task_type");
+      assert.equal(await refusedWith(asked()), "unknown_task_type");
     }
   }));
 

@@ -283,7 +283,9 @@ class Connections {
     const outcome = await Promise.race([over, ended]);
     clearTimeout(timer);
     if (outcome !== "away") return;
-    throw new ConnectionError("CONNECTION_FAILED", "The database cannot be reached.", { cause });
+    throw new ConnectionError("CONNECTION_FAILED", `The database cannot be reached: ${messageOf(cause)}`, {
+      cause,
+    });
   }
 
   /** Tries to connect with growing pauses until it succeeds; calls wait for that instead of trying themselves. */
@@ -306,6 +308,12 @@ class Connections {
       this.#outage = undefined;
     })();
   }
+}
+
+/** Also of an error that only collects others, as a refused connection to a name with two addresses does. */
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(messageOf).join(", ");
+  return error instanceof Error ? error.message : String(error);
 }
 
 /**
