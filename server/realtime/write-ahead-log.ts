@@ -128,8 +128,9 @@ class Reader implements WriteAheadLog {
 
   /** Also ends the making of a slot, which waits for transactions that are writing. */
   async #endServerProcess(processId: number): Promise<void> {
+    const sql = this.#sql;
     try {
-      await this.#sql`
+      await sql`
         select pg_terminate_backend(pid, ${closeMilliseconds}) from pg_stat_activity
          where pid = ${processId} and backend_type = 'walsender' and application_name = ${applicationName}`;
     } catch {

@@ -16,6 +16,9 @@ export interface CuttingProxy {
   /** Drops every connection and refuses new ones, as a database does that is down. */
   down(): Promise<void>;
   up(): Promise<void>;
+  /** Swallows every byte, new connections' too, as a network does that has lost its way; `speak` ends that for new ones. */
+  silence(): void;
+  speak(): void;
   close(): Promise<void>;
 }
 
@@ -24,16 +27,20 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
   const sockets = new Set<Socket>();
   let cut: { statement: number; place: CutPlace } | undefined;
   let seen = 0;
+  let isSilent = false;
 
   const server = createServer((client) => {
     const database = connect(Number(target.port), target.hostname);
     const [sent, answered] = [new MessageTypes("client"), new MessageTypes("server")];
     let isCutAfterAnswer = false;
+    let isDeaf = false;
     const drop = () => {
       client.destroy();
       database.destroy();
     };
     client.on("data", (bytes) => {
+      isDeaf ||= isSilent;
+      if (isDeaf) return;
       // Each statement ends with the client's Sync: what comes without one is undone by the database.
       seen += sent.take(bytes).filter((type) => type === "S").length;
       if (cut && seen >= cut.statement) {
@@ -45,6 +52,8 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
       database.write(bytes);
     });
     database.on("data", (bytes) => {
+      isDeaf ||= isSilent;
+      if (isDeaf) return;
       const types = answered.take(bytes);
       if (!isCutAfterAnswer) client.write(bytes);
       // ReadyForQuery: it is committed.
@@ -89,6 +98,8 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
     },
     down: stop,
     up: () => listen(port),
+    silence: () => (isSilent = true),
+    speak: () => (isSilent = false),
     close: async () => {
       if (server.listening) await stop();
     },

@@ -24,6 +24,8 @@ export interface PoolOptions {
    * destroyed. Default: 33 s; `Infinity` for statements of an operator that may take hours.
    */
   deadlineMilliseconds?: number;
+  /** Longest wait for a connection while all are in use. Default: 10 s. */
+  busyMilliseconds?: number;
   /** Called when a connection fails that nobody is using. */
   onError?(error: Error): void;
 }
@@ -63,18 +65,19 @@ export interface Pool extends Sql {
   ): Promise<Result>;
   reserve(): Promise<ReservedSql>;
   statistics(): PoolStatistics;
-  /** Waits for calls under way, `timeoutMilliseconds` at most (default: 5 s), then destroys their connections. */
+  /** Waits for calls under way, `timeoutMilliseconds` at most (default: 5 s), then destroys their connections. Always ends. */
   end(options?: { timeoutMilliseconds?: number }): Promise<void>;
 }
 
 const defaultDeadlineMilliseconds = 33_000;
-const connectMilliseconds = 5_000;
-/** Longest wait for a connection of a pool that is in use. */
-const busyMilliseconds = 10_000;
+const connectMilliseconds = 3_000;
+const probeMilliseconds = 1_000;
+const defaultBusyMilliseconds = 10_000;
 /** Longest wait of a call for a database that is away; later calls of a long outage fail at once. */
 const outagePatienceMilliseconds = 3_000;
 const longestBackoffMilliseconds = 1_000;
 const idleMilliseconds = 300_000;
+const closeMilliseconds = 200;
 const lifetimeSeconds = 3_600;
 
 /** Opens a pool of connections. It connects when it is first used. */
@@ -93,6 +96,7 @@ export function openPool(options: PoolOptions): Pool {
 class Connections {
   readonly #pool: DriverPool;
   readonly #deadlineMilliseconds: number;
+  readonly #busyMilliseconds: number;
   readonly #used = new Set<Connection>();
   /** Connections made before this time keep statements that were prepared for tables as they were. */
   #staleBefore = 0;
@@ -103,6 +107,7 @@ class Connections {
 
   constructor({ url, name, connections = 10, settings = {}, onError, ...options }: PoolOptions) {
     this.#deadlineMilliseconds = options.deadlineMilliseconds ?? defaultDeadlineMilliseconds;
+    this.#busyMilliseconds = options.busyMilliseconds ?? defaultBusyMilliseconds;
     this.#pool = new DriverPool({
       ...connectionSettings(url, settings),
       application_name: name,
@@ -182,13 +187,14 @@ class Connections {
     if (this.#isClosed) return;
     this.#isClosed = true;
     const ended = this.#pool.end();
-    if (timeoutMilliseconds > 0) {
-      await Promise.race([ended, pause(timeoutMilliseconds, undefined, { ref: false })]);
-    }
+    const within = (milliseconds: number) =>
+      Promise.race([ended, pause(milliseconds, undefined, { ref: false })]);
+    if (timeoutMilliseconds > 0) await within(timeoutMilliseconds);
     for (const connection of this.#used) {
       connection.destroy(new ConnectionError("CONNECTION_CLOSED", "The pool was closed."));
     }
-    await ended;
+    // A connection that is being made to a silent server ends by its own limit.
+    await within(closeMilliseconds);
   }
 
   async #use<Result>(deadline: number, work: (connection: Connection) => Promise<Result>): Promise<Result> {
@@ -230,7 +236,7 @@ class Connections {
       if (this.#outage && this.#pool.idleCount === 0) await this.#waitForDatabase(this.#outage, patience);
       let client: PoolClient;
       try {
-        client = await this.#connect(Math.min(deadline, Date.now() + busyMilliseconds));
+        client = await this.#connect(Math.min(deadline, Date.now() + this.#busyMilliseconds));
       } catch (error) {
         if (error instanceof ConnectionError) throw error;
         if (!isOutage(error)) throw error;
@@ -298,12 +304,13 @@ class Connections {
       for (let failures = 0; !this.#isClosed; failures++) {
         const backoff = Math.min(20 * 2 ** failures, longestBackoffMilliseconds);
         await pause(backoff * (0.5 + Math.random() / 2), undefined, { ref: false });
-        try {
-          (await this.#pool.connect()).release();
-          break;
-        } catch (error) {
-          outage.cause = error;
-        }
+        // An attempt that got lost must not delay the next one.
+        const connecting = this.#pool.connect().then(
+          (client) => (client.release(), true),
+          (error: unknown) => ((outage.cause = error), false),
+        );
+        const tooLong = pause(probeMilliseconds, false, { ref: false });
+        if (await Promise.race([connecting, tooLong])) break;
       }
       this.#outage = undefined;
     })();

@@ -65,8 +65,10 @@ export function createSql(run: RunStatement): Sql {
     return Object.defineProperty(rows, "count", { value: rowCount ?? 0 }) as unknown as Rows<Result>;
   }
 
-  const tag = <Result extends readonly object[]>(strings: TemplateStringsArray, ...values: SqlValue[]) =>
-    rowsOf<Result>(statementOf(strings, values));
+  const tag = async <Result extends readonly object[]>(
+    strings: TemplateStringsArray,
+    ...values: SqlValue[]
+  ) => await rowsOf<Result>(statementOf(strings, values));
   return Object.assign(tag, {
     query: <Result extends readonly object[]>(
       text: string,
