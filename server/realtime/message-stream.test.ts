@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
 import { type DatabaseUnderTest, withDatabase } from "../../test/support/database.ts";
 import { MessageTable } from "./message-table.ts";
@@ -170,6 +171,26 @@ test("what was sent before the stream began is not delivered", () =>
         async ({ topics }) => {
           await database.sql.query(send("after"));
           await eventually(() => topics().length > 0, "the message comes");
+          assert.deepEqual(topics(), ["after"]);
+        },
+        { polling },
+      );
+    }
+  }));
+
+test("a message from before is not delivered either when an older transaction is still running", () =>
+  withDatabase(async (database) => {
+    const running = await database.session();
+    await running.query("begin");
+    await running.query("select pg_current_xact_id()");
+    await database.sql.query(send("before"));
+    for (const polling of [true, false]) {
+      await withStream(
+        database,
+        async ({ topics }) => {
+          await database.sql.query(send("after"));
+          await eventually(() => topics().length > 0, "the message comes");
+          await pause(300);
           assert.deepEqual(topics(), ["after"]);
         },
         { polling },

@@ -91,6 +91,7 @@ export class MessageStream {
 
   async start(): Promise<void> {
     this.#mark = await this.#table.mark();
+    await this.#skipOldMessages(this.#mark);
     const obstacle = this.#polling ? "polling was asked for" : await this.#table.obstacleToLog(publication);
     const loops = [this.#read()];
     if (obstacle !== undefined) {
@@ -104,6 +105,18 @@ export class MessageStream {
     this.#cleaner.unref();
 
     if (obstacle === undefined) await this.#waitUntilLive();
+  }
+
+  /**
+   * A transaction that is running, even in another database of the server, keeps the mark before messages that were
+   * committed long ago: those are not delivered.
+   */
+  async #skipOldMessages(mark: Mark): Promise<void> {
+    for (;;) {
+      const reading = await this.#table.readSince(mark, this.#seen.keys());
+      for (const { id } of reading.messages) this.#seen.set(id, reading.readAt);
+      if (reading.isComplete) return;
+    }
   }
 
   /** For speed alone, so it may fail: until then messages arrive by polling. */

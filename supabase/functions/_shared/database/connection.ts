@@ -19,7 +19,7 @@ export class Connection {
 
   /**
    * Runs a statement when those before it have ended.
-   * @param deadline epoch milliseconds; the connection is destroyed when no answer has arrived by then
+   * @param deadline as `performance.now()` counts, so that a change of the clock ends nothing; the connection is destroyed when no answer has arrived by then
    */
   run(statement: Statement, deadline: number): Promise<QueryResult<Row>> {
     const running = this.#previous.then(() => this.#send(statement, deadline));
@@ -55,7 +55,7 @@ export class Connection {
         const failure = new ConnectionError("CONNECTION_DEADLINE", "The database did not answer in time.");
         this.destroy(failure);
         reject(failure);
-      }, deadline - Date.now());
+      }, deadline - performance.now());
     });
     const { text, values, prepare } = statement;
     try {

@@ -131,7 +131,7 @@ class Connections {
   }
 
   async run(statement: Statement): Promise<QueryResult> {
-    const deadline = Date.now() + this.#deadlineMilliseconds;
+    const deadline = performance.now() + this.#deadlineMilliseconds;
     return await this.#retryStalePlan(() =>
       this.#use(deadline, (connection) => connection.run(statement, deadline)),
     );
@@ -141,7 +141,7 @@ class Connections {
     work: (transaction: Sql) => Promise<Result>,
     { begin = "begin" }: TransactionOptions = {},
   ): Promise<Result> {
-    const deadline = Date.now() + this.#deadlineMilliseconds;
+    const deadline = performance.now() + this.#deadlineMilliseconds;
     return await this.#use(deadline, async (connection) => {
       let isOver = false;
       const command = (text: string) => connection.run({ text, values: [], prepare: false }, deadline);
@@ -168,8 +168,10 @@ class Connections {
   }
 
   async reserve(): Promise<ReservedSql> {
-    const connection = await this.#acquire(Date.now() + this.#deadlineMilliseconds);
-    const sql = createSql((statement) => connection.run(statement, Date.now() + this.#deadlineMilliseconds));
+    const connection = await this.#acquire(performance.now() + this.#deadlineMilliseconds);
+    const sql = createSql((statement) =>
+      connection.run(statement, performance.now() + this.#deadlineMilliseconds),
+    );
     return Object.assign(sql, {
       release: () => {
         this.#used.delete(connection);
@@ -230,13 +232,13 @@ class Connections {
   }
 
   async #acquire(deadline: number): Promise<Connection> {
-    const patience = Math.min(deadline, Date.now() + outagePatienceMilliseconds);
+    const patience = Math.min(deadline, performance.now() + outagePatienceMilliseconds);
     for (;;) {
       if (this.#isClosed) throw new ConnectionError("CONNECTION_CLOSED", "The pool was closed.");
       if (this.#outage && this.#pool.idleCount === 0) await this.#waitForDatabase(this.#outage, patience);
       let client: PoolClient;
       try {
-        client = await this.#connect(Math.min(deadline, Date.now() + this.#busyMilliseconds));
+        client = await this.#connect(Math.min(deadline, performance.now() + this.#busyMilliseconds));
       } catch (error) {
         if (error instanceof ConnectionError) throw error;
         if (!isOutage(error)) throw error;
@@ -257,7 +259,7 @@ class Connections {
     const connecting = this.#pool.connect();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const busy = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), deadline - Date.now());
+      timer = setTimeout(() => resolve(undefined), deadline - performance.now());
     });
     try {
       const client = await Promise.race([connecting, busy]);
@@ -281,10 +283,10 @@ class Connections {
     { over, since, cause }: { over: Promise<void>; since: number; cause: unknown },
     patience: number,
   ): Promise<void> {
-    const isLong = Date.now() - since > outagePatienceMilliseconds;
+    const isLong = performance.now() - since > outagePatienceMilliseconds;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const ended = new Promise<"away">((resolve) => {
-      timer = setTimeout(() => resolve("away"), isLong ? 0 : Math.max(0, patience - Date.now()));
+      timer = setTimeout(() => resolve("away"), isLong ? 0 : Math.max(0, patience - performance.now()));
     });
     const outcome = await Promise.race([over, ended]);
     clearTimeout(timer);
@@ -298,7 +300,7 @@ class Connections {
   #beginOutage(cause: unknown): void {
     if (this.#outage || this.#isClosed) return;
     this.#counts.outages++;
-    const outage = { since: Date.now(), cause, over: Promise.resolve() };
+    const outage = { since: performance.now(), cause, over: Promise.resolve() };
     this.#outage = outage;
     outage.over = (async () => {
       for (let failures = 0; !this.#isClosed; failures++) {
