@@ -48,7 +48,7 @@ export async function onPostgres(
     const cluster = await startEmbeddedPostgres({ directory: path.join(folder, "postgres"), settings, log });
     closers.push(() => rm(cluster.directory, { recursive: true, force: true }));
     closers.push(() => cluster.stop());
-    const sql = openPool({ url: cluster.url, name: "darkroom", connections: 2 });
+    const sql = openPool({ url: cluster.url, name: "bench", connections: 2, deadlineMilliseconds: Infinity });
     closers.push(() => sql.end());
     await migrate(sql, { log });
     const pidFile = await readFile(path.join(cluster.directory, "postmaster.pid"), "utf8");
