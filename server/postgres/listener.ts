@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { Client, escapeIdentifier } from "pg";
+import { Client, escapeIdentifier } from "../../supabase/functions/_shared/database/driver.ts";
 
 export interface ListenerOptions {
   url: string;
@@ -15,7 +15,6 @@ export interface Listener {
   stop(): Promise<void>;
 }
 
-const connectMilliseconds = 5_000;
 const longestBackoffMilliseconds = 1_000;
 
 /** Listens on a connection of its own, and connects again whenever it is lost. */
@@ -38,7 +37,6 @@ async function run(
     const client = new Client({
       connectionString: url,
       application_name: "darkroom-listener",
-      connectionTimeoutMillis: connectMilliseconds,
       keepAlive: true,
     });
     const ended = new Promise<unknown>((resolve) => {

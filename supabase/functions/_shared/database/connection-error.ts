@@ -1,4 +1,4 @@
-import { DatabaseError } from "pg";
+import { DatabaseError } from "./driver.ts";
 
 export { DatabaseError };
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { PoolClient, QueryResult } from "pg";
+import type { PoolClient, QueryResult } from "./driver.ts";
 import { ConnectionError, endsConnection } from "./connection-error.ts";
 import type { Row, Statement } from "./sql.ts";
 

@@ -1,12 +1,13 @@
 import { setTimeout as pause } from "node:timers/promises";
 import {
+  Client,
   type CustomTypesConfig,
-  Pool as DriverPool,
+  DriverPool,
   type PoolClient,
   type PoolConfig,
   type QueryResult,
   types,
-} from "pg";
+} from "./driver.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionError, isOutage, isStalePlan } from "./connection-error.ts";
 import { createSql, type Sql, type Statement } from "./sql.ts";
@@ -70,7 +71,6 @@ export interface Pool extends Sql {
 }
 
 const defaultDeadlineMilliseconds = 33_000;
-const connectMilliseconds = 3_000;
 const probeMilliseconds = 1_000;
 const defaultBusyMilliseconds = 10_000;
 /** Longest wait of a call for a database that is away; later calls of a long outage fail at once. */
@@ -113,7 +113,7 @@ class Connections {
       application_name: name,
       max: connections,
       keepAlive: true,
-      connectionTimeoutMillis: connectMilliseconds,
+      Client,
       idleTimeoutMillis: idleMilliseconds,
       maxLifetimeSeconds: lifetimeSeconds,
       types: { getTypeParser },
@@ -264,10 +264,6 @@ class Connections {
     try {
       const client = await Promise.race([connecting, busy]);
       if (client) return client;
-    } catch (error) {
-      // The pool's own limit, which holds for connecting, also ends waits for a connection in use.
-      if (!(error instanceof Error && error.message === "timeout exceeded when trying to connect"))
-        throw error;
     } finally {
       clearTimeout(timer);
     }

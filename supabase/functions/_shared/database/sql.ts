@@ -1,4 +1,4 @@
-import { escapeIdentifier, type QueryResult } from "pg";
+import { escapeIdentifier, type QueryResult } from "./driver.ts";
 import template, { raw, Sql as Fragment } from "sql-template-tag";
 
 export type Row = Record<string, unknown>;
