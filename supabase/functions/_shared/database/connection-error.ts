@@ -34,6 +34,11 @@ export function isOutage(error: unknown): boolean {
   return !(error instanceof DatabaseError) || isUnavailable(error);
 }
 
+/** Whether the server ended this connection and perhaps no other: `pg_terminate_backend`, or a shutdown. */
+export function isEndOfOneConnection(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === "57P01";
+}
+
 /** Class 08: connection exceptions. 57P: shutdown, crash, starting up. 53300: too many connections. */
 function isUnavailable({ code }: DatabaseError): boolean {
   return code !== undefined && /^(08|57P0[1-4]|53300)/.test(code);

@@ -9,7 +9,7 @@ import {
   types,
 } from "./driver.ts";
 import { Connection } from "./connection.ts";
-import { ConnectionError, isOutage, isStalePlan } from "./connection-error.ts";
+import { ConnectionError, isEndOfOneConnection, isOutage, isStalePlan } from "./connection-error.ts";
 import { createSql, type Sql, type Statement } from "./sql.ts";
 
 export interface PoolOptions {
@@ -98,7 +98,10 @@ class Connections {
   readonly #deadlineMilliseconds: number;
   readonly #busyMilliseconds: number;
   readonly #used = new Set<Connection>();
-  /** Connections made before this time keep statements that were prepared for tables as they were. */
+  /**
+   * Connections made before this time are replaced when they are next needed: their statements were prepared for
+   * tables as they were, or they were probably lost together with another one.
+   */
   #staleBefore = 0;
   readonly #connectedAt = new WeakMap<PoolClient, number>();
   #outage: { since: number; cause: unknown; over: Promise<void> } | undefined;
@@ -125,7 +128,7 @@ class Connections {
       client.on("error", () => undefined);
     });
     this.#pool.on("error", (error) => {
-      this.#counts.lost++;
+      this.#countLost(error);
       onError?.(error);
     });
   }
@@ -161,7 +164,7 @@ class Connections {
         isOver = true;
         // On a connection that was lost this fails too, and the pool forgets the connection.
         await command("rollback").catch(() => undefined);
-        if (isStalePlan(error)) this.#forgetPlans();
+        if (isStalePlan(error)) this.#replaceConnections();
         throw error;
       }
     });
@@ -205,7 +208,7 @@ class Connections {
       return await work(connection);
     } catch (error) {
       if (error instanceof ConnectionError) {
-        if (error.code === "CONNECTION_LOST") this.#counts.lost++;
+        if (error.code === "CONNECTION_LOST") this.#countLost(error.cause);
         if (error.code === "CONNECTION_DEADLINE") this.#counts.deadlines++;
       }
       throw error;
@@ -222,12 +225,18 @@ class Connections {
       return await work();
     } catch (error) {
       if (!isStalePlan(error)) throw error;
-      this.#forgetPlans();
+      this.#replaceConnections();
       return await work();
     }
   }
 
-  #forgetPlans(): void {
+  /** After a crash or a cut network the other connections are dead too, and the next call must not find that out. */
+  #countLost(cause: unknown): void {
+    this.#counts.lost++;
+    if (!isEndOfOneConnection(cause)) this.#replaceConnections();
+  }
+
+  #replaceConnections(): void {
     this.#staleBefore = performance.now();
   }
 
