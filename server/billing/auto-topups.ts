@@ -27,7 +27,7 @@ export function startAutoTopups({
   sweepMilliseconds = 600_000,
 }: AutoTopupsOptions): AutoTopups {
   // Its own connection: charges and requests must not wait for each other.
-  const database = connect({ url: databaseUrl, connections: 2 });
+  const database = connect({ url: databaseUrl, name: "darkroom-topups", connections: 2 });
   const till = { database, stripe, log };
   let running: Promise<void> | undefined;
   let isReading = true;

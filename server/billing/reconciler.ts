@@ -27,7 +27,7 @@ export function startReconciler({
   log,
   everyMilliseconds = 3_600_000,
 }: ReconcilerOptions): Reconciler {
-  const database = connect({ url: databaseUrl, connections: 1 });
+  const database = connect({ url: databaseUrl, name: "darkroom-reconciler", connections: 1 });
   const desk = { database, stripe, log };
   let running: Promise<void> | undefined;
   const stopping = new AbortController();

@@ -67,7 +67,7 @@ function hostEnvironment(
   const { apiUrl, databaseUrl, keys, log } = context;
   const mounted = new Hono().route("/storage/v1", storage.app);
   return {
-    database: connect({ url: databaseUrl }),
+    database: connect({ url: databaseUrl, name: "darkroom-functions" }),
     identifier: hostIdentifier(context),
     storage: createStorage({
       publicUrl: apiUrl,

@@ -29,7 +29,7 @@ const drainMilliseconds = 5_000;
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { databaseUrl, sender, log, pollMilliseconds = 1000 } = options;
   // Its own few connections: deliveries and requests must not wait for each other.
-  const database = connect({ url: databaseUrl, connections: 2 });
+  const database = connect({ url: databaseUrl, name: "darkroom-webhooks", connections: 2 });
   const underWay = new Set<Promise<void>>();
   const stopping = new AbortController();
   let wasHinted = false;

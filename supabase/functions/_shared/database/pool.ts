@@ -80,16 +80,36 @@ const idleMilliseconds = 300_000;
 const closeMilliseconds = 200;
 const lifetimeSeconds = 3_600;
 
+/** Every open pool of the process, so that none is missing in the metrics. */
+const openPools = new Set<{ name: string; connections: Connections }>();
+
+/** What the pools of this process do, by name. Pools of one name count together. */
+export function poolStatistics(): Map<string, PoolStatistics> {
+  const byName = new Map<string, PoolStatistics>();
+  for (const { name, connections } of openPools) {
+    const [one, sum] = [connections.statistics(), byName.get(name)];
+    const keys = Object.keys(one) as (keyof PoolStatistics)[];
+    if (sum) for (const key of keys) sum[key] += one[key];
+    else byName.set(name, one);
+  }
+  return byName;
+}
+
 /** Opens a pool of connections. It connects when it is first used. */
 export function openPool(options: PoolOptions): Pool {
   const connections = new Connections(options);
+  const opened = { name: options.name, connections };
+  openPools.add(opened);
   const sql = createSql((statement) => connections.run(statement));
   return Object.assign(sql, {
     transaction: <Result>(work: (transaction: Sql) => Promise<Result>, given?: TransactionOptions) =>
       connections.transaction(work, given),
     reserve: () => connections.reserve(),
     statistics: () => connections.statistics(),
-    end: (given?: { timeoutMilliseconds?: number }) => connections.end(given?.timeoutMilliseconds),
+    end: async (given?: { timeoutMilliseconds?: number }) => {
+      openPools.delete(opened);
+      await connections.end(given?.timeoutMilliseconds);
+    },
   });
 }
 
