@@ -65,7 +65,7 @@ describeEndpoint(completeTaskEndpoint, {
         ...storage,
         async upload(...upload: Parameters<typeof storage.upload>) {
           first = (await under.call({ task_id, ...file }, under.service)).body;
-          await storage.upload(...upload);
+          return await storage.upload(...upload);
         },
       };
       const options = { environment: { storage: slow } };

@@ -155,7 +155,7 @@ function isRetryable(error: unknown): boolean {
 const unstorable = new Set(["22P02", "22P05", "22021", "22003", "22007", "22008", "22023", "54001", "54000"]);
 
 const unavailable =
-  /^(08|57P0|53)|^(40001|40P01|57014|55P03)$|^(ECONN|ETIMEDOUT|EPIPE|CONNECT|CONNECTION_|ENOTFOUND|EAI_)/;
+  /^(08|57P0|53)|^(40001|40P01|57014|55P03)$|^(ECONN|ETIMEDOUT|EPIPE|CONNECT|CONNECTION_|ENOTFOUND|EAI_|EMFILE|ENFILE)/;
 
 /** The one place where SQL's refusals become ours. */
 export function refusal(error: unknown): unknown {
