@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import postgres, { type Sql } from "postgres";
 import { connect, type Database } from "../../supabase/functions/_shared/database/database.ts";
-import { outputPath, storeOutputs } from "../peers/darkroom.ts";
+import { checkedOutput, outputPath, storeOutputs } from "../peers/darkroom.ts";
 import { models, runType } from "./seed.ts";
 
 export interface ClaimedTask {
@@ -64,6 +64,7 @@ export class QueueClient {
       for_task: task_id,
       output_path: path,
       output_location: `https://media.example/${path}`,
+      checked_files: checkedOutput(path),
       for_worker,
       for_attempt: attempt,
     });

@@ -175,12 +175,18 @@ function checkRiff(head: Uint8Array, size: number, name: string): void {
 async function checkAvif(file: FileBytes): Promise<FrameSize | undefined> {
   const boxes = await topLevelBoxes(file, "AVIF");
   if (!boxes.has("meta")) throw new UnusableFile("damaged", "is a damaged AVIF: it has no meta box");
-  return sizeOfImage(await file.read(0, headBytes["image/avif"] ?? 64));
+  const head = await file.read(0, headBytes["image/avif"] ?? 64);
+  // Small images may lie within the meta box.
+  if (!boxes.has("mdat") && !ascii(head, 0, head.length).includes("idat")) {
+    throw incomplete("the AVIF has no mdat box, which holds its image");
+  }
+  return sizeOfImage(head);
 }
 
 async function checkFilm(file: FileBytes): Promise<FrameSize | undefined> {
   const boxes = await topLevelBoxes(file, "video");
   if (!boxes.has("moov")) throw incomplete("the video has no moov box, which is its table of contents");
+  if (!boxes.has("mdat")) throw incomplete("the video has no mdat box, which holds its frames");
   return await sizeOfVideo(file);
 }
 

@@ -8,6 +8,7 @@ import {
   withCause,
 } from "../media/check-outputs.ts";
 import { contentTypeOf } from "../media/content-type.ts";
+import type { Medium } from "../media/media-file.ts";
 import { outputName } from "../media/output-name.ts";
 import { type Completion, prepareOutput, type ReportedRun } from "../media/prepare-output.ts";
 import { storagePath } from "../media/storage-path.ts";
@@ -57,27 +58,27 @@ export async function completeTaskWithFile(
 ): Promise<Completion> {
   const prepared = await prepareOutput(database, caller, run);
   if ("completed" in prepared) return prepared.completed;
-  const { folder, name_prefix: prefix } = prepared;
+  const { folder, name_prefix: prefix, media } = prepared;
 
   const path = `${folder}/${prefix}${outputName(file.filename)}`;
   const thumbnailPath = firstFrame && `${folder}/thumbnails/${prefix}${outputName(firstFrame.filename)}`;
-  const checked: CheckedFiles = {};
-  const uploads: (() => Promise<CheckedFile>)[] = [];
-  for (const [at, sent] of [
-    [path, file],
-    [thumbnailPath, firstFrame],
-  ] as const) {
-    if (at === undefined || sent === undefined) continue;
-    const found = await checkBytes(sent.bytes);
-    checked[at] = found;
-    if (found.state !== "sound") continue;
-    uploads.push(async () => {
-      const etag = await storage.upload(at, sent.bytes, contentTypeOf(sent.bytes));
-      return (checked[at] = { ...found, etag });
-    });
+  const checked: CheckedFiles = { [path]: await checkBytes(file.bytes) };
+  if (firstFrame && thumbnailPath) checked[thumbnailPath] = await checkBytes(firstFrame.bytes);
+
+  async function store(at: string, { bytes }: OutputFile, accepted: Medium[] | null): Promise<void> {
+    const found = checked[at];
+    if (!isAccepted(found, accepted)) return;
+    const etag = await storage.upload(at, bytes, contentTypeOf(bytes));
+    checked[at] = { ...found, etag };
   }
   try {
-    if (checked[path]?.state === "sound") await Promise.all(uploads.map((upload) => upload()));
+    // Of an output that will be refused nothing is stored.
+    if (isAccepted(checked[path], media)) {
+      await Promise.all([
+        store(path, file, media),
+        firstFrame && thumbnailPath ? store(thumbnailPath, firstFrame, ["image"]) : undefined,
+      ]);
+    }
   } catch (error) {
     // The same call, sent twice at once: the other one has completed the task, whose files are kept from then on.
     const meanwhile = await prepareOutput(database, caller, run);
@@ -85,6 +86,15 @@ export async function completeTaskWithFile(
     throw error;
   }
   return await complete({ database, storage }, caller, run, { path, thumbnailPath, checked, ...wishes });
+}
+
+function isAccepted(
+  found: CheckedFile | undefined,
+  media: readonly Medium[] | null,
+): found is Extract<CheckedFile, { state: "sound" }> {
+  return (
+    found?.state === "sound" && (media === null || (found.medium !== null && media.includes(found.medium)))
+  );
 }
 
 /**
