@@ -193,8 +193,10 @@ class PartedUpload {
     );
     const answer = await (await this.#send("POST", this.#key, { query: this.#query(), body })).text();
     // It may begin with 200 and fail afterwards.
-    if (answer.includes("<Error>"))
-      throw new Error(`S3 did not put the parts together: ${answer.slice(0, 500)}`);
+    if (!answer.includes("<Error>")) return;
+    const failure = new Error(`S3 did not put the parts together: ${answer.slice(0, 500)}`);
+    if (!/<Code>(InternalError|ServiceUnavailable|SlowDown)</.test(answer)) throw failure;
+    throw new StorageError("Unavailable", undefined, { cause: failure });
   }
 
   async abort(): Promise<void> {
