@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { connect, json } from "../../supabase/functions/_shared/database/database.ts";
+import { png } from "../../test/support/png.ts";
 import { type BenchUser, expectOk, FunctionClient, type HostProcess } from "../support.ts";
 import { type Contender, spread } from "./contender.ts";
 
@@ -19,6 +20,8 @@ interface Claimed {
 
 /** One way to call the three functions. */
 interface Calls {
+  /** Stores the picture that every run makes, where completions read it. */
+  picture?(): Promise<string>;
   create(task: NewTask): Promise<void>;
   claim(worker: string): Promise<Claimed | undefined>;
   complete(worker: string, task: Claimed): Promise<void>;
@@ -29,6 +32,11 @@ export function outputPath(owner: string, taskId: string): string {
   return `${owner}/tasks/${taskId}/1-output.png`;
 }
 
+/** What the check of such an output finds, as complete_task() takes it. */
+export function checkedOutput(path: string): Record<string, { state: string; medium: string }> {
+  return { [path]: { state: "sound", medium: "image" } };
+}
+
 /** The functions over HTTP, on kept connections. */
 export function overHttp(host: HostProcess, sql: Sql, users: BenchUser[]): Contender {
   const client = new FunctionClient(host.apiUrl, Number.POSITIVE_INFINITY);
@@ -36,6 +44,7 @@ export function overHttp(host: HostProcess, sql: Sql, users: BenchUser[]): Conte
   // In turns, for each key may make 300,000 requests a minute, and this is more.
   const key = () => host.serviceKeys[calls++ % 2] ?? "";
   return darkroom("Darkroom, HTTP", sql, users, () => client.close(), {
+    picture: () => storePicture(host),
     async create(task) {
       expectOk(await client.call("create-task", key(), task));
     },
@@ -74,6 +83,7 @@ export function overSql(url: string, sql: Sql, users: BenchUser[]): Contender {
         for_task: task_id,
         output_path: path,
         output_location: `https://media.example/${path}`,
+        checked_files: json(checkedOutput(path)),
         for_worker: worker,
         for_attempt: attempt,
       });
@@ -94,6 +104,7 @@ function darkroom(name: string, sql: Sql, users: BenchUser[], close: () => unkno
       await storeOutputs(
         sql,
         ready.map(({ task_id, params }) => outputPath(params.owner, task_id)),
+        await calls.picture?.(),
       );
     },
     async run(tasks, concurrency, watch) {
@@ -118,8 +129,27 @@ function darkroom(name: string, sql: Sql, users: BenchUser[], close: () => unkno
   };
 }
 
-/** Outputs as uploads would leave them in the catalogue; uploading is not what is measured. */
-export async function storeOutputs(sql: Sql, paths: string[]): Promise<void> {
+/**
+ * Outputs as uploads would leave them in the catalogue; uploading is not what is measured. Their content is that of `picture`, where
+ * they are to be read.
+ */
+export async function storeOutputs(sql: Sql, paths: string[], picture?: string): Promise<void> {
   await sql`
-    insert into storage.objects (bucket_id, name) select 'image_uploads', path from unnest(${paths}::text[]) as path`;
+    insert into storage.objects (bucket_id, name, version, metadata)
+    select 'image_uploads', path, picture.version, picture.metadata
+      from unnest(${paths}::text[]) as path
+      left join storage.objects as picture on picture.bucket_id = 'image_uploads' and picture.name = ${picture ?? null}`;
+}
+
+/** Puts one picture into storage. @returns its name */
+async function storePicture(host: HostProcess): Promise<string> {
+  const name = `task_outputs/${randomUUID()}.png`;
+  const response = await fetch(`${host.apiUrl}/storage/v1/object/image_uploads/${name}`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${host.serviceKeys[0] ?? ""}`, "content-type": "image/png" },
+    body: png() as BodyInit,
+  });
+  if (!response.ok) throw new Error(`storage answered ${response.status} to a picture`);
+  await response.body?.cancel();
+  return name;
 }

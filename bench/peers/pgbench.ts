@@ -88,7 +88,7 @@ select create_task(null, jsonb_build_array(jsonb_build_object('task_id', md5('${
 \set found 0
 with next as (select claim_next_task(for_worker => 'bench-' || :client_id::int) as claimed) select (claimed is not null)::int as found, claimed ->> 'task_id' as task, claimed ->> 'attempt' as attempt, claimed -> 'params' ->> 'owner' as owner from next \gset
 \if :found
-select complete_task(null, :task::uuid, path, 'https://media.example/' || path, for_worker => 'bench-' || :client_id::int, for_attempt => :attempt::int) from concat(:owner::text, '/tasks/', :task::text, '/1-output.png') as path;
+select complete_task(null, :task::uuid, path, 'https://media.example/' || path, for_worker => 'bench-' || :client_id::int, for_attempt => :attempt::int, checked_files => jsonb_build_object(path, '{"state": "sound", "medium": "image"}'::jsonb)) from concat(:owner::text, '/tasks/', :task::text, '/1-output.png') as path;
 \endif
 `;
 }

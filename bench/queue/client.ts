@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { openPool, type Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { connect, type Database, json } from "../../supabase/functions/_shared/database/database.ts";
-import { outputPath, storeOutputs } from "../peers/darkroom.ts";
+import { checkedOutput, outputPath, storeOutputs } from "../peers/darkroom.ts";
 import { models, runType } from "./seed.ts";
 
 export interface ClaimedTask {
@@ -65,6 +65,7 @@ export class QueueClient {
       for_task: task_id,
       output_path: path,
       output_location: `https://media.example/${path}`,
+      checked_files: json(checkedOutput(path)),
       for_worker,
       for_attempt: attempt,
     });

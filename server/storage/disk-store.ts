@@ -24,7 +24,8 @@ export function createDiskStore(directory: string): ObjectStore {
       await syncFolder(shard);
       return stored;
     } catch (error) {
-      await rm(temporary, { force: true });
+      // The file may have been moved before its folder could not be opened.
+      await Promise.all([rm(temporary, { force: true }), rm(target, { force: true })]);
       throw error;
     }
   }

@@ -1,8 +1,12 @@
+import { codeOf } from "../postgres/error-code.ts";
+
 /** A refusal in the words of Supabase's storage: clients read `statusCode`, `error` and `message` from the body. */
 export class StorageError extends Error {
   readonly code: StorageErrorCode;
   /** Of the response itself; the body carries the telling one. */
   readonly httpStatus: number;
+  /** When a later try may do. */
+  readonly retryAfterSeconds: number | undefined;
 
   constructor(code: StorageErrorCode, detail?: string, options?: ErrorOptions) {
     super(detail ?? storageErrors[code].message, options);
@@ -11,6 +15,7 @@ export class StorageError extends Error {
     const { statusCode } = storageErrors[code];
     // Supabase's storage answers 400 to nearly everything; size, availability and bugs keep their own status.
     this.httpStatus = statusCode === 413 || statusCode >= 500 ? statusCode : 400;
+    this.retryAfterSeconds = retryAfterSeconds[code];
   }
 
   body(): { statusCode: string; code: string; error: string; message: string } {
@@ -48,7 +53,38 @@ const storageErrors = {
   },
   Aborted: { statusCode: 400, error: "Aborted", message: "The upload ended before it was complete" },
   Unavailable: { statusCode: 503, error: "unavailable", message: "Storage cannot serve this now; try again" },
+  // Not 507: the workers that exist repeat an upload after 503, and give the task up after 507.
+  StorageFull: {
+    statusCode: 503,
+    error: "storage_full",
+    message: "Storage has no room for this file; free space or raise the quota, then try again",
+  },
+  TooManyOpenFiles: {
+    statusCode: 503,
+    error: "too_many_open_files",
+    message: "Storage has too many files open; try again",
+  },
   InternalError: { statusCode: 500, error: "internal", message: "Internal server error" },
 } as const satisfies Record<string, { statusCode: number; error: string; message: string }>;
 
 export type StorageErrorCode = keyof typeof storageErrors;
+
+const retryAfterSeconds: Partial<Record<StorageErrorCode, number>> = {
+  Unavailable: 2,
+  StorageFull: 30,
+  TooManyOpenFiles: 2,
+};
+
+/** The refusal for an error of the operating system that means: not now. Undefined for any other error. */
+export function exhaustionOf(error: unknown): StorageError | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const code = codeOf(cause);
+    if (code === "ENOSPC" || code === "EDQUOT") {
+      return new StorageError("StorageFull", undefined, { cause: error });
+    }
+    if (code === "EMFILE" || code === "ENFILE") {
+      return new StorageError("TooManyOpenFiles", undefined, { cause: error });
+    }
+  }
+  return undefined;
+}

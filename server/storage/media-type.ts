@@ -1,9 +1,12 @@
-import { imageSize } from "image-size";
 import { signatureType } from "../../supabase/functions/_shared/media/content-type.ts";
+import {
+  headBytes,
+  isTooLarge,
+  longestSide,
+  mostPixels,
+  sizeOfImage,
+} from "../../supabase/functions/_shared/media/picture-size.ts";
 import { StorageError } from "./errors.ts";
-
-const longestSide = 16_384;
-const mostPixels = 100_000_000;
 
 /** What a browser may show in place; everything else is a download of bytes without a meaning. */
 const shown = new Set([
@@ -77,25 +80,13 @@ export class MediaInspection {
   }
 }
 
-/**
- * How far into a file its size may stand. Cameras and editors put kilobytes of notes before a JPEG's; how much
- * of an AVIF is searched is kept small, because the search takes the square of it.
- */
-const headBytes: Record<string, number> & { "image/jpeg": number } = {
-  "image/jpeg": 256 * 1024,
-  "image/avif": 16 * 1024,
-  "image/png": 64,
-  "image/gif": 64,
-  "image/webp": 64,
-};
-
 function factsOf(head: Buffer, declared: string): MediaFacts {
   const type = signatureType(head);
   if (type?.startsWith("image/")) {
-    const size = sizeOf(head.subarray(0, headBytes[type]));
+    const size = sizeOfImage(head.subarray(0, headBytes[type]));
     // What cannot be measured cannot be refused for its size either, so it does not count as an image.
     if (!size) return { mimetype: plainBytes };
-    if (size.width > longestSide || size.height > longestSide || size.width * size.height > mostPixels) {
+    if (isTooLarge(size)) {
       throw new StorageError(
         "InvalidImage",
         `The image is ${size.width} × ${size.height}; at most ${longestSide} a side and ${mostPixels / 1e6} megapixels are taken`,
@@ -104,17 +95,6 @@ function factsOf(head: Buffer, declared: string): MediaFacts {
     return { mimetype: type, ...size };
   }
   return { mimetype: type ?? (isBelieved(declared) ? declared : plainBytes) };
-}
-
-function sizeOf(head: Buffer): { width: number; height: number } | undefined {
-  try {
-    // A copy in a buffer of its own: small Buffers share one with others, which a parser need not see.
-    const { width, height } = imageSize(new Uint8Array(head));
-    const measured = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
-    return measured ? { width, height } : undefined;
-  } catch {
-    return undefined; // The only way in which the parser says that it is no image.
-  }
 }
 
 function isBelieved(type: string): boolean {

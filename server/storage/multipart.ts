@@ -59,17 +59,22 @@ class DelimitedReader {
   }
 
   async *streamUntil(delimiter: Buffer): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      const found = this.#buffer.indexOf(delimiter);
-      if (found >= 0) {
-        const last = this.#take(found, delimiter.length);
-        if (last.length > 0) yield last;
-        return;
+    try {
+      for (;;) {
+        const found = this.#buffer.indexOf(delimiter);
+        if (found >= 0) {
+          const last = this.#take(found, delimiter.length);
+          if (last.length > 0) yield last;
+          return;
+        }
+        // The end of what is here may be the beginning of the delimiter.
+        const safe = this.#buffer.length - delimiter.length + 1;
+        if (safe > 0) yield this.#take(safe, 0);
+        await this.#fill();
       }
-      // The end of what is here may be the beginning of the delimiter.
-      const safe = this.#buffer.length - delimiter.length + 1;
-      if (safe > 0) yield this.#take(safe, 0);
-      await this.#fill();
+    } finally {
+      // What the form still holds is passed over, also where its file is refused half-way.
+      await this.#chunks.return?.();
     }
   }
 

@@ -129,7 +129,11 @@ test("an upload in parts that breaks off, or cannot be put together, is given up
     assert.deepEqual(asked.splice(0).sort(), [...begun, "DELETE ", "DELETE ?uploadId=up%2Fload"].sort());
 
     const whole = store.put("image_uploads", randomUUID(), inChunks(randomBytes(partBytes + 1)));
-    await assert.rejects(whole, /did not put the parts together/);
+    await assert.rejects(whole, (error: StorageError) => {
+      assert.equal(error.code, "Unavailable");
+      assert.match(String(error.cause), /did not put the parts together/);
+      return true;
+    });
     assert.deepEqual(
       asked.sort(),
       [
@@ -179,6 +183,37 @@ test("S3 that refuses our key is a failure; S3 that is away or overloaded is a r
       code: "Unavailable",
     });
   }));
+
+test("S3 without room, or with too many requests, is a reason to try again later", async () => {
+  const answers: [number, string, string][] = [
+    [507, "XMinioStorageFull", "StorageFull"],
+    [403, "QuotaExceeded", "StorageFull"],
+    [400, "XMinioAdminBucketQuotaExceeded", "StorageFull"],
+    [503, "SlowDown", "Unavailable"],
+    [429, "TooManyRequests", "Unavailable"],
+    [400, "RequestLimitExceeded", "Unavailable"],
+  ];
+  let now = answers[0];
+  const server = createServer((request, response) => {
+    request.resume();
+    const code = request.method === "PUT" ? now?.[1] : undefined;
+    response.writeHead(code === undefined ? 204 : (now?.[0] ?? 500));
+    response.end(code && `<Error><Code>${code}</Code><Message>full</Message></Error>`);
+  });
+  const endpoint = await listening(server);
+  const keys = { accessKeyId: "a", secretAccessKey: "b", sessionToken: undefined };
+  const store = createS3Store({ endpoint, bucket: "files", region: "auto", ...keys }, log);
+  try {
+    for (const answer of answers) {
+      now = answer;
+      const put = store.put("image_uploads", randomUUID(), inChunks(randomBytes(5)));
+      await assert.rejects(put, { code: answer[2] }, answer[1]);
+    }
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
 
 test("a bucket or a version that names another place in S3 is not followed", () =>
   withS3(async ({ settings }) => {

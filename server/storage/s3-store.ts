@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { AwsClient } from "aws4fetch";
 import type { Logger } from "pino";
-import { StorageError } from "./errors.ts";
+import { exhaustionOf, StorageError } from "./errors.ts";
 import { type ByteRange, contentKey, type ObjectStore, type StoredContent } from "./object-store.ts";
 
 /** A bucket of an S3-compatible store, addressed by path: `<endpoint>/<bucket>/<key>`. */
@@ -43,7 +43,7 @@ export function createS3Store(settings: S3Settings, log: Logger): S3Store {
   });
   const bucketUrl = `${settings.endpoint.replace(/\/+$/, "")}/${settings.bucket}`;
 
-  /** @throws StorageError `Unavailable` when a later try may do; Error when it will not, such as for a wrong key. */
+  /** @throws StorageError `Unavailable` or `StorageFull` when a later try may do; Error when it will not, such as for a wrong key. */
   async function send(method: string, key: string, request: S3Request = {}): Promise<Response> {
     const { query = "", headers = {}, body = new Uint8Array(), mayBeMissing = false } = request;
     // Signed with the content's own hash, so that what arrives is what was sent.
@@ -56,10 +56,17 @@ export function createS3Store(settings: S3Settings, log: Logger): S3Store {
         ...(method === "PUT" || method === "POST" ? { body: body as BodyInit } : {}),
       });
     } catch (error) {
-      throw new StorageError("Unavailable", undefined, { cause: error });
+      throw exhaustionOf(error) ?? new StorageError("Unavailable", undefined, { cause: error });
     }
     if (response.ok || (mayBeMissing && response.status === 404)) return response;
-    const failure = new Error(`S3 answered ${response.status} to ${method}: ${await complaintOf(response)}`);
+    const complaint = await complaintOf(response);
+    const failure = new Error(`S3 answered ${response.status} to ${method}: ${complaint}`);
+    if (response.status === 507 || /^\w*(QuotaExceeded|StorageFull|InsufficientStorage)\b/.test(complaint)) {
+      throw new StorageError("StorageFull", undefined, { cause: failure });
+    }
+    if (/^(SlowDown|TooManyRequests|RequestLimitExceeded)\b/.test(complaint)) {
+      throw new StorageError("Unavailable", undefined, { cause: failure });
+    }
     if (response.status < 500 && response.status !== 429) throw failure;
     throw new StorageError("Unavailable", undefined, { cause: failure });
   }
@@ -186,8 +193,10 @@ class PartedUpload {
     );
     const answer = await (await this.#send("POST", this.#key, { query: this.#query(), body })).text();
     // It may begin with 200 and fail afterwards.
-    if (answer.includes("<Error>"))
-      throw new Error(`S3 did not put the parts together: ${answer.slice(0, 500)}`);
+    if (!answer.includes("<Error>")) return;
+    const failure = new Error(`S3 did not put the parts together: ${answer.slice(0, 500)}`);
+    if (!/<Code>(InternalError|ServiceUnavailable|SlowDown)</.test(answer)) throw failure;
+    throw new StorageError("Unavailable", undefined, { cause: failure });
   }
 
   async abort(): Promise<void> {

@@ -27,10 +27,11 @@ export interface StorageUnderTest {
   serviceHeaders: Record<string, string>;
 }
 
-/** A storage service on loopback, on a database of its own; its files on disk, or in S3. */
+/** A storage service on loopback, on a database of its own; its files on disk, in a folder that is given, or in S3. */
 export async function withStorage(
   run: (storage: StorageUnderTest) => Promise<void>,
   s3?: S3Settings,
+  folder?: string,
 ): Promise<void> {
   await withDatabase(async (database) => {
     const directory = await mkdtemp(path.join(tmpdir(), "darkroom-storage-"));
@@ -46,7 +47,7 @@ export async function withStorage(
       keys: await deriveKeys("a secret for tests, of 32 bytes and more", {}),
       sql: database.sql,
       databaseUrl: database.url,
-      storageDirectory: path.join(directory, "files"),
+      storageDirectory: folder ?? path.join(directory, "files"),
       s3,
       log: pino({ level: "silent" }),
       checkAnswers: false,

@@ -13,7 +13,7 @@ import {
   serviceActor,
 } from "./catalogue.ts";
 import { download } from "./download.ts";
-import { StorageError } from "./errors.ts";
+import { exhaustionOf, StorageError } from "./errors.ts";
 import { objectName } from "./object-name.ts";
 import { createDiskStore, removeAbandoned } from "./disk-store.ts";
 import { createS3Store } from "./s3-store.ts";
@@ -96,8 +96,12 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     const refusal = asStorageError(error);
     if (refusal.httpStatus >= 500) log.error({ err: error, path: c.req.path }, "storage failed");
     const status = refusal.httpStatus as 400;
-    if (c.req.method === "HEAD") return new Response(null, { status, headers: responseHeaders });
-    return c.json(refusal.body(), status, responseHeaders);
+    const headers = {
+      ...responseHeaders,
+      ...(refusal.retryAfterSeconds && { "retry-after": String(refusal.retryAfterSeconds) }),
+    };
+    if (c.req.method === "HEAD") return new Response(null, { status, headers });
+    return c.json(refusal.body(), status, headers);
   });
 
   const actor = async (c: Context): Promise<Actor> => actorOf(await identifier.identify(c.req.raw.headers));
@@ -154,14 +158,14 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     );
     const bucket = await bucketOf(c);
     // The right to write was asked for when the URL was made; what may change until now is the task.
-    const { id } = await upload({ catalogue, store, log }, c.req.raw, {
+    const { id, eTag } = await upload({ catalogue, store, log }, c.req.raw, {
       actor: serviceActor,
       bucket,
       name,
       ownerId,
       rules: { upsert },
     });
-    return c.json({ Id: id, Key: `${bucket.id}/${name}` });
+    return c.json({ Id: id, Key: `${bucket.id}/${name}` }, 200, { etag: eTag });
   });
 
   // Signed downloads
@@ -322,8 +326,8 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     const bucket = await bucketOf(c);
     const rules = { upsert: c.req.method === "PUT" || c.req.header("x-upsert") === "true" };
     const target = { actor: uploader, bucket, name, ownerId: uploader.userId, rules };
-    const { id } = await upload({ catalogue, store, log }, c.req.raw, target);
-    return c.json({ Id: id, Key: `${bucket.id}/${name}` });
+    const { id, eTag } = await upload({ catalogue, store, log }, c.req.raw, target);
+    return c.json({ Id: id, Key: `${bucket.id}/${name}` }, 200, { etag: eTag });
   });
 
   // Buckets: made by migrations, so only read here.
@@ -355,7 +359,7 @@ function asStorageError(error: unknown): StorageError {
       return new StorageError("InvalidJWT", undefined, { cause: error });
     if (error.status === 503) return new StorageError("Unavailable", undefined, { cause: error });
   }
-  return new StorageError("InternalError", undefined, { cause: error });
+  return exhaustionOf(error) ?? new StorageError("InternalError", undefined, { cause: error });
 }
 
 function nameOf(c: Context): string {

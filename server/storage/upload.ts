@@ -35,7 +35,7 @@ export async function upload(
   { catalogue, store, log }: UploadDependencies,
   request: Request,
   { actor, bucket, name, ownerId, rules }: UploadTarget,
-): Promise<{ id: string }> {
+): Promise<{ id: string; eTag: string }> {
   const limit = sizeLimit(bucket);
   const contentType = request.headers.get("content-type") ?? "";
   const isForm = /^multipart\/form-data\b/i.test(contentType);
@@ -65,7 +65,7 @@ export async function upload(
     const object = { bucket: bucket.id, name, version, metadata, userMetadata: sent.userMetadata, ownerId };
     const { id, replaced } = await catalogue.write(actor, object, rules);
     if (replaced) await discard({ store, log }, bucket.id, replaced);
-    return { id };
+    return { id, eTag: stored.eTag };
   } catch (error) {
     await discard({ store, log }, bucket.id, version);
     throw error;

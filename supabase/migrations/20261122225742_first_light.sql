@@ -5235,13 +5235,15 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 -- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
 -- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
+-- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
+-- refused (output_fault()), and so is a file without a check.
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
   output_text text default null, skip_generation boolean default false,
-  output_facts jsonb default '{}', more_outputs jsonb default '[]'
+  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -5252,7 +5254,9 @@ declare
   described public.tasks;
   made public.made_output;
   asked_images numeric;
-  missing text;
+  media text[];
+  extra jsonb;
+  fault jsonb;
   more jsonb := '{}';
   result public.tasks;
   shared public.tasks[] := '{}';
@@ -5262,20 +5266,27 @@ begin
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
-  if output_path is not null and not public.output_is_stored(task, output_path) then
-    perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
+  media := public.output_media(task.task_type);
+  if output_path is not null then
+    perform public.require_output(task, output_path, media, checked_files);
   end if;
-  select extra ->> 'path' into missing from jsonb_array_elements(more_outputs) as extra
-   where not public.output_is_stored(task, extra ->> 'path') limit 1;
-  if found then
-    perform public.refuse('output_not_found', 404, jsonb_build_object('path', missing));
-  end if;
+  for extra in select value from jsonb_array_elements(more_outputs) loop
+    perform public.require_output(task, extra ->> 'path', media, checked_files);
+  end loop;
   if thumbnail_path is not null then
     -- Finished work is worth more than its thumbnail, whose upload may have failed.
-    if public.output_is_stored(task, thumbnail_path) then
+    fault := public.output_fault(task, thumbnail_path, '{image}', checked_files);
+    if fault is null then
       new_thumbnail := complete_task.thumbnail_location;
+    elsif fault ->> 'code' = 'storage_unavailable' then
+      perform public.require_output(task, thumbnail_path, '{image}', checked_files);
     else
-      more := '{"warnings": [{"field": "thumbnail_storage_path", "message": "There is no such file; the task has no thumbnail."}]}';
+      more := jsonb_build_object('warnings', jsonb_build_array(jsonb_build_object(
+        'field', 'thumbnail_storage_path',
+        'message', case fault ->> 'code'
+          when 'output_not_found' then 'There is no such file; the task has no thumbnail.'
+          when 'output_replaced' then 'The file was replaced while it was checked; the task has no thumbnail.'
+          else format('The file %s; the task has no thumbnail.', fault ->> 'problem') end)));
     end if;
   end if;
 
@@ -7210,6 +7221,55 @@ end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/output_fault.sql
+-- Why a file cannot be an output of this task, as {code, reason, problem}; null when it can. `media` are the kinds of file that are
+-- accepted, null for all. `checked_files` holds by path what the check of the files' bytes found, and of which version: an object
+-- that has another size or tag now was replaced, and nobody knows what it holds. Called under the task's lock, which writers into its
+-- folder wait for (keep_finished_files()): what is true here is true at the commit.
+create or replace function public.output_fault(task public.tasks, path text, media text[], checked_files jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  -- First of all, for it refuses what the caller may not know about.
+  is_stored constant boolean := public.output_is_stored(task, path);
+  checked constant jsonb := checked_files -> path;
+  state constant text := checked ->> 'state';
+  medium constant text := checked ->> 'medium';
+  stored jsonb;
+begin
+  if state = 'unsound' then
+    return jsonb_build_object('code', 'invalid_output', 'reason', checked -> 'reason', 'problem', checked -> 'problem');
+  end if;
+  if state = 'sound' and media is not null and (medium is null or medium <> all (media)) then
+    return jsonb_build_object('code', 'invalid_output', 'reason', 'wrong_kind', 'problem',
+      format('is %s; a %s task makes %s',
+             case when medium is null then 'not a known image or video format' else public.with_article(medium) end,
+             task.task_type,
+             (select string_agg(public.with_article(kind), ' or ') from unnest(media) as kind)));
+  end if;
+  if not is_stored then
+    return '{"code": "output_not_found"}';
+  end if;
+  select metadata into stored from storage.objects where bucket_id = 'image_uploads' and name = path;
+  if state = 'absent' and (stored ->> 'size')::bigint = 0 then
+    return '{"code": "invalid_output", "reason": "empty", "problem": "is empty (0 bytes)"}';
+  end if;
+  if state is null then
+    return '{"code": "invalid_output", "reason": "unchecked", "problem": "was not checked"}';
+  end if;
+  if state in ('absent', 'unreadable') then
+    return '{"code": "storage_unavailable"}';
+  end if;
+  if state <> 'sound'
+     or (checked ->> 'size')::bigint <> (stored ->> 'size')::bigint
+     or checked ->> 'etag' <> translate(regexp_replace(stored ->> 'eTag', '^W/', ''), '"', '') then
+    return '{"code": "output_replaced"}';
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.output_fault from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/output_is_stored.sql
 -- Whether a file is in storage, of those that this task may be completed with: its own, its owner's uploads, and
 -- the files of complete tasks of its project (an orchestrator passes on what a child made). A complete task's
@@ -7239,6 +7299,20 @@ begin
 end
 $$;
 revoke all on function public.output_is_stored from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/output_media.sql
+-- What a task type makes: the kinds of file that may complete it. Null: a file of any kind, such as weights.
+create or replace function public.output_media(for_type text)
+returns text[]
+language sql stable set search_path = '' as $$
+  select case
+           -- Runs whatever model its params name.
+           when kind.name = 'wgp' then array['image', 'video']
+           when kind.content_type is not null then array[kind.content_type]
+         end
+    from public.task_types as kind where kind.name = for_type
+$$;
+revoke all on function public.output_media from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/parts_are_independent.sql
 -- Whether the segments of a travel stand each for itself: then no stitch makes one of them.
@@ -7576,7 +7650,7 @@ revoke all on function public.plans_stitch from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/prepare_output.sql
 -- Where the output of a running task goes: a folder of its owner and of it alone. The attempt is part of
--- each name, so a late worker's file never replaces the file of the one after it.
+-- each name, so a late worker's file never replaces the file of the one after it. `media`: the kinds of file that it may be.
 -- For a task that this caller has completed already: the stored answer, so a repeat uploads nothing.
 create or replace function public.prepare_output(
   for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null
@@ -7590,7 +7664,8 @@ begin
   end if;
   perform public.extend_lease(task);
   return jsonb_build_object(
-    'folder', format('%s/tasks/%s', task.user_id, task.id), 'name_prefix', task.attempt || '-');
+    'folder', format('%s/tasks/%s', task.user_id, task.id), 'name_prefix', task.attempt || '-',
+    'media', public.output_media(task.task_type));
 end
 $$;
 revoke all on function public.prepare_output from public, anon, authenticated;
@@ -8125,6 +8200,35 @@ begin
 end
 $$;
 revoke all on function public.requeue_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/require_output.sql
+-- Refuses a completion for a fault of one of its files, with a message that names the file, what is wrong and what to do. The
+-- refusal ends the transaction: nothing is charged, and the run goes on.
+create or replace function public.require_output(task public.tasks, path text, media text[], checked_files jsonb)
+returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  fault constant jsonb := public.output_fault(task, path, media, checked_files);
+  details constant jsonb := jsonb_build_object('path', path);
+begin
+  case fault ->> 'code'
+    when 'output_not_found' then
+      perform public.refuse('output_not_found', 404, details);
+    when 'output_replaced' then
+      perform public.refuse('output_replaced', 409, details);
+    when 'storage_unavailable' then
+      perform public.refuse('storage_unavailable', 503, details || '{"retry_after": 2}');
+    when 'invalid_output' then
+      perform public.refuse('invalid_output', 422, details || jsonb_build_object(
+        'reason', fault -> 'reason',
+        'message', format('The output file "%s" %s. Upload the right file, then complete the task again.',
+                          path, fault ->> 'problem')));
+    else
+      null;
+  end case;
+end
+$$;
+revoke all on function public.require_output from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/rescue_task.sql
 -- Takes a running task back from a worker that is gone. An orchestrator that has created parts has done what it can do, and
@@ -9116,10 +9220,12 @@ grant execute on function public.unclaim_task to service_role;
 -- supabase/schemas/tasks/functions/update_task_status.sql
 -- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
--- cancel and retry. `changes` holds the optional fields of the request as they came.
+-- cancel and retry. `changes` holds the optional fields of the request as they came. `output_path` is the file of our storage that
+-- `output_location` names, if it does; `checked_files` as in complete_task().
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
-  for_worker text default null, for_attempt integer default null, changes jsonb default '{}'
+  for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
+  output_path text default null, checked_files jsonb default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -9165,6 +9271,9 @@ begin
       perform public.close_orchestrator(task.id);
     end if;
   elsif task.status = 'In Progress' and new_status = 'Complete' then
+    if output_path is not null then
+      perform public.require_output(task, output_path, public.output_media(task.task_type), checked_files);
+    end if;
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
     if task.result_key is not null then
@@ -9200,6 +9309,15 @@ end
 $$;
 revoke all on function public.update_task_status from public, anon, authenticated;
 grant execute on function public.update_task_status to service_role;
+
+-- supabase/schemas/tasks/functions/with_article.sql
+-- A noun of a message: "a video", "an image".
+create or replace function public.with_article(noun text)
+returns text
+language sql immutable set search_path = '' as $$
+  select case when noun ~ '^[aeiou]' then 'an ' else 'a ' end || noun
+$$;
+revoke all on function public.with_article from public, anon, authenticated;
 
 -- supabase/schemas/workers/functions/extend_worker_leases.sql
 -- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no

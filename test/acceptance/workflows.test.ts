@@ -7,11 +7,11 @@ import { hosts, type HostUnderTest } from "../support/hosts.ts";
 import { png } from "../support/png.ts";
 import { ShippedApiWorker } from "../support/shipped-worker/api-worker.ts";
 import {
-  mp4,
   ShippedWorker,
   type ShippedWorkerOptions,
   type Task,
 } from "../support/shipped-worker/shipped-worker.ts";
+import { film } from "../support/film.ts";
 import {
   assertComplete,
   assertNothingOpen,
@@ -295,7 +295,7 @@ for (const { name, start } of hosts) {
       );
       const late = await dying.transport.once("complete_task", {
         task_id: segment.task_id,
-        file_data: Buffer.from(mp4(100)).toString("base64"),
+        file_data: Buffer.from(film()).toString("base64"),
         filename: "late.mp4",
       });
       assert.equal(late.status, 409);
@@ -353,7 +353,7 @@ for (const { name, start } of hosts) {
           if (params["prompt"] === "text") return { url: "done, and nothing to show" };
           if (task_type !== "animate_character") return { bytes: png(), filename: `${task_id}_fox.jpeg` };
           const size = params["resolution"] === "720p" ? 2_200_000 : 5000;
-          return { bytes: mp4(size), filename: `${task_id}_dance.mp4` };
+          return { bytes: film({ bytes: size }), filename: `${task_id}_dance.mp4` };
         },
       });
       const animate = {
@@ -453,7 +453,7 @@ async function uploaded({ client, userId }: Studio, number: number): Promise<str
   const bucket = client.storage.from("image_uploads");
   const { error } = await bucket.upload(
     path,
-    new Blob([mp4(1000 + number) as BlobPart], { type: "video/mp4" }),
+    new Blob([film({ bytes: 1000 + number }) as BlobPart], { type: "video/mp4" }),
   );
   assert.equal(error, null);
   return bucket.getPublicUrl(path).data.publicUrl;

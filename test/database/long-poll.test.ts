@@ -15,7 +15,14 @@ import { hashToken, newToken } from "../../supabase/functions/_shared/tokens/tok
 import type { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
 import { countingProxy } from "../support/counting-proxy.ts";
 import { type DatabaseUnderTest, withDatabase } from "../support/database.ts";
-import { claim, createUser, queueTask, setStatus, type TestUser } from "../support/factories.ts";
+import {
+  claim,
+  createUser,
+  queueTask,
+  setStatus,
+  type TestUser,
+  checkedFiles,
+} from "../support/factories.ts";
 
 interface LongPollUnderTest {
   room: WaitingRoom;
@@ -214,8 +221,10 @@ test("a lane that opens by other ways wakes too: a free slot, a dependency, the 
     const second = await queueTask(sql, other, { dependantOn: [first] });
     assert.equal(
       await wakesBy(async () => {
-        await sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${`${other.userId}/tasks/${first}/1-o.png`})`;
-        await sql`select complete_task(null, ${first}, ${`${other.userId}/tasks/${first}/1-o.png`}, 'https://x.example/o.png')`;
+        const path = `${other.userId}/tasks/${first}/1-o.png`;
+        await sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${path})`;
+        await sql`select complete_task(null, ${first}, ${path}, 'https://x.example/o.png',
+                                       checked_files => ${sql.json(checkedFiles([path]))})`;
       }),
       second,
     );

@@ -12,6 +12,7 @@ import {
   refusedWith,
   setStatus,
   wrongAccounts,
+  checkedFiles,
 } from "../support/factories.ts";
 
 const model = "fal-ai/z-image/turbo";
@@ -226,7 +227,8 @@ test("several outputs become variants of one generation, all or nothing; fewer t
     }));
     const finish = () => sql<{ done: { more_outputs: unknown[]; cost_microusd: number } }[]>`
       select complete_task(null, ${taskId}, ${first ?? ""}, ${`https://media.example/${first}`}, for_attempt => 1,
-                           output_facts => '{"seed": 5, "has_nsfw_concepts": true}', more_outputs => ${sql.json(outputs)}) as done`;
+                           output_facts => '{"seed": 5, "has_nsfw_concepts": true}', more_outputs => ${sql.json(outputs)},
+                           checked_files => ${sql.json(checkedFiles(paths))}) as done`;
     await sql`insert into storage.objects (bucket_id, name) select 'image_uploads', unnest(${paths.slice(0, 2)}::text[])`;
     assert.equal(await refusedWith(finish()), "output_not_found");
     assert.equal((await sql`select from generation_variants`).length, 0);
@@ -267,6 +269,7 @@ test("another user's file is no further output", () =>
     const theirs = `${stranger.userId}/uploads/b.png`;
     await sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${own}), ('image_uploads', ${theirs})`;
     const outputs = [{ path: theirs, location: "https://media.example/b.png", facts: {} }];
-    const finish = sql`select complete_task(null, ${taskId}, ${own}, 'https://media.example/a.png', more_outputs => ${sql.json(outputs)})`;
+    const finish = sql`select complete_task(null, ${taskId}, ${own}, 'https://media.example/a.png',
+      more_outputs => ${sql.json(outputs)}, checked_files => ${sql.json(checkedFiles([own, theirs]))})`;
     assert.equal(await refusedWith(finish), "forbidden");
   }));

@@ -13,6 +13,7 @@ import {
   setStatus,
   type TaskOptions,
   type TestUser,
+  checkedFiles,
 } from "../support/factories.ts";
 import { brokenPromises } from "../support/queue-rows.ts";
 
@@ -382,7 +383,8 @@ test("what is no lasting file is no result: text, a URL from elsewhere, an uploa
       foreign: (id) =>
         sql`select complete_task(null, ${id}, output_text => 'https://elsewhere.example/a.png')`,
       upload: (id) =>
-        sql`select complete_task(null, ${id}, output_path => ${upload}, output_location => ${`${host}/${upload}`})`,
+        sql`select complete_task(null, ${id}, output_path => ${upload}, output_location => ${`${host}/${upload}`},
+                                 checked_files => ${sql.json(checkedFiles([upload]))})`,
       status: (id) => setStatus(sql, id, "Complete", { changes: { output_location: `${host}/x.png` } }),
     };
     for (const [name, end] of Object.entries(endings)) {

@@ -12,6 +12,7 @@ import { updateTaskStatusEndpoint } from "../../supabase/functions/update-task-s
 import { countingProxy } from "../support/counting-proxy.ts";
 import { withDatabase } from "../support/database.ts";
 import { createUser } from "../support/factories.ts";
+import { png } from "../support/png.ts";
 
 const url = "https://darkroom.example";
 const secret = "a-secret-of-at-least-thirty-two-characters";
@@ -31,7 +32,16 @@ test("create, claim, progress and complete cost one round trip each, whoever cal
       .setExpirationTime("1h")
       .sign(new TextEncoder().encode(secret));
     const proxy = await countingProxy(database.url);
+    const picture = png();
     const environment = createEnvironment({
+      // Storage, whose reads go over HTTP and not into this database.
+      fetch: () =>
+        Promise.resolve(
+          new Response(picture as BodyInit, {
+            status: 206,
+            headers: { "content-range": `bytes 0-${picture.length - 1}/${picture.length}`, etag: '"tag"' },
+          }),
+        ),
       settings: {
         SUPABASE_URL: url,
         SUPABASE_DB_URL: proxy.url,
@@ -69,7 +79,9 @@ test("create, claim, progress and complete cost one round trip each, whoever cal
         progress: 0.5,
       });
       const path = `${user.userId}/tasks/${task_id}/1-x.png`;
-      await database.sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${path})`;
+      await database.sql`
+        insert into storage.objects (bucket_id, name, metadata)
+        values ('image_uploads', ${path}, ${database.sql.json({ size: picture.length, eTag: '"tag"' })})`;
       const completed = await call(completeTaskEndpoint, worker, { task_id, attempt, storage_path: path });
       return [created, claimed, progressed, completed].map(({ roundTrips }) => roundTrips);
     }

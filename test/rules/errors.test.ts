@@ -67,6 +67,11 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
     code,
     because: "it completes the run with the files that it has just stored in the task's own folder",
   })),
+  {
+    endpoint: "fal-webhook",
+    code: "output_replaced",
+    because: "a file that another writer replaced is its answer `over`: the run reports by itself",
+  },
   ...["invalid_dependency", "account_in_debt", "insufficient_credits", "spend_cap_reached"].map((code) => ({
     endpoint: "fal-webhook",
     code,

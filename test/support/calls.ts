@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { createClient, FunctionsHttpError, type SupabaseClient } from "@supabase/supabase-js";
 import ws from "ws";
 import type { HostUnderTest } from "./hosts.ts";
+import { film } from "./film.ts";
 import { png } from "./png.ts";
 
 /** Headers that say who calls. */
@@ -228,14 +229,20 @@ export interface Completion {
   warnings: { field: string; message: string }[];
 }
 
-/** Ends a run with a small picture, sent in the body. */
+/** Ends a run with a small picture or film, as its type makes, sent in the body. */
 export async function complete(
   host: HostUnderTest,
   credentials: Credentials,
   taskId: string,
   fields: Record<string, unknown> = {},
 ): Promise<Completion> {
-  const body = { task_id: taskId, filename: "output.png", file_data: base64(png()), ...fields };
+  const [row] = await host.sql<{ makes: string | null }[]>`
+    select (output_media(task_type))[1] as makes from tasks where id = ${taskId}`;
+  const made =
+    row?.makes === "video"
+      ? { filename: "output.mp4", file_data: base64(film()) }
+      : { filename: "output.png", file_data: base64(png()) };
+  const body = { task_id: taskId, ...made, ...fields };
   return await succeed(post<Completion>(host, "complete_task", body, credentials));
 }
 

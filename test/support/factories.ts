@@ -140,10 +140,20 @@ export async function complete(
   const [row] = await run<{ completed: Record<string, unknown> }>(
     connection,
     `select complete_task(for_user => $1, for_task => $2, output_path => $3, output_location => $4,
-                          for_worker => $5, for_attempt => $6) as completed`,
+                          for_worker => $5, for_attempt => $6, checked_files => jsonb_build_object($3::text,
+                            jsonb_build_object('state', 'sound', 'medium', (
+                              select (output_media(task_type))[1] from tasks where id = $2)))) as completed`,
     [forUser ?? null, taskId, path, `https://media.example/${path}`, worker ?? null, attempt ?? null],
   );
   return row?.completed ?? {};
+}
+
+/** What the check of these files found, as `complete_task()` takes it: complete images, unless said. */
+export function checkedFiles(
+  paths: readonly string[],
+  medium: "image" | "video" = "image",
+): Record<string, { state: string; medium: string }> {
+  return Object.fromEntries(paths.map((path) => [path, { state: "sound", medium }]));
 }
 
 /** `update-task-status` as the service calls it. */

@@ -3,11 +3,14 @@ import { randomUUID } from "node:crypto";
 import { describeEndpoint, type EndpointUnderTest } from "../../../test/support/endpoint-suite.ts";
 import type { PersonUnderTest } from "../../../test/support/environment.ts";
 import { queueTask, setStatus } from "../../../test/support/factories.ts";
+import { film } from "../../../test/support/film.ts";
 import { png } from "../../../test/support/png.ts";
 import { requeued, running } from "../../../test/support/runs.ts";
+import { createStorage } from "../_shared/media/storage.ts";
 import { storageThatFails } from "../../../test/support/storage-that-fails.ts";
 import { completeTaskEndpoint } from "./endpoint.ts";
 
+const clip = { filename: "output.mp4", file_data: Buffer.from(film()).toString("base64") };
 const file = { filename: "output.png", file_data: Buffer.from(png()).toString("base64") };
 
 describeEndpoint(completeTaskEndpoint, {
@@ -65,7 +68,7 @@ describeEndpoint(completeTaskEndpoint, {
         ...storage,
         async upload(...upload: Parameters<typeof storage.upload>) {
           first = (await under.call({ task_id, ...file }, under.service)).body;
-          await storage.upload(...upload);
+          return await storage.upload(...upload);
         },
       };
       const options = { environment: { storage: slow } };
@@ -78,7 +81,7 @@ describeEndpoint(completeTaskEndpoint, {
          where starts_with(name, ${`${person.userId}/tasks/${task_id}/`})`;
       assert.deepEqual({ ...object }, { files: 1, size: png().length });
     },
-    "200: hostile names and contents stay in the task's folder, as bytes": async (under) => {
+    "200: hostile names stay in the task's folder; what is not a known format is bytes": async (under) => {
       const names = [
         "../../../etc/passwd",
         "..\\..\\boot.ini",
@@ -91,7 +94,8 @@ describeEndpoint(completeTaskEndpoint, {
         "🦊.png",
       ];
       for (const filename of names) {
-        const { person, task_id } = await running(under);
+        // The one type whose output may be anything.
+        const { person, task_id } = await running(under, { taskType: "lora_training" });
         const html = Buffer.from("<script>alert(1)</script>").toString("base64");
         const { body, text } = await under.call({ task_id, filename, file_data: html }, under.service);
         const start = `http://darkroom.test/storage/v1/object/public/image_uploads/${person.userId}/tasks/${task_id}/1-`;
@@ -121,14 +125,125 @@ describeEndpoint(completeTaskEndpoint, {
         await under.refused("invalid_request", body, under.service);
       }
     },
-    "400 invalid_output: a file that storage does not take": async (under) => {
-      const { task_id } = await running(under);
+    "422 invalid_output: a bad file in the body is not stored, and its run goes on": async (under) => {
+      const { person, task_id } = await running(under);
       // From its header alone: a picture of 40,000 by 40,000.
       const bomb = Buffer.from(png());
       bomb.writeUInt32BE(40_000, 16);
       bomb.writeUInt32BE(40_000, 20);
-      const body = { task_id, filename: "bomb.png", file_data: bomb.toString("base64") };
-      await under.refused("invalid_output", body, under.service);
+      for (const [bytes, reason, problem] of [
+        [bomb, "too_large", /1-output\.png" is 40000 × 40000 pixels; at most 16384 a side/],
+        [
+          png().subarray(0, -1),
+          "incomplete",
+          /1-output\.png" is not complete: the PNG does not end with an IEND/,
+        ],
+        [
+          Buffer.from("<html>"),
+          "wrong_kind",
+          /is not a known image or video format; a z_image_turbo task makes an image/,
+        ],
+        [film(), "wrong_kind", /is a video; a z_image_turbo task makes an image/],
+      ] as const) {
+        const body = { task_id, filename: "output.png", file_data: Buffer.from(bytes).toString("base64") };
+        const refused = await under.refused("invalid_output", body, under.service);
+        assert.equal(refused.body["reason"], reason);
+        assert.equal(refused.body["path"], `${person.userId}/tasks/${task_id}/1-output.png`);
+        assert.match(String(refused.body["message"]), problem);
+        assert.match(String(refused.body["message"]), /complete the task again\.$/);
+      }
+      const stored = await under.sql`
+        select name from storage.objects where starts_with(name, ${`${person.userId}/tasks/${task_id}/`})`;
+      assert.deepEqual([...stored], []);
+      const { body } = await under.call({ task_id, ...file }, under.service);
+      assert.equal(body["cost_microusd"], 6_500);
+    },
+    "422 invalid_output: a file that storage does not take": async (under) => {
+      const { task_id } = await running(under);
+      const storage = createStorage({
+        publicUrl: "http://darkroom.test",
+        serviceKey: "sb_secret_test",
+        fetch: () => Promise.resolve(new Response("too large", { status: 413 })),
+      });
+      const options = { environment: { storage } };
+      await under.refused("invalid_output", { task_id, ...file }, under.service, options);
+    },
+    "200: a bad thumbnail is left out, and said": async (under) => {
+      const { task_id } = await running(under);
+      const frame = {
+        first_frame_data: Buffer.from("<html>").toString("base64"),
+        first_frame_filename: "a.jpg",
+      };
+      const { body } = await under.call({ task_id, ...file, ...frame }, under.service);
+      assert.equal(body["thumbnail_url"], null);
+      assert.match(
+        JSON.stringify(body["warnings"]),
+        /is not a known image or video format.*has no thumbnail/,
+      );
+      assert.equal(body["cost_microusd"], 6_500);
+    },
+    "409 output_replaced: another file took its place after the check": async (under) => {
+      const { person, task_id } = await running(under);
+      const storage_path = `${person.userId}/tasks/${task_id}/1-output.png`;
+      const { storage } = under.environment;
+      // As long as the first, so that only its tag tells them apart.
+      const other = Buffer.from(png());
+      other[45] = 0;
+      await storage.upload(storage_path, png(), "image/png");
+      const swapping = {
+        ...storage,
+        async readPart(...part: Parameters<typeof storage.readPart>) {
+          const read = await storage.readPart(...part);
+          await storage.upload(storage_path, other, "image/png");
+          return read;
+        },
+      };
+      const options = { environment: { storage: swapping } };
+      await under.refused("output_replaced", { task_id, storage_path }, under.service, options);
+      // The same from the other side: what is stored is not what was in the body.
+      const slow = {
+        ...storage,
+        async upload(...[path, ...sent]: Parameters<typeof storage.upload>) {
+          const tag = await storage.upload(path, ...sent);
+          await storage.upload(path, other, "image/png");
+          return tag;
+        },
+      };
+      const inBody = { environment: { storage: slow } };
+      await under.refused("output_replaced", { task_id, ...file }, under.service, inBody);
+      const { body } = await under.call({ task_id, storage_path }, under.service);
+      assert.equal(body["cost_microusd"], 6_500);
+    },
+    "no path leads a read of storage elsewhere": async (under) => {
+      const { person, task_id } = await running(under);
+      const asked: string[] = [];
+      const storage = createStorage({
+        publicUrl: "http://darkroom.test",
+        serviceKey: "sb_secret_test",
+        fetch: (input) => {
+          asked.push(new URL(String(input)).pathname);
+          return Promise.resolve(new Response(null, { status: 404 }));
+        },
+      });
+      const folder = `${person.userId}/tasks/${task_id}`;
+      for (const storage_path of [
+        `${folder}/../../../../../../../rest/v1/users`,
+        `${folder}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/auth/v1/admin/users`,
+        `${folder}//a.png`,
+        "https://169.254.169.254/latest/meta-data",
+        "//169.254.169.254/a/b",
+        `${folder}/..\\..\\a.png`,
+      ]) {
+        const { status } = await under.call({ task_id, storage_path }, under.service, {
+          environment: { storage },
+        });
+        assert.ok(status === 403 || status === 404, storage_path);
+      }
+      const prefix = "/storage/v1/object/authenticated/image_uploads/";
+      assert.ok(
+        asked.every((path) => path.startsWith(prefix)),
+        asked.join("\n"),
+      );
     },
     "200: a file that was uploaded, named as its URL has it, and a thumbnail if it is there": async (
       under,
@@ -148,7 +263,7 @@ describeEndpoint(completeTaskEndpoint, {
     },
     "200: an orchestrator passes on what its child made": async (under) => {
       const { person, orchestrator, child } = await orchestration(under);
-      const made = await under.call({ task_id: child, ...file }, under.service);
+      const made = await under.call({ task_id: child, ...clip }, under.service);
       const marker = "/storage/v1/object/public/image_uploads/";
       const [, storage_path] = String(made.body["public_url"]).split(marker);
       assert.ok(storage_path?.startsWith(`${person.userId}/tasks/${child}/`));
@@ -292,12 +407,28 @@ describeEndpoint(completeTaskEndpoint, {
       }
     },
     "503 storage_unavailable: the task stays with its worker": async (under) => {
-      const { task_id } = await running(under);
+      const { person, task_id } = await running(under);
       for (const storage of storageThatFails()) {
         const options = { environment: { storage } };
         await under.refused("storage_unavailable", { task_id, ...file }, under.service, options);
       }
-      assert.equal((await under.call({ task_id, ...file }, under.service)).status, 200);
+      const stored = `${person.userId}/tasks/${task_id}/1-output.png`;
+      await under.environment.storage.upload(stored, png(), "image/png");
+      for (const storage of storageThatFails()) {
+        const options = { environment: { storage } };
+        const byPath = { task_id, storage_path: stored };
+        const { headers } = await under.refused("storage_unavailable", byPath, under.service, options);
+        assert.ok(headers.get("retry-after"));
+      }
+      const { body } = await under.call({ task_id, storage_path: stored }, under.service);
+      assert.equal(body["cost_microusd"], 6_500);
+      // A repeat needs no storage: it is answered by the task.
+      for (const storage of storageThatFails()) {
+        const again = await under.call({ task_id, storage_path: stored }, under.service, {
+          environment: { storage },
+        });
+        assert.deepEqual(again.body, body);
+      }
     },
     "a worker that holds the lease is not told to wait": async (under) => {
       const { person, task_id } = await running(under, { byOwner: true });

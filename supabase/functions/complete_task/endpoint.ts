@@ -34,11 +34,13 @@ const body = z.object({
   storage_path: storagePath
     .nullish()
     .describe(
-      "of a file that is in storage, as in its URL: the task's own or a reference; wins over file_data",
+      "of a file that is in storage, as in its URL: the task's own or a reference; wins over file_data. It is checked: 422 unless it is a complete file of what the task makes",
     ),
   thumbnail_storage_path: storagePath
     .nullish()
-    .describe("of a file like storage_path; left out if it is missing"),
+    .describe(
+      "of a file like storage_path; left out, with a warning, if it is missing or not a complete image",
+    ),
   output_location: text(65_536)
     .nullish()
     .describe("alone: a foreign URL or any text, as the output; with a file: the text that stands for it"),
@@ -58,7 +60,10 @@ const body = z.object({
   skip_generation: z.boolean().nullish().describe("true: no generation or variant is made of the output"),
 });
 
-/** 200 stored, now or before · 400 no usable file · 403 a foreign path · 404 unknown task or file · 409 not this caller's run */
+/**
+ * 200 stored, now or before · 400 no file · 403 a foreign path · 404 unknown task or file · 409 not this caller's run · 422 a file
+ * that is not complete or not what the task makes
+ */
 export const completeTaskEndpoint = endpoint({
   name: "complete_task",
   summary: "Ends a run with its output: stores it, makes the generation, settles the charge. Safe to repeat.",
@@ -93,6 +98,7 @@ export const completeTaskEndpoint = endpoint({
     "task_not_found",
     "output_not_found",
     "output_not_final",
+    "output_replaced",
     "stale_attempt",
     "task_cancelled",
     "task_not_running",

@@ -197,6 +197,7 @@ describeEndpoint(falWebhookEndpoint, {
           pictures([`http://localhost:${port}/x.png`]),
           pictures([`https://127.0.0.1:${port}/x.png`]),
           pictures([under.fakeFal.file("/files/page.png", { bytes: Buffer.from("<html>") })]),
+          pictures([under.fakeFal.file("/files/half.png", { bytes: png().subarray(0, -10) })]),
           pictures([`${under.fakeFal.url}/files/missing.png`]),
         ]) {
           job.result.body = body;
@@ -284,7 +285,7 @@ describeEndpoint(falWebhookEndpoint, {
       assert.equal((await under.call(body, headers)).body["state"], "completed");
       assert.equal(await statusOf(under, run.task_id), "Complete");
     },
-    "400 invalid_output: storage takes no such file": async (under) => {
+    "422 invalid_output: storage takes no such file": async (under) => {
       const { job } = await followed(under);
       const { body, headers } = under.fakeFal.news(job);
       const storage = createStorage({

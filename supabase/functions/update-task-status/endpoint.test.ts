@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
 import { complete, queueTask, setStatus } from "../../../test/support/factories.ts";
+import { film } from "../../../test/support/film.ts";
+import { png } from "../../../test/support/png.ts";
 import { running } from "../../../test/support/runs.ts";
+import { storageThatFails } from "../../../test/support/storage-that-fails.ts";
 import { updateTaskStatusEndpoint } from "./endpoint.ts";
 
 describeEndpoint(updateTaskStatusEndpoint, {
@@ -47,6 +50,55 @@ describeEndpoint(updateTaskStatusEndpoint, {
         under.service,
       );
       assert.deepEqual([body["status"], body["previous_status"]], ["Complete", "Complete"]);
+    },
+    "422 invalid_output: Complete with the URL of a file that is not what the task makes": async (under) => {
+      const { person, task_id } = await running(under);
+      const { storage } = under.environment;
+      const path = `${person.userId}/tasks/${task_id}/1-output.png`;
+      const body = { task_id, status: "Complete", output_location: storage.publicUrl(path) };
+      for (const bytes of [new Uint8Array(0), Buffer.from("<html>"), png().subarray(0, -1), film()]) {
+        await storage.upload(path, bytes, "image/png");
+        await under.refused("invalid_output", body, under.service);
+      }
+      const [row] = await under.sql`select status::text, cost_microusd from tasks where id = ${task_id}`;
+      assert.deepEqual({ ...row }, { status: "In Progress", cost_microusd: null });
+      await storage.upload(path, png(), "image/png");
+      assert.equal((await under.call(body, under.service)).body["status"], "Complete");
+    },
+    "404, 409, 503: Complete with the URL of a file that is not there, not final, or cannot be read": async (
+      under,
+    ) => {
+      const { person, task_id } = await running(under);
+      const other = await running(under, { of: person });
+      const { storage } = under.environment;
+      const complete = (path: string) => ({
+        task_id,
+        status: "Complete",
+        output_location: storage.publicUrl(path),
+      });
+      const own = `${person.userId}/tasks/${task_id}/1-output.png`;
+      const theirs = `${person.userId}/tasks/${other.task_id}/1-output.png`;
+      await under.refused("output_not_found", complete(own), under.service);
+      await storage.upload(theirs, png(), "image/png");
+      await under.refused("output_not_final", complete(theirs), under.service);
+      await storage.upload(own, png(), "image/png");
+      for (const failing of storageThatFails()) {
+        const options = {
+          environment: { storage: { ...failing, pathOfPublicUrl: storage.pathOfPublicUrl } },
+        };
+        await under.refused("storage_unavailable", complete(own), under.service, options);
+      }
+      const swapping = {
+        ...storage,
+        async readPart(...part: Parameters<typeof storage.readPart>) {
+          const read = await storage.readPart(...part);
+          await storage.upload(own, png({ colour: 9 }), "image/png");
+          return read;
+        },
+      };
+      const options = { environment: { storage: swapping } };
+      await under.refused("output_replaced", complete(own), under.service, options);
+      assert.equal((await under.call(complete(own), under.service)).body["status"], "Complete");
     },
     "402 insufficient_credits: a retry without cover": async ({ sql, refused, person }) => {
       const owner = await person({ balanceMicrousd: 6_500 });

@@ -84,8 +84,13 @@ export const updateTaskStatusEndpoint = endpoint({
     "provider_job_open",
     "task_cancelled",
     "invalid_dependency",
+    "invalid_output",
+    "output_not_found",
+    "output_not_final",
+    "output_replaced",
+    "storage_unavailable",
   ],
-  async run({ body, caller, database }) {
+  async run({ body, caller, database, storage }) {
     if (body.provider_job !== undefined && !body.attempt) {
       throw new AppError("invalid_request", {
         issues: [{ path: "provider_job", message: "goes with attempt" }],
@@ -102,7 +107,7 @@ export const updateTaskStatusEndpoint = endpoint({
     };
     return json(
       200,
-      await updateTaskStatus(database, caller, {
+      await updateTaskStatus({ database, storage }, caller, {
         taskId: body.task_id,
         status: body.status,
         workerId: body.worker_id ?? undefined,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import type { HostUnderTest } from "../hosts.ts";
+import { film } from "../film.ts";
 import { png } from "../png.ts";
 import { EdgeFailure, type Reply, Transport } from "./transport.ts";
 
@@ -46,16 +47,6 @@ export interface ShippedWorkerOptions {
 const terminal = ["complete", "failed", "cancelled", "canceled", "error"];
 const inlineBytes = 2 * 1024 * 1024;
 const imageTypes = /^(qwen_image|z_image|image_|annotated|magic_edit|single_image|wan_2_2_t2i)/;
-
-/** The head of a film and then bytes; enough for whoever looks at what a file is. */
-export function mp4(bytes: number): Uint8Array {
-  const film = Buffer.alloc(Math.max(bytes, 64), 0x2a);
-  film.writeUInt32BE(24, 0);
-  film.write("ftypisom", 4, "latin1");
-  film.writeUInt32BE(512, 12);
-  film.write("isomiso2", 16, "latin1");
-  return film;
-}
 
 /**
  * The shipped GPU worker, as far as a backend sees it: the requests, headers, order and repeats of its poll loop, its
@@ -344,7 +335,9 @@ export class ShippedWorker {
     const clips: string[] = [];
     const portions = details["portions_to_regenerate"] as unknown[];
     for (let piece = 0; piece <= portions.length; piece++) {
-      clips.push(await this.transport.intermediate(task.task_id, `piece_${piece}.mp4`, mp4(500 + piece)));
+      clips.push(
+        await this.transport.intermediate(task.task_id, `piece_${piece}.mp4`, film({ bytes: 1000 + piece })),
+      );
     }
     await this.#createJoins(task, details, clips, false);
   }
@@ -495,7 +488,7 @@ export class ShippedWorker {
     const isImage = imageTypes.test(task.task_type);
     const size =
       this.#options.sizeOf?.(task) ?? (task.task_type.endsWith("stitch") ? inlineBytes + 100_000 : 4000);
-    const bytes = isImage ? png() : mp4(size);
+    const bytes = isImage ? png() : film({ bytes: size });
     const filename = `${task.task_id}_output.${isImage ? "png" : "mp4"}`;
     const body =
       bytes.byteLength < inlineBytes
@@ -556,7 +549,11 @@ export class ShippedWorker {
 
   /** A transition: its film by reference, then the JSON that the stitch reads, written over the output's text. */
   async #finishTransition(task: Task): Promise<void> {
-    const url = await this.transport.intermediate(task.task_id, `transition_${task.task_id}.mp4`, mp4(3000));
+    const url = await this.transport.intermediate(
+      task.task_id,
+      `transition_${task.task_id}.mp4`,
+      film({ bytes: 3000 }),
+    );
     const output = JSON.stringify({ transition_url: url, frames: 20, gap_frames: 19, blend_frames: 15 });
     const path = url.slice(this.transport.mediaMarker.length);
     await this.transport.repeated(

@@ -5,7 +5,6 @@
 export const errorCodes = {
   invalid_json: { status: 400, message: "The body is not a JSON object." },
   invalid_request: { status: 400, message: "The request does not fit what this endpoint takes." },
-  invalid_output: { status: 400, message: "The output file cannot be used." },
   no_speech_detected: { status: 400, message: "Nothing is said in the recording." },
   invalid_signature: { status: 400, message: "The signature does not fit the body, or is not of now." },
   unauthenticated: { status: 401, message: "No valid credentials were sent." },
@@ -49,6 +48,10 @@ export const errorCodes = {
     status: 409,
     message: "The task of this file is not complete; its files may still change.",
   },
+  output_replaced: {
+    status: 409,
+    message: "An output file was replaced while it was checked. Complete the task again.",
+  },
   task_id_conflict: { status: 409, message: "A different task with this id exists." },
   quote_expired: { status: 409, message: "The quote is older than ten minutes; ask for another." },
   promo_code_ended: { status: 409, message: "This code is used up, or its time is over." },
@@ -73,6 +76,11 @@ export const errorCodes = {
   webhook_limit_reached: { status: 422, message: "The project has as many webhooks as it may." },
   webhook_url_refused: { status: 422, message: "Nothing can be sent to this address." },
   return_url_refused: { status: 422, message: "A checkout may not return to this address." },
+  invalid_output: {
+    status: 422,
+    message:
+      "An output file is not a complete file of the kind that the task makes. Upload it again, then complete the task.",
+  },
   rate_limited: { status: 429, message: "Too many requests; wait before the next." },
   internal_error: { status: 500, message: "Something failed on our side." },
   provider_failed: { status: 502, message: "The provider behind this refused what we asked for." },

@@ -1,3 +1,4 @@
+import type { Medium } from "./media-file.ts";
 import type { Database } from "../database/database.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 
@@ -21,7 +22,14 @@ export interface Completion {
 }
 
 /** Where a running task's files go; or what completed it before. */
-export type PreparedOutput = { completed: Completion } | { folder: string; name_prefix: string };
+export type PreparedOutput =
+  | { completed: Completion }
+  | {
+      folder: string;
+      name_prefix: string;
+      /** The kinds of file that the task makes; null: any. */
+      media: Medium[] | null;
+    };
 
 export async function prepareOutput(
   database: Pick<Database, "call">,

@@ -6,8 +6,16 @@ export const mediaBucket = "image_uploads";
 
 /** The storage service (Supabase's own, or the standalone host's, which speaks the same). */
 export interface Storage {
-  /** Writes an object, replacing what is there. @throws AppError `invalid_output`, `storage_unavailable` */
-  upload(path: string, bytes: Uint8Array, contentType: string): Promise<void>;
+  /**
+   * Writes an object, replacing what is there. Answers with its entity tag where the service tells it.
+   * @throws AppError `invalid_output`, `storage_unavailable`
+   */
+  upload(path: string, bytes: Uint8Array, contentType: string): Promise<string | undefined>;
+  /**
+   * Bytes of an object from `start` up to `end`, which is not included, with the rights of the service. Undefined where there are
+   * none: no such object, or it ends before. @throws AppError `storage_unavailable`
+   */
+  readPart(path: string, start: number, end: number, signal: AbortSignal): Promise<ObjectPart | undefined>;
   /** An absolute URL that takes PUTs without further credentials until it expires. */
   signUpload(path: string): Promise<{ url: string; token: string }>;
   /** Where anybody can read the object. */
@@ -25,6 +33,14 @@ export interface Storage {
     limitBytes: number,
     signal: AbortSignal,
   ): Promise<Uint8Array | "not found" | "too large">;
+}
+
+export interface ObjectPart {
+  bytes: Uint8Array;
+  /** Of the whole object. */
+  size: number;
+  /** Entity tag without quotes; the same for the same version. */
+  eTag: string | undefined;
 }
 
 const openFolders = ["public", "sign"];
@@ -55,11 +71,13 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
   async function send(path: string, init: RequestInit): Promise<Response> {
     let response: Response;
     try {
-      response = await request(`${base}${path}`, { ...init, signal: AbortSignal.timeout(60_000) });
+      const timeout = AbortSignal.timeout(60_000);
+      const signal = init.signal ? AbortSignal.any([timeout, init.signal]) : timeout;
+      response = await request(`${base}${path}`, { ...init, signal });
     } catch (error) {
       throw new AppError("storage_unavailable", { retry_after: 2 }, { cause: error });
     }
-    if (response.status >= 500) {
+    if (response.status >= 500 || response.status === 429) {
       throw new AppError("storage_unavailable", { retry_after: 2 }, { cause: await answerOf(response) });
     }
     return response;
@@ -74,8 +92,26 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
         body: bytes as BodyInit,
       });
       // Too large, an image beyond all bounds: what a worker sent, not how we stored it.
-      if (!response.ok) throw new AppError("invalid_output", {}, { cause: await answerOf(response) });
+      if (!response.ok) throw await refusedUpload(path, response);
       await response.body?.cancel();
+      return plainTag(response.headers.get("etag"));
+    },
+    async readPart(path, start, end, signal) {
+      if (!isObjectPath(path)) return undefined;
+      const response = await send(`/object/authenticated/${mediaBucket}/${encodePath(path)}`, {
+        headers: { ...credentials, range: `bytes=${start}-${end - 1}` },
+        redirect: "error",
+        signal,
+      });
+      if (response.status !== 206 && response.status !== 200) {
+        await response.body?.cancel();
+        return undefined;
+      }
+      try {
+        return await partOf(response, start, end);
+      } catch (error) {
+        throw new AppError("storage_unavailable", { retry_after: 2 }, { cause: error });
+      }
     },
     async signUpload(path) {
       const headers = { ...credentials, "content-type": "application/json", "x-upsert": "true" };
@@ -120,6 +156,52 @@ async function readAtMost(response: Response, limitBytes: number): Promise<Uint8
     chunks.push(chunk);
   }
   return new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer());
+}
+
+/** The part that was asked for, of an answer that may hold all of the object. */
+async function partOf(response: Response, start: number, end: number): Promise<ObjectPart> {
+  const range = /^bytes (\d+)-\d+\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
+  const size = Number(range?.[2] ?? response.headers.get("content-length") ?? NaN);
+  const first = Number(range?.[1] ?? 0);
+  if (!Number.isSafeInteger(size) || first !== start) {
+    await response.body?.cancel();
+    throw new Error(`storage answered ${response.status} to a request for the bytes from ${start}`);
+  }
+  const wanted = Math.min(end, size) - start;
+  const bytes = new Uint8Array(wanted);
+  let filled = 0;
+  for await (const chunk of response.body ?? []) {
+    const piece = chunk.subarray(0, wanted - filled);
+    bytes.set(piece, filled);
+    filled += piece.byteLength;
+    // Leaving the loop cancels the rest.
+    if (filled === wanted) break;
+  }
+  if (filled < wanted) throw new Error(`storage sent ${filled} of ${wanted} bytes`);
+  return { bytes, size, eTag: plainTag(response.headers.get("etag")) };
+}
+
+/** An entity tag without quotes, and without the mark that proxies put before it. */
+function plainTag(header: string | null): string | undefined {
+  return header?.replace(/^W\//, "").replaceAll('"', "") || undefined;
+}
+
+/** Whether a path names an object and nothing above it: a URL with dots in it would lead elsewhere. */
+function isObjectPath(path: string): boolean {
+  // Half a surrogate pair is not in any object's name, nor can a URL hold it.
+  if (/[\p{Cs}\p{Cc}]/u.test(path)) return false;
+  return path.split("/").every((segment) => segment !== "" && segment !== "." && segment !== "..");
+}
+
+/** The service's own sentence says what is wrong with the file. */
+async function refusedUpload(path: string, response: Response): Promise<AppError> {
+  const cause = await answerOf(response);
+  const details = { path, reason: "refused_by_storage" };
+  return new AppError(
+    "invalid_output",
+    { ...details, message: `Storage refused the output file "${path}".` },
+    { cause },
+  );
 }
 
 async function answerOf(response: Response): Promise<Error> {

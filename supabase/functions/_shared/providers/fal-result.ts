@@ -1,3 +1,4 @@
+import { checkBytes, type CheckedFile } from "../media/check-outputs.ts";
 import { contentTypeOf } from "../media/content-type.ts";
 import { fetchFile, FileNotFetched } from "../outgoing/fetch-file.ts";
 import type { TargetPolicy } from "../outgoing/target.ts";
@@ -64,6 +65,7 @@ export interface FetchedOutput {
   contentType: string;
   filename: string;
   facts: FalOutput["facts"];
+  check: Extract<CheckedFile, { state: "sound" }>;
 }
 
 export interface FetchOptions {
@@ -74,7 +76,7 @@ export interface FetchOptions {
 }
 
 /**
- * The files of these outputs, one after the other, each proven by its first bytes to be what it is said to be.
+ * The files of these outputs, one after the other, each proven to be complete and what it is said to be.
  * @throws FileNotFetched, UnusableResult, or the signal's reason
  */
 export async function fetchOutputs(
@@ -88,8 +90,11 @@ export async function fetchOutputs(
     const { bytes } = await fetchFile(url, policy, { ...limits[medium], bytes: most }, signal);
     const contentType = mediumType(bytes, medium);
     if (contentType === undefined) throw new UnusableResult(`FAL's ${medium} is none`);
+    const check = await checkBytes(bytes);
+    if (check.state === "unsound") throw new UnusableResult(`FAL's ${medium} ${check.problem}`);
+    if (check.state !== "sound") throw new Error(`bytes in memory are ${check.state}`);
     const filename = `${taskId}_fal_${index}.${extensions[contentType]}`;
-    fetched.push({ bytes, contentType, filename, facts });
+    fetched.push({ bytes, contentType, filename, facts, check });
   }
   return fetched;
 }

@@ -1,5 +1,6 @@
 import type { Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
+import type { CheckedFiles } from "../media/check-outputs.ts";
 import { prepareOutput } from "../media/prepare-output.ts";
 import { outputName } from "../media/output-name.ts";
 import type { Storage } from "../media/storage.ts";
@@ -93,7 +94,7 @@ export async function endByFalNews(
   if (!job.is_running) return "over";
   const fields = { task_id: job.task_id, attempt: job.attempt };
   try {
-    if (news.status === "ERROR") return await fail(database, job, faultOfNews(news));
+    if (news.status === "ERROR") return await fail({ database, storage }, job, faultOfNews(news));
     let files: FetchedOutput[];
     try {
       files = await fetchOutputs(job.task_id, outputsOf(news.payload), { policy, mostBytes });
@@ -120,10 +121,11 @@ async function complete(
   const prepared = await prepareOutput(database, caller, run);
   if ("completed" in prepared) return;
   const stored: MoreOutput[] = [];
-  for (const { bytes, contentType, filename, facts } of files) {
+  const checked: CheckedFiles = {};
+  for (const { bytes, contentType, filename, facts, check } of files) {
     const path = `${prepared.folder}/${prepared.name_prefix}${outputName(filename)}`;
     try {
-      await storage.upload(path, bytes, contentType);
+      checked[path] = { ...check, etag: await storage.upload(path, bytes, contentType) };
     } catch (error) {
       // The run, or the same news sent twice, has completed the task, whose files are kept from then on.
       if ("completed" in (await prepareOutput(database, caller, run))) return;
@@ -134,16 +136,16 @@ async function complete(
   const [first, ...more] = stored;
   if (!first) return;
   const wishes = { text: undefined, thumbnailPath: undefined, skipGeneration: false };
-  await completeTaskWithPath({ database, storage }, caller, run, { ...first, ...wishes, more });
+  await completeTaskWithPath({ database, storage }, caller, run, { ...first, ...wishes, more, checked });
 }
 
 async function fail(
-  database: Pick<Database, "call">,
+  dependencies: Pick<Dependencies, "database" | "storage">,
   { task_id: taskId, attempt }: FoundJob,
   { kind, message }: FalFault,
 ): Promise<FalNewsState> {
   const answer = await updateTaskStatus(
-    database,
+    dependencies,
     { kind: "service" },
     {
       taskId,

@@ -1,6 +1,14 @@
 import { type Database, json } from "../database/database.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
+import {
+  checkBytes,
+  type CheckedFile,
+  type CheckedFiles,
+  checkStored,
+  withCause,
+} from "../media/check-outputs.ts";
 import { contentTypeOf } from "../media/content-type.ts";
+import type { Medium } from "../media/media-file.ts";
 import { outputName } from "../media/output-name.ts";
 import { type Completion, prepareOutput, type ReportedRun } from "../media/prepare-output.ts";
 import { storagePath } from "../media/storage-path.ts";
@@ -38,7 +46,10 @@ interface Dependencies {
   storage: Storage;
 }
 
-/** Stores the output, then completes the task. A repeat finds the task complete and stores nothing. */
+/**
+ * Checks the output, stores it and completes the task. A repeat finds the task complete and stores nothing. A file that is not sound
+ * is not stored: the completion refuses it, or leaves the thumbnail out.
+ */
 export async function completeTaskWithFile(
   { database, storage }: Dependencies,
   caller: Caller,
@@ -47,42 +58,72 @@ export async function completeTaskWithFile(
 ): Promise<Completion> {
   const prepared = await prepareOutput(database, caller, run);
   if ("completed" in prepared) return prepared.completed;
-  const { folder, name_prefix: prefix } = prepared;
+  const { folder, name_prefix: prefix, media } = prepared;
 
   const path = `${folder}/${prefix}${outputName(file.filename)}`;
   const thumbnailPath = firstFrame && `${folder}/thumbnails/${prefix}${outputName(firstFrame.filename)}`;
-  const uploads = Promise.all([
-    storage.upload(path, file.bytes, contentTypeOf(file.bytes)),
-    firstFrame && thumbnailPath
-      ? storage.upload(thumbnailPath, firstFrame.bytes, contentTypeOf(firstFrame.bytes))
-      : undefined,
-  ]);
+  const checked: CheckedFiles = { [path]: await checkBytes(file.bytes) };
+  if (firstFrame && thumbnailPath) checked[thumbnailPath] = await checkBytes(firstFrame.bytes);
+
+  async function store(at: string, { bytes }: OutputFile, accepted: Medium[] | null): Promise<void> {
+    const found = checked[at];
+    if (!isAccepted(found, accepted)) return;
+    const etag = await storage.upload(at, bytes, contentTypeOf(bytes));
+    checked[at] = { ...found, etag };
+  }
   try {
-    await uploads;
+    // Of an output that will be refused nothing is stored.
+    if (isAccepted(checked[path], media)) {
+      await Promise.all([
+        store(path, file, media),
+        firstFrame && thumbnailPath ? store(thumbnailPath, firstFrame, ["image"]) : undefined,
+      ]);
+    }
   } catch (error) {
     // The same call, sent twice at once: the other one has completed the task, whose files are kept from then on.
     const meanwhile = await prepareOutput(database, caller, run);
     if ("completed" in meanwhile) return meanwhile.completed;
     throw error;
   }
-  return await complete({ database, storage }, caller, run, { path, thumbnailPath, ...wishes });
+  return await complete({ database, storage }, caller, run, { path, thumbnailPath, checked, ...wishes });
 }
 
-/** Completes the task with files that are in storage already, named as in their URLs; its own or, as a reference, others. */
+function isAccepted(
+  found: CheckedFile | undefined,
+  media: readonly Medium[] | null,
+): found is Extract<CheckedFile, { state: "sound" }> {
+  return (
+    found?.state === "sound" && (media === null || (found.medium !== null && media.includes(found.medium)))
+  );
+}
+
+/**
+ * Completes the task with files that are in storage already, named as in their URLs; its own or, as a reference, others. Those that
+ * were checked when they were stored are not read again.
+ */
 export async function completeTaskWithPath(
   dependencies: Dependencies,
   caller: Caller,
   run: ReportedRun,
-  { path, thumbnailPath, ...wishes }: { path: string; thumbnailPath: string | undefined } & OutputWishes,
+  {
+    path,
+    thumbnailPath,
+    checked = {},
+    ...wishes
+  }: { path: string; thumbnailPath: string | undefined; checked?: CheckedFiles } & OutputWishes,
 ): Promise<Completion> {
   return await complete(dependencies, caller, run, {
     path: storagePath(path),
     thumbnailPath: thumbnailPath && storagePath(thumbnailPath),
+    checked,
     ...wishes,
   });
 }
 
-/** Completes the task with a foreign URL, which is never fetched, or any other text. A URL of our own storage names its file. */
+/**
+ * Completes the task with a foreign URL, which is never fetched, or any other text. A URL of our own storage names its file, which is
+ * checked like any other.
+ */
 export async function completeTaskWithText(
   { database, storage }: Dependencies,
   caller: Caller,
@@ -98,6 +139,7 @@ export async function completeTaskWithText(
     path,
     text: path === undefined ? text : undefined,
     thumbnailPath: thumbnailPath && storagePath(thumbnailPath),
+    checked: {},
     ...others,
   });
 }
@@ -106,25 +148,37 @@ async function complete(
   { database, storage }: Dependencies,
   caller: Caller,
   { taskId, workerId, attempt }: ReportedRun,
-  output: { path: string | undefined; thumbnailPath: string | undefined } & OutputWishes,
+  output: {
+    path: string | undefined;
+    thumbnailPath: string | undefined;
+    checked: CheckedFiles;
+  } & OutputWishes,
 ): Promise<Completion> {
-  const { path, thumbnailPath, text, skipGeneration, facts, more } = output;
+  const { path, thumbnailPath, checked, text, skipGeneration, facts, more } = output;
   const moreOutputs = more.map(({ path: written, facts: extraFacts }) => {
     const extra = storagePath(written);
     return { path: extra, location: storage.publicUrl(extra), facts: extraFacts };
   });
-  return await database.call("complete_task", {
-    for_user: forUser(caller),
-    for_task: taskId,
-    output_path: path,
-    output_location: path && storage.publicUrl(path),
-    thumbnail_path: thumbnailPath,
-    thumbnail_location: thumbnailPath && storage.publicUrl(thumbnailPath),
-    for_worker: workerId,
-    for_attempt: attempt,
-    output_text: text,
-    skip_generation: skipGeneration,
-    output_facts: facts && json(facts),
-    more_outputs: moreOutputs && json(moreOutputs),
-  });
+  const paths = [path, thumbnailPath, ...moreOutputs.map((extra) => extra.path)];
+  const unchecked = paths.filter((named) => named !== undefined && !Object.hasOwn(checked, named));
+  const { files, failure } = await checkStored(storage, unchecked as string[]);
+  try {
+    return await database.call("complete_task", {
+      for_user: forUser(caller),
+      for_task: taskId,
+      output_path: path,
+      output_location: path && storage.publicUrl(path),
+      thumbnail_path: thumbnailPath,
+      thumbnail_location: thumbnailPath && storage.publicUrl(thumbnailPath),
+      for_worker: workerId,
+      for_attempt: attempt,
+      output_text: text,
+      skip_generation: skipGeneration,
+      output_facts: facts && json(facts),
+      more_outputs: moreOutputs && json(moreOutputs),
+      checked_files: json({ ...checked, ...files }),
+    });
+  } catch (error) {
+    throw withCause(error, failure);
+  }
 }

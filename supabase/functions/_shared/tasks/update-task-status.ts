@@ -1,5 +1,7 @@
 import { type Database, json } from "../database/database.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
+import { checkStored, withCause } from "../media/check-outputs.ts";
+import type { Storage } from "../media/storage.ts";
 
 export type TaskStatus = "Queued" | "In Progress" | "Complete" | "Failed" | "Cancelled";
 
@@ -27,19 +29,31 @@ export interface StatusUpdate {
   };
 }
 
-/** Moves a task by the transition table, or notes its progress; keeps a running task with its worker. */
+/**
+ * Moves a task by the transition table, or notes its progress; keeps a running task with its worker. A running task that becomes
+ * Complete with the URL of a file in our storage has that file checked.
+ */
 export async function updateTaskStatus(
-  database: Pick<Database, "call">,
+  { database, storage }: { database: Pick<Database, "call">; storage: Storage },
   caller: Caller,
   { taskId, status, workerId, attempt, changes }: StatusUpdate,
 ): Promise<Record<string, unknown>> {
-  return await database.call("update_task_status", {
-    for_user: forUser(caller),
-    caller_kind: caller.kind,
-    for_task: taskId,
-    new_status: status,
-    for_worker: workerId,
-    for_attempt: attempt,
-    changes: json(changes),
-  });
+  const mayComplete = status === "Complete" && caller.kind !== "user";
+  const path = mayComplete ? storage.pathOfPublicUrl(changes.output_location ?? "") : undefined;
+  const { files, failure } = await checkStored(storage, path === undefined ? [] : [path]);
+  try {
+    return await database.call("update_task_status", {
+      for_user: forUser(caller),
+      caller_kind: caller.kind,
+      for_task: taskId,
+      new_status: status,
+      for_worker: workerId,
+      for_attempt: attempt,
+      changes: json(changes),
+      output_path: path,
+      ...(path !== undefined && { checked_files: json(files) }),
+    });
+  } catch (error) {
+    throw withCause(error, failure);
+  }
 }

@@ -6,13 +6,15 @@
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 -- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
 -- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
+-- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
+-- refused (output_fault()), and so is a file without a check.
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
   output_text text default null, skip_generation boolean default false,
-  output_facts jsonb default '{}', more_outputs jsonb default '[]'
+  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -23,7 +25,9 @@ declare
   described public.tasks;
   made public.made_output;
   asked_images numeric;
-  missing text;
+  media text[];
+  extra jsonb;
+  fault jsonb;
   more jsonb := '{}';
   result public.tasks;
   shared public.tasks[] := '{}';
@@ -33,20 +37,27 @@ begin
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
-  if output_path is not null and not public.output_is_stored(task, output_path) then
-    perform public.refuse('output_not_found', 404, jsonb_build_object('path', output_path));
+  media := public.output_media(task.task_type);
+  if output_path is not null then
+    perform public.require_output(task, output_path, media, checked_files);
   end if;
-  select extra ->> 'path' into missing from jsonb_array_elements(more_outputs) as extra
-   where not public.output_is_stored(task, extra ->> 'path') limit 1;
-  if found then
-    perform public.refuse('output_not_found', 404, jsonb_build_object('path', missing));
-  end if;
+  for extra in select value from jsonb_array_elements(more_outputs) loop
+    perform public.require_output(task, extra ->> 'path', media, checked_files);
+  end loop;
   if thumbnail_path is not null then
     -- Finished work is worth more than its thumbnail, whose upload may have failed.
-    if public.output_is_stored(task, thumbnail_path) then
+    fault := public.output_fault(task, thumbnail_path, '{image}', checked_files);
+    if fault is null then
       new_thumbnail := complete_task.thumbnail_location;
+    elsif fault ->> 'code' = 'storage_unavailable' then
+      perform public.require_output(task, thumbnail_path, '{image}', checked_files);
     else
-      more := '{"warnings": [{"field": "thumbnail_storage_path", "message": "There is no such file; the task has no thumbnail."}]}';
+      more := jsonb_build_object('warnings', jsonb_build_array(jsonb_build_object(
+        'field', 'thumbnail_storage_path',
+        'message', case fault ->> 'code'
+          when 'output_not_found' then 'There is no such file; the task has no thumbnail.'
+          when 'output_replaced' then 'The file was replaced while it was checked; the task has no thumbnail.'
+          else format('The file %s; the task has no thumbnail.', fault ->> 'problem') end)));
     end if;
   end if;
 

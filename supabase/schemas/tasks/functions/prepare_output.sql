@@ -1,5 +1,5 @@
 -- Where the output of a running task goes: a folder of its owner and of it alone. The attempt is part of
--- each name, so a late worker's file never replaces the file of the one after it.
+-- each name, so a late worker's file never replaces the file of the one after it. `media`: the kinds of file that it may be.
 -- For a task that this caller has completed already: the stored answer, so a repeat uploads nothing.
 create or replace function public.prepare_output(
   for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null
@@ -13,7 +13,8 @@ begin
   end if;
   perform public.extend_lease(task);
   return jsonb_build_object(
-    'folder', format('%s/tasks/%s', task.user_id, task.id), 'name_prefix', task.attempt || '-');
+    'folder', format('%s/tasks/%s', task.user_id, task.id), 'name_prefix', task.attempt || '-',
+    'media', public.output_media(task.task_type));
 end
 $$;
 revoke all on function public.prepare_output from public, anon, authenticated;

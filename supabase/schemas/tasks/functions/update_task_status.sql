@@ -1,9 +1,11 @@
 -- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
--- cancel and retry. `changes` holds the optional fields of the request as they came.
+-- cancel and retry. `changes` holds the optional fields of the request as they came. `output_path` is the file of our storage that
+-- `output_location` names, if it does; `checked_files` as in complete_task().
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
-  for_worker text default null, for_attempt integer default null, changes jsonb default '{}'
+  for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
+  output_path text default null, checked_files jsonb default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -49,6 +51,9 @@ begin
       perform public.close_orchestrator(task.id);
     end if;
   elsif task.status = 'In Progress' and new_status = 'Complete' then
+    if output_path is not null then
+      perform public.require_output(task, output_path, public.output_media(task.task_type), checked_files);
+    end if;
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
     if task.result_key is not null then
