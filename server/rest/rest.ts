@@ -64,7 +64,9 @@ export function createRest(context: HostContext): { app: Hono } {
 
   app.onError((error, c) => {
     const refused = restErrorOf(fromAppError(error), c.get("role"));
-    if (refused.status >= 500) {
+    if (refused.status === 499) {
+      context.log.info({ request_id: c.get("requestId") }, refused.code);
+    } else if (refused.status >= 500) {
       context.log.error(
         { request_id: c.get("requestId"), err: refused.cause ?? refused },
         "rest request failed",

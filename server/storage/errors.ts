@@ -9,8 +9,8 @@ export class StorageError extends Error {
     this.name = "StorageError";
     this.code = code;
     const { statusCode } = storageErrors[code];
-    // Supabase's storage answers 400 to nearly everything; size, availability and bugs keep their own status.
-    this.httpStatus = statusCode === 413 || statusCode >= 500 ? statusCode : 400;
+    // Supabase's storage answers 400 to nearly everything; size, hang-ups, availability and bugs keep their own status.
+    this.httpStatus = statusCode === 413 || statusCode >= 499 ? statusCode : 400;
   }
 
   body(): { statusCode: string; code: string; error: string; message: string } {
@@ -46,7 +46,7 @@ const storageErrors = {
     error: "Payload too large",
     message: "The object exceeded the maximum allowed size",
   },
-  Aborted: { statusCode: 400, error: "Aborted", message: "The upload ended before it was complete" },
+  Aborted: { statusCode: 499, error: "Aborted", message: "The upload ended before it was complete" },
   Unavailable: { statusCode: 503, error: "unavailable", message: "Storage cannot serve this now; try again" },
   InternalError: { statusCode: 500, error: "internal", message: "Internal server error" },
 } as const satisfies Record<string, { statusCode: number; error: string; message: string }>;

@@ -5,6 +5,7 @@
 export const errorCodes = {
   invalid_json: { status: 400, message: "The body is not a JSON object." },
   invalid_request: { status: 400, message: "The request does not fit what this endpoint takes." },
+  unknown_field: { status: 400, message: "This endpoint does not take a field of this name." },
   invalid_output: { status: 400, message: "The output file cannot be used." },
   no_speech_detected: { status: 400, message: "Nothing is said in the recording." },
   invalid_signature: { status: 400, message: "The signature does not fit the body, or is not of now." },
@@ -73,6 +74,10 @@ export const errorCodes = {
   webhook_limit_reached: { status: 422, message: "The project has as many webhooks as it may." },
   webhook_url_refused: { status: 422, message: "Nothing can be sent to this address." },
   return_url_refused: { status: 422, message: "A checkout may not return to this address." },
+  client_closed_request: {
+    status: 499,
+    message: "The client closed the connection before its request was complete.",
+  },
   rate_limited: { status: 429, message: "Too many requests; wait before the next." },
   internal_error: { status: 500, message: "Something failed on our side." },
   provider_failed: { status: 502, message: "The provider behind this refused what we asked for." },
