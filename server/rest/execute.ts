@@ -1,4 +1,5 @@
 import type { Sql, TransactionSql } from "postgres";
+import { maxBodyBytes } from "./build-answer.ts";
 import { maxRows } from "./build-sql.ts";
 import type { Routine } from "./catalog.ts";
 import type { MediaType, Preferences } from "./preferences.ts";
@@ -47,6 +48,7 @@ interface AnswerRow {
   rows: string;
   total: string | null;
   merged: string | null;
+  is_too_long?: boolean | null;
 }
 
 /** Runs a statement as the caller: role and claims live and die with the transaction. */
@@ -66,6 +68,7 @@ export function createExecutor(sql: Sql): Execute {
         statement.estimate ? run<Record<string, unknown>>(statement.estimate) : undefined,
       ]);
       if (!row) throw new Error("a REST statement gave no row");
+      if (row.is_too_long) throw answerTooLong();
       const answer: Answer = {
         body: row.body,
         rows: Number(row.rows),
@@ -77,6 +80,12 @@ export function createExecutor(sql: Sql): Execute {
       holdAgainstWishes(answer, request, routine);
       return answer;
     });
+}
+
+function answerTooLong(): RestError {
+  return new RestError(413, "54000", `The answer is longer than ${maxBodyBytes} bytes`, {
+    hint: "Select fewer columns, or ask for fewer rows by limit.",
+  });
 }
 
 function beCaller(transaction: TransactionSql, { caller, method, path, headers }: Wanted): Promise<unknown> {

@@ -34,7 +34,14 @@ import {
 } from "./preferences.ts";
 import type { Query } from "./query.ts";
 import { type JsonBody, readCallBody, readJson } from "./read-body.ts";
-import { RestError, restErrorOf, speaksOfStaleSchema, UnknownNameError, unknownTable } from "./rest-error.ts";
+import {
+  isUnwritable,
+  RestError,
+  restErrorOf,
+  speaksOfStaleSchema,
+  UnknownNameError,
+  unknownTable,
+} from "./rest-error.ts";
 import type { Statement } from "./sql-text.ts";
 
 const bodyLimitBytes = 5 * 1024 * 1024;
@@ -149,7 +156,9 @@ export function createRest(context: HostContext): { app: Hono } {
         key.length > 0
           ? build(catalog, relation, { ...query, select: key.map(asText), order: [] }, { ...shape, ...plain })
           : build(catalog, relation, query, shape);
-      const written = await execute(statement, request, "read write");
+      const written = await execute(statement, request, "read write").catch((error: unknown) => {
+        throw refusedWrite(error, relation);
+      });
       return key.length > 0
         ? { answer: { ...written, body: null }, location: locationOf(table, written.body) }
         : { answer: written, location: undefined };
@@ -323,6 +332,27 @@ function fromAppError(error: unknown): unknown {
       : new RestError(401, "PGRST301", error.message, { cause: error });
   }
   return new RestError(error.status, error.code, error.message, { cause: error.cause ?? error });
+}
+
+/** A view that cannot be written is a method that is not allowed there; PostgREST makes it a failure of its own, 500. */
+function refusedWrite(error: unknown, { writes, primaryKey }: Relation): unknown {
+  if (!isUnwritable(error) || (writes.insert && writes.update && writes.delete)) return error;
+  const allowed = [
+    "GET",
+    "HEAD",
+    ...(writes.insert ? ["POST"] : []),
+    ...(writes.insert && writes.update && primaryKey.length > 0 ? ["PUT"] : []),
+    ...(writes.update ? ["PATCH"] : []),
+    ...(writes.delete ? ["DELETE"] : []),
+    "OPTIONS",
+  ];
+  const { code, message, detail, hint } = error;
+  return new RestError(405, code, message, {
+    details: detail ?? null,
+    hint: hint ?? null,
+    headers: { allow: allowed.join(", ") },
+    cause: error,
+  });
 }
 
 function relationOf(catalog: Catalog, name: string): Relation {
