@@ -44,7 +44,10 @@ export function httpApiPage(): string {
   const parts = [
     "# HTTP API\n",
     "Every endpoint is `POST /functions/v1/<name>` with a JSON object as body, on Supabase and on the standalone " +
-      "host alike; `-` and `_` in a name are the same. Fields that are not listed are ignored. `OPTIONS` answers CORS.\n",
+      "host alike; `-` and `_` in a name are the same. Fields that are not listed are ignored, except by endpoints that give " +
+      "rights, move money or send data out: they refuse them by `unknown_field`. `OPTIONS` answers CORS.\n",
+    "**Text** must be valid Unicode without the character NUL, and numbers must be finite; else 400 `invalid_request` names " +
+      "the field.\n",
     "**Callers.** The *service* sends the service key (`Authorization: Bearer`, or an `sb_secret_…` key as `apikey`), " +
       "a *user* the JWT of a session, a *worker of a user* a personal access token (`dr_pat_…`), which needs the scope " +
       "that is named. A publishable key alone is nobody. What is for *anyone* needs no credentials and looks at none. " +
@@ -165,6 +168,9 @@ function sectionOf(contract: Contract, { requestBody, responses }: Operation): s
     ...(contract.scope ? [`- **Scope of a token:** \`${contract.scope}\``] : []),
     `- **Limit:** ${contract.requestsPerMinute} a minute${contract.limitsRefusedOnly ? "; only refused calls count" : ""}`,
     ...otherTypesOf(contract),
+    ...(contract.unknownFields === "refused"
+      ? ["- **Unknown fields:** refused by `unknown_field`, with the field that is probably meant"]
+      : []),
     ...(contract.bodyLimit ? [`- **Body:** at most ${contract.bodyLimit / 1024 / 1024} MiB`] : []),
   ];
   const body = requestBody.content?.["application/json"].schema;

@@ -54,7 +54,9 @@ export function createAuth(context: HostContext): { app: Hono } {
 
   app.onError((error, c) => {
     const refused = authErrorOf(error);
-    if (refused.status >= 500) {
+    if (refused.status === 499) {
+      log.info({ request_id: c.get("requestId") }, "client_closed_request");
+    } else if (refused.status >= 500) {
       log.error({ request_id: c.get("requestId"), err: refused.cause ?? refused }, "auth request failed");
     }
     if (typeof refused.details["retry_after"] === "number") {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { readJsonObject } from "../../supabase/functions/_shared/http/read-body.ts";
+import { type Issue, unstorableValues } from "../../supabase/functions/_shared/http/storable.ts";
 import { validationFailed } from "./auth-error.ts";
 
 const bodyLimitBytes = 64 * 1024;
@@ -39,9 +40,18 @@ export async function readBody<Schema extends z.ZodType>(
   schema: Schema,
 ): Promise<z.output<Schema>> {
   const parsed = schema.safeParse((await readJsonObject(request, bodyLimitBytes)) ?? {});
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw validationFailed(`${issue?.path.join(".") ?? "body"}: ${issue?.message ?? "invalid"}`);
+  const [issue] = parsed.success ? unstorableIn(schema, parsed.data) : parsed.error.issues.map(issueOf);
+  if (parsed.success && !issue) return parsed.data;
+  throw validationFailed(`${issue?.path || "body"}: ${issue?.message ?? "invalid"}`);
+}
+
+function unstorableIn(schema: z.ZodType, sent: unknown): Issue[] {
+  // A refresh token is looked up by its hash: one that cannot be stored is as unknown as any other.
+  return schema === bodies.refreshGrant ? [] : unstorableValues(sent);
+}
+
+function issueOf({ path, message }: z.core.$ZodIssue): Issue {
+  return { path: path.join("."), message };
 }
 
 /** "none", or a duration such as "24h" or "1h30m": when a ban ends. */

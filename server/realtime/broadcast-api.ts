@@ -2,6 +2,9 @@ import { type Context, Hono } from "hono";
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { z } from "zod";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
+import { readBytes } from "../../supabase/functions/_shared/http/body-bytes.ts";
+import { isDeeperThan, maxDepth } from "../../supabase/functions/_shared/http/read-body.ts";
+import { textFault, unstorableValues } from "../../supabase/functions/_shared/http/storable.ts";
 import type { Access, Caller } from "./access.ts";
 import { limits } from "./channels.ts";
 import { RateWindow } from "./rate-window.ts";
@@ -109,28 +112,23 @@ async function readJson(c: Context): Promise<unknown> {
   const type = c.req.header("content-type") ?? "application/json";
   // Messages are stored as JSON; bytes can be broadcast over a socket alone.
   if (!/^application\/json\b/i.test(type)) throw new AppError("unsupported_media_type");
-  const reader = c.req.raw.body?.getReader();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
-    size += part.value.byteLength;
-    if (size > limits.frameBytes) {
-      await reader?.cancel();
-      throw new AppError("body_too_large", { limit_bytes: limits.frameBytes });
-    }
-    chunks.push(part.value);
-  }
-  const text = Buffer.concat(chunks).toString("utf8");
+  const bytes = await readBytes(
+    c.req.raw,
+    limits.frameBytes,
+    () => new AppError("body_too_large", { limit_bytes: limits.frameBytes }),
+  );
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text);
-    // What PostgreSQL cannot store, and what could not be printed again.
-    if (/\\u0000/.test(JSON.stringify(value))) throw new Error("has a zero character");
-    return value;
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     throw new AppError("invalid_json", {}, { cause: error });
   }
+  if (isDeeperThan([value], maxDepth)) throw new AppError("invalid_json", { limit_depth: maxDepth });
+  const issues = unstorableValues(value);
+  if (issues.length > 0) throw new AppError("invalid_request", { issues });
+  return value;
 }
 
 function isName(text: string, maxBytes: number): boolean {
-  return text !== "" && Buffer.byteLength(text) <= maxBytes && !text.includes("\0");
+  return text !== "" && Buffer.byteLength(text) <= maxBytes && textFault(text) === undefined;
 }

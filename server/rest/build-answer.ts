@@ -11,6 +11,8 @@ export interface Shape {
   csv: boolean;
 }
 
+export const maxBodyBytes = 64 * 1024 * 1024;
+
 /** One row about the rows of `page`. The head is the first line of a CSV. */
 export function answerOf(
   page: string,
@@ -19,9 +21,11 @@ export function answerOf(
   { head = "null", merged = "null" }: { head?: string; merged?: string } = {},
 ): string {
   const body = shape.representation ? bodyOf(shape, head) : "null";
+  const isTooLong = shape.representation ? `octet_length(${body}) > ${maxBodyBytes}` : "false";
+  // A longer body would be held several times over in this process, which serves others too.
   return (
-    `select ${body} as body, count(*)::text as rows, (${total})::text as total, ${merged} as merged ` +
-    `from (${page}) as page_row`
+    `select case when not (${isTooLong}) then ${body} end as body, ${isTooLong} as is_too_long, count(*)::text as rows, ` +
+    `(${total})::text as total, ${merged} as merged from (${page}) as page_row`
   );
 }
 

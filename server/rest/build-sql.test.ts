@@ -16,6 +16,7 @@ const books: Relation = {
     column("data", "jsonb"),
   ]),
   primaryKey: ["id"],
+  writes: { insert: true, update: true, delete: true },
 };
 const catalog: Catalog = {
   relations: new Map([["books", books]]),

@@ -13,6 +13,8 @@ export interface Relation {
   name: string;
   columns: Map<string, Column>;
   primaryKey: string[];
+  /** What PostgreSQL can do to its rows; of many views, nothing. */
+  writes: { insert: boolean; update: boolean; delete: boolean };
 }
 
 export interface Argument {
@@ -89,6 +91,8 @@ interface RelationRow {
   name: string;
   columns: Column[];
   primary_key: string[];
+  /** Bits of what can be written: 4 update, 8 insert, 16 delete. */
+  writes: number;
 }
 
 interface RoutineRow {
@@ -137,7 +141,8 @@ export async function loadCatalog(sql: Pool): Promise<Catalog> {
                  join pg_attribute as attribute
                    on attribute.attrelid = class.oid and attribute.attnum = key.attnum
                 where index.indrelid = class.oid and index.indisprimary
-             ), '[]') as primary_key
+             ), '[]') as primary_key,
+             pg_relation_is_updatable(class.oid, true) as writes
         from pg_class as class
        where class.relnamespace = 'public'::regnamespace
          and class.relkind in ('r', 'v', 'm', 'f', 'p') and not class.relispartition`,
@@ -212,9 +217,14 @@ export async function loadCatalog(sql: Pool): Promise<Catalog> {
   );
 
   const relationsByName = new Map<string, Relation>(
-    relations.map(({ name, columns, primary_key: primaryKey }) => [
+    relations.map(({ name, columns, primary_key: primaryKey, writes }) => [
       name,
-      { name, columns: columnsByName(columns), primaryKey },
+      {
+        name,
+        columns: columnsByName(columns),
+        primaryKey,
+        writes: { update: (writes & 4) !== 0, insert: (writes & 8) !== 0, delete: (writes & 16) !== 0 },
+      },
     ]),
   );
   return {

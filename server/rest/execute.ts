@@ -1,6 +1,7 @@
 import { escapeLiteral } from "pg";
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import type { SqlValue } from "../../supabase/functions/_shared/database/sql.ts";
+import { maxBodyBytes } from "./build-answer.ts";
 import { maxRows } from "./build-sql.ts";
 import type { Routine } from "./catalog.ts";
 import type { MediaType, Preferences } from "./preferences.ts";
@@ -49,6 +50,7 @@ interface AnswerRow {
   rows: string;
   total: string | null;
   merged: string | null;
+  is_too_long?: boolean | null;
 }
 
 /** Runs a statement as the caller: role and claims live and die with the transaction. */
@@ -62,6 +64,7 @@ export function createExecutor(sql: Pool): Execute {
           transaction.query<Row[]>(text, values as SqlValue[], { prepare: isPrepared(text) });
         const [row] = await run<AnswerRow>(statement);
         if (!row) throw new Error("a REST statement gave no row");
+        if (row.is_too_long) throw answerTooLong();
         const answer: Answer = {
           body: row.body,
           rows: Number(row.rows),
@@ -78,6 +81,12 @@ export function createExecutor(sql: Pool): Execute {
       },
       { begin: beginAsCaller(request, access) },
     );
+}
+
+function answerTooLong(): RestError {
+  return new RestError(413, "54000", `The answer is longer than ${maxBodyBytes} bytes`, {
+    hint: "Select fewer columns, or ask for fewer rows by limit.",
+  });
 }
 
 /**

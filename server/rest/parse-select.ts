@@ -5,6 +5,8 @@ import { Scanner } from "./scanner.ts";
 /** A query is planned before anybody knows what it costs; so many tables are more than a page needs. */
 const maxEmbeds = 50;
 const maxDepth = 10;
+/** Of all tables together: PostgreSQL makes rows of at most 1,664, and each one of a long answer is built in memory. */
+const maxItems = 1_000;
 
 const aggregates = new Set(["count", "sum", "avg", "max", "min"]);
 
@@ -21,6 +23,7 @@ export function parseSelect(text: string): SelectItem[] {
 
 class SelectReader {
   #embeds = 0;
+  #items = 0;
   readonly #scanner: Scanner;
 
   constructor(scanner: Scanner) {
@@ -32,6 +35,7 @@ class SelectReader {
     const items: SelectItem[] = [];
     do {
       scanner.skipSpaces();
+      if (++this.#items > maxItems) throw scanner.unexpected(`at most ${maxItems} columns in all`);
       items.push(this.#item(depth));
       scanner.skipSpaces();
     } while (scanner.take(","));

@@ -898,6 +898,58 @@ export const comparedRequests: Record<string, Case[]> = {
       },
     ],
   ],
+  "writes on views": [
+    ["PATCH /titles?id=eq.1", { body: { title: "New" } }],
+    ["DELETE /titles?id=eq.3", { prefer: representation }],
+    ["POST /titles", { body: { id: 90, title: "New" }, prefer: representation }],
+    ["POST /titles", { body: { id: 90, loud: "NEW" } }],
+    ["PATCH /titles?id=eq.1", { body: { loud: "NEW" } }],
+    ["POST /checked_books", { body: { id: 91, title: "Short", pages: 1 } }],
+    ["PATCH /checked_books?id=gt.0", { body: { pages: 1 } }],
+    "DELETE /deletable?id=eq.3",
+    ["POST /page_counts", { body: { pages: 1 } }],
+    ["PATCH /page_counts?pages=gt.0", { body: { pages: 1 } }],
+    "DELETE /page_counts?pages=gt.0",
+    ["DELETE /titles?id=eq.3", { as: "anon" }],
+    ["PATCH /books?id=eq.1", { body: { words: "x" } }],
+    // Keys of views are not derived from their tables here.
+    [
+      "PUT /titles?id=eq.1",
+      { body: { id: 1, title: "New" }, differs: { theirs: "204", ours: "405 PGRST105" } },
+    ],
+    ...["all_names?name=eq.x", "shelf_sizes?shelf_id=eq.1", "deletable?id=eq.3"].flatMap((view): Case[] => {
+      const [, name = "", column = ""] = /^(\w+)\?(\w+)=/.exec(view) ?? [];
+      const body = { [column]: column === "name" ? "x" : 3 };
+      const differs = { theirs: "500 55000", ours: "405 55000" };
+      return [
+        [`PATCH /${view}`, { body, differs }],
+        [`POST /${name}`, { body, differs }],
+        [`POST /${name}`, { body, prefer: "resolution=ignore-duplicates", differs }],
+        ...(name === "deletable" ? [] : [[`DELETE /${view}`, { differs }] satisfies Case]),
+      ];
+    }),
+  ],
+  "more than PostgreSQL takes": [
+    `GET /books?select=${Array(1_000).fill("id").join(",")}`,
+    `GET /books?select=${Array(400).fill("*").join(",")}`,
+    `GET /books?${Array(500).fill("id=gt.0").join("&")}`,
+    `GET /books?or=(${Array(500).fill("id.gt.0").join(",")})`,
+    `GET /books?select=id&order=${Array(1_000).fill("id").join(",")}`,
+    `GET /books?select=id&id=in.(${Array(3_000).fill("1").join(",")})`,
+    `GET /books?select=id&data${"->a".repeat(3_000)}=is.null`,
+    [
+      `GET /books?select=${Array(1_500).fill("id").join(",")}`,
+      { differs: { theirs: "200", ours: "400 PGRST100" } },
+    ],
+    [
+      `GET /books?select=id,authors(${Array(1_500).fill("id").join(",")})`,
+      { differs: { theirs: "300 PGRST201", ours: "400 PGRST100" } },
+    ],
+    [
+      `GET /books?select=${Array(2_000).fill("id").join(",")}`,
+      { differs: { theirs: "413 54011", ours: "400 PGRST100" } },
+    ],
+  ],
   "hostile text": attacks.flatMap((attack): Case[] => {
     const inQuotes = `"${attack.replace(/["\\]/g, "\\$&")}"`;
     return [attack, inQuotes].flatMap((text): Case[] => {

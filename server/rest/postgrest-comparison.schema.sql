@@ -63,6 +63,16 @@ create table public.vaults (id int primary key, gold int);
 create table public.pairs (a int, b int, note text, primary key (a, b));
 create table public.keyless (n int);
 create view public.long_books with (security_invoker = true) as select id, title, pages from public.books where pages > 15;
+-- Views that can be written in part, or not at all, and what is computed for good.
+create view public.titles with (security_invoker = true) as select id, title, upper(title) as loud from public.books;
+create view public.all_names as select name from public.authors union all select name from public.genres;
+create view public.shelf_sizes as select shelf_id, count(*) as books from public.placements group by shelf_id;
+create materialized view public.page_counts as select sum(pages) as pages from public.books;
+create view public.checked_books as select id, title, pages from public.books where pages > 15 with check option;
+create view public.deletable as select name, id from public.genres union all select null, null where false;
+create function public.delete_genre() returns trigger language plpgsql as $$
+  begin delete from public.genres where id = old.id; return old; end $$;
+create trigger delete_genre instead of delete on public.deletable for each row execute function public.delete_genre();
 
 grant select on public.authors, public.books, public.genres, public.book_genres, public.covers, public.long_books to authenticated;
 grant select on public.genres, public.book_genres to anon;

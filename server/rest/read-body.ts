@@ -1,3 +1,4 @@
+import { readBytes as readBody } from "../../supabase/functions/_shared/http/body-bytes.ts";
 import type { CallBody } from "./choose-routine.ts";
 import { RestError } from "./rest-error.ts";
 
@@ -67,19 +68,5 @@ function decode(bytes: Uint8Array): string {
 async function readBytes(request: Request, limitBytes: number): Promise<Uint8Array> {
   const tooLarge = () => new RestError(413, "body_too_large", `The body is larger than ${limitBytes} bytes.`);
   if (Number(request.headers.get("content-length") ?? 0) > limitBytes) throw tooLarge();
-  const reader = request.body?.getReader();
-  if (!reader) return new Uint8Array();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    size += value.byteLength;
-    if (size > limitBytes) {
-      await reader.cancel();
-      throw tooLarge();
-    }
-    chunks.push(value);
-  }
-  return Buffer.concat(chunks, size);
+  return await readBody(request, limitBytes, tooLarge);
 }

@@ -67,6 +67,11 @@ export function unknownType(name: string): RestError {
   return new UnknownNameError(400, "42704", `type "${name}" does not exist`);
 }
 
+/** What PostgreSQL says to a write on a view that it cannot carry to a table. */
+export function isUnwritable(error: unknown): error is Error & DatabaseRefusal {
+  return isDatabaseError(error) && error.code === "55000";
+}
+
 interface DatabaseRefusal {
   code: string;
   message: string;

@@ -448,6 +448,57 @@ restTest("insert takes one or many, and answers when asked", async ({ service, r
   assert.equal(form.json.code, "PGRST102");
 });
 
+restTest(
+  "a write on a view that cannot be written is 405 with what is allowed there",
+  async ({ database, request }) => {
+    await database.sql.query(`
+    create view public.totals as select owner, count(*) as books from public.books group by owner;
+    create view public.both_names as select title from public.books union select text from public.news;
+    grant all on public.totals, public.both_names to service_role, anon;
+    notify pgrst, 'reload schema'`);
+    for (const path of ["/totals?owner=eq.1", "/both_names?title=eq.x"]) {
+      for (const method of ["POST", "PATCH", "DELETE"]) {
+        const body = method === "DELETE" ? undefined : { [path.split(/[?=]/)[1] ?? ""]: null };
+        const { status, json, headers } = await request(method, path, { body });
+        assert.deepEqual([status, json.code], [405, "55000"], `${method} ${path}`);
+        assert.equal(headers.get("allow"), "GET, HEAD, OPTIONS");
+        assert.match(String(json["hint"]), /INSTEAD OF/);
+      }
+    }
+    const simple = await request("PATCH", "/titles?id=eq.1", { body: { title: "y" } });
+    assert.notEqual(simple.status, 405);
+  },
+);
+
+restTest(
+  "more columns than 1,000, and a body beyond 64 MiB, are refused by name",
+  async ({ database, request }) => {
+    const many = (count: number) => Array<string>(count).fill("id").join(",");
+    assert.equal((await request("GET", `/news?select=${many(1_000)}`)).status, 200);
+    for (const select of [many(1_001), many(1_500), `id,${many(600)},text,${many(600)}`]) {
+      const { status, json } = await request("GET", `/news?select=${select}`);
+      assert.deepEqual([status, json.code], [400, "PGRST100"]);
+      assert.match(String(json.details), /at most 1000 columns/);
+    }
+    await database.sql`insert into public.news values (3, repeat('x', 23000000))`;
+    assert.ok((await request("GET", "/news?id=eq.3&select=a:text,b:text")).text.length > 46_000_000);
+    const selects = ["a:text,b:text,c:text", "a:text,b:text,c:text&limit=1&id=eq.3"];
+    for (const select of selects) {
+      for (const accept of ["application/json", "text/csv"]) {
+        const { status, json, text } = await request("GET", `/news?select=${select}`, {
+          headers: { accept },
+        });
+        assert.deepEqual([status, JSON.parse(text).code], [413, "54000"], JSON.stringify(json));
+      }
+    }
+    const patched = await request("PATCH", "/news?id=eq.1&select=text", {
+      body: { text: "x".repeat(1_000) },
+      headers: { prefer: "return=representation" },
+    });
+    assert.equal(patched.status, 200);
+  },
+);
+
 restTest("upsert merges or ignores duplicates", async ({ service }) => {
   const owner = randomUUID();
   await service.from("books").insert({ title: "old", isbn: "1", owner });

@@ -35,7 +35,14 @@ import {
 } from "./preferences.ts";
 import type { Query } from "./query.ts";
 import { type JsonBody, readCallBody, readJson } from "./read-body.ts";
-import { RestError, restErrorOf, speaksOfStaleSchema, UnknownNameError, unknownTable } from "./rest-error.ts";
+import {
+  isUnwritable,
+  RestError,
+  restErrorOf,
+  speaksOfStaleSchema,
+  UnknownNameError,
+  unknownTable,
+} from "./rest-error.ts";
 import type { Statement } from "./sql-text.ts";
 
 const bodyLimitBytes = 5 * 1024 * 1024;
@@ -65,7 +72,9 @@ export function createRest(context: HostContext): { app: Hono; stop(): Promise<v
 
   app.onError((error, c) => {
     const refused = restErrorOf(fromAppError(error), c.get("role"));
-    if (refused.status >= 500) {
+    if (refused.status === 499) {
+      context.log.info({ request_id: c.get("requestId") }, refused.code);
+    } else if (refused.status >= 500) {
       context.log.error(
         { request_id: c.get("requestId"), err: refused.cause ?? refused },
         "rest request failed",
@@ -148,7 +157,9 @@ export function createRest(context: HostContext): { app: Hono; stop(): Promise<v
         key.length > 0
           ? build(catalog, relation, { ...query, select: key.map(asText), order: [] }, { ...shape, ...plain })
           : build(catalog, relation, query, shape);
-      const written = await execute(statement, request, "read write");
+      const written = await execute(statement, request, "read write").catch((error: unknown) => {
+        throw refusedWrite(error, relation);
+      });
       return key.length > 0
         ? { answer: { ...written, body: null }, location: locationOf(table, written.body) }
         : { answer: written, location: undefined };
@@ -319,6 +330,27 @@ function fromAppError(error: unknown): unknown {
       : new RestError(401, "PGRST301", error.message, { cause: error });
   }
   return new RestError(error.status, error.code, error.message, { cause: error.cause ?? error });
+}
+
+/** A view that cannot be written is a method that is not allowed there; PostgREST makes it a failure of its own, 500. */
+function refusedWrite(error: unknown, { writes, primaryKey }: Relation): unknown {
+  if (!isUnwritable(error) || (writes.insert && writes.update && writes.delete)) return error;
+  const allowed = [
+    "GET",
+    "HEAD",
+    ...(writes.insert ? ["POST"] : []),
+    ...(writes.insert && writes.update && primaryKey.length > 0 ? ["PUT"] : []),
+    ...(writes.update ? ["PATCH"] : []),
+    ...(writes.delete ? ["DELETE"] : []),
+    "OPTIONS",
+  ];
+  const { code, message, detail, hint } = error;
+  return new RestError(405, code, message, {
+    details: detail ?? null,
+    hint: hint ?? null,
+    headers: { allow: allowed.join(", ") },
+    cause: error,
+  });
 }
 
 function relationOf(catalog: Catalog, name: string): Relation {

@@ -13,8 +13,8 @@ export class StorageError extends Error {
     this.name = "StorageError";
     this.code = code;
     const { statusCode } = storageErrors[code];
-    // Supabase's storage answers 400 to nearly everything; size, availability and bugs keep their own status.
-    this.httpStatus = statusCode === 413 || statusCode >= 500 ? statusCode : 400;
+    // Supabase's storage answers 400 to nearly everything; size, hang-ups, availability and bugs keep their own status.
+    this.httpStatus = statusCode === 413 || statusCode >= 499 ? statusCode : 400;
     this.retryAfterSeconds = retryAfterSeconds[code];
   }
 
@@ -51,7 +51,7 @@ const storageErrors = {
     error: "Payload too large",
     message: "The object exceeded the maximum allowed size",
   },
-  Aborted: { statusCode: 400, error: "Aborted", message: "The upload ended before it was complete" },
+  Aborted: { statusCode: 499, error: "Aborted", message: "The upload ended before it was complete" },
   Unavailable: { statusCode: 503, error: "unavailable", message: "Storage cannot serve this now; try again" },
   // Not 507: the workers that exist repeat an upload after 503, and give the task up after 507.
   StorageFull: {

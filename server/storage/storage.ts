@@ -1,6 +1,7 @@
 import { type Context, Hono } from "hono";
 import { z } from "zod";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
+import { readBytes } from "../../supabase/functions/_shared/http/body-bytes.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
 import type { HostContext } from "../context.ts";
 import { hostIdentifier } from "../identifier.ts";
@@ -19,6 +20,7 @@ import { createDiskStore, removeAbandoned } from "./disk-store.ts";
 import { createS3Store } from "./s3-store.ts";
 import { createUrlSigner } from "./signed-urls.ts";
 import { copyObject, moveObject } from "./relocate.ts";
+import { requireStorable } from "./storable.ts";
 import { discard, upload } from "./upload.ts";
 
 const uploadUrlSeconds = 2 * 60 * 60;
@@ -94,7 +96,8 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
 
   app.onError((error, c) => {
     const refusal = asStorageError(error);
-    if (refusal.httpStatus >= 500) log.error({ err: error, path: c.req.path }, "storage failed");
+    if (refusal.code === "Aborted") log.info({ path: c.req.path }, "client_closed_request");
+    else if (refusal.httpStatus >= 500) log.error({ err: error, path: c.req.path }, "storage failed");
     const status = refusal.httpStatus as 400;
     const headers = {
       ...responseHeaders,
@@ -357,6 +360,8 @@ function asStorageError(error: unknown): StorageError {
   if (error instanceof AppError) {
     if (error.status === 401 || error.status === 403)
       return new StorageError("InvalidJWT", undefined, { cause: error });
+    if (error.code === "client_closed_request")
+      return new StorageError("Aborted", undefined, { cause: error });
     if (error.status === 503) return new StorageError("Unavailable", undefined, { cause: error });
   }
   return exhaustionOf(error) ?? new StorageError("InternalError", undefined, { cause: error });
@@ -388,21 +393,19 @@ function encodePath(path: string): string {
 }
 
 async function readJson<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of c.req.raw.body ?? []) {
-    size += chunk.byteLength;
-    if (size > longestJson) throw new StorageError("EntityTooLarge");
-    chunks.push(chunk);
-  }
+  const bytes = await readBytes(c.req.raw, longestJson, () => new StorageError("EntityTooLarge"));
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.concat(chunks).toString());
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     throw new StorageError("InvalidRequest", "The body is not JSON", { cause: error });
   }
   const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    // What the schema left out is ignored, and may hold anything.
+    requireStorable("body", parsed.data);
+    return parsed.data;
+  }
   const [issue] = parsed.error.issues;
   throw new StorageError("InvalidRequest", `body/${issue?.path.join("/") ?? ""} ${issue?.message ?? ""}`);
 }

@@ -5,6 +5,7 @@ import { StorageError } from "./errors.ts";
 import { isAllowed, MediaInspection } from "./media-type.ts";
 import { readFilePart } from "./multipart.ts";
 import type { ObjectStore } from "./object-store.ts";
+import { requireStorable } from "./storable.ts";
 
 export interface UploadDependencies {
   catalogue: Catalogue;
@@ -185,5 +186,6 @@ function userMetadata(json: string | undefined): Record<string, unknown> | undef
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new StorageError("InvalidRequest", "The metadata is not an object");
   }
+  requireStorable("metadata", value);
   return value as Record<string, unknown>;
 }

@@ -878,6 +878,18 @@ create table public.task_requests (
 );
 create index task_requests_by_age on public.task_requests (created_at);
 
+-- Reports by which workers ended a run, and their answers: a report that is sent again, because its answer was lost, is
+-- answered alike and does nothing. One a run; kept for a day. Not deleted with the task, which may be archived before.
+create table public.run_reports (
+  task_id uuid not null,
+  attempt integer not null,
+  request_hash bytea not null,
+  answer jsonb not null,
+  created_at timestamptz not null default now(),
+  primary key (task_id, attempt)
+);
+create index run_reports_by_age on public.run_reports (created_at);
+
 -- Settings of the queue that operators may change; one row.
 create table public.queue_settings (
   only_row boolean primary key default true check (only_row),
@@ -6423,11 +6435,13 @@ $$;
 revoke all on function public.follow_generation_methods from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
--- Forgets idempotency keys after 30 days, rate limits that nobody has touched for a day, quotes a day after their time.
+-- Forgets idempotency keys after 30 days, reports on runs after a day, rate limits that nobody has touched for a day, quotes a
+-- day after their time.
 create or replace function public.forget_old_requests()
 returns void
 language sql security definer set search_path = '' as $$
   delete from public.task_requests where created_at < now() - interval '30 days';
+  delete from public.run_reports where created_at < now() - interval '1 day';
   delete from public.rate_limits where updated_at < now() - interval '1 day';
   delete from public.task_quotes where expires_at < now() - interval '1 day';
 $$;
@@ -8113,6 +8127,24 @@ end
 $$;
 revoke all on function public.release_scheduled_tasks from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/repeated_report.sql
+-- The first answer to a report that ended a run of this locked task; null when it is no repeat. Without an attempt it cannot be
+-- one while that worker runs the task: then it is about that run.
+create or replace function public.repeated_report(
+  task public.tasks, for_worker text, for_attempt integer, hash bytea
+) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  if for_attempt is null and task.status = 'In Progress' and task.worker_id = for_worker then
+    return null;
+  end if;
+  return (select answer from public.run_reports
+           where task_id = task.id and request_hash = hash and attempt = coalesce(for_attempt, attempt)
+           order by attempt desc limit 1);
+end
+$$;
+revoke all on function public.repeated_report from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/repeated_task.sql
 -- The answer to a create whose task id exists: the first answer for the same request, else 409.
 create or replace function public.repeated_task(known public.tasks, for_owner uuid, request_hash bytea)
@@ -9222,6 +9254,8 @@ grant execute on function public.unclaim_task to service_role;
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
 -- cancel and retry. `changes` holds the optional fields of the request as they came. `output_path` is the file of our storage that
 -- `output_location` names, if it does; `checked_files` as in complete_task().
+-- Guarantee: a report that ends a run takes effect once. The same report by the same worker or attempt gets the first answer
+-- again, also when the task was queued again or claimed by another since; every other report on that run is 409.
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
@@ -9229,7 +9263,12 @@ create or replace function public.update_task_status(
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
+  -- What names the run that it is about, so that it can be told from another worker's.
+  is_fenced constant boolean := caller_kind <> 'user' and (for_worker is not null or for_attempt is not null);
+  report constant bytea := case when is_fenced and new_status <> 'In Progress' then sha256(convert_to(
+    jsonb_build_array(caller_kind, new_status, for_worker, for_attempt, changes)::text, 'UTF8')) end;
   task public.tasks;
+  answer jsonb;
 begin
   perform public.lock_orchestrators(for_task);
   select * into task from public.tasks
@@ -9238,8 +9277,15 @@ begin
     perform public.refuse_archived_change(for_user, caller_kind, for_task, new_status, for_worker, for_attempt);
   end if;
 
-  -- A worker's word counts only for the run it has.
-  if (for_attempt is not null and for_attempt <> task.attempt)
+  if report is not null then
+    answer := public.repeated_report(task, for_worker, for_attempt, report);
+    if answer is not null then
+      return answer;
+    end if;
+  end if;
+
+  -- A worker's word counts only for the run it has; a task that waits has none.
+  if (for_attempt is not null and (for_attempt <> task.attempt or task.status = 'Queued'))
      or (for_worker is not null and for_worker is distinct from task.worker_id) then
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
@@ -9299,12 +9345,16 @@ begin
     perform public.refuse('invalid_transition', 409,
       public.status_details(task) || jsonb_build_object('requested_status', new_status));
   end if;
-  return (select jsonb_build_object(
+  select jsonb_build_object(
             'success', true, 'task_id', changed.id, 'status', changed.status,
             'previous_status', task.status, 'attempt', changed.attempt, 'attempts', changed.attempts,
             'lease_expires_at', changed.lease_expires_at,
             'message', format('Task status updated to ''%s''', changed.status))
-            from public.tasks as changed where changed.id = task.id);
+    into answer from public.tasks as changed where changed.id = task.id;
+  if report is not null and task.status = 'In Progress' then
+    insert into public.run_reports (task_id, attempt, request_hash, answer) values (task.id, task.attempt, report, answer);
+  end if;
+  return answer;
 end
 $$;
 revoke all on function public.update_task_status from public, anon, authenticated;
@@ -12128,13 +12178,14 @@ alter table public.task_run_times enable row level security;
 alter table public.task_run_estimates enable row level security;
 alter table public.results_to_share enable row level security;
 alter table public.task_requests enable row level security;
+alter table public.run_reports enable row level security;
 alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 alter table public.provider_jobs enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.task_run_estimates, public.results_to_share, public.task_requests, public.queue_settings,
+  public.task_counts, public.task_run_times, public.task_run_estimates, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
   public.archived_tasks, public.all_tasks, public.provider_jobs
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;

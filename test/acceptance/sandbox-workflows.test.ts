@@ -183,6 +183,23 @@ for (const { name, start } of hosts) {
       await assertHealthy(host);
     });
 
+    test("clips are joined by crossfades: a film of their frames, less those that overlap", async () => {
+      const studio = await openStudio(host);
+      const urls = await clips(studio, 3);
+      const { task_id } = await succeed(
+        invoke<{ task_id: string }>(studio, "create-task", {
+          family: "crossfade_join",
+          project_id: studio.projectId,
+          input: { clip_urls: urls, frame_overlap_settings_expanded: [2, 3] },
+        }),
+      );
+      const [done] = await sandbox.run(studio, task_id);
+      assert.equal(done?.["status"], "Complete", String(done?.["error_message"]));
+      // 6 + 7 + 8 frames.
+      assert.equal((await filmAt(done?.["output_location"])).frames, 21 - 2 - 3);
+      await assertHealthy(host);
+    });
+
     test("a travel that is joined: an orchestration within an orchestration, one charge", async () => {
       const studio = await openStudio(host);
       const orchestrator = await travel(studio, {

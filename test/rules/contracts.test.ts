@@ -96,6 +96,90 @@ test("a contract says something of everything that it answers", () => {
   assertNone(faults, "Say it in the contract:");
 });
 
+/**
+ * What gives rights, moves or prices money, or sends data out: there a misspelt field must not count as left out. A new
+ * endpoint stands in one of the two lists.
+ */
+const refuseUnknownFields = [
+  "confirm-checkout",
+  "create-promo-code",
+  "create-webhook",
+  "delete-webhook",
+  "generate-pat",
+  "grant-credits",
+  "publish-price",
+  "reconcile-payments",
+  "redeem-promo-code",
+  "redeliver-webhook",
+  "resolve-billing-alert",
+  "revoke-pat",
+  "rotate-webhook-secret",
+  "set-spend-cap",
+  "setup-auto-topup",
+  "stripe-checkout",
+  "test-webhook",
+  "trigger-auto-topup",
+  "update-webhook",
+];
+/** Clients and workers that were shipped send more than these take; reading gives no right; providers sign their bodies. */
+const ignoreUnknownFields = [
+  "ai-prompt",
+  "ai-voice-prompt",
+  "calculate-task-cost",
+  "claim-next-task",
+  "complete_task",
+  "create-task",
+  "credit-balance",
+  "credit-statement",
+  "deliver-webhooks",
+  "fal-webhook",
+  "generate-upload-url",
+  "get-completed-segments",
+  "get-orchestrator-children",
+  "get-predecessor-output",
+  "get-receipt",
+  "get-task-output",
+  "get-task-status",
+  "list-billing-alerts",
+  "list-pats",
+  "list-prices",
+  "list-webhook-deliveries",
+  "list-webhooks",
+  "queue-position",
+  "run-doctor",
+  "scale",
+  "single-image-generate",
+  "steerable-motion",
+  "stripe-webhook",
+  "task-counts",
+  "tasks-list",
+  "update-shot-pair-prompts",
+  "update-task-status",
+  "update-worker-model",
+  "worker-heartbeat",
+];
+
+test("every endpoint that gives rights, moves money or sends data out refuses unknown fields; every other is listed as one that does not", () => {
+  const names = endpoints.map(({ contract }) => contract.name);
+  assert.deepEqual([...names].sort(), [...refuseUnknownFields, ...ignoreUnknownFields].sort());
+  assert.deepEqual(
+    endpoints
+      .filter(({ contract }) => contract.unknownFields === "refused")
+      .map(({ contract }) => contract.name)
+      .sort(),
+    refuseUnknownFields,
+  );
+  const paths = objectAt(document["paths"], "paths");
+  for (const name of refuseUnknownFields) {
+    const { post } = objectAt(paths[`/functions/v1/${name}`], name);
+    const content = objectAt(objectAt(objectAt(post, name)["requestBody"], name)["content"], name);
+    const schema = objectAt(objectAt(content["application/json"], name)["schema"], name);
+    const open = openObjects(schema);
+    assert.deepEqual(open, [], `${name}: additionalProperties is not false`);
+    assert.equal(schema["additionalProperties"], false, name);
+  }
+});
+
 test("/openapi.json is OpenAPI 3.1 of every endpoint, caller and status", () => {
   const root = objectAt(document, "#");
   assert.match(textAt(root, "openapi"), /^3\.1\.\d+$/);
@@ -215,6 +299,17 @@ function checkSchema(schema: JsonObject, where: string): void {
     assert.ok(Array.isArray(members) && members.length > 0, `${where}: ${keyword}`);
     for (const member of members as unknown[]) checkSchema(objectAt(member, where), where);
   }
+}
+
+/** Objects of a schema that list their fields and let others in. */
+function openObjects(schema: unknown, where = "body"): string[] {
+  if (typeof schema !== "object" || schema === null) return [];
+  const isOpen =
+    "properties" in schema && !("additionalProperties" in schema && schema.additionalProperties === false);
+  return [
+    ...(isOpen ? [where] : []),
+    ...Object.entries(schema).flatMap(([key, inner]) => openObjects(inner, `${where}.${key}`)),
+  ];
 }
 
 function danglingReferences(value: unknown, root: JsonObject): string[] {

@@ -80,6 +80,7 @@ const matrix: Record<string, Rule> = {
   provider_jobs:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
   results_to_share:  { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
+  run_reports:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
   task_slots:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_tenants:      { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   queue_settings:    { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "denied", "rows", "denied"], row: anyRow,
@@ -505,6 +506,7 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
   await sql`
     insert into webhook_attempts (delivery_id, attempt, status_code, duration_ms)
     select id, 1, 500, 12 from webhook_deliveries where endpoint_id = ${webhook.id} limit 1`;
+  await sql`insert into run_reports (task_id, attempt, request_hash, answer) values (${taskId}, 1, ${randomBytes(32)}, '{}')`;
   await sql`
     insert into results_to_share (project_id, result_key, user_id)
     values (${user.projectId}, ${randomBytes(32)}, ${userId})`;

@@ -5,7 +5,7 @@ import { connect } from "../../supabase/functions/_shared/database/database.ts";
 import { errorCodes, isErrorCode } from "../../supabase/functions/_shared/errors/codes.ts";
 import { bind, type Environment } from "../../supabase/functions/_shared/http/bind.ts";
 import { type Endpoint, methodsOf, scopes } from "../../supabase/functions/_shared/http/endpoint.ts";
-import { errorsOf, statusesOf } from "../../supabase/functions/_shared/http/openapi.ts";
+import { bodySchema, errorsOf, statusesOf } from "../../supabase/functions/_shared/http/openapi.ts";
 import { createProcessLimit } from "../../supabase/functions/_shared/limits/process-limit.ts";
 import { type EnvironmentUnderTest, startEnvironment } from "./environment.ts";
 import { type FakeFal, startFakeFal } from "./fake-fal.ts";
@@ -125,8 +125,9 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       ]) {
         const { status, body } = await under.call(text, credentials, unlimited);
         // Clients that send no body, or a broken one, are served where the body is optional.
-        if (contract.bodyOptional) assert.ok(contract.answers[status], `${text}: ${status}`);
-        else assert.equal(body["error"], "invalid_json", text);
+        if (contract.bodyOptional && contract.unknownFields !== "refused") {
+          assert.ok(contract.answers[status], `${text}: ${status}`);
+        } else assert.equal(body["error"], "invalid_json", text);
       }
     });
 
@@ -160,6 +161,44 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       }
       if (!field)
         await under.refused("invalid_request", "{}", credentials, { headers: { "content-length": "few" } });
+    });
+
+    test("400: a field that the endpoint does not know, where such fields are refused; ignored elsewhere", async () => {
+      const { body, credentials } = await accepted(under);
+      const sent = { ...body, no_such_field: "\ud800" };
+      const { status, text } = await under.call(sent, credentials, unlimited);
+      if (contract.unknownFields !== "refused") {
+        assert.ok(contract.answers[status], text);
+        return;
+      }
+      const refused = await under.refused("unknown_field", sent, credentials, unlimited);
+      assert.equal(refused.body["field"], "no_such_field");
+      for (const name of Object.keys(bodySchema(contract).properties ?? {})) {
+        // Other spellings of a field are no fields either.
+        const spellings = [name.toUpperCase(), name.replace(/_/g, "-"), name.replace(/_/g, ""), `${name}s`];
+        for (const spelling of spellings.filter((one) => one !== name)) {
+          const answer = await under.refused("unknown_field", { [spelling]: null }, credentials, unlimited);
+          const letters = (text: unknown) => String(text).replace(/_/g, "").toLowerCase();
+          assert.equal(letters(answer.body["did_you_mean"]), letters(name), spelling);
+        }
+      }
+    });
+
+    test("400: text that is not Unicode, NUL and numbers out of range, with the field", async () => {
+      const { body, credentials } = await accepted(under);
+      const names = Object.keys(bodySchema(contract).properties ?? {});
+      for (const name of names.filter((one) => !contract.madeSafe?.includes(one))) {
+        for (const odd of ['"\\ud800"', '"a\\u0000"', '["\\udc00"]', "1e999", '{"a":{"\\ud800":1}}']) {
+          const fields = Object.entries({ ...body, [name]: "?" }).map(([key, value]) => [
+            JSON.stringify(key),
+            key === name ? odd : JSON.stringify(value),
+          ]);
+          const sent = `{${fields.map((pair) => pair.join(":")).join(",")}}`;
+          const answer = await under.refused("invalid_request", sent, credentials, unlimited);
+          const [issue] = answer.body["issues"] as { path: string }[];
+          assert.equal(issue?.path.split(".")[0], name, answer.text);
+        }
+      }
     });
 
     test("ids of nothing are refused by a code, not a failure", async () => {
@@ -291,6 +330,25 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       } finally {
         await database.close();
       }
+    });
+
+    test("499 for a client that hangs up in its body; logged as that, at a low level", async () => {
+      const { credentials } = await accepted(under);
+      const body = new ReadableStream({
+        pull(controller) {
+          controller.error(Object.assign(new Error("aborted"), { code: "ECONNRESET" }));
+        },
+      });
+      const answer = await under.refused("client_closed_request", body, credentials, unlimited);
+      const logged = under
+        .logged()
+        .split("\n")
+        .filter((line) => line.includes(String(answer.body["request_id"])))
+        .map((line) => JSON.parse(line) as { level: number; msg: string });
+      assert.deepEqual(
+        logged.map(({ level, msg }) => [level, msg]),
+        [[30, "client_closed_request"]],
+      );
     });
 
     test("500 for a failure that nobody foresaw; bare, and logged whole", async () => {

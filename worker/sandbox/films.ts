@@ -250,22 +250,17 @@ async function describeJoin({ task, inputs, client }: Shoot): Promise<FilmDescri
   };
 }
 
+/** The segments of a travel, or the clips that the task names: the family `crossfade_join` has no run. */
 async function describeTravelStitch({ task, inputs, client }: Shoot): Promise<FilmDescription> {
   const { params } = task;
   const details = detailsOf(params);
-  const runId = text(params["orchestrator_run_id"]);
-  if (!runId) throw missing("orchestrator_run_id");
-  const segments = await client.completedSegments(runId, task.project_id);
-  const total = count(params["num_total_segments_generated"]) ?? segments.length;
-  if (segments.length < Math.max(1, total)) {
-    // It depends on the last one only.
-    throw new RenderError(`${segments.length} of ${total} segments are complete`, { isRetryable: true });
-  }
+  const clips = texts(params["clip_urls"] ?? details["clip_urls"]).filter(Boolean);
+  const urls = clips.length > 0 ? clips : await segmentsOf(task, client);
   const overlaps = params["frame_overlap_settings_expanded"];
   const shots: Shot[] = [];
-  for (const [place, { output_location }] of segments.entries()) {
+  for (const [place, url] of urls.entries()) {
     const overlap = place === 0 ? 0 : (count(nth(overlaps, place - 1)) ?? 0);
-    shots.push({ ...slice(await inputs.clip(output_location, defaultFrames), 0), overlap });
+    shots.push({ ...slice(await inputs.clip(url, defaultFrames), 0), overlap });
   }
   const title =
     texts(details["base_prompts_expanded"]).filter(Boolean).join(" · ") ||
@@ -274,6 +269,19 @@ async function describeTravelStitch({ task, inputs, client }: Shoot): Promise<Fi
     ...film(task, title, scalar(details["seed_base"]), shots),
     framesPerSecond: rate(params["fps_final_video"]),
   };
+}
+
+/** Where the segments of the stitch's run are. @throws RenderError while some are not complete */
+async function segmentsOf({ params, project_id }: ClaimedTask, client: DarkroomClient): Promise<string[]> {
+  const runId = text(params["orchestrator_run_id"]);
+  if (!runId) throw missing("orchestrator_run_id, or clip_urls,");
+  const segments = await client.completedSegments(runId, project_id);
+  const total = count(params["num_total_segments_generated"]) ?? segments.length;
+  if (segments.length < Math.max(1, total)) {
+    // It depends on the last one only.
+    throw new RenderError(`${segments.length} of ${total} segments are complete`, { isRetryable: true });
+  }
+  return segments.map(({ output_location }) => output_location);
 }
 
 interface Transition {

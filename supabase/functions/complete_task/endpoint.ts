@@ -70,6 +70,7 @@ export const completeTaskEndpoint = endpoint({
   callers: ["service", "personal-access-token"],
   scope: "tasks:run",
   body,
+  madeSafe: ["filename", "first_frame_filename"],
   bodyLimit: 40 * megabyte,
   requestsPerMinute: 600,
   limitsRefusedOnly: true,

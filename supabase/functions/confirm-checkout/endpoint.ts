@@ -10,6 +10,7 @@ export const confirmCheckoutEndpoint = endpoint({
     "Tells what became of one's checkout, and credits it if it is paid: for the page that people come back to.",
   callers: ["user"],
   body: z.object({ sessionId: text(255).min(1) }),
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

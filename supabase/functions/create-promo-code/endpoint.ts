@@ -30,6 +30,7 @@ export const createPromoCodeEndpoint = endpoint({
   summary: "Makes a code that gives credit: so much, to so many people, once each.",
   callers: ["service"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

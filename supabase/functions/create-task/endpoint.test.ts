@@ -4,6 +4,7 @@ import { type Sql } from "../_shared/database/sql.ts";
 import { describeEndpoint } from "../../../test/support/endpoint-suite.ts";
 import { accountOf, queueTask, setStatus } from "../../../test/support/factories.ts";
 import { familyCases, makeRows, type RowIds, withRows } from "../../../test/support/family-fixtures.ts";
+import { randomFrom, shuffled } from "../../../test/support/orders.ts";
 import { createTaskEndpoint } from "./endpoint.ts";
 
 const order = (project_id: string) => ({
@@ -232,6 +233,82 @@ describeEndpoint(createTaskEndpoint, {
       await setStatus(sql, failed, "Failed");
       for (const dependant_on of [randomUUID(), [await queueTask(sql, other)], failed]) {
         await refused("invalid_dependency", { ...order(owner.projectId), dependant_on }, owner.session);
+      }
+    },
+    "422 invalid_dependency: a cycle within a batch, which is named; nothing is created": async ({
+      sql,
+      refused,
+      person,
+    }) => {
+      const owner = await person();
+      const before = await made(sql, owner);
+      const [a, b, c, d] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+      const task = (task_id: string, ...dependant_on: string[]) => ({
+        ...order(owner.projectId),
+        task_id,
+        ...(dependant_on.length > 0 && { dependant_on }),
+      });
+      for (const [tasks, cycle] of [
+        [[task(a, a)], [a]],
+        [
+          [task(d, a), task(a, b), task(b, c), task(c, a.toUpperCase())],
+          [a, b, c],
+        ],
+      ] as const) {
+        const { body } = await refused("invalid_dependency", { tasks }, owner.session);
+        assert.deepEqual(body["cycle"], cycle);
+      }
+      assert.deepEqual(await made(sql, owner), before);
+    },
+    "200: a batch in any order without a cycle is what it is in order; answered as it was sent": async ({
+      sql,
+      call,
+      person,
+    }) => {
+      const owner = await person();
+      // The same graphs each time; another seed is another run.
+      const random = randomFrom(Number(process.env["DARKROOM_CHECK_SEED"] ?? 12));
+      const runs = Number(process.env["DARKROOM_PROPERTY_RUNS"] ?? 12);
+      for (let run = 0; run < runs; run++) {
+        const size = 2 + Math.floor(random() * 12);
+        const sorted = Array.from({ length: size }, () => ({
+          ...order(owner.projectId),
+          task_id: randomUUID(),
+        })).map((task, place, all) => {
+          const dependant_on = all
+            .slice(0, place)
+            .filter(() => random() < 0.3)
+            .map(({ task_id }) => task_id);
+          return { ...task, ...(dependant_on.length > 0 && { dependant_on }) };
+        });
+        const sent = shuffled(sorted, random);
+        const idempotency_key = randomUUID();
+        const first = await call({ tasks: sent, idempotency_key }, owner.session);
+        assert.equal(first.status, 200, first.text);
+        const ids = sent.map(({ task_id }) => task_id);
+        assert.deepEqual(first.body["task_ids"], ids);
+        const answered = first.body["tasks"] as { task_id: string; deduplicated: boolean }[];
+        assert.deepEqual(
+          answered.map(({ task_id }) => task_id),
+          ids,
+        );
+        const again = await call({ tasks: sent, idempotency_key }, owner.session);
+        assert.deepEqual([again.body["deduplicated"], again.body["task_ids"]], [true, ids]);
+        // Sent in order, it is the same batch: every task is known.
+        const repeated = await call({ tasks: sorted }, owner.session);
+        assert.equal(repeated.body["deduplicated"], true, repeated.text);
+        const stored = await sql<{ id: string; dependant_on: string[] | null; unmet_dependencies: number }[]>`
+          select id, dependant_on, unmet_dependencies from tasks where id = any (${ids}::uuid[])`;
+        for (const { task_id, dependant_on = [] } of sorted as {
+          task_id: string;
+          dependant_on?: string[];
+        }[]) {
+          const row = stored.find(({ id }) => id === task_id);
+          assert.deepEqual(
+            [row?.dependant_on ?? [], row?.unmet_dependencies],
+            [dependant_on, dependant_on.length],
+          );
+        }
       }
     },
     "422 idempotency_key_reused: another body": async ({ call, refused, person }) => {

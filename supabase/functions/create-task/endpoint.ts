@@ -21,7 +21,7 @@ const fields = {
   params: params.describe("what the worker reads; stored as sent"),
   project_id: projectId.describe("required, but for children of an orchestrator, which share its project"),
   dependant_on: dependantOn.describe(
-    "tasks of the same project that must be complete before this one may run",
+    "tasks of the same project that must be complete before this one may run; of a batch, in any order without a cycle",
   ),
   priority: z.int().min(-100).max(100).nullish().describe("within one's own tasks; 0 unless said"),
   run_after: z.iso

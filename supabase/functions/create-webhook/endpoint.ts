@@ -23,6 +23,7 @@ export const createWebhookEndpoint = endpoint({
   summary: "Registers an address that is told of what becomes of a project's tasks.",
   callers: ["service", "user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 30,
   answers: {
     200: {

@@ -11,6 +11,7 @@ export const deleteWebhookEndpoint = endpoint({
   summary: "Deletes a webhook, its secrets and its deliveries.",
   callers: ["service", "user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

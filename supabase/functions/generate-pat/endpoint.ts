@@ -17,6 +17,7 @@ export const generatePatEndpoint = endpoint({
   callers: ["user"],
   body,
   bodyOptional: true,
+  unknownFields: "refused",
   requestsPerMinute: 10,
   answers: {
     200: {

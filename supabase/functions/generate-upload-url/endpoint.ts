@@ -19,6 +19,7 @@ export const generateUploadUrlEndpoint = endpoint({
   callers: ["service", "personal-access-token"],
   scope: "tasks:run",
   body,
+  madeSafe: ["filename"],
   requestsPerMinute: 600,
   limitsRefusedOnly: true,
   answers: {

@@ -27,6 +27,7 @@ export const grantCreditsEndpoint = endpoint({
   summary: "Grants credits to an account: any amount by the service, the welcome bonus by its user.",
   callers: ["service", "user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

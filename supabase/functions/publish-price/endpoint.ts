@@ -61,6 +61,7 @@ export const publishPriceEndpoint = endpoint({
   summary: "Publishes a new version of a task type's price, from now or from a later time on.",
   callers: ["service"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

@@ -37,6 +37,7 @@ export const reconcilePaymentsEndpoint = endpoint({
   callers: ["service"],
   body,
   bodyOptional: true,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

@@ -12,6 +12,7 @@ export const redeemPromoCodeEndpoint = endpoint({
   summary: "Gives the signed-in user what a promo code is worth, once.",
   callers: ["user"],
   body,
+  unknownFields: "refused",
   // Codes must not be found by trying.
   requestsPerMinute: 10,
   countsFirst: true,

@@ -19,6 +19,7 @@ export const redeliverWebhookEndpoint = endpoint({
   summary: "Sends one delivery again, or all that failed since a time, under the same ids.",
   callers: ["service", "user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

@@ -14,6 +14,7 @@ export const resolveBillingAlertEndpoint = endpoint({
     resolution: z.enum(["retry", "dismiss"]).describe("retry: after what was wrong has been set right"),
     note: text(500).trim().min(1).describe("why"),
   }),
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

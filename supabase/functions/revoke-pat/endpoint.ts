@@ -12,6 +12,7 @@ export const revokePatEndpoint = endpoint({
   summary: "Ends a personal access token of the signed-in user at once.",
   callers: ["user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

@@ -19,6 +19,7 @@ export const rotateWebhookSecretEndpoint = endpoint({
   summary: "Gives a webhook another secret; the one before stays valid for an overlap.",
   callers: ["service", "user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 10,
   answers: {
     200: {

@@ -41,6 +41,7 @@ export const setSpendCapEndpoint = endpoint({
   summary: "Limits what a project, or an access token, may spend in a calendar month (UTC).",
   callers: ["service", "user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

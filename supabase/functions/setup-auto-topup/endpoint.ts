@@ -17,6 +17,7 @@ export const setupAutoTopupEndpoint = endpoint({
     "Switches automatic top-ups on or off. The card is saved by a checkout, and kept when they are off.",
   callers: ["user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

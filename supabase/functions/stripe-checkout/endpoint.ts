@@ -21,6 +21,7 @@ export const stripeCheckoutEndpoint = endpoint({
   summary: "Opens a page of Stripe's on which to buy credits, and to save the card for automatic top-ups.",
   callers: ["user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 30,
   answers: {
     200: {

@@ -11,6 +11,7 @@ export const testWebhookEndpoint = endpoint({
   summary: "Sends a message of type `webhook.test`.",
   callers: ["service", "user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 30,
   answers: {
     200: {

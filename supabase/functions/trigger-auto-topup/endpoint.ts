@@ -18,6 +18,7 @@ export const triggerAutoTopupEndpoint = endpoint({
   callers: ["service"],
   body,
   bodyOptional: true,
+  unknownFields: "refused",
   requestsPerMinute: 600,
   answers: {
     200: {

@@ -23,6 +23,7 @@ export const updateWebhookEndpoint = endpoint({
   summary: "Changes a webhook: address, events, description; disables and enables it.",
   callers: ["service", "user"],
   body,
+  unknownFields: "refused",
   requestsPerMinute: 60,
   answers: {
     200: {

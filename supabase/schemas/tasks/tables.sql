@@ -311,6 +311,18 @@ create table public.task_requests (
 );
 create index task_requests_by_age on public.task_requests (created_at);
 
+-- Reports by which workers ended a run, and their answers: a report that is sent again, because its answer was lost, is
+-- answered alike and does nothing. One a run; kept for a day. Not deleted with the task, which may be archived before.
+create table public.run_reports (
+  task_id uuid not null,
+  attempt integer not null,
+  request_hash bytea not null,
+  answer jsonb not null,
+  created_at timestamptz not null default now(),
+  primary key (task_id, attempt)
+);
+create index run_reports_by_age on public.run_reports (created_at);
+
 -- Settings of the queue that operators may change; one row.
 create table public.queue_settings (
   only_row boolean primary key default true check (only_row),

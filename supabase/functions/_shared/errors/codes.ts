@@ -5,6 +5,7 @@
 export const errorCodes = {
   invalid_json: { status: 400, message: "The body is not a JSON object." },
   invalid_request: { status: 400, message: "The request does not fit what this endpoint takes." },
+  unknown_field: { status: 400, message: "This endpoint does not take a field of this name." },
   no_speech_detected: { status: 400, message: "Nothing is said in the recording." },
   invalid_signature: { status: 400, message: "The signature does not fit the body, or is not of now." },
   unauthenticated: { status: 401, message: "No valid credentials were sent." },
@@ -80,6 +81,10 @@ export const errorCodes = {
     status: 422,
     message:
       "An output file is not a complete file of the kind that the task makes. Upload it again, then complete the task.",
+  },
+  client_closed_request: {
+    status: 499,
+    message: "The client closed the connection before its request was complete.",
   },
   rate_limited: { status: 429, message: "Too many requests; wait before the next." },
   internal_error: { status: 500, message: "Something failed on our side." },

@@ -20,7 +20,10 @@ import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./endpoint.ts";
+import { bodySchema } from "./openapi.ts";
 import { isForm, readForm, readJson } from "./read-body.ts";
+import { unstorableValues } from "./storable.ts";
+import { unknownFields } from "./unknown-fields.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
 export interface Environment {
@@ -146,12 +149,37 @@ async function readBody(contract: Contract, request: Request): Promise<{ body: u
     }
   } catch (error) {
     const unreadable = error instanceof AppError && error.code === "invalid_json";
-    if (!(contract.bodyOptional && unreadable)) throw error;
+    const ignored = contract.bodyOptional && contract.unknownFields !== "refused";
+    if (!(ignored && unreadable)) throw error;
   }
   if (raw === undefined && !contract.bodyOptional) throw new AppError("invalid_json");
+  if (raw !== undefined) requireKnown(contract, raw);
   const parsed = contract.body.safeParse(raw ?? {});
   if (parsed.success) return { body: parsed.data, text };
   throw new AppError("invalid_request", { issues: issuesOf(parsed.error.issues).slice(0, 20) });
+}
+
+/**
+ * What zod does not see, before it looks: fields that this endpoint refuses to ignore, and values that could not be stored.
+ * @throws AppError `unknown_field`, `invalid_request`
+ */
+function requireKnown(contract: Contract, raw: Record<string, unknown>): void {
+  const schema = bodySchema(contract);
+  if (contract.unknownFields === "refused") {
+    const [first, ...others] = unknownFields(schema, raw);
+    if (first)
+      throw new AppError("unknown_field", {
+        ...first,
+        ...(others.length > 0 && { others: others.slice(0, 20) }),
+      });
+  }
+  // What is ignored may hold anything.
+  const { properties = raw } = schema;
+  const stored = Object.entries(raw).filter(
+    ([name]) => Object.hasOwn(properties, name) && !contract.madeSafe?.includes(name),
+  );
+  const issues = unstorableValues(Object.fromEntries(stored));
+  if (issues.length > 0) throw new AppError("invalid_request", { issues });
 }
 
 /** What is wrong, and where. Of a choice of forms, the one that fits best is the one that was meant. */
@@ -324,7 +352,9 @@ function allowedMethods(contract: Contract): string {
 /** `{error, message, request_id, …details}`; what is not ours to say stays in the log. */
 export function errorResponse(error: unknown, requestId: string, endpoint: string, log: Log): Response {
   const refused = error instanceof AppError ? error : new AppError("internal_error", {}, { cause: error });
-  if (refused.status >= 500) {
+  if (refused.code === "client_closed_request") {
+    log.info({ request_id: requestId, endpoint }, refused.code);
+  } else if (refused.status >= 500) {
     // `err` is the one name under which pino writes an error's message and stack.
     log.error({ request_id: requestId, endpoint, err: refused.cause ?? refused }, refused.code);
   }

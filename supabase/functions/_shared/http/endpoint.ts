@@ -45,8 +45,15 @@ export interface Contract<Body extends z.ZodType = z.ZodType> {
   /** What a token needs; without it tokens are refused even if listed as callers. */
   scope?: Scope;
   body: Body;
-  /** A missing or unreadable body counts as `{}`: some clients send none. */
+  /** A missing or unreadable body counts as `{}`: some clients send none. With `unknownFields`, an unreadable one is refused. */
   bodyOptional?: boolean;
+  /**
+   * For endpoints that give rights, move money or send data out: a field that is misspelt must not count as left out.
+   * Default: unknown fields are ignored.
+   */
+  unknownFields?: "refused";
+  /** Fields of which only plain characters are used, so that any text is taken: a worker's file name costs no output. */
+  madeSafe?: readonly string[];
   /** Bytes; 1 MiB unless said. */
   bodyLimit?: number;
   /** Bytes of a body that is sent as `multipart/form-data`; without it only JSON is taken. */
@@ -121,6 +128,7 @@ export const commonErrors = [
   "method_not_allowed",
   "body_too_large",
   "unsupported_media_type",
+  "client_closed_request",
   "rate_limited",
   "internal_error",
   "database_unavailable",

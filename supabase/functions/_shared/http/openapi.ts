@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type ErrorCode, errorCodes } from "../errors/codes.ts";
 import { commonErrors, type Contract, type Endpoint, methodsOf } from "./endpoint.ts";
+import { closed, type ObjectSchema } from "./unknown-fields.ts";
 
 type JsonObject = Record<string, unknown>;
 
@@ -9,7 +10,8 @@ export function errorsOf(contract: Contract): ErrorCode[] {
   const common = contract.callers.includes("anyone")
     ? commonErrors.filter((code) => code !== "unauthenticated" && code !== "forbidden")
     : commonErrors;
-  return [...new Set<ErrorCode>([...contract.errors, ...common])];
+  const ofFields: ErrorCode[] = contract.unknownFields === "refused" ? ["unknown_field"] : [];
+  return [...new Set<ErrorCode>([...contract.errors, ...ofFields, ...common])];
 }
 
 /** Every status that an endpoint may answer with, in order. */
@@ -97,7 +99,7 @@ function operation(contract: Contract): JsonObject {
     security: securityOf(contract),
     requestBody: {
       required: !contract.bodyOptional,
-      content: { "application/json": { schema: jsonSchema(contract.body, "input") } },
+      content: { "application/json": { schema: bodySchema(contract) } },
     },
     responses,
   };
@@ -112,9 +114,22 @@ function securityOf({ callers }: Contract): JsonObject[] {
 /** The same by GET: the body's fields as a query. */
 function queryOperation(contract: Contract): JsonObject {
   const { requestBody: _body, ...rest } = operation(contract);
-  const { properties = {} } = jsonSchema(contract.body, "input") as { properties?: JsonObject };
+  const { properties = {} } = bodySchema(contract);
   const parameters = Object.entries(properties).map(([name, schema]) => ({ name, in: "query", schema }));
   return { ...rest, operationId: `${contract.name}-by-get`, parameters };
+}
+
+const bodySchemas = new WeakMap<Contract, ObjectSchema>();
+
+/** The body that an endpoint takes, closed where unknown fields are refused. */
+export function bodySchema(contract: Contract): ObjectSchema {
+  let schema = bodySchemas.get(contract);
+  if (!schema) {
+    const open = jsonSchema(contract.body, "input") as ObjectSchema;
+    schema = contract.unknownFields === "refused" ? closed(open) : open;
+    bodySchemas.set(contract, schema);
+  }
+  return schema;
 }
 
 /** What JSON Schema can say of a shape. */

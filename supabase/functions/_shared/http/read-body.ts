@@ -1,7 +1,9 @@
 import { Buffer } from "node:buffer";
 import { AppError } from "../errors/app-error.ts";
+import { readBytes } from "./body-bytes.ts";
 
-const maxDepth = 64;
+/** How deep a JSON body may be nested. */
+export const maxDepth = 64;
 const mostParts = 32;
 
 /** The request's JSON object; see `readJson`. */
@@ -84,35 +86,15 @@ async function readLimited(request: Request, limitBytes: number): Promise<Uint8A
   const announced = request.headers.get("content-length");
   if (announced !== null && !/^\d+$/.test(announced)) throw new AppError("invalid_request");
   if (Number(announced ?? 0) > limitBytes) throw new AppError("body_too_large", { limit_bytes: limitBytes });
-  return await readBytes(request, limitBytes);
-}
-
-async function readBytes(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
-  const reader = request.body?.getReader();
-  if (!reader) return new Uint8Array();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    size += value.byteLength;
-    if (size > limitBytes) {
-      await reader.cancel();
-      throw new AppError("body_too_large", { limit_bytes: limitBytes });
-    }
-    chunks.push(value);
-  }
-  const bytes = new Uint8Array(size);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return bytes;
+  return await readBytes(
+    request,
+    limitBytes,
+    () => new AppError("body_too_large", { limit_bytes: limitBytes }),
+  );
 }
 
 /** Level by level, not by recursion: the input decides the depth. */
-function isDeeperThan(value: object, limit: number): boolean {
+export function isDeeperThan(value: object, limit: number): boolean {
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > limit) return true;

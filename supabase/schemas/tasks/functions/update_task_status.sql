@@ -2,6 +2,8 @@
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
 -- cancel and retry. `changes` holds the optional fields of the request as they came. `output_path` is the file of our storage that
 -- `output_location` names, if it does; `checked_files` as in complete_task().
+-- Guarantee: a report that ends a run takes effect once. The same report by the same worker or attempt gets the first answer
+-- again, also when the task was queued again or claimed by another since; every other report on that run is 409.
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
@@ -9,7 +11,12 @@ create or replace function public.update_task_status(
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
+  -- What names the run that it is about, so that it can be told from another worker's.
+  is_fenced constant boolean := caller_kind <> 'user' and (for_worker is not null or for_attempt is not null);
+  report constant bytea := case when is_fenced and new_status <> 'In Progress' then sha256(convert_to(
+    jsonb_build_array(caller_kind, new_status, for_worker, for_attempt, changes)::text, 'UTF8')) end;
   task public.tasks;
+  answer jsonb;
 begin
   perform public.lock_orchestrators(for_task);
   select * into task from public.tasks
@@ -18,8 +25,15 @@ begin
     perform public.refuse_archived_change(for_user, caller_kind, for_task, new_status, for_worker, for_attempt);
   end if;
 
-  -- A worker's word counts only for the run it has.
-  if (for_attempt is not null and for_attempt <> task.attempt)
+  if report is not null then
+    answer := public.repeated_report(task, for_worker, for_attempt, report);
+    if answer is not null then
+      return answer;
+    end if;
+  end if;
+
+  -- A worker's word counts only for the run it has; a task that waits has none.
+  if (for_attempt is not null and (for_attempt <> task.attempt or task.status = 'Queued'))
      or (for_worker is not null and for_worker is distinct from task.worker_id) then
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
@@ -79,12 +93,16 @@ begin
     perform public.refuse('invalid_transition', 409,
       public.status_details(task) || jsonb_build_object('requested_status', new_status));
   end if;
-  return (select jsonb_build_object(
+  select jsonb_build_object(
             'success', true, 'task_id', changed.id, 'status', changed.status,
             'previous_status', task.status, 'attempt', changed.attempt, 'attempts', changed.attempts,
             'lease_expires_at', changed.lease_expires_at,
             'message', format('Task status updated to ''%s''', changed.status))
-            from public.tasks as changed where changed.id = task.id);
+    into answer from public.tasks as changed where changed.id = task.id;
+  if report is not null and task.status = 'In Progress' then
+    insert into public.run_reports (task_id, attempt, request_hash, answer) values (task.id, task.attempt, report, answer);
+  end if;
+  return answer;
 end
 $$;
 revoke all on function public.update_task_status from public, anon, authenticated;

@@ -1,0 +1,46 @@
+/** Values that no honest client sends, as JSON text: JSON can write more than JavaScript can. */
+export const hostileValues: readonly string[] = [
+  String.raw`"\ud800"`,
+  String.raw`"a\udc00b"`,
+  String.raw`"\u0000"`,
+  String.raw`"a\u0000b"`,
+  String.raw`"\u0007\u202e\uffff\u200b"`,
+  `"${"x".repeat(5_000)}"`,
+  `"'; drop table tasks; --"`,
+  `"../../../etc/passwd"`,
+  `"%00%ff%2e%2e"`,
+  `"${"٣".repeat(40)}"`,
+  `""`,
+  `" "`,
+  `"00000000-0000-0000-0000-000000000000"`,
+  `"0000-00-00T00:00:00Z"`,
+  `"+275760-09-13T00:00:00Z"`,
+  `"9999-12-31T23:59:59+23:59"`,
+  "1e999",
+  "-1e999",
+  "1e308",
+  "-1",
+  "0",
+  "9007199254740993",
+  "99999999999999999999999999",
+  "0.1",
+  "2147483648",
+  "true",
+  "null",
+  "[]",
+  "[null]",
+  `["x"]`,
+  `[[["x"]]]`,
+  "{}",
+  `{"__proto__":{"toString":1}}`,
+  `{"constructor":{"prototype":1},"a":{"\\ud800":1}}`,
+  `{"$ref":"#","":""}`,
+  `${"[".repeat(63)}${"]".repeat(63)}`,
+  `${"[".repeat(5_000)}${"]".repeat(5_000)}`,
+  `${'{"a":'.repeat(60)}1${"}".repeat(60)}`,
+];
+
+/** A JSON object from fields that are JSON text already. */
+export function jsonObject(fields: ReadonlyMap<string, string>): string {
+  return `{${[...fields].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
+}
