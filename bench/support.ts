@@ -9,6 +9,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
 import postgres, { type Sql } from "postgres";
+import { lockFolder } from "../server/folder-lock.ts";
 import { migrate, projectPath } from "../server/migrate.ts";
 import { startEmbeddedPostgres } from "../server/postgres/embedded.ts";
 
@@ -44,7 +45,12 @@ export async function onPostgres(
     closers.push(() => rm(folder, { recursive: true, force: true }));
     // As root, the server runs as somebody else, who must be able to enter.
     await chmod(folder, 0o755);
-    const cluster = await startEmbeddedPostgres({ directory: path.join(folder, "postgres"), settings, log });
+    const cluster = await startEmbeddedPostgres({
+      directory: path.join(folder, "postgres"),
+      lock: await lockFolder(folder),
+      settings,
+      log,
+    });
     closers.push(() => rm(cluster.directory, { recursive: true, force: true }));
     closers.push(() => cluster.stop());
     const sql = postgres(cluster.url, { max: 2, onnotice: () => undefined });
