@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 
 /** Below it, the host, its pools and its files do not fit. */
-const leastDescriptors = 192;
+const leastDescriptors = 256;
 /** 10,000 requests that wait, sockets of browsers, files and connections of the database. */
 const wantedDescriptors = 12_000;
 

@@ -8,9 +8,14 @@ export type Handler = (request: Request, bindings?: object) => Response | Promis
 
 /** Of a request's line and headers: a filter by a few hundred ids fits, as it does on Supabase. */
 const maxHeaderSize = 64 * 1024;
-/** The listener is closed in a moment without new connections, or when this long has brought none. */
-const quietMilliseconds = 25;
-const longestHoldMilliseconds = 250;
+/**
+ * How long no new connection must have come before the listener closes, where the stop is announced: longer than
+ * most clients pause between two requests. After the longest time it closes anyway.
+ */
+const quietMilliseconds = 100;
+const longestHoldMilliseconds = 500;
+/** Between the last look for new connections and the close: a connection that comes just then is lost. */
+const unseenMilliseconds = { first: 0.05, last: 5 };
 const checkMilliseconds = 20;
 
 /** A connection that was not upgraded. */
@@ -157,13 +162,14 @@ export class FrontDoor {
   async #closeListener(): Promise<void> {
     let release: (() => void) | undefined;
     this.#released = new Promise((resolve) => (release = resolve));
+    const quiet = this.#delay > 0 ? quietMilliseconds : checkMilliseconds;
     const begun = performance.now();
     let now: number;
     do {
-      await pause(quietMilliseconds);
+      await pause(checkMilliseconds);
       now = performance.now();
-    } while (now - this.#lastConnection < quietMilliseconds && now - begun < longestHoldMilliseconds);
-    await afterPoll();
+    } while (now - this.#lastConnection < quiet && now - begun < longestHoldMilliseconds);
+    await justAfterAccept();
     // Not the HTTP server's own close(): that cuts idle connections, which clients may be about to use.
     NetServer.prototype.close.call(this.server);
     release?.();
@@ -181,5 +187,20 @@ export class FrontDoor {
     await pause(milliseconds, undefined, signal ? { signal } : {}).catch((error: unknown) => {
       if (!signal?.aborted) throw error;
     });
+  }
+}
+
+/**
+ * Resolves when new connections were accepted a moment ago. Each turn of the event loop accepts what has come, and
+ * then runs this; a turn that did anything else, or lost the processor, takes longer. A busy process gets more time.
+ */
+async function justAfterAccept(): Promise<void> {
+  let { first: allowed } = unseenMilliseconds;
+  for (let turn = performance.now(); ;) {
+    await afterPoll();
+    const now = performance.now();
+    if (now - turn <= allowed) return;
+    turn = now;
+    allowed = Math.min(allowed * 1.05, unseenMilliseconds.last);
   }
 }

@@ -22,7 +22,7 @@ import { FrontDoor } from "./front-door.ts";
 import { createFunctions } from "./functions/functions.ts";
 import { openWaitingRoom } from "./functions/news.ts";
 import { deriveKeys, type GivenKeys, secretInDatabase, secretInFolder } from "./keys.ts";
-import { type Liveness, watchLiveness } from "./liveness.ts";
+import { type Liveness, type LivenessOptions, watchLiveness } from "./liveness.ts";
 import { startLocalWorker } from "./local-worker.ts";
 import { Metrics } from "./metrics.ts";
 import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
@@ -62,6 +62,8 @@ export interface HostOptions {
   autoTopups?: boolean;
   /** How long `/ready` fails before connections close at a stop; 0 where nobody asks it. */
   stopDelayMilliseconds?: number;
+  /** When `/health` fails because a pool does not answer. */
+  liveness?: Pick<LivenessOptions, "intervalMilliseconds" | "limitMilliseconds">;
   log?: Logger;
 }
 
@@ -151,6 +153,7 @@ export async function startHost(
       pools: [{ name: "darkroom-host", ping: () => sql`select 1` }],
       askDatabase: () => databaseState(databaseUrl),
       log,
+      ...options.liveness,
     });
     opened.add("services", "check of liveness", () => liveness.stop());
     const realtime = await serve(context, webhooks, front, liveness, opened);
