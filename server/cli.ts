@@ -12,6 +12,7 @@ import { type Host, startHost } from "./host.ts";
 import { endOnSignals } from "./process-end.ts";
 import { type Running, RunningRecord } from "./running-record.ts";
 import { readSettings, type Settings } from "./settings.ts";
+import { standardOutput } from "./standard-output.ts";
 import { StopList } from "./stop-list.ts";
 import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import { reconcileOnce } from "./billing/reconciler.ts";
@@ -53,7 +54,7 @@ try {
 }
 
 async function start(settings: Settings): Promise<void> {
-  const log = pino({ level: settings.logLevel });
+  const log = pino({ level: settings.logLevel }, standardOutput());
   const opened = new StopList(log);
   const record = new RunningRecord<Status>(settings.dataDirectory);
   const end = endOnSignals(opened, log, () => record.remove());

@@ -15,7 +15,7 @@ const maxHeaderSize = 64 * 1024;
 const quietMilliseconds = 100;
 const longestHoldMilliseconds = 500;
 /** Between the last look for new connections and the close: a connection that comes just then is lost. */
-const unseenMilliseconds = { first: 0.05, last: 5 };
+const unseenMilliseconds = 0.05;
 const checkMilliseconds = 20;
 
 /** A connection that was not upgraded. */
@@ -169,6 +169,7 @@ export class FrontDoor {
       await pause(checkMilliseconds);
       now = performance.now();
     } while (now - this.#lastConnection < quiet && now - begun < longestHoldMilliseconds);
+
     await justAfterAccept();
     // Not the HTTP server's own close(): that cuts idle connections, which clients may be about to use.
     NetServer.prototype.close.call(this.server);
@@ -192,15 +193,15 @@ export class FrontDoor {
 
 /**
  * Resolves when new connections were accepted a moment ago. Each turn of the event loop accepts what has come, and
- * then runs this; a turn that did anything else, or lost the processor, takes longer. A busy process gets more time.
+ * then runs this; a turn that did anything else, or lost the processor, takes longer. A busy process has to do with
+ * less: the longer this takes, the longer a turn may be.
  */
 async function justAfterAccept(): Promise<void> {
-  let { first: allowed } = unseenMilliseconds;
-  for (let turn = performance.now(); ;) {
+  const begun = performance.now();
+  for (let turn = begun; ;) {
     await afterPoll();
     const now = performance.now();
-    if (now - turn <= allowed) return;
+    if (now - turn <= Math.max(unseenMilliseconds, (now - begun) / 200)) return;
     turn = now;
-    allowed = Math.min(allowed * 1.05, unseenMilliseconds.last);
   }
 }
