@@ -10,6 +10,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
 import { openPool, type Pool } from "../supabase/functions/_shared/database/pool.ts";
 import { type Sql } from "../supabase/functions/_shared/database/sql.ts";
+import { lockFolder } from "../server/folder-lock.ts";
 import { migrate, projectPath } from "../server/migrate.ts";
 import { startEmbeddedPostgres } from "../server/postgres/embedded.ts";
 
@@ -45,7 +46,12 @@ export async function onPostgres(
     closers.push(() => rm(folder, { recursive: true, force: true }));
     // As root, the server runs as somebody else, who must be able to enter.
     await chmod(folder, 0o755);
-    const cluster = await startEmbeddedPostgres({ directory: path.join(folder, "postgres"), settings, log });
+    const cluster = await startEmbeddedPostgres({
+      directory: path.join(folder, "postgres"),
+      lock: await lockFolder(folder),
+      settings,
+      log,
+    });
     closers.push(() => rm(cluster.directory, { recursive: true, force: true }));
     closers.push(() => cluster.stop());
     const sql = openPool({ url: cluster.url, name: "bench", connections: 2, deadlineMilliseconds: Infinity });

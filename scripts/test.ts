@@ -8,6 +8,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { pino } from "pino";
 import { openPool } from "../supabase/functions/_shared/database/pool.ts";
+import { lockFolder } from "../server/folder-lock.ts";
 import { migrate, projectPath } from "../server/migrate.ts";
 import { startEmbeddedPostgres } from "../server/postgres/embedded.ts";
 import { clusterUrlVariable, templateName } from "../test/support/database.ts";
@@ -27,6 +28,7 @@ const directory = await mkdtemp(path.join(await folderForDatabases(), "darkroom-
 await chmod(directory, 0o755);
 const cluster = await startEmbeddedPostgres({
   directory: path.join(directory, "postgres"),
+  lock: await lockFolder(directory),
   settings: { fsync: "off", synchronous_commit: "off", full_page_writes: "off" },
   log,
 });

@@ -5,14 +5,15 @@
  * `darkroom reconcile [--from 2026-01-01T00:00:00Z] [--to …] [--dry-run]`: exit 1 when something still differs.
  */
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import path from "node:path";
 import { parseArgs } from "node:util";
 import { pino } from "pino";
-import { onNpmGone } from "../worker/on-npm-gone.ts";
 import { type Check, checks, examine, report } from "./doctor.ts";
 import { type Host, startHost } from "./host.ts";
+import { endOnSignals } from "./process-end.ts";
+import { type Running, RunningRecord } from "./running-record.ts";
 import { readSettings, type Settings } from "./settings.ts";
+import { standardOutput } from "./standard-output.ts";
+import { StopList } from "./stop-list.ts";
 import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import { reconcileOnce } from "./billing/reconciler.ts";
 
@@ -25,13 +26,6 @@ interface Status {
   PUBLISHABLE_KEY: string;
   SECRET_KEY: string;
   JWT_SECRET: string;
-}
-
-/** Left in the data folder by a running host, for `status`. */
-interface Running {
-  pid: number;
-  port: number;
-  status: Status;
 }
 
 try {
@@ -60,39 +54,17 @@ try {
 }
 
 async function start(settings: Settings): Promise<void> {
-  const log = pino({ level: settings.logLevel });
-  const starting = startHost({ ...settings, log });
-
-  let stopping = false;
-  async function stop(reason: string, exitCode: number): Promise<void> {
-    if (stopping) {
-      log.warn({ reason }, "stopping at once");
-      process.exit(1);
-    }
-    stopping = true;
-    log.info({ reason }, "stopping; once more to force it");
-    await rm(recordOf(settings), { force: true });
-    // One that still starts is let finish, for half a start could not be undone. One that fails says so below.
-    await starting.then(
-      (host) => host.stop(),
-      () => undefined,
-    );
-    log.info({}, "stopped");
-    process.exit(exitCode);
-  }
-  process.on("SIGINT", () => void stop("SIGINT", 0));
-  process.on("SIGTERM", () => void stop("SIGTERM", 0));
-  onNpmGone(() => void stop("npm is gone", 0));
-  process.on("uncaughtException", (error) => {
-    log.fatal({ err: error }, "unexpected failure");
-    void stop("failure", 1);
+  const log = pino({ level: settings.logLevel }, standardOutput());
+  const opened = new StopList(log);
+  const record = new RunningRecord<Status>(settings.dataDirectory);
+  const end = endOnSignals(opened, log, () => record.remove());
+  const host = await startHost({ ...settings, log }, opened).catch((error: unknown) => {
+    if (end.isRequested) return undefined;
+    throw error;
   });
-
-  const host = await starting;
-  if (stopping) return;
-  await mkdir(settings.dataDirectory, { recursive: true });
-  const running: Running = { pid: process.pid, port: host.port, status: statusOf(host) };
-  await writeFile(recordOf(settings), JSON.stringify(running, null, 2), { mode: 0o600 });
+  // What ends the process goes on by itself.
+  if (!host || end.isRequested) return;
+  await record.write({ port: host.port, status: statusOf(host) });
   console.log(
     `\nDarkroom is ready at ${host.apiUrl}\n  see a task run:  npm run demo\n  show the keys:   npm run -s status\n`,
   );
@@ -102,8 +74,8 @@ async function showStatus(settings: Settings): Promise<void> {
   console.log(JSON.stringify((await runningHost(settings)).status, null, 2));
 }
 
-async function runningHost(settings: Settings): Promise<Running> {
-  const running = await readRecord(settings);
+async function runningHost(settings: Settings): Promise<Running<Status>> {
+  const running = await new RunningRecord<Status>(settings.dataDirectory).read();
   if (running && isAlive(running.pid) && (await isHealthy(running.port))) return running;
   throw new Error(`No Darkroom runs with the data in ${settings.dataDirectory}; start one by: npm start`);
 }
@@ -164,19 +136,6 @@ function statusOf({ apiUrl, databaseUrl, keys }: Host): Status {
     SECRET_KEY: keys.secretKey,
     JWT_SECRET: keys.jwtSecret,
   };
-}
-
-function recordOf(settings: Settings): string {
-  return path.join(settings.dataDirectory, "running.json");
-}
-
-async function readRecord(settings: Settings): Promise<Running | undefined> {
-  try {
-    return JSON.parse(await readFile(recordOf(settings), "utf8")) as Running;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  }
 }
 
 function isAlive(pid: number): boolean {

@@ -1,11 +1,9 @@
-import { once } from "node:events";
-import type { Server } from "node:http";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
+import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { type Logger, pino } from "pino";
-import { openPool, type Pool } from "../supabase/functions/_shared/database/pool.ts";
+import { openPool, type Pool, poolStatistics } from "../supabase/functions/_shared/database/pool.ts";
 import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
 import type { PromptVariables } from "../supabase/functions/_shared/prompts/variables.ts";
@@ -17,15 +15,22 @@ import { createAuth } from "./auth/auth.ts";
 import { startAutoTopups } from "./billing/auto-topups.ts";
 import { startReconciler } from "./billing/reconciler.ts";
 import type { HostContext, HostKeys } from "./context.ts";
+import { databaseState } from "./database-state.ts";
+import { checkDescriptorLimit } from "./descriptors.ts";
+import { type FolderLock, lockFolder } from "./folder-lock.ts";
+import { FrontDoor } from "./front-door.ts";
 import { createFunctions } from "./functions/functions.ts";
 import { openWaitingRoom } from "./functions/news.ts";
 import { deriveKeys, type GivenKeys, secretInDatabase, secretInFolder } from "./keys.ts";
+import { type LivenessOptions, watchLiveness } from "./liveness.ts";
 import { startLocalWorker } from "./local-worker.ts";
+import { startMaintenance } from "./maintenance.ts";
 import { Metrics } from "./metrics.ts";
 import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
+import { StopList } from "./stop-list.ts";
 import { createS3Store, type S3Settings } from "./storage/s3-store.ts";
 import { createStorage } from "./storage/storage.ts";
 import { startDispatcher } from "./webhooks/dispatcher.ts";
@@ -56,6 +61,10 @@ export interface HostOptions {
   fal?: FalVariables;
   /** Whether this host charges automatic top-ups; it does, where Stripe's key is set, unless told not to. */
   autoTopups?: boolean;
+  /** How long `/ready` fails before connections close at a stop; 0 where nobody asks it. */
+  stopDelayMilliseconds?: number;
+  /** When `/health` fails because a pool does not answer. */
+  liveness?: Pick<LivenessOptions, "intervalMilliseconds" | "limitMilliseconds">;
   log?: Logger;
 }
 
@@ -64,49 +73,50 @@ export interface Host {
   databaseUrl: string;
   keys: HostKeys;
   port: number;
-  /** Lets requests end (10 s at most), then closes everything that was opened. */
+  /** Lets requests end, then closes everything that was opened. Resolves within 10 s, whatever hangs. */
   stop(): Promise<void>;
 }
 
-type Handler = (request: Request, bindings?: object) => Response | Promise<Response>;
-
-const drainMilliseconds = 10_000;
-/** Of a request's line and headers: a filter by a few hundred ids fits, as it does on Supabase. */
-const maxHeaderSize = 64 * 1024;
-const tendMilliseconds = 2_000;
-const followMilliseconds = 500;
-const archiveMilliseconds = 10_000;
-const expiryMilliseconds = 10_000;
-const estimateMilliseconds = 60_000;
-const silenceMilliseconds = 10_000;
-const hourMilliseconds = 3_600_000;
-
-/** Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails. */
-export async function startHost(options: HostOptions): Promise<Host> {
+/**
+ * Starts everything; when it resolves, the host serves. What was started is stopped if a later part fails, or when
+ * the list of what is open is stopped meanwhile.
+ */
+export async function startHost(
+  options: HostOptions,
+  opened = new StopList(options.log ?? pino({ level: "silent" })),
+): Promise<Host> {
   const log = options.log ?? pino({ level: "silent" });
-  const opened: (() => Promise<void>)[] = [];
-  let stopping: Promise<void> | undefined;
-  const stop = () => (stopping ??= closeAll(opened, log));
-
   try {
-    // The port first: that it is taken should be said at once, and its number is part of our address.
-    const front = new FrontDoor();
+    return await Promise.race([start(), opened.whenStopped()]);
+  } catch (error) {
+    await opened.stop();
+    throw error;
+  }
+
+  async function start(): Promise<Host> {
+    checkDescriptorLimit(log);
+    // Before anything else: of two starts on one folder, the other ends here and has touched nothing.
+    const lock = options.databaseUrl === undefined ? await lockFolder(options.dataDirectory) : undefined;
+    opened.add("folder", "lock of the data folder", () => lock?.release());
+    // Then the port: that it is taken should be said at once, and its number is part of our address.
+    const front = new FrontDoor({ delay: options.stopDelayMilliseconds ?? 0 });
     await front.listen(options.port, options.hostname);
-    opened.push(() => front.close());
+    opened.add("port", "HTTP server", () => front.close());
+    opened.add("announce", "readiness", (signal) => front.announceStop(signal));
     const localUrl = `http://127.0.0.1:${front.port}`;
 
-    const databaseUrl = options.databaseUrl ?? (await startDatabase(options, opened, log));
-    const sql = openPool({ url: databaseUrl, name: "darkroom-host", connections: 12 });
-    opened.push(() => sql.end());
-    await reach(sql, log);
-    await migrate(sql, { log });
+    const databaseUrl = options.databaseUrl ?? (await startDatabase(options, lock, opened, log));
+    const pools = openPools(databaseUrl);
+    for (const [name, pool] of Object.entries(pools)) opened.add("pools", `pool ${name}`, () => pool.end());
+    await reach(pools.readiness, log);
+    await migrateDatabase(databaseUrl, log);
 
     if (options.s3) await createS3Store(options.s3, log).check();
-    const keys = await keysOf(options, sql);
+    const keys = await keysOf(options, pools.requests);
     const context: HostContext = {
       apiUrl: options.apiUrl ?? localUrl,
       keys,
-      sql,
+      sql: pools.requests,
       databaseUrl,
       storageDirectory: path.join(options.dataDirectory, "storage"),
       s3: options.s3,
@@ -119,35 +129,24 @@ export async function startHost(options: HostOptions): Promise<Host> {
     const webhooks = createWebhookSender({ allowPrivate: options.webhooksAllowPrivate ?? false });
     const dispatcher =
       (options.webhooks ?? true) ? startDispatcher({ databaseUrl, sender: webhooks, log }) : undefined;
-    opened.push(async () => await dispatcher?.stop());
+    opened.add("services", "webhook dispatcher", () => dispatcher?.stop());
     if (options.billing?.STRIPE_SECRET_KEY && (options.autoTopups ?? true)) {
       const autoTopups = startAutoTopups({ databaseUrl, stripe: createStripe(options.billing), log });
-      opened.push(() => autoTopups.stop());
+      opened.add("services", "automatic top-ups", () => autoTopups.stop());
     }
     if (options.billing?.STRIPE_SECRET_KEY) {
       const reconciler = startReconciler({ databaseUrl, stripe: createStripe(options.billing), log });
-      opened.push(() => reconciler.stop());
+      opened.add("services", "payment reconciler", () => reconciler.stop());
     }
-    const realtime = await serve(context, webhooks, front, opened);
+    const realtime = await serve(context, pools.readiness, webhooks, front, options.liveness, opened);
     // A live event of a task is a hint that there may be a message.
     realtime.stream.on("task-updates:", () => dispatcher?.wake());
-    // Scheduled tasks, expired leases and the like, even when nobody claims.
-    opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));
-    opened.push(repeat(sql, "select public.settle_followers()", followMilliseconds, log));
-    opened.push(repeat(sql, "select public.forget_old_requests()", hourMilliseconds, log));
-    opened.push(repeat(sql, "select public.tidy_counts()", hourMilliseconds, log));
-    opened.push(repeat(sql, "select public.expire_due_grants()", expiryMilliseconds, log));
-    opened.push(repeat(sql, "select public.tend_paid_calls()", expiryMilliseconds, log));
-    opened.push(repeat(sql, "select public.give_up_old_tasks()", hourMilliseconds, log));
-    opened.push(repeat(sql, "select public.refresh_run_estimates()", estimateMilliseconds, log));
-    opened.push(repeat(sql, "select public.mark_silent_workers()", silenceMilliseconds, log));
-    opened.push(repeat(sql, "select public.forget_old_logs()", hourMilliseconds, log));
-    opened.push(repeat(sql, "select public.forget_old_webhooks()", hourMilliseconds, log));
-    opened.push(repeat(sql, "select public.archive_finished_tasks()", archiveMilliseconds, log));
+    const maintenance = startMaintenance(pools.maintenance, log);
+    opened.add("services", "maintenance", () => maintenance.stop());
 
     front.open();
     if (options.localWorker) {
-      // Stopped first of all: it finishes its work through the front door.
+      // Among the first to stop: it finishes its work through the front door.
       const worker = startLocalWorker({
         apiUrl: localUrl,
         publicUrl: context.apiUrl,
@@ -155,23 +154,32 @@ export async function startHost(options: HostOptions): Promise<Host> {
         fal: options.fal,
         log,
       });
-      opened.push(() => worker.stop());
+      opened.add("announce", "local worker", () => worker.stop());
     }
-    return { apiUrl: context.apiUrl, databaseUrl, keys, port: front.port, stop };
-  } catch (error) {
-    await stop();
-    throw error;
+    return { apiUrl: context.apiUrl, databaseUrl, keys, port: front.port, stop: () => opened.stop() };
   }
 }
 
 async function startDatabase(
   { dataDirectory }: HostOptions,
-  opened: (() => Promise<void>)[],
+  lock: FolderLock | undefined,
+  opened: StopList,
   log: Logger,
 ): Promise<string> {
-  const database = await startEmbeddedPostgres({ directory: path.join(dataDirectory, "postgres"), log });
-  opened.push(() => database.stop());
-  return database.url;
+  if (!lock) throw new Error("The data folder is not locked.");
+  const directory = path.join(dataDirectory, "postgres");
+  const starting = startEmbeddedPostgres({ directory, lock, log, signal: opened.signal });
+  // A start that fails has stopped what it started.
+  opened.add(
+    "database",
+    "PostgreSQL",
+    async (signal) =>
+      await starting.then(
+        (database) => database.stop(signal),
+        () => undefined,
+      ),
+  );
+  return (await starting).url;
 }
 
 /** Waits for a database that starts at the same time as we do, as in a composition of containers. */
@@ -210,9 +218,11 @@ interface Part {
 /** Mounts every part behind the front door. */
 async function serve(
   context: HostContext,
+  readiness: Pool,
   webhooks: WebhookSender,
   front: FrontDoor,
-  opened: (() => Promise<void>)[],
+  livenessOptions: HostOptions["liveness"],
+  opened: StopList,
 ): Promise<Realtime> {
   const { sql, log } = context;
   const auth = createAuth(context);
@@ -221,6 +231,16 @@ async function serve(
   const realtime = createRealtime(context);
   const waitingRoom = openWaitingRoom(realtime.stream, log);
   const functions = createFunctions(context, storage, waitingRoom, webhooks);
+  const liveness = watchLiveness({
+    pools: [
+      { name: "darkroom-requests", ping: () => sql`select 1`, lastAnswer: () => sql.lastAnswer() },
+      { name: "darkroom-functions", ...functions.database },
+    ],
+    askDatabase: () => databaseState(context.databaseUrl),
+    log,
+    ...livenessOptions,
+  });
+  opened.add("services", "check of liveness", () => liveness.stop());
   const metrics = new Metrics();
   const app = new Hono<{ Bindings: HttpBindings }>();
 
@@ -230,13 +250,16 @@ async function serve(
   app.route("/storage/v1", storage.app);
   app.route("/realtime/v1", realtime.app);
 
-  app.get("/health", (c) => c.json({ status: "ok" }));
+  app.get("/health", (c) => {
+    const obstacle = liveness.obstacle();
+    return obstacle ? c.json({ status: "not healthy", reason: obstacle }, 503) : c.json({ status: "ok" });
+  });
   app.get("/ready", async (c) => {
-    const obstacle = front.draining ? "stopping" : await databaseObstacle(sql);
+    const obstacle = front.draining ? "stopping" : await databaseObstacle(readiness);
     return obstacle ? c.json({ status: "not ready", reason: obstacle }, 503) : c.json({ status: "ready" });
   });
   app.get("/metrics", (c) =>
-    c.text(metrics.text({ darkroom_waiting_requests: waitingRoom.size }), 200, {
+    c.text(metrics.text({ darkroom_waiting_requests: waitingRoom.size }, poolStatistics()), 200, {
       "content-type": "text/plain; version=0.0.4",
     }),
   );
@@ -251,121 +274,48 @@ async function serve(
     metrics.count(request.method, new URL(request.url).pathname, response.status, seconds);
     return response;
   };
-  const parts: Part[] = [functions, auth, rest, storage];
-  opened.push(...parts.map((part) => async () => await part.stop?.()));
+  const parts: Record<string, Part> = { functions, auth, rest, storage };
+  for (const [name, part] of Object.entries(parts)) opened.add("services", name, () => part.stop?.());
   realtime.attach(front.server);
-  await realtime.start();
-  opened.push(async () => {
+  opened.add("requests", "requests and sockets", async (signal) => {
     // Neither sockets nor requests that wait end by themselves in time: they would hold the drain to its limit.
     waitingRoom.close();
-    await Promise.all([front.drain(), realtime.stop()]);
+    await Promise.all([front.drain(signal), realtime.stop()]);
   });
+  await realtime.start();
   return realtime;
+}
+
+/** A pool for each purpose: what one of them exhausts, the others still have. The functions have their own. */
+function openPools(url: string): Record<"requests" | "maintenance" | "readiness", Pool> {
+  const limited = (seconds: number) => ({
+    settings: { statement_timeout: String(seconds * 1000) },
+    deadlineMilliseconds: (seconds + 3) * 1000,
+  });
+  return {
+    // REST, auth and storage.
+    requests: openPool({ url, name: "darkroom-requests", connections: 12 }),
+    maintenance: openPool({ url, name: "darkroom-maintenance", connections: 3, ...limited(60) }),
+    readiness: openPool({ url, name: "darkroom-readiness", connections: 1, deadlineMilliseconds: 3_000 }),
+  };
+}
+
+/** Migrations take as long as they take. */
+async function migrateDatabase(url: string, log: Logger): Promise<void> {
+  const sql = openPool({ url, name: "darkroom-migration", connections: 1, deadlineMilliseconds: Infinity });
+  try {
+    await migrate(sql, { log });
+  } finally {
+    await sql.end();
+  }
 }
 
 /** Why requests would fail: no database, or one that lacks migrations this code needs. */
 async function databaseObstacle(sql: Pool): Promise<string | undefined> {
   try {
-    const pending = await Promise.race([pendingMigrations(sql), pause(3000, undefined, { ref: false })]);
-    if (pending === undefined) return "the database does not answer";
+    const pending = await pendingMigrations(sql);
     return pending.length > 0 ? "migrations are missing" : undefined;
   } catch {
     return "the database does not answer";
-  }
-}
-
-/** Runs a statement now and then; several hosts may do it at once. Answers how to stop. */
-function repeat(sql: Pool, statement: string, milliseconds: number, log: Logger): () => Promise<void> {
-  let running: Promise<void> | undefined;
-  async function run(): Promise<void> {
-    try {
-      await sql.query(statement);
-    } catch (error) {
-      log.error({ err: error, statement }, "a periodic statement failed");
-    }
-  }
-  const timer = setInterval(() => {
-    running ??= run().finally(() => (running = undefined));
-  }, milliseconds);
-  timer.unref();
-  return async () => {
-    clearInterval(timer);
-    await running;
-  };
-}
-
-async function closeAll(opened: (() => Promise<void>)[], log: Logger): Promise<void> {
-  for (let close = opened.pop(); close; close = opened.pop()) {
-    try {
-      await close();
-    } catch (error) {
-      log.error({ err: error }, "a part did not stop cleanly");
-    }
-  }
-}
-
-/** The HTTP server: holds the port from the first moment, answers 503 until everything behind it is there. */
-class FrontDoor {
-  readonly server: Server;
-  handler: Handler | undefined;
-  draining = false;
-  #isOpen = false;
-  #closed: Promise<unknown> | undefined;
-
-  constructor() {
-    const fetch: Handler = (request, bindings) =>
-      this.#isOpen && this.handler
-        ? this.handler(request, bindings)
-        : Response.json({ error: "starting" }, { status: 503, headers: { "retry-after": "1" } });
-    // Without TLS and HTTP/2 options, the server is plain HTTP.
-    this.server = createAdaptorServer({ fetch, serverOptions: { maxHeaderSize } }) as Server;
-    // Longer than load balancers keep idle connections, so that it is never we who cut one being reused.
-    this.server.keepAliveTimeout = 75_000;
-  }
-
-  get port(): number {
-    const address = this.server.address();
-    if (address === null || typeof address === "string") throw new Error("The server does not listen.");
-    return address.port;
-  }
-
-  async listen(port: number, hostname: string | undefined): Promise<void> {
-    this.server.listen({ port, ...(hostname ? { host: hostname } : {}) });
-    try {
-      await once(this.server, "listening");
-    } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
-        throw new Error(
-          `Port ${port} is taken: Darkroom may be running already (npm run status), else choose another by --port.`,
-          { cause: error },
-        );
-      }
-      throw error;
-    }
-  }
-
-  open(): void {
-    this.#isOpen = true;
-  }
-
-  /** Takes no new connections and lets requests end, as long as they may. */
-  async drain(): Promise<void> {
-    this.draining = true;
-    this.#closed ??= once(this.server, "close");
-    this.server.close();
-    // A connection that becomes idle later would else be kept for the next request.
-    const closeIdle = setInterval(() => this.server.closeIdleConnections(), 100);
-    await Promise.race([this.#closed, pause(drainMilliseconds, undefined, { ref: false })]);
-    clearInterval(closeIdle);
-    this.server.closeAllConnections();
-  }
-
-  async close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = once(this.server, "close");
-      this.server.close();
-    }
-    this.server.closeAllConnections();
-    await this.#closed;
   }
 }

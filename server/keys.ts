@@ -1,9 +1,11 @@
 import { createECDH, createHash, createHmac, hkdfSync, randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { SignJWT } from "jose";
 import { type Sql } from "../supabase/functions/_shared/database/sql.ts";
 import type { HostKeys } from "./context.ts";
+import { createDurably } from "./durable-file.ts";
+import { exists } from "./postgres/placement.ts";
 
 /** Keys that an operator chose; the others follow from the secret. */
 export type GivenKeys = { [Name in Exclude<keyof HostKeys, "signingJwk">]?: string | undefined };
@@ -28,13 +30,14 @@ export async function secretInFolder(directory: string): Promise<string> {
   const file = path.join(directory, "secret");
   await mkdir(directory, { recursive: true, mode: 0o755 });
   // Of two hosts that start at once, the one that creates the file decides.
-  await writeFile(file, randomBytes(32).toString("base64url"), { mode: 0o600, flag: "wx" }).catch(
-    (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    },
-  );
+  if (!(await exists(file))) await createDurably(file, randomBytes(32).toString("base64url"));
   const secret = (await readFile(file, "utf8")).trim();
-  if (secret.length < 32) throw new Error(`${file} holds no secret; delete it to have a new one made.`);
+  if (secret.length < 32) {
+    throw new Error(
+      `${file} is damaged: it holds no secret of 32 characters or more. Restore it from a backup, or delete it: ` +
+        "a new one is made then, with other keys, and every session ends.",
+    );
+  }
   return secret;
 }
 

@@ -23,6 +23,8 @@ export interface LocalWorkerOptions {
 
 const sandboxConcurrency = 2;
 const falConcurrency = 8;
+/** Of the time that a stop of the host leaves to the workers; what takes longer goes back into the queue. */
+const stopGraceSeconds = 2;
 
 /** The workers inside the standalone host: the sandbox, so that a fresh installation makes pictures by itself, and FAL. */
 export function startLocalWorker(options: LocalWorkerOptions): LocalWorker {
@@ -56,6 +58,7 @@ function startWorker(
     providers: [provider],
     log: log.child({ worker: workerId }),
     concurrency,
+    stopGraceSeconds,
   });
   const running = worker
     .run()

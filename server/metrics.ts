@@ -1,3 +1,5 @@
+import type { PoolStatistics } from "../supabase/functions/_shared/database/pool.ts";
+
 /** Counts requests, and prints them for Prometheus with what the process itself uses. */
 export class Metrics {
   /** Label pairs are few by design: routes that nobody serves share one. */
@@ -12,7 +14,7 @@ export class Metrics {
   }
 
   /** With what is true at this moment, and counted elsewhere. */
-  text(gauges: Record<string, number>): string {
+  text(gauges: Record<string, number>, pools: ReadonlyMap<string, PoolStatistics>): string {
     const { rss, heapUsed } = process.memoryUsage();
     const cpu = process.cpuUsage();
     const lines = ["# TYPE darkroom_http_request_seconds summary"];
@@ -22,6 +24,7 @@ export class Metrics {
     }
     for (const [name, value] of Object.entries(gauges))
       lines.push(`# TYPE ${name} gauge`, `${name} ${value}`);
+    lines.push(...poolLines(pools));
     lines.push(
       "# TYPE process_resident_memory_bytes gauge",
       `process_resident_memory_bytes ${rss}`,
@@ -34,6 +37,28 @@ export class Metrics {
     );
     return `${lines.join("\n")}\n`;
   }
+}
+
+/** Connections at this moment, calls that wait for one, and what happened since the start. */
+function poolLines(pools: ReadonlyMap<string, PoolStatistics>): string[] {
+  const gauges = { open: "connections", idle: "idle_connections", waiting: "waiting_calls" } as const;
+  const counters = {
+    connected: "connections_made",
+    lost: "connections_lost",
+    deadlines: "deadlines_missed",
+    busy: "busy_refusals",
+    outages: "outages",
+  } as const;
+  const lines: string[] = [];
+  const family = (key: keyof PoolStatistics, name: string, type: "gauge" | "counter") => {
+    lines.push(`# TYPE ${name} ${type}`);
+    for (const [pool, statistics] of pools) lines.push(`${name}{pool="${pool}"} ${statistics[key]}`);
+  };
+  for (const [key, name] of Object.entries(gauges))
+    family(key as keyof PoolStatistics, `darkroom_database_${name}`, "gauge");
+  for (const [key, name] of Object.entries(counters))
+    family(key as keyof PoolStatistics, `darkroom_database_${name}_total`, "counter");
+  return lines;
 }
 
 const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);

@@ -36,6 +36,8 @@ export interface Settings {
   fal: FalVariables;
   /** Whether this host charges automatic top-ups. */
   autoTopups: boolean;
+  /** How long `/ready` fails before connections close when the host stops. */
+  stopDelayMilliseconds: number;
   logLevel: string;
 }
 
@@ -70,6 +72,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     prompts: readPromptVariables(value),
     fal: falSettings(value),
     autoTopups: value("DARKROOM_AUTO_TOPUPS")?.toLowerCase() !== "off",
+    stopDelayMilliseconds: stopDelay(value("DARKROOM_STOP_DELAY_MS") ?? "500"),
     logLevel: value("LOG_LEVEL") ?? "info",
   };
 }
@@ -103,6 +106,14 @@ function falSettings(value: (name: string) => string | undefined): FalVariables 
     if (url !== undefined && !/^https?:\/\/[^/]/.test(url)) throw new Error(`${name} is no URL: "${url}".`);
   }
   return variables;
+}
+
+/** The limit leaves enough of the 10 s of a stop to the requests and the database. */
+function stopDelay(text: string): number {
+  const milliseconds = Number(text);
+  if (!/^\d+$/.test(text) || milliseconds > 3_000)
+    throw new Error(`DARKROOM_STOP_DELAY_MS must be between 0 and 3000, not "${text}".`);
+  return milliseconds;
 }
 
 function portNumber(text: string): number {

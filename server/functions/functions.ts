@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
 import { createPromptWriter } from "../../supabase/functions/_shared/prompts/prompt-writer.ts";
 import { checkoutSettings } from "../../supabase/functions/_shared/billing/variables.ts";
-import { connect } from "../../supabase/functions/_shared/database/database.ts";
+import { connect, type Database } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
 import { bind, type Environment, errorResponse, idOf } from "../../supabase/functions/_shared/http/bind.ts";
@@ -25,6 +25,7 @@ interface StorageService {
 export interface Functions {
   app: Hono;
   openapi: Record<string, unknown>;
+  database: Pick<Database, "ping" | "lastAnswer">;
   stop(): Promise<void>;
 }
 
@@ -50,6 +51,7 @@ export function createFunctions(
   return {
     app,
     openapi: openApi(endpoints, context.apiUrl),
+    database: environment.database,
     stop: () => environment.database.close(),
   };
 }

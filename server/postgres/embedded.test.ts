@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -9,14 +9,15 @@ import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
 import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
 import type { Row, Rows } from "../../supabase/functions/_shared/database/sql.ts";
-import { startEmbeddedPostgres } from "./embedded.ts";
+import { lockFolder } from "../folder-lock.ts";
+import { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from "./embedded.ts";
 
 const log = pino({ level: "silent" });
 const settings = { fsync: "off" };
 
 test("startEmbeddedPostgres() makes a cluster in a fresh folder, logical and UTF-8, for its password alone", () =>
   inFolder(async (directory) => {
-    const server = await startEmbeddedPostgres({ directory, settings, log });
+    const server = await start(directory);
     try {
       const [row] = await ask(
         server.url,
@@ -34,27 +35,27 @@ test("startEmbeddedPostgres() makes a cluster in a fresh folder, logical and UTF
 
 test("startEmbeddedPostgres() keeps data and port over a restart, and takes another port when that one is taken", () =>
   inFolder(async (directory) => {
-    const first = await startEmbeddedPostgres({ directory, settings, log });
+    const first = await start(directory);
     await ask(first.url, "create table kept as select 42 as answer");
     await first.stop();
     await assert.rejects(connectTo(first.port));
 
-    const second = await startEmbeddedPostgres({ directory, settings, log });
+    const second = await start(directory);
     assert.equal(second.port, first.port);
     assert.deepEqual([...(await ask(second.url, "select answer from kept"))], [{ answer: 42 }]);
     await second.stop();
 
     const intruder = createServer().listen(first.port, "127.0.0.1");
-    const third = await startEmbeddedPostgres({ directory, settings, log });
+    const third = await start(directory);
     assert.notEqual(third.port, first.port);
     await third.stop();
-    await assert.rejects(startEmbeddedPostgres({ directory, port: first.port, settings, log }), /is taken/);
+    await assert.rejects(start(directory, { port: first.port }), /is taken/);
     intruder.close();
   }));
 
 test("the server comes back on its port, with its data, after kill -9 of the postmaster", () =>
   inFolder(async (directory) => {
-    const server = await startEmbeddedPostgres({ directory, log });
+    const server = await start(directory, { settings: {} });
     try {
       await ask(server.url, "create table kept as select 42 as answer");
       process.kill(await postmaster(server.directory), "SIGKILL");
@@ -70,7 +71,7 @@ test("startEmbeddedPostgres() ends the server that a process left behind when it
     const pid = await postmaster(directory);
     await ask(url, "create table kept as select 42 as answer");
 
-    const server = await startEmbeddedPostgres({ directory, settings, log });
+    const server = await start(directory);
     try {
       assert.notEqual(await postmaster(server.directory), pid);
       assert.deepEqual([...(await ask(server.url, "select answer from kept"))], [{ answer: 42 }]);
@@ -79,28 +80,161 @@ test("startEmbeddedPostgres() ends the server that a process left behind when it
     }
   }));
 
-test("startEmbeddedPostgres() leaves the server of a living process alone", () =>
+test("startEmbeddedPostgres() refuses the lock of another folder", () =>
   inFolder(async (directory) => {
-    const server = await startEmbeddedPostgres({ directory, settings, log });
-    try {
-      const memory = JSON.parse(await readFile(`${directory}.json`, "utf8")) as object;
-      await writeFile(`${directory}.json`, JSON.stringify({ ...memory, startedBy: process.ppid }));
-      await assert.rejects(startEmbeddedPostgres({ directory, settings, log }), /in use by process/);
-      await ask(server.url, "select 1");
-    } finally {
-      await server.stop();
-    }
+    const lock = await lockFolder(path.join(path.dirname(directory), "other"));
+    await assert.rejects(startEmbeddedPostgres({ directory, lock, settings, log }), /The lock is on /);
+    lock.release();
   }));
 
 test("startEmbeddedPostgres() is not held up by a pid file whose number belongs to a stranger now", () =>
   inFolder(async (directory) => {
-    const first = await startEmbeddedPostgres({ directory, settings, log });
+    const first = await start(directory);
     await first.stop();
     await writeFile(path.join(first.directory, "postmaster.pid"), `${process.pid}\n`);
-    const second = await startEmbeddedPostgres({ directory, settings, log });
+    const second = await start(directory);
     await ask(second.url, "select 1");
     await second.stop();
   }));
+
+test("startEmbeddedPostgres() leaves another server alone that has the number in an old pid file", () =>
+  inFolder((directory) =>
+    inFolder(async (otherDirectory) => {
+      const other = await start(otherDirectory);
+      try {
+        await (await start(directory)).stop();
+        const pid = await postmaster(other.directory);
+        await writeFile(path.join(directory, "postmaster.pid"), `${pid}\n${directory}\n`);
+        const server = await start(directory);
+        await ask(server.url, "select 1");
+        await server.stop();
+        assert.equal(await postmaster(other.directory), pid);
+        await ask(other.url, "select 1");
+      } finally {
+        await other.stop();
+      }
+    }),
+  ));
+
+test("startEmbeddedPostgres() refuses a cluster without PG_VERSION and changes nothing in it", () =>
+  inFolder(async (directory) => {
+    const first = await start(directory);
+    await ask(first.url, "create table kept as select 42 as answer");
+    await first.stop();
+    await rename(path.join(directory, "PG_VERSION"), path.join(path.dirname(directory), "PG_VERSION"));
+    const before = await readdir(directory);
+
+    await assert.rejects(start(directory), (error: Error) => {
+      assert.ok(error.message.includes(directory));
+      assert.match(error.message, /PG_VERSION is missing\. Nothing was changed\. Restore the folder/);
+      return true;
+    });
+    assert.deepEqual(await readdir(directory), before);
+
+    await rename(path.join(path.dirname(directory), "PG_VERSION"), path.join(directory, "PG_VERSION"));
+    const again = await start(directory);
+    assert.deepEqual([...(await ask(again.url, "select answer from kept"))], [{ answer: 42 }]);
+    await again.stop();
+  }));
+
+test("startEmbeddedPostgres() keeps a folder of another start, and takes an empty folder of the cluster's name", () =>
+  inFolder(async (directory) => {
+    const left = `${directory}.new-killed`;
+    await mkdir(left);
+    await writeFile(path.join(left, "precious"), "42");
+    await mkdir(directory);
+    const lines: string[] = [];
+    const server = await start(directory, {
+      log: pino({ level: "warn" }, { write: (line: string) => void lines.push(line) }),
+    });
+    await server.stop();
+    assert.equal(await readFile(path.join(left, "precious"), "utf8"), "42");
+    assert.ok(lines.join("").includes(left));
+    const parent = await readdir(path.dirname(directory));
+    assert.deepEqual(parent.sort(), ["lock", "postgres", "postgres.json", "postgres.new-killed"]);
+  }));
+
+test("startEmbeddedPostgres() writes postgres.json once, and not again while nothing in it changes", () =>
+  inFolder(async (directory) => {
+    await (await start(directory)).stop();
+    const before = await stat(`${directory}.json`);
+    await (await start(directory)).stop();
+    const after = await stat(`${directory}.json`);
+    assert.deepEqual([after.ino, after.mtimeMs], [before.ino, before.mtimeMs]);
+  }));
+
+for (const damaged of ['{ "password": "1234', "{}", ""]) {
+  test(`startEmbeddedPostgres() names postgres.json when it holds ${JSON.stringify(damaged)}, and says what to do`, () =>
+    inFolder(async (directory) => {
+      await writeFile(`${directory}.json`, damaged);
+      await assert.rejects(start(directory), (error: Error) => {
+        assert.ok(error.message.startsWith(`${directory}.json is damaged.`), error.message);
+        assert.match(
+          error.message,
+          /Restore the file from a backup, or set a new password: docs\/operations.md/,
+        );
+        return true;
+      });
+      assert.equal(await readFile(`${directory}.json`, "utf8"), damaged);
+    }));
+}
+
+test("startEmbeddedPostgres() names a missing postgres.json beside a cluster, and makes no new password", () =>
+  inFolder(async (directory) => {
+    await (await start(directory)).stop();
+    await rm(`${directory}.json`);
+    await assert.rejects(start(directory), new RegExp(`its password is lost: ${directory}.json is missing`));
+    await assert.rejects(stat(`${directory}.json`), /ENOENT/);
+  }));
+
+test("startEmbeddedPostgres() names an empty postmaster.pid, and starts when it was deleted", () =>
+  inFolder(async (directory) => {
+    await (await start(directory)).stop();
+    const pidFile = path.join(directory, "postmaster.pid");
+    await writeFile(pidFile, "");
+    await assert.rejects(start(directory), (error: Error) => {
+      assert.ok(error.message.includes(`${pidFile} is empty or damaged`), error.message);
+      assert.match(error.message, /delete that file, and start again/);
+      return true;
+    });
+    await rm(pidFile);
+    const server = await start(directory);
+    await ask(server.url, "select 1");
+    await server.stop();
+  }));
+
+test("stop() ends a server that does not react within half a second of its signal, and the data is kept", () =>
+  inFolder(async (directory) => {
+    const server = await start(directory, { settings: {} });
+    await ask(server.url, "create table kept as select 42 as answer");
+    const pid = await postmaster(directory);
+    process.kill(pid, "SIGSTOP");
+    const begun = performance.now();
+    await server.stop(AbortSignal.timeout(300));
+    assert.ok(performance.now() - begun < 2_000);
+    await until(() => Promise.resolve(!isAlive(pid)));
+
+    const again = await start(directory);
+    assert.deepEqual([...(await ask(again.url, "select answer from kept"))], [{ answer: 42 }]);
+    await again.stop();
+  }));
+
+for (const milliseconds of [100, 700, 1_500, 2_200]) {
+  test(`a first start that is cut short after ${milliseconds} ms leaves neither a server nor half a cluster`, () =>
+    inFolder(async (directory) => {
+      const signal = AbortSignal.timeout(milliseconds);
+      const server = await start(directory, { signal }).catch((error: unknown) => {
+        assert.ok(signal.aborted, String(error));
+      });
+      await server?.stop();
+      const names = (await readdir(path.dirname(directory))).filter((name) => name.includes(".new-"));
+      assert.deepEqual(names, []);
+      await assert.rejects(stat(path.join(directory, "postmaster.pid")), /ENOENT/);
+      const again = await start(directory);
+      await ask(again.url, "select 1");
+      await again.stop();
+    }));
+}
 
 test(
   "startEmbeddedPostgres() as root finds another place for a folder that only root can reach, and says where",
@@ -108,7 +242,7 @@ test(
   () =>
     inFolder(async (directory) => {
       await chmod(path.dirname(directory), 0o700);
-      const server = await startEmbeddedPostgres({ directory, settings, log });
+      const server = await start(directory);
       try {
         assert.notEqual(server.directory, directory);
         const note = await readFile(path.join(directory, "WHERE-IS-THE-DATA.txt"), "utf8");
@@ -119,7 +253,7 @@ test(
       }
 
       await rm(`${directory}.json`);
-      const anew = await startEmbeddedPostgres({ directory, settings, log });
+      const anew = await start(directory);
       try {
         await assert.rejects(ask(anew.url, "select answer from kept"), /does not exist/);
       } finally {
@@ -132,6 +266,27 @@ test(
       }
     }),
 );
+
+/** Starts it under the lock of its folder; `stop()` or a failure releases the lock. */
+async function start(
+  directory: string,
+  options: Partial<EmbeddedPostgresOptions> = {},
+): Promise<EmbeddedPostgres> {
+  const lock = await lockFolder(path.dirname(directory));
+  try {
+    const server = await startEmbeddedPostgres({ directory, lock, settings, log, ...options });
+    return {
+      ...server,
+      async stop(signal) {
+        await server.stop(signal);
+        lock.release();
+      },
+    };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
 
 async function inFolder(work: (directory: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), "darkroom-embedded-"));
@@ -147,8 +302,12 @@ async function inFolder(work: (directory: string) => Promise<void>): Promise<voi
 function startAndBeKilled(directory: string): Promise<string> {
   const program = `
     import { pino } from "pino";
+    import path from "node:path";
+    import { lockFolder } from ${JSON.stringify(new URL("../folder-lock.ts", import.meta.url).href)};
     import { startEmbeddedPostgres } from ${JSON.stringify(new URL("embedded.ts", import.meta.url).href)};
-    const server = await startEmbeddedPostgres({ directory: process.argv[1], log: pino({ level: "silent" }) });
+    const directory = process.argv[1];
+    const lock = await lockFolder(path.dirname(directory));
+    const server = await startEmbeddedPostgres({ directory, lock, log: pino({ level: "silent" }) });
     console.log(server.url);`;
   const host = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", program, directory], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -186,6 +345,15 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
     });
     if (met) return;
     await pause(100);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -1,14 +1,16 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   appendFile,
   mkdir,
+  mkdtemp,
   readdir,
   readFile,
   readlink,
   realpath,
   rename,
   rm,
+  rmdir,
   writeFile,
 } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -16,18 +18,27 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "pino";
 import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
+import { syncFolder, writeDurably } from "../durable-file.ts";
+import type { FolderLock } from "../folder-lock.ts";
 import { program } from "./binaries.ts";
 import { codeOf } from "./error-code.ts";
-import { exists, giveTo, type Placement, place } from "./placement.ts";
+import { exists, giveTo, noteOfPlace, type Placement, place } from "./placement.ts";
 
 export interface EmbeddedPostgresOptions {
   /** Data folder. What must outlive a restart beside it (password, port) is in `<directory>.json`. */
   directory: string;
+  /**
+   * Of the folder that `directory` is in. It is asked for because a server that runs in `directory` is then nobody
+   * else's: one that a killed process left behind, which is ended.
+   */
+  lock: FolderLock;
   /** Without one: the port of the last time, else any free port. */
   port?: number | undefined;
   /** Server settings over our own, e.g. `{ fsync: "off" }`. */
   settings?: Record<string, string>;
   log: Logger;
+  /** Ends a start that is no longer wanted; what was started is stopped before the start fails. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface EmbeddedPostgres {
@@ -35,7 +46,8 @@ export interface EmbeddedPostgres {
   port: number;
   /** Where the data really is: elsewhere than asked for when root asked for a folder that only root can reach. */
   directory: string;
-  stop(): Promise<void>;
+  /** Lets the server end in order; at once (nothing committed is lost) when the signal comes. */
+  stop(signal?: AbortSignal): Promise<void>;
 }
 
 const defaultSettings: Record<string, string> = {
@@ -63,103 +75,179 @@ const defaultSettings: Record<string, string> = {
 interface Remembered {
   password: string;
   port?: number;
-  /** Process that started the server last: the server is an orphan when this one is gone. */
-  startedBy?: number;
 }
+
+/** How long a start that is no longer wanted goes on: until the server has written its pid file, and can be stopped. */
+const startMilliseconds = 1_000;
+/** How long a server that is told to end at once may take before it is killed. */
+const immediateMilliseconds = 300;
 
 /** Starts the PostgreSQL that comes with the packages, on data that it makes on first start. */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { log } = options;
+  const { log, signal } = options;
   const directory = path.resolve(options.directory);
+  const { directory: locked } = options.lock;
+  if (path.resolve(locked) !== path.dirname(directory))
+    throw new Error(`The lock is on ${locked}, not on the folder of ${directory}.`);
   const placement = await place(directory);
+  const { cluster } = placement;
+  if (cluster !== directory && (await exists(path.join(directory, "PG_VERSION")))) {
+    throw new Error(
+      `The database in ${directory} cannot be started by root: the system user that runs PostgreSQL cannot reach it. ` +
+        "Start Darkroom as the user who owns the folder, or let everyone pass the folders above it (chmod a+x).",
+    );
+  }
   const memory = `${directory}.json`;
   const known = await recall(memory);
-  await endOrphan(placement, known?.startedBy, log);
-  const remembered = known ?? (await beginAnew(memory, placement.cluster, directory, log));
-  if (!(await exists(path.join(placement.cluster, "PG_VERSION")))) {
-    await initialise(placement, remembered.password, options.settings?.["fsync"] !== "off");
-    log.info({ directory: placement.cluster }, "database cluster created");
+  await endOrphan(placement, log);
+  const hasCluster = await checkCluster(cluster, directory, known, log);
+  const remembered: Remembered = known ?? { password: randomBytes(24).toString("hex") };
+  // Before the cluster: one whose password nobody knows is of no use.
+  if (!known) await writeDurably(memory, textOf(remembered));
+  if (!hasCluster) {
+    await initialise(options, placement, remembered.password);
+    log.info({ directory: cluster }, "database cluster created");
   }
 
-  let port = await choosePort(options.port, remembered.port);
-  for (let attempt = 1; ; attempt++) {
-    await remember(memory, { password: remembered.password, port, startedBy: process.pid });
-    await configure(placement, { ...defaultSettings, ...options.settings, port: String(port) });
-    try {
-      await run(placement);
-      break;
-    } catch (error) {
-      // Somebody may have taken the port since, or a killed server's last processes still hold its memory.
-      if (attempt === 5) throw error;
-      log.warn({ err: error, attempt }, "PostgreSQL did not start; trying again");
-      await pause(attempt * 500);
-      port = await choosePort(options.port, undefined);
-    }
-  }
-
-  const url = `postgresql://postgres:${remembered.password}@127.0.0.1:${port}/postgres`;
-  await waitUntilReady(url);
-  log.info({ port, directory: placement.cluster }, "PostgreSQL runs");
-
-  const supervision = supervise(placement, log);
-  return {
-    url,
-    port,
-    directory: placement.cluster,
-    async stop() {
-      await supervision.end();
-      await stopServer(placement);
-    },
-  };
-}
-
-async function recall(memory: string): Promise<Remembered | undefined> {
   try {
-    return JSON.parse(await readFile(memory, "utf8")) as Remembered;
+    let port = await choosePort(options.port, remembered.port);
+    for (let attempt = 1; ; attempt++) {
+      await configure(placement, { ...defaultSettings, ...options.settings, port: String(port) });
+      try {
+        await run(placement, signal);
+        break;
+      } catch (error) {
+        // Somebody may have taken the port since, or a killed server's last processes still hold its memory.
+        if (attempt === 5 || signal?.aborted || error instanceof DamagedPidFile) throw error;
+        log.warn({ err: error, attempt }, "PostgreSQL did not start; trying again");
+        await pause(attempt * 500, undefined, signal ? { signal } : {});
+        port = await choosePort(options.port, undefined);
+      }
+    }
+    const url = `postgresql://postgres:${remembered.password}@127.0.0.1:${port}/postgres`;
+    await waitUntilReady(url, signal);
+    // For the next start, which then has the same address.
+    if (port !== remembered.port) await writeDurably(memory, textOf({ ...remembered, port }));
+    log.info({ port, directory: cluster }, "PostgreSQL runs");
+
+    const supervision = supervise(placement, log);
+    return {
+      url,
+      port,
+      directory: cluster,
+      async stop(urgent) {
+        // A restart that hangs must not keep the server from being stopped.
+        await Promise.race([supervision.end(), ...(urgent ? [aborted(urgent)] : [])]);
+        await stopServer(placement, urgent);
+      },
+    };
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
+    if (signal?.aborted) await stopServer(placement, signal);
     throw error;
   }
 }
 
-async function beginAnew(
-  memory: string,
+async function recall(memory: string): Promise<Remembered | undefined> {
+  let text: string;
+  try {
+    text = await readFile(memory, "utf8");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+  const { password, port } = parsed(text) ?? {};
+  if (typeof password !== "string" || password === "") {
+    throw new Error(
+      `${memory} is damaged. It holds the only password of the database beside it. ` +
+        "Restore the file from a backup, or set a new password: docs/operations.md, “A lost password”.",
+    );
+  }
+  return { password, ...(typeof port === "number" && { port }) };
+}
+
+function parsed(text: string): { password?: unknown; port?: unknown } | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function textOf(remembered: Remembered): string {
+  return JSON.stringify(remembered, null, 2);
+}
+
+/** Whether there is a cluster. Fails on what a start must not touch: whatever it is, we did not just make it. */
+async function checkCluster(
   cluster: string,
   directory: string,
+  known: Remembered | undefined,
   log: Logger,
-): Promise<Remembered> {
-  if (await exists(path.join(cluster, "PG_VERSION"))) {
-    if (cluster === directory) {
-      throw new Error(`The database in ${cluster} exists, but its password is lost: ${memory} is missing.`);
-    }
+): Promise<boolean> {
+  const names = await readdir(cluster).catch((error: unknown): string[] => {
+    if (codeOf(error) === "ENOENT") return [];
+    throw error;
+  });
+  if (names.length === 0) return false;
+  if (names.includes(noteOfPlace)) {
+    throw new Error(
+      `The database of ${cluster} is elsewhere, because root made it: ${path.join(cluster, noteOfPlace)} says where. ` +
+        "Start Darkroom as root again, or move the database here.",
+    );
+  }
+  if (!names.includes("PG_VERSION")) {
+    throw new Error(
+      `${cluster} is not empty and is no complete database: PG_VERSION is missing. Nothing was changed. ` +
+        "Restore the folder from a backup, or move it away to begin with an empty database.",
+    );
+  }
+  if (!known && cluster !== directory) {
     // Somebody removed the folder that was asked for; that the data is elsewhere, they need not have known.
     const aside = `${cluster}.removed-${Date.now()}`;
     await rename(cluster, aside);
     log.warn({ aside }, "the data folder was removed; its database is set aside, and a new one begins");
+    return false;
   }
-  const remembered: Remembered = { password: randomBytes(24).toString("hex") };
-  await mkdir(path.dirname(memory), { recursive: true });
-  await remember(memory, remembered);
-  return remembered;
+  if (!known) {
+    throw new Error(
+      `The database in ${cluster} exists, but its password is lost: ${directory}.json is missing. Nothing was changed. ` +
+        "Restore the file from a backup, set a new password (docs/operations.md, “A lost password”), " +
+        "or move the database away to begin with an empty one.",
+    );
+  }
+  return true;
 }
 
-async function remember(memory: string, remembered: Remembered): Promise<void> {
-  await writeFile(`${memory}.new`, JSON.stringify(remembered, null, 2), { mode: 0o600 });
-  await rename(`${memory}.new`, memory);
-}
-
-/** Makes the cluster under another name first: what an interrupted start leaves is never taken for a cluster. */
-async function initialise(placement: Placement, password: string, sync: boolean): Promise<void> {
+/**
+ * Makes the cluster in a folder of this start's own and moves it when it is complete: what an interrupted start leaves
+ * is never taken for a cluster.
+ */
+async function initialise(
+  { settings, log, signal }: EmbeddedPostgresOptions,
+  placement: Placement,
+  password: string,
+): Promise<void> {
   const { cluster, user } = placement;
-  const unfinished = `${cluster}.new`;
-  const passwordFile = `${cluster}.pwfile`;
-  await rm(unfinished, { recursive: true, force: true });
-  await mkdir(unfinished, { recursive: true, mode: 0o700 });
-  await giveTo(user, unfinished);
-  await writeFile(passwordFile, password, { mode: 0o600 });
-  await giveTo(user, passwordFile);
+  const parent = path.dirname(cluster);
+  await mkdir(parent, { recursive: true });
+  const prefix = `${path.basename(cluster)}.new-`;
+  const left = (await readdir(parent)).filter((name) => name.startsWith(prefix));
+  // They are a killed start's, most likely. Only what this start made is removed.
+  for (const name of left)
+    log.warn(
+      { directory: path.join(parent, name) },
+      "an interrupted first start left a folder; it may be deleted",
+    );
+  const own = await mkdtemp(path.join(parent, prefix));
   try {
-    await execute(placement, "initdb", [
+    const unfinished = path.join(own, "cluster");
+    const passwordFile = path.join(own, "password");
+    await mkdir(unfinished, { mode: 0o700 });
+    await writeFile(passwordFile, password, { mode: 0o600 });
+    for (const file of [own, unfinished, passwordFile]) await giveTo(user, file);
+    const flags = [
       `--pgdata=${unfinished}`,
       "--username=postgres",
       `--pwfile=${passwordFile}`,
@@ -169,24 +257,27 @@ async function initialise(placement: Placement, password: string, sync: boolean)
       "--locale=C",
       "--locale-provider=builtin",
       "--builtin-locale=C.UTF-8",
-      ...(sync ? [] : ["--no-sync"]),
-    ]);
+      ...(settings?.["fsync"] === "off" ? ["--no-sync"] : []),
+    ];
+    await execute(placement, "initdb", flags, signal);
+    await appendFile(path.join(unfinished, "postgresql.conf"), "\ninclude_if_exists = 'darkroom.conf'\n");
+    // A folder of the same name may stand there empty; one that is not is left alone.
+    await rmdir(cluster).catch((error: unknown) => {
+      if (codeOf(error) !== "ENOENT") throw error;
+    });
+    await rename(unfinished, cluster);
+    await syncFolder(parent);
   } finally {
-    await rm(passwordFile, { force: true });
+    await rm(own, { recursive: true, force: true });
   }
-  await appendFile(path.join(unfinished, "postgresql.conf"), "\ninclude_if_exists = 'darkroom.conf'\n");
-  // A folder of the same name may stand there empty.
-  await rm(cluster, { recursive: true, force: true });
-  await rename(unfinished, cluster);
 }
 
 async function configure({ cluster }: Placement, settings: Record<string, string>): Promise<void> {
   const lines = Object.entries(settings).map(([name, value]) => `${name} = '${value.replaceAll("'", "''")}'`);
-  await writeFile(
-    path.join(cluster, "darkroom.conf"),
-    `# Written anew at every start; settings of your own belong in postgresql.auto.conf.\n${lines.join("\n")}\n`,
-    { mode: 0o644 },
-  );
+  const text = `# Written by Darkroom when it starts; settings of your own belong in postgresql.auto.conf.\n${lines.join("\n")}\n`;
+  const file = path.join(cluster, "darkroom.conf");
+  if ((await exists(file)) && (await readFile(file, "utf8")) === text) return;
+  await writeFile(file, text, { mode: 0o644 });
 }
 
 async function choosePort(wanted: number | undefined, last: number | undefined): Promise<number> {
@@ -215,37 +306,42 @@ function freePort(port = 0): Promise<number> {
   });
 }
 
-async function run(placement: Placement): Promise<void> {
-  const serverLog = path.join(placement.cluster, "server.log");
+/** The server's pid file cannot be read: another try would fail the same way. */
+class DamagedPidFile extends Error {}
+
+async function run(placement: Placement, signal?: AbortSignal): Promise<void> {
+  const { cluster } = placement;
+  const pidFile = path.join(cluster, "postmaster.pid");
+  if ((await readPidFile(cluster)) === "damaged") {
+    throw new DamagedPidFile(
+      `PostgreSQL cannot start: ${pidFile} is empty or damaged, as after a power failure. ` +
+        "Make sure that no PostgreSQL works in this folder, delete that file, and start again.",
+    );
+  }
+  const serverLog = path.join(cluster, "server.log");
   await writeFile(serverLog, "");
   await giveTo(placement.user, serverLog);
   try {
     // pg_ctl rather than the server itself: it detaches the server from our terminal, so that Ctrl-C reaches
     // us alone and we stop in order, and it gives up an administrator's rights on Windows.
-    await execute(placement, "pg_ctl", [
-      "start",
-      "-D",
-      placement.cluster,
-      "-l",
-      serverLog,
-      "-w",
-      "-t",
-      "120",
-    ]);
+    const flags = ["start", "-D", cluster, "-l", serverLog, "-w", "-t", "120"];
+    await execute(placement, "pg_ctl", flags, signal, startMilliseconds);
   } catch (error) {
-    throw new Error(`PostgreSQL did not start: ${(await readFile(serverLog, "utf8")).trim()}`, {
-      cause: error,
-    });
+    signal?.throwIfAborted();
+    const logged = (await readFile(serverLog, "utf8")).trim();
+    const reason = logged || (error instanceof Error ? error.message : String(error));
+    throw new Error(`PostgreSQL did not start in ${cluster}: ${reason}`, { cause: error });
   }
 }
 
-async function waitUntilReady(url: string): Promise<void> {
+async function waitUntilReady(url: string, signal?: AbortSignal): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     const sql = openPool({ url, name: "darkroom-start", connections: 1 });
     try {
       await sql`select 1`;
       return;
     } catch (error) {
+      signal?.throwIfAborted();
       if (attempt === 100) throw error;
       await pause(100);
     } finally {
@@ -271,10 +367,10 @@ function supervise(placement: Placement, log: Logger): { end(): Promise<void> } 
 
 async function restartIfGone(placement: Placement, log: Logger): Promise<void> {
   try {
-    const pid = await postmasterPid(placement.cluster);
-    if (pid !== undefined && (await isPostgres(pid))) return;
-    log.error({ pid }, "PostgreSQL is gone; starting it again");
-    await clearRemains(placement.cluster, pid);
+    const pid = await serverPid(placement);
+    if (pid !== undefined) return;
+    log.error({ directory: placement.cluster }, "PostgreSQL is gone; starting it again");
+    await clearRemains(placement);
     await run(placement);
     log.info({}, "PostgreSQL runs again");
   } catch (error) {
@@ -283,22 +379,21 @@ async function restartIfGone(placement: Placement, log: Logger): Promise<void> {
 }
 
 /** Ends a server that an earlier, killed process left behind. */
-async function endOrphan(placement: Placement, startedBy: number | undefined, log: Logger): Promise<void> {
-  const pid = await postmasterPid(placement.cluster);
-  if (pid === undefined) return;
-  if (!(await isPostgres(pid))) {
-    await clearRemains(placement.cluster, pid);
+async function endOrphan(placement: Placement, log: Logger): Promise<void> {
+  const pid = await serverPid(placement);
+  if (pid === undefined) {
+    if ((await readPidFile(placement.cluster)) !== undefined) await clearRemains(placement);
     return;
-  }
-  if (startedBy !== undefined && startedBy !== process.pid && isAlive(startedBy)) {
-    throw new Error(`The database in ${placement.cluster} is in use by process ${startedBy}.`);
   }
   log.warn({ pid }, "ending the PostgreSQL that a killed process left behind");
   await stopServer(placement);
 }
 
 /** Makes way for a new server where one was killed. */
-async function clearRemains(cluster: string, pid: number | undefined): Promise<void> {
+async function clearRemains({ cluster }: Placement): Promise<void> {
+  const pid = await readPidFile(cluster);
+  // It does not say whether its server lives. The start that follows is refused, and says why.
+  if (pid === "damaged") return;
   // A backend in the midst of a query does not notice that its server died, and would keep the next from starting.
   for (const remaining of await processesIn(cluster))
     if (isAlive(remaining)) process.kill(remaining, "SIGKILL");
@@ -310,7 +405,10 @@ async function clearRemains(cluster: string, pid: number | undefined): Promise<v
 /** Processes that work in the folder, as all of a server's do. Linux alone tells, and alone needs to. */
 async function processesIn(folder: string): Promise<number[]> {
   if (process.platform !== "linux") return [];
-  const real = await realpath(folder);
+  const real = await realpath(folder).catch((error: unknown) => {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
   const found: number[] = [];
   for (const name of await readdir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
@@ -321,24 +419,53 @@ async function processesIn(folder: string): Promise<number[]> {
   return found;
 }
 
-async function stopServer(placement: Placement): Promise<void> {
-  const pid = await postmasterPid(placement.cluster);
-  if (pid === undefined || !(await isPostgres(pid))) return;
-  const stop = (mode: string) =>
-    execute(placement, "pg_ctl", ["stop", "-D", placement.cluster, "-m", mode, "-w", "-t", "30"]);
+async function stopServer(placement: Placement, urgent?: AbortSignal): Promise<void> {
+  const pid = await serverPid(placement);
+  if (pid === undefined) return;
+  const stop = (mode: string, signal?: AbortSignal) =>
+    execute(placement, "pg_ctl", ["stop", "-D", placement.cluster, "-m", mode, "-w", "-t", "30"], signal);
   try {
-    await stop("fast");
+    await stop("fast", urgent);
   } catch (error) {
+    if (urgent?.aborted) await endAtOnce(placement, pid);
     // Stuck: nothing that was committed is lost by this, the next start takes longer. Else it died meanwhile.
-    if (await isPostgres(pid)) await stop("immediate");
+    else if ((await serverPid(placement)) === pid) await stop("immediate");
     else if (codeOf(error) !== undefined) throw error;
   }
 }
 
-async function postmasterPid(cluster: string): Promise<number | undefined> {
+/** Without waiting for anything. What was committed is in the write-ahead log: the next start recovers it. */
+async function endAtOnce(placement: Placement, pid: number): Promise<void> {
+  signalServer(pid, "SIGQUIT");
+  for (const end = performance.now() + immediateMilliseconds; performance.now() < end; await pause(20))
+    if ((await serverPid(placement)) !== pid) return;
+  for (const remaining of [pid, ...(await processesIn(placement.cluster))])
+    signalServer(remaining, "SIGKILL");
+}
+
+function signalServer(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (codeOf(error) !== "ESRCH") throw error;
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+/** The server that runs in the folder. */
+async function serverPid({ cluster }: Placement): Promise<number | undefined> {
+  const pid = await readPidFile(cluster);
+  return typeof pid === "number" && (await isServerOf(cluster, pid)) ? pid : undefined;
+}
+
+async function readPidFile(cluster: string): Promise<number | "damaged" | undefined> {
   try {
     const pid = Number.parseInt(await readFile(path.join(cluster, "postmaster.pid"), "utf8"), 10);
-    return Number.isNaN(pid) ? undefined : Math.abs(pid);
+    return Number.isNaN(pid) ? "damaged" : Math.abs(pid);
   } catch (error) {
     if (codeOf(error) === "ENOENT") return undefined;
     throw error;
@@ -354,7 +481,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Whether this is a living server process, not a stranger with its number, nor dead and unreaped. */
+/** Whether this is a server process that lives, not a stranger with its number, nor dead and unreaped. */
 async function isPostgres(pid: number): Promise<boolean> {
   if (!isAlive(pid)) return false;
   if (process.platform === "linux") {
@@ -368,12 +495,42 @@ async function isPostgres(pid: number): Promise<boolean> {
   return list.toLowerCase().includes("postgres");
 }
 
-async function execute(placement: Placement, name: "initdb" | "pg_ctl", args: string[]): Promise<void> {
-  await output(program(placement.binaries, name), args, placement);
+/** Whether it is also this folder's, and not another PostgreSQL that has the number since a reboot. */
+async function isServerOf(cluster: string, pid: number): Promise<boolean> {
+  if (!(await isPostgres(pid))) return false;
+  if (process.platform === "win32") return true;
+  if (process.platform === "linux") {
+    const workplace = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
+    if (workplace !== undefined) return workplace === (await realpath(cluster));
+    // Root in a container may not look, but may read the command.
+    return (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).includes(cluster);
+  }
+  // pg_ctl starts it with the folder as an argument.
+  return (await output("ps", ["-p", String(pid), "-o", "command="])).includes(cluster);
 }
 
-/** Runs a program to its end; what it printed. A server that it leaves behind must not hold our pipes open. */
-async function output(command: string, args: string[], placement?: Placement): Promise<string> {
+async function execute(
+  placement: Placement,
+  name: "initdb" | "pg_ctl",
+  args: string[],
+  signal?: AbortSignal,
+  delay?: number,
+): Promise<void> {
+  await output(program(placement.binaries, name), args, placement, signal, delay);
+}
+
+/**
+ * Runs a program to its end, or until the signal and the delay after it; what it printed. A server that it leaves
+ * behind must not hold our pipes open.
+ */
+async function output(
+  command: string,
+  args: string[],
+  placement?: Placement,
+  signal?: AbortSignal,
+  delay = 0,
+): Promise<string> {
+  signal?.throwIfAborted();
   const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("PG"));
   const child = spawn(command, args, {
     env: {
@@ -392,13 +549,26 @@ async function output(command: string, args: string[], placement?: Placement): P
   let text = "";
   child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  let ending: NodeJS.Timeout | undefined;
+  const cancel = () => (ending = setTimeout(() => endGroup(child), delay));
+  signal?.addEventListener("abort", cancel);
   const status = await new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);
     child.once("exit", (code) => setTimeout(resolve, 500, code));
   });
+  signal?.removeEventListener("abort", cancel);
+  clearTimeout(ending);
   child.stdout.destroy();
   child.stderr.destroy();
+  signal?.throwIfAborted();
   if (status !== 0) throw new Error(`${path.basename(command)} failed (${status}): ${text.trim()}`);
   return text;
+}
+
+/** Ends a program and what it started, as initdb starts PostgreSQL. */
+function endGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  if (process.platform === "win32") child.kill();
+  else signalServer(-child.pid, "SIGTERM");
 }

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { access, chmod, chown, cp, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { access, chmod, chown, cp, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { installedBinaries, type PostgresBinaries } from "./binaries.ts";
@@ -10,6 +10,9 @@ const unprivilegedUsers = ["postgres", "_postgres", "nobody"];
 
 /** Where root puts what the unprivileged user could not reach, as under `/root`. */
 const commonDirectory = "/var/lib/darkroom";
+
+/** Left in the folder that was asked for, where the cluster is elsewhere. */
+export const noteOfPlace = "WHERE-IS-THE-DATA.txt";
 
 export interface SystemUser {
   uid: number;
@@ -70,13 +73,16 @@ async function copyBinaries(binaries: PostgresBinaries): Promise<PostgresBinarie
   const copied = { directory, version: binaries.version };
   if (await exists(directory)) return copied;
   await openCommonDirectory();
-  const unfinished = `${directory}.${process.pid}`;
-  await cp(binaries.directory, unfinished, { recursive: true, verbatimSymlinks: true });
-  await rename(unfinished, directory).catch(async (error: unknown) => {
-    // Another process was faster: its copy is as good.
+  const unfinished = await mkdtemp(`${directory}.new-`);
+  try {
+    await cp(binaries.directory, unfinished, { recursive: true, verbatimSymlinks: true });
+    await chmod(unfinished, 0o755);
+    await rename(unfinished, directory);
+  } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
+    // Another process was faster: its copy is as good.
     if (!(await exists(directory))) throw error;
-  });
+  }
   return copied;
 }
 
@@ -86,7 +92,7 @@ async function moveCluster(directory: string): Promise<string> {
   await openCommonDirectory();
   await mkdir(directory, { recursive: true });
   await writeFile(
-    path.join(directory, "WHERE-IS-THE-DATA.txt"),
+    path.join(directory, noteOfPlace),
     `PostgreSQL does not run as root, and the user it runs as cannot reach this folder.\nThe database is in ${cluster}\n`,
   );
   return cluster;

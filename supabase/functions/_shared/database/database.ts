@@ -1,7 +1,7 @@
 import { AppError } from "../errors/app-error.ts";
 import { isErrorCode } from "../errors/codes.ts";
 import { ConnectionError, DatabaseError } from "./connection-error.ts";
-import { openPool, type PoolStatistics } from "./pool.ts";
+import { openPool } from "./pool.ts";
 import type { SqlValue } from "./sql.ts";
 
 export { json } from "./sql.ts";
@@ -46,7 +46,9 @@ export interface Database {
     args: SqlArguments,
   ): Promise<{ admission: Admission; result: T }>;
   admit(admission: AdmissionRequest): Promise<Admission>;
-  statistics(): PoolStatistics;
+  /** For the check of liveness: a question that costs nothing, and when PostgreSQL last answered any. */
+  ping(): Promise<void>;
+  lastAnswer(): number;
   close(): Promise<void>;
 }
 
@@ -105,7 +107,10 @@ export function connect({ url, name = "darkroom", connections = 12 }: DatabaseOp
       );
       return row.admission;
     },
-    statistics: () => sql.statistics(),
+    async ping() {
+      await sql`select 1`;
+    },
+    lastAnswer: () => sql.lastAnswer(),
     close: () => sql.end(),
   };
 }

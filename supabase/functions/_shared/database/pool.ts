@@ -9,7 +9,13 @@ import {
   types,
 } from "./driver.ts";
 import { Connection } from "./connection.ts";
-import { ConnectionError, isEndOfOneConnection, isOutage, isStalePlan } from "./connection-error.ts";
+import {
+  ConnectionError,
+  DatabaseError,
+  isEndOfOneConnection,
+  isOutage,
+  isStalePlan,
+} from "./connection-error.ts";
 import { createSql, type Sql, type Statement } from "./sql.ts";
 
 export interface PoolOptions {
@@ -66,6 +72,8 @@ export interface Pool extends Sql {
   ): Promise<Result>;
   reserve(): Promise<ReservedSql>;
   statistics(): PoolStatistics;
+  /** When PostgreSQL last answered a statement of this pool, also by a refusal; as `performance.now()` counts. */
+  lastAnswer(): number;
   /** Waits for calls under way, `timeoutMilliseconds` at most (default: 5 s), then destroys their connections. Always ends. */
   end(options?: { timeoutMilliseconds?: number }): Promise<void>;
 }
@@ -106,6 +114,7 @@ export function openPool(options: PoolOptions): Pool {
       connections.transaction(work, given),
     reserve: () => connections.reserve(),
     statistics: () => connections.statistics(),
+    lastAnswer: () => connections.lastAnswer,
     end: async (given?: { timeoutMilliseconds?: number }) => {
       openPools.delete(opened);
       await connections.end(given?.timeoutMilliseconds);
@@ -126,6 +135,7 @@ class Connections {
   readonly #connectedAt = new WeakMap<PoolClient, number>();
   #outage: { since: number; cause: unknown; over: Promise<void> } | undefined;
   #isClosed = false;
+  lastAnswer = performance.now();
   readonly #counts = { connected: 0, lost: 0, deadlines: 0, busy: 0, outages: 0 };
 
   constructor({ url, name, connections = 10, settings = {}, onError, ...options }: PoolOptions) {
@@ -225,8 +235,11 @@ class Connections {
   async #use<Result>(deadline: number, work: (connection: Connection) => Promise<Result>): Promise<Result> {
     const connection = await this.#acquire(deadline);
     try {
-      return await work(connection);
+      const result = await work(connection);
+      this.lastAnswer = performance.now();
+      return result;
     } catch (error) {
+      if (error instanceof DatabaseError) this.lastAnswer = performance.now();
       if (error instanceof ConnectionError) {
         if (error.code === "CONNECTION_LOST") this.#countLost(error.cause);
         if (error.code === "CONNECTION_DEADLINE") this.#counts.deadlines++;
