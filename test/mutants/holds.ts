@@ -116,8 +116,8 @@ export const mutants: Mutant[] = [
   {
     check: 7,
     breaks: "the host does not sweep",
-    file: "server/host.ts",
-    line: `    opened.push(repeat(sql, "select public.tend_queue()", tendMilliseconds, log));\n`,
+    file: "server/maintenance.ts",
+    line: `  { statement: "select public.tend_queue()", everyMilliseconds: 2_000 },\n`,
     broken: ``,
     tests: "money/vanished-workers",
     named: "check 7:",
