@@ -1,0 +1,246 @@
+/** The standalone host as its users start it: a process of its own, known by its address and its process id. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { pino } from "pino";
+import { projectPath } from "../../server/migrate.ts";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../server/postgres/embedded.ts";
+import type { CampaignSettings } from "./campaign.ts";
+
+export interface HostKeys {
+  API_URL: string;
+  DB_URL: string;
+  SERVICE_ROLE_KEY: string;
+  SECRET_KEY: string;
+  PUBLISHABLE_KEY: string;
+  JWT_SECRET: string;
+}
+
+/** An end of the host that the campaign did not ask for. */
+export interface UnexpectedExit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  reason: string;
+}
+
+export interface HostProcessOptions {
+  data: string;
+  environment?: Record<string, string>;
+}
+
+const mostRestarts = 200;
+
+export class HostProcess {
+  readonly data: string;
+  readonly port: number;
+  readonly url: string;
+  readonly unexpectedExits: UnexpectedExit[] = [];
+  keys!: HostKeys;
+  /** Set when the campaign does not want a host that has ended to be started again. */
+  isLeftDown = false;
+  readonly #environment: Record<string, string>;
+  #child: ChildProcess | undefined;
+  #isExpectedToEnd = false;
+  #restarts = 0;
+  #starting: Promise<void> | undefined;
+  #failure: Error | undefined;
+
+  private constructor(options: HostProcessOptions, port: number) {
+    this.data = options.data;
+    this.port = port;
+    this.url = `http://127.0.0.1:${port}`;
+    this.#environment = options.environment ?? {};
+  }
+
+  static async start(options: HostProcessOptions, settings: CampaignSettings): Promise<HostProcess> {
+    const host = new HostProcess(options, await freePort());
+    settings.atEnd(() => host.end());
+    await host.start();
+    return host;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  get logFile(): string {
+    return `${this.data}.host.log`;
+  }
+
+  /** Starts the process and waits until it serves. */
+  async start(): Promise<void> {
+    this.#starting = this.#start();
+    await this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    this.#isExpectedToEnd = false;
+    await rm(path.join(this.data, "running.json"), { force: true });
+    const log = await open(this.logFile, "a");
+    const logBegins = (await log.stat()).size;
+    const inherited = Object.entries(process.env).filter(
+      ([name]) => !/^(npm_|SUPABASE_|DARKROOM_|DATABASE_URL|PORT$|HOST$)/i.test(name),
+    );
+    const child = spawn(
+      process.execPath,
+      ["--import", "tsx", "server/cli.ts", "start", "--port", String(this.port), "--data", this.data],
+      {
+        cwd: projectPath(""),
+        env: { ...Object.fromEntries(inherited), DARKROOM_WORKER: "off", ...this.#environment },
+        stdio: ["ignore", log.fd, log.fd],
+        // Ctrl-C is for the campaign, which then stops the host in order.
+        detached: true,
+      },
+    );
+    this.#child = child;
+    await once(child, "spawn");
+    await log.close();
+    child.once("exit", (code, signal) => void this.#ended(code, signal, logBegins));
+
+    const deadline = Date.now() + 120_000;
+    for (;;) {
+      const record = await readFile(path.join(this.data, "running.json"), "utf8").catch(() => "");
+      if (record.endsWith("}") && (await this.#isReady())) {
+        this.keys = (JSON.parse(record) as { status: HostKeys }).status;
+        return;
+      }
+      if (child.exitCode !== null || child.signalCode !== null) {
+        throw new Error(`The host did not start: ${await this.#lastLines(logBegins)}`);
+      }
+      if (Date.now() > deadline) throw new Error("The host was not ready within 120 s.");
+      await pause(20);
+    }
+  }
+
+  /** The moment at which the host answers its first request is what restarts are measured by. */
+  async #isReady(): Promise<boolean> {
+    return await fetch(`${this.url}/ready`, { signal: AbortSignal.timeout(5_000) }).then(
+      (response) => response.ok,
+      () => false,
+    );
+  }
+
+  async #ended(code: number | null, signal: NodeJS.Signals | null, logBegins: number): Promise<void> {
+    if (this.#isExpectedToEnd) return;
+    this.unexpectedExits.push({ code, signal, reason: await this.#lastLines(logBegins) });
+    if (this.isLeftDown || ++this.#restarts > mostRestarts) return;
+    await this.start().catch((error: unknown) => {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+    });
+  }
+
+  /** The fatal line of the log, else its last one. */
+  async #lastLines(from: number): Promise<string> {
+    const text = (await readFile(this.logFile)).subarray(from).toString("utf8").trim();
+    const lines = text.split("\n");
+    const fatal = lines.findLast((line) => line.includes('"level":60'));
+    if (fatal === undefined) return (lines.at(-1) ?? "").slice(0, 300);
+    const { err, msg } = JSON.parse(fatal) as { err?: { message: string; stack?: string }; msg?: string };
+    const place = /at (.*)/.exec(err?.stack ?? "")?.[1] ?? "";
+    return `${err?.message ?? msg ?? ""} (${place.replaceAll(/\S*\/node_modules\//g, "").slice(0, 120)})`;
+  }
+
+  /** Waits for a start that is under way, after the host has ended by itself. */
+  async settled(): Promise<void> {
+    await this.#starting?.catch(() => undefined);
+    if (this.#failure) throw this.#failure;
+  }
+
+  async kill(): Promise<void> {
+    this.#isExpectedToEnd = true;
+    await this.settled();
+    this.#isExpectedToEnd = true;
+    await end(this.#child, "SIGKILL", 5_000);
+  }
+
+  /** Stops the host in order. Answers how long that took; Infinity when it had to be killed. */
+  async stop(limitMilliseconds = 15_000): Promise<{ milliseconds: number; code: number | null }> {
+    await this.settled();
+    this.#isExpectedToEnd = true;
+    const begun = performance.now();
+    const hasEnded = await end(this.#child, "SIGTERM", limitMilliseconds);
+    const milliseconds = hasEnded ? performance.now() - begun : Infinity;
+    if (!hasEnded) await end(this.#child, "SIGKILL", 5_000);
+    return { milliseconds, code: this.#child?.exitCode ?? null };
+  }
+
+  /** Leaves nothing running, whatever state the host is in. */
+  async end(): Promise<void> {
+    this.isLeftDown = true;
+    this.#isExpectedToEnd = true;
+    if (!(await end(this.#child, "SIGTERM", 15_000))) await end(this.#child, "SIGKILL", 5_000);
+    await endPostmaster(path.join(this.data, "postgres"));
+  }
+
+  get cluster(): string {
+    return path.join(this.data, "postgres");
+  }
+}
+
+async function end(
+  child: ChildProcess | undefined,
+  signal: NodeJS.Signals,
+  limitMilliseconds: number,
+): Promise<boolean> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return true;
+  const exited = once(child, "exit").then(() => true);
+  child.kill(signal);
+  return await Promise.race([exited, pause(limitMilliseconds, false, { ref: false })]);
+}
+
+/** Of the server that uses this folder now. */
+export async function postmasterOf(cluster: string): Promise<number | undefined> {
+  const text = await readFile(path.join(cluster, "postmaster.pid"), "utf8").catch(() => "");
+  const pid = Number.parseInt(text, 10);
+  return Number.isNaN(pid) ? undefined : pid;
+}
+
+/** Ends a server that a killed host left behind; its processes are children of that one. */
+async function endPostmaster(cluster: string): Promise<void> {
+  const pid = await postmasterOf(cluster);
+  if (pid === undefined || !(await isPostgres(pid))) return;
+  process.kill(pid, "SIGQUIT");
+  for (let look = 0; look < 100 && (await isPostgres(pid)); look++) await pause(100);
+}
+
+async function isPostgres(pid: number): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return /^\d+ \(postgres\) [^ZX]/.test(status);
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (typeof address !== "object" || address === null) throw new Error("There is no free port.");
+  return address.port;
+}
+
+/** A folder of the campaign's own, removed at the end. */
+export async function newFolder(settings: CampaignSettings): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), "darkroom-campaign-"));
+  settings.atEnd(() => rm(folder, { recursive: true, force: true }));
+  // As root, PostgreSQL runs as another user, who must be able to enter.
+  await chmod(folder, 0o755);
+  return folder;
+}
+
+/** A PostgreSQL that stands apart from the hosts, with their settings and full durability. */
+export async function startDatabase(
+  folder: string,
+  settings: CampaignSettings,
+  databaseSettings: Record<string, string> = {},
+): Promise<EmbeddedPostgres> {
+  const directory = path.join(folder, "database");
+  const log = pino({ level: "silent" });
+  const database = await startEmbeddedPostgres({ directory, settings: databaseSettings, log });
+  settings.atEnd(() => database.stop());
+  return database;
+}
