@@ -17,7 +17,9 @@ const { values, positionals } = parseArgs({
 const campaign = campaigns.find(({ name }) => name === positionals[0]);
 const [rounds, seed] = [values.rounds, values.seed].map((text) => (text === undefined ? text : Number(text)));
 if (!campaign || (rounds !== undefined && !(rounds >= 1)) || !Number.isInteger(seed)) {
-  console.error("Usage: npm run campaign -- <name> [--rounds N] [--seed S] [--short], where <name> is one of:");
+  console.error(
+    "Usage: npm run campaign -- <name> [--rounds N] [--seed S] [--short], where <name> is one of:",
+  );
   for (const { name, title, unit, rounds: counts } of campaigns) {
     console.error(`  ${name.padEnd(18)} ${title} (${counts.full} ${unit}; short: ${counts.short})`);
   }

@@ -95,7 +95,7 @@ export class ApiClient {
     this.#answers = answers;
     this.#agent = new http.Agent({
       keepAlive: true,
-      ...(process.platform === "linux" && { localAddress: `127.0.${source >> 8}.${(source & 0xff) || 1}` }),
+      ...(process.platform === "linux" && { localAddress: `127.0.${source >> 8}.${source & 0xff || 1}` }),
     });
   }
 

@@ -3,7 +3,7 @@ import { type Check, type Diagnosis, examine } from "../../server/doctor.ts";
 import { AnswerBook, ApiClient } from "./api-client.ts";
 import type { Report } from "./campaign.ts";
 import { type DatabaseSession, withSession } from "./database.ts";
-import type { Load } from "./load.ts";
+import { grantedDollars, type Load } from "./load.ts";
 
 /** Files that are downloaded again, of each kind: the newest, which the last faults met. */
 const mostFiles = 400;
@@ -41,9 +41,11 @@ export async function checkPromises(load: Load, report: Report, unfinished: numb
   for (const check of ["verify", "doctor"] as const) await checkDatabase(databaseUrl, check, report);
   report.table("Answers by service", ["service", "answers", "slowest"], load.answers.rows());
   if (load.answers.unexpected.size > 0) {
-    report.table("Answers of 500 and above other than 503 and 507", ["call", "times"], [
-      ...load.answers.unexpected,
-    ]);
+    report.table(
+      "Answers of 500 and above other than 503 and 507",
+      ["call", "times"],
+      [...load.answers.unexpected],
+    );
   }
 }
 
@@ -59,13 +61,13 @@ function examples(found: string[]): string {
 }
 
 async function checkTasks({ log }: Load, session: DatabaseSession) {
-  const rows = await session.query<{ id: string; ref: string; status: string }>(
-    `select id, params ->> 'client_ref' as ref, status::text from all_tasks where params ? 'client_ref'`,
+  const rows = await session.query<{ id: string; ref: string | null; status: string }>(
+    "select id, params ->> 'client_ref' as ref, status::text from all_tasks",
   );
   const [byId, byReference] = [new Map<string, string>(), new Map<string, string[]>()];
   for (const { id, ref, status } of rows) {
     byId.set(id, status);
-    byReference.set(ref, [...(byReference.get(ref) ?? []), id]);
+    if (ref !== null) byReference.set(ref, [...(byReference.get(ref) ?? []), id]);
   }
   const [lost, doubled]: [string[], string[]] = [[], []];
   for (const [reference, { acknowledged }] of log.tasks) {
@@ -115,7 +117,9 @@ async function checkCharges(session: DatabaseSession) {
         and not exists (select from credits_ledger where task_id = all_tasks.id and type = 'spend')`,
   );
   const grants = await session.query<{ user_id: string; times: number }>(
-    `select user_id, count(*)::int as times from credits_ledger where type = 'manual' group by 1 having count(*) > 1`,
+    `select user_id, count(*)::int as times from credits_ledger
+      where amount_microusd = $1 group by 1 having count(*) > 1`,
+    [grantedDollars * 1_000_000],
   );
   const [held] = await session.query<{ count: number }>(
     `select count(*)::int as count

@@ -23,9 +23,18 @@ export interface LoadOptions {
 }
 
 const taskTypes = ["z_image_turbo", "qwen_image"];
+/** To each person once; no other entry of the ledger has this amount. */
+export const grantedDollars = 9_999;
 const mostWaitingTasks = 60;
 /** A write whose answer was lost is sent again so often. */
 const mostTries = 8;
+
+/** Tells a caller as whom the statement runs, and for which request. */
+const identityFunction = `
+  create or replace function public.campaign_identity() returns jsonb language sql stable as $$
+    select jsonb_build_object('role', current_user, 'user', auth.uid(),
+                              'request', current_setting('request.headers')::jsonb ->> 'x-request-id')
+  $$`;
 
 export class Load {
   readonly answers = new AnswerBook();
@@ -45,9 +54,14 @@ export class Load {
   /** Signs people up, gives them credit, and makes clients: half of them studios, half workers. */
   async prepare(): Promise<void> {
     const { databaseUrl, leaseSeconds, clients } = this.options;
-    await withSession(databaseUrl, (session) =>
-      session.query("update queue_settings set heartbeat_lease = make_interval(secs => $1)", [leaseSeconds]),
-    );
+    await withSession(databaseUrl, async (session) => {
+      await session.query("update queue_settings set heartbeat_lease = make_interval(secs => $1)", [
+        leaseSeconds,
+      ]);
+      await session.query(identityFunction);
+      await session.query("grant execute on function public.campaign_identity to anon, authenticated");
+      await session.query("notify pgrst, 'reload schema'");
+    });
     for (let index = 0; index < clients; index++) {
       const client = this.client(2 + index);
       if (index % 2 === 0) this.#studios.push(await this.#newStudio(client, index));
@@ -145,7 +159,12 @@ export async function signUpPerson(client: ApiClient, keys: HostKeys, name: stri
     service: "functions",
     path: "/functions/v1/grant-credits",
     headers: bearer(keys.SERVICE_ROLE_KEY),
-    body: { userId, amount: 10_000, description: "fault campaign", idempotency_key: `campaign-${userId}` },
+    body: {
+      userId,
+      amount: grantedDollars,
+      description: "fault campaign",
+      idempotency_key: `campaign-${userId}`,
+    },
   });
   const projectId = randomUUID();
   await expect(client, 201, {
@@ -208,7 +227,8 @@ class StudioClient {
       addShot: 10,
       renameShot: 10,
       deleteShot: 3,
-      read: 20,
+      read: 12,
+      identity: 12,
       refresh: 4,
       signIn: 0.5,
       upload: 8,
@@ -227,6 +247,8 @@ class StudioClient {
         return await this.#deleteShot();
       case "read":
         return await this.#readOwnRows();
+      case "identity":
+        return await this.#readIdentity();
       case "refresh":
         return await this.#refreshSession();
       case "signIn":
@@ -360,6 +382,28 @@ class StudioClient {
     log.foreignRows += rows.filter((row) => row[column] !== own).length;
     // One's own project must be there: a read as nobody, or as another, would not show it.
     if (column === "user_id" && rows.length === 0) log.foreignRows++;
+  }
+
+  /** As oneself or as nobody: no statement may run under another request's role, claims or headers. */
+  async #readIdentity(): Promise<void> {
+    const { log, options } = this.#load;
+    const isSignedIn = this.#random.chance(0.7);
+    const request = randomUUID();
+    const answer = await this.client.call({
+      service: "rest",
+      path: "/rest/v1/rpc/campaign_identity",
+      method: "GET",
+      headers: {
+        ...(isSignedIn ? this.#credentials : { apikey: options.keys.PUBLISHABLE_KEY }),
+        "x-request-id": request,
+      },
+    });
+    if (answer.status !== 200) return;
+    log.reads++;
+    const { body } = answer;
+    const user = isSignedIn ? this.#person.identity.userId : null;
+    const role = isSignedIn ? "authenticated" : "anon";
+    if (body["role"] !== role || body["user"] !== user || body["request"] !== request) log.foreignRows++;
   }
 
   async #refreshSession(): Promise<void> {

@@ -27,7 +27,10 @@ export class RealtimeSocket {
     this.#socket = socket;
     socket.on("open", () => join(socket, this.#topic, this.#jwt));
     socket.on("message", (data: Buffer) => {
-      const { event, payload } = JSON.parse(data.toString()) as { event: string; payload: { status?: string } };
+      const { event, payload } = JSON.parse(data.toString()) as {
+        event: string;
+        payload: { status?: string };
+      };
       if (event === "broadcast") {
         this.lastEventAt = performance.now();
         this.events++;
@@ -67,7 +70,10 @@ export async function canJoin(
     const limit = setTimeout(() => finish(false), limitMilliseconds);
     socket.on("open", () => join(socket, topic, jwt));
     socket.on("message", (data: Buffer) => {
-      const { event, payload } = JSON.parse(data.toString()) as { event: string; payload: { status?: string } };
+      const { event, payload } = JSON.parse(data.toString()) as {
+        event: string;
+        payload: { status?: string };
+      };
       if (event === "phx_reply") finish(payload.status === "ok");
     });
     socket.on("error", () => finish(false));

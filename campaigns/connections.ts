@@ -1,0 +1,139 @@
+/** Single connections of the host that the database ends, in every state that they can be in. */
+import { setTimeout as pause } from "node:timers/promises";
+import { type Campaign, type CampaignSettings, Report } from "./support/campaign.ts";
+import { checkAnswers, checkPromises } from "./support/checker.ts";
+import { acceptsConnections, type DatabaseSession, openSession, withSession } from "./support/database.ts";
+import { Random } from "./support/random.ts";
+import { reportHost, startScene } from "./support/scene.ts";
+import type { Probes } from "./support/services.ts";
+
+export const connections: Campaign = {
+  name: "connections",
+  title: "Connections that the database ends",
+  unit: "ended connections",
+  rounds: { full: 1_000, short: 60 },
+  run,
+};
+
+const states = ["idle", "active", "idle in transaction", "waits for a lock", "killed"] as const;
+type State = (typeof states)[number];
+
+/** A killed backend makes the server restart all of its processes, so only a few are. */
+const killShare = 0.005;
+const callsAtOnce = 60;
+
+async function run(settings: CampaignSettings): Promise<Report> {
+  const report = new Report();
+  const random = new Random(settings.seed);
+  const { host, load, probes } = await startScene(settings);
+  const url = host.keys.DB_URL;
+  const before = await capacities(url, probes);
+  const ended = new Map<State, number>(states.map((state) => [state, 0]));
+  load.start();
+  let admin = openSession(url);
+  for (let count = 0; count < settings.rounds;) {
+    await pause(random.between(10, 120));
+    const isFirstKill = count >= settings.rounds / 2 && ended.get("killed") === 0;
+    if (isFirstKill || random.chance(killShare)) {
+      const pid = await backendIn(admin, "active");
+      await admin.close();
+      if (pid !== undefined) process.kill(pid, "SIGKILL");
+      if (!(await acceptsConnections(url, 60_000))) throw new Error("The database was not back within 60 s.");
+      admin = openSession(url);
+      add(ended, "killed");
+      count++;
+    } else if (random.chance(0.2)) {
+      const waiting = await endWaiting(admin, url, random.integer(1, 4));
+      add(ended, "waits for a lock", waiting);
+      count += Math.max(1, waiting);
+    } else {
+      const state = random.weighted({ idle: 3, active: 3, "idle in transaction": 2 });
+      const pid = (await backendIn(admin, state)) ?? (await backendIn(admin, "idle"));
+      if (pid === undefined) continue;
+      const [row] = await admin.query<{ state: State | null }>(
+        `select state, pg_terminate_backend(pid) from pg_stat_activity where pid = $1`,
+        [pid],
+      );
+      if (row?.state && states.includes(row.state)) add(ended, row.state);
+      count++;
+    }
+    if (count % 100 === 0) settings.say(`${count} of ${settings.rounds} connections ended`);
+  }
+  await admin.close();
+  settings.say("all were ended; the load stops");
+  await load.stop();
+  await host.settled();
+  report.table("Connections that were ended", ["state", "connections"], [...ended]);
+  const after = await capacities(url, probes);
+  for (const [service, count] of before) {
+    const now = after.get(service) ?? 0;
+    const figure = `${now} of ${count}`;
+    report.holds(`Calls of ${service} that the database works on at once, as before`, figure, now >= count);
+  }
+  probes.listen();
+  await probes.checkWhole(report, settings.short ? 10 : 60, settings.short ? 10_000 : 2_000);
+  await checkPromises(load, report, await load.drain());
+  checkAnswers(load, report);
+  await reportHost(host, report);
+  return report;
+}
+
+function add(counts: Map<State, number>, state: State, more = 1): void {
+  counts.set(state, (counts.get(state) ?? 0) + more);
+}
+
+async function backendIn(admin: DatabaseSession, state: string): Promise<number | undefined> {
+  const [row] = await admin.query<{ pid: number }>(
+    `select pid from pg_stat_activity
+      where state = $1 and application_name <> 'campaign' and backend_type in ('client backend', 'walsender')
+      order by random() limit 1`,
+    [state],
+  );
+  return row?.pid;
+}
+
+/** Lets REST transactions wait for a lock, and ends so many of them. Answers how many there were. */
+async function endWaiting(admin: DatabaseSession, url: string, most: number): Promise<number> {
+  return await withSession(url, async (holder) => {
+    await holder.query("begin");
+    await holder.query("lock table shots in access exclusive mode");
+    let ended = 0;
+    for (let look = 0; look < 20 && ended === 0; look++) {
+      await pause(25);
+      const rows = await admin.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+          where wait_event_type = 'Lock' and application_name <> 'campaign' limit $1`,
+        [most],
+      );
+      ended = rows.length;
+    }
+    await holder.query("rollback");
+    return ended;
+  });
+}
+
+/** How many calls of a service reach the database at once: its pool's connections, counted from outside. */
+async function capacities(url: string, probes: Probes): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
+  for (const service of ["rest", "functions"] as const) {
+    await withSession(url, async (holder) => {
+      await holder.query("begin");
+      await holder.query("lock table projects in access exclusive mode");
+      const calls = Array.from({ length: callsAtOnce }, () => probes.probe(service));
+      let [most, unchanged] = [0, 0];
+      for (let look = 0; look < 40 && unchanged < 8; look++) {
+        await pause(100);
+        const count = await withSession(url, async (session) => {
+          const rows = await session.query("select from pg_stat_activity where wait_event_type = 'Lock'");
+          return rows.length;
+        });
+        unchanged = count > most || most === 0 ? 0 : unchanged + 1;
+        most = Math.max(most, count);
+      }
+      await holder.query("rollback");
+      await Promise.all(calls);
+      found.set(service, most);
+    });
+  }
+  return found;
+}
