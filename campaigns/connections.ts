@@ -38,6 +38,8 @@ async function run(settings: CampaignSettings): Promise<Report> {
       const pid = await backendIn(admin, "active");
       await admin.close();
       if (pid !== undefined) process.kill(pid, "SIGKILL");
+      // The server notices a moment later, and accepts connections until then.
+      await pause(500);
       if (!(await acceptsConnections(url, 60_000))) throw new Error("The database was not back within 60 s.");
       admin = openSession(url);
       add(ended, "killed");

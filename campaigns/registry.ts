@@ -1,4 +1,5 @@
 import { connections } from "./connections.ts";
+import { deno } from "./deno.ts";
 import { diskFull } from "./disk-full.ts";
 import { eatenConnections } from "./eaten-connections.ts";
 import { killHost } from "./kill-host.ts";
@@ -20,4 +21,5 @@ export const campaigns: readonly Campaign[] = [
   eatenConnections,
   twoHosts,
   diskFull,
+  deno,
 ];

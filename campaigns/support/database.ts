@@ -1,7 +1,7 @@
 /** The database behind the hosts, for setting faults and for checking; the only user of the driver here. */
 import { connect } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
-import postgres from "postgres";
+import postgres, { type Sql } from "postgres";
 
 export type Row = Record<string, unknown>;
 
@@ -72,4 +72,9 @@ function startupMessage(): Buffer {
   head.writeInt32BE(8 + settings.length, 0);
   head.writeInt32BE(196_608, 4);
   return Buffer.concat([head, settings]);
+}
+
+/** A pool as the owner, for what the helpers of the tests prepare. */
+export function openPool(url: string, connections: number): Sql {
+  return postgres(url, { max: connections, onnotice: () => undefined });
 }

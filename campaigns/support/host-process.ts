@@ -32,7 +32,9 @@ export interface HostProcessOptions {
   environment?: Record<string, string>;
 }
 
-const mostRestarts = 200;
+const startLimitMilliseconds = 60_000;
+/** After a host that ended by itself: each that fails is an exit of its own. */
+const mostStarts = 5;
 
 export class HostProcess {
   readonly data: string;
@@ -45,9 +47,7 @@ export class HostProcess {
   readonly #environment: Record<string, string>;
   #child: ChildProcess | undefined;
   #isExpectedToEnd = false;
-  #restarts = 0;
-  #starting: Promise<void> | undefined;
-  #failure: Error | undefined;
+  #starting: Promise<void> = Promise.resolve();
 
   private constructor(options: HostProcessOptions, port: number) {
     this.data = options.data;
@@ -99,21 +99,20 @@ export class HostProcess {
     this.#child = child;
     await once(child, "spawn");
     await log.close();
-    child.once("exit", (code, signal) => void this.#ended(code, signal, logBegins));
-
-    const deadline = Date.now() + 120_000;
+    const deadline = Date.now() + startLimitMilliseconds;
     for (;;) {
+      if (hasEnded(child)) throw new Error(`The host did not start: ${await this.#lastWords(logBegins)}`);
       const record = await readFile(path.join(this.data, "running.json"), "utf8").catch(() => "");
       if (record.endsWith("}") && (await this.#isReady())) {
         this.keys = (JSON.parse(record) as { status: HostKeys }).status;
-        return;
+        break;
       }
-      if (child.exitCode !== null || child.signalCode !== null) {
-        throw new Error(`The host did not start: ${await this.#lastLines(logBegins)}`);
-      }
-      if (Date.now() > deadline) throw new Error("The host was not ready within 120 s.");
+      if (Date.now() > deadline) throw new Error("The host started and was not ready within 60 s.");
       await pause(20);
     }
+    const ended = () => void this.#ended(child, logBegins);
+    if (hasEnded(child)) ended();
+    else child.once("exit", ended);
   }
 
   /** The moment at which the host answers its first request is what restarts are measured by. */
@@ -124,17 +123,28 @@ export class HostProcess {
     );
   }
 
-  async #ended(code: number | null, signal: NodeJS.Signals | null, logBegins: number): Promise<void> {
+  async #ended(child: ChildProcess, logBegins: number): Promise<void> {
     if (this.#isExpectedToEnd) return;
-    this.unexpectedExits.push({ code, signal, reason: await this.#lastLines(logBegins) });
-    if (this.isLeftDown || ++this.#restarts > mostRestarts) return;
-    await this.start().catch((error: unknown) => {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
-    });
+    const { exitCode: code, signalCode: signal } = child;
+    this.#starting = (async () => {
+      this.unexpectedExits.push({ code, signal, reason: await this.#lastWords(logBegins) });
+      for (let attempt = 1; !this.isLeftDown; attempt++) {
+        try {
+          return await this.#start();
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error);
+          this.unexpectedExits.push({ code: this.#child?.exitCode ?? null, signal: null, reason });
+          await end(this.#child, "SIGKILL", 5_000);
+          if (attempt === mostStarts) throw error;
+        }
+      }
+    })();
+    // Told to whoever waits for the start.
+    await this.#starting.catch(() => undefined);
   }
 
   /** The fatal line of the log, else its last one. */
-  async #lastLines(from: number): Promise<string> {
+  async #lastWords(from: number): Promise<string> {
     const text = (await readFile(this.logFile)).subarray(from).toString("utf8").trim();
     const lines = text.split("\n");
     const fatal = lines.findLast((line) => line.includes('"level":60'));
@@ -146,12 +156,10 @@ export class HostProcess {
 
   /** Waits for a start that is under way, after the host has ended by itself. */
   async settled(): Promise<void> {
-    await this.#starting?.catch(() => undefined);
-    if (this.#failure) throw this.#failure;
+    await this.#starting;
   }
 
   async kill(): Promise<void> {
-    this.#isExpectedToEnd = true;
     await this.settled();
     this.#isExpectedToEnd = true;
     await end(this.#child, "SIGKILL", 5_000);
@@ -162,9 +170,9 @@ export class HostProcess {
     await this.settled();
     this.#isExpectedToEnd = true;
     const begun = performance.now();
-    const hasEnded = await end(this.#child, "SIGTERM", limitMilliseconds);
-    const milliseconds = hasEnded ? performance.now() - begun : Infinity;
-    if (!hasEnded) await end(this.#child, "SIGKILL", 5_000);
+    const isOver = await end(this.#child, "SIGTERM", limitMilliseconds);
+    const milliseconds = isOver ? performance.now() - begun : Infinity;
+    if (!isOver) await end(this.#child, "SIGKILL", 5_000);
     return { milliseconds, code: this.#child?.exitCode ?? null };
   }
 
@@ -186,10 +194,14 @@ async function end(
   signal: NodeJS.Signals,
   limitMilliseconds: number,
 ): Promise<boolean> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return true;
+  if (!child || hasEnded(child)) return true;
   const exited = once(child, "exit").then(() => true);
   child.kill(signal);
   return await Promise.race([exited, pause(limitMilliseconds, false, { ref: false })]);
+}
+
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null;
 }
 
 /** Of the server that uses this folder now. */
