@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type Campaign, type CampaignSettings, Report } from "./support/campaign.ts";
 import { checkAnswers, checkPromises } from "./support/checker.ts";
-import { acceptsConnections, type DatabaseSession, openSession, withSession } from "./support/database.ts";
+import { type DatabaseSession, openSession, withSession } from "./support/database.ts";
 import { Random } from "./support/random.ts";
 import { reportHost, startScene } from "./support/scene.ts";
 import type { Probes } from "./support/services.ts";
@@ -35,12 +35,11 @@ async function run(settings: CampaignSettings): Promise<Report> {
     await pause(random.between(10, 120));
     const isFirstKill = count >= settings.rounds / 2 && ended.get("killed") === 0;
     if (isFirstKill || random.chance(killShare)) {
-      const pid = await backendIn(admin, "active");
+      const pid = (await backendIn(admin, "active")) ?? (await backendIn(admin, "idle"));
       await admin.close();
-      if (pid !== undefined) process.kill(pid, "SIGKILL");
-      // The server notices a moment later, and accepts connections until then.
-      await pause(500);
-      if (!(await acceptsConnections(url, 60_000))) throw new Error("The database was not back within 60 s.");
+      if (pid === undefined) throw new Error("The host has no connection.");
+      process.kill(pid, "SIGKILL");
+      await recoveredWithout(pid, url);
       admin = openSession(url);
       add(ended, "killed");
       count++;
@@ -78,6 +77,21 @@ async function run(settings: CampaignSettings): Promise<Report> {
   checkAnswers(load, report);
   await reportHost(host, report);
   return report;
+}
+
+/** The server accepts connections until it notices; when the killed backend is not listed, it has started anew. */
+async function recoveredWithout(pid: number, url: string): Promise<void> {
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await pause(100)) {
+    const rows = await withSession(url, (session) =>
+      session.query("select from pg_stat_activity where pid = $1", [pid]),
+    ).catch((error: unknown) => {
+      // It ends and refuses connections meanwhile.
+      if (error instanceof Error && "code" in error) return undefined;
+      throw error;
+    });
+    if (rows?.length === 0) return;
+  }
+  throw new Error("The database was not back within 60 s.");
 }
 
 function add(counts: Map<State, number>, state: State, more = 1): void {

@@ -23,7 +23,7 @@ export const deno: Campaign = {
   name: "deno",
   title: "Every endpoint on Deno, 64 callers at once",
   unit: "requests",
-  rounds: { full: 50_000, short: 1_000 },
+  rounds: { full: 50_000, short: 400 },
   run,
 };
 
@@ -32,7 +32,7 @@ const preparers = 8;
 /** Requests that are prepared, then sent: what they need must not grow old. */
 const batch = 2_000;
 const people = 64;
-const mostExits = 20;
+const mostExits = 40;
 
 interface Sent {
   statuses: Map<number, number>;

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type Campaign, type CampaignSettings, Report } from "./support/campaign.ts";
 import { checkAnswers, checkPromises } from "./support/checker.ts";
 import { FaultProxy } from "./support/fault-proxy.ts";
-import { newFolder, startDatabase } from "./support/host-process.ts";
+import { type HostProcess, newFolder, startDatabase } from "./support/host-process.ts";
 import { reportHost, startScene } from "./support/scene.ts";
 
 export const resets: Campaign = {
@@ -14,13 +14,14 @@ export const resets: Campaign = {
   run,
 };
 
-type Storm = (proxy: FaultProxy) => Promise<void>;
+type Storm = (proxy: FaultProxy, host: HostProcess) => Promise<void>;
 
 /** Each lasts for its number of resets, with a pause between two. */
 function storm(times: number, milliseconds: number, reset: (proxy: FaultProxy) => void): Storm {
-  return async (proxy) => {
+  return async (proxy, host) => {
     for (let count = 0; count < times; count++) {
-      reset(proxy);
+      // One that has ended is let start: it is the serving host that must outlive the network.
+      if (host.isUp) reset(proxy);
       await pause(milliseconds);
     }
   };
@@ -54,7 +55,8 @@ async function run(settings: CampaignSettings): Promise<Report> {
     for (const [name, rage] of Object.entries(storms)) {
       if (settings.short && !/^(those|one commit)/.test(name)) continue;
       const [resetsBefore, cutsBefore] = [proxy.resets, proxy.commitCuts];
-      await rage(proxy);
+      await rage(proxy, host);
+      await host.settled();
       const [resetsNow, cutsNow] = [proxy.resets - resetsBefore, proxy.commitCuts - cutsBefore];
       rows.push([name, resetsNow, cutsNow, host.unexpectedExits.length]);
       settings.say(`storm ${count} of ${settings.rounds}, ${name}: ${resetsNow} resets, ${cutsNow} cuts`);

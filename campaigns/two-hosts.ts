@@ -7,7 +7,7 @@ import { checkAnswers, checkPromises } from "./support/checker.ts";
 import { HostProcess, newFolder, startDatabase } from "./support/host-process.ts";
 import { Load } from "./support/load.ts";
 import { Random } from "./support/random.ts";
-import { reportHost } from "./support/scene.ts";
+import { loadOf, reportHost } from "./support/scene.ts";
 import { Probes } from "./support/services.ts";
 
 export const twoHosts: Campaign = {
@@ -30,7 +30,7 @@ async function run(settings: CampaignSettings): Promise<Report> {
     keys: first.keys,
     databaseUrl: database.url,
     seed: settings.seed,
-    leaseSeconds: settings.short ? 3 : 8,
+    ...loadOf(settings),
   });
   settings.atEnd(async () => {
     await load.stop();

@@ -6,6 +6,8 @@ export interface CampaignSettings {
   seed: number;
   /** For CI: few rounds on a busy machine, so time limits are wider. */
   short: boolean;
+  /** A data folder of a host that has run once: new folders are copies of it, which saves CI the first start. */
+  template?: string | undefined;
   /** Progress, for people who watch. */
   say(line: string): void;
   /** Something that was opened, closed in the opposite order when the campaign ends, however it ends. */

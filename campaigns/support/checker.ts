@@ -37,7 +37,11 @@ export async function checkPromises(load: Load, report: Report, unfinished: numb
   report.none("Holds of tasks that have ended, or past their lease", found.charges.holds);
   report.none("Tasks that cannot be finished afterwards", unfinished);
   report.none("Rows of another user in reads", log.foreignRows, `${log.foreignRows} in ${log.reads} reads`);
-  report.none("Downloads that gave other bytes", log.wrongDownloads);
+  report.none(
+    "Downloads of acknowledged files that gave other bytes or none",
+    log.wrongDownloads.length,
+    `${log.wrongDownloads.length}${examples(log.wrongDownloads)}`,
+  );
   for (const check of ["verify", "doctor"] as const) await checkDatabase(databaseUrl, check, report);
   report.table("Answers by service", ["service", "answers", "slowest"], load.answers.rows());
   if (load.answers.unexpected.size > 0) {

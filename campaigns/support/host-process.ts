@@ -1,11 +1,12 @@
 /** The standalone host as its users start it: a process of its own, known by its address and its process id. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, open, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
+import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { promisify } from "node:util";
 import { pino } from "pino";
 import { projectPath } from "../../server/migrate.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../server/postgres/embedded.ts";
@@ -33,6 +34,8 @@ export interface HostProcessOptions {
 }
 
 const startLimitMilliseconds = 60_000;
+/** Seconds for which a living process may refuse connections before it counts as ended: longer than stopping may take. */
+const refusalLimit = 12;
 /** After a host that ended by itself: each that fails is an exit of its own. */
 const mostStarts = 5;
 
@@ -44,6 +47,8 @@ export class HostProcess {
   keys!: HostKeys;
   /** Set when the campaign does not want a host that has ended to be started again. */
   isLeftDown = false;
+  /** Whether it has started and not ended since; what it answers is another question. */
+  isUp = false;
   readonly #environment: Record<string, string>;
   #child: ChildProcess | undefined;
   #isExpectedToEnd = false;
@@ -57,6 +62,9 @@ export class HostProcess {
   }
 
   static async start(options: HostProcessOptions, settings: CampaignSettings): Promise<HostProcess> {
+    if (settings.template !== undefined && options.environment?.["DATABASE_URL"] === undefined) {
+      await copyCluster(settings.template, path.join(options.data, "postgres"));
+    }
     const host = new HostProcess(options, await freePort());
     settings.atEnd(() => host.end());
     await host.start();
@@ -110,6 +118,8 @@ export class HostProcess {
       if (Date.now() > deadline) throw new Error("The host started and was not ready within 60 s.");
       await pause(20);
     }
+    this.isUp = true;
+    this.#watch(child);
     const ended = () => void this.#ended(child, logBegins);
     if (hasEnded(child)) ended();
     else child.once("exit", ended);
@@ -123,7 +133,25 @@ export class HostProcess {
     );
   }
 
+  /** Ends a host that has closed its port by itself and then neither serves nor ends. */
+  #watch(child: ChildProcess): void {
+    let refusals = 0;
+    const timer = setInterval(() => {
+      if (hasEnded(child) || this.#isExpectedToEnd) return clearInterval(timer);
+      const socket = connect(this.port, "127.0.0.1");
+      socket.once("connect", () => {
+        refusals = 0;
+        socket.destroy();
+      });
+      socket.once("error", () => {
+        if (++refusals === refusalLimit) child.kill("SIGKILL");
+      });
+    }, 1_000);
+    timer.unref();
+  }
+
   async #ended(child: ChildProcess, logBegins: number): Promise<void> {
+    this.isUp = false;
     if (this.#isExpectedToEnd) return;
     const { exitCode: code, signalCode: signal } = child;
     this.#starting = (async () => {
@@ -244,6 +272,26 @@ export async function newFolder(settings: CampaignSettings): Promise<string> {
   return folder;
 }
 
+/** A data folder as a first start leaves it. */
+export async function makeTemplate(settings: CampaignSettings): Promise<string> {
+  const folder = await newFolder(settings);
+  const data = path.join(folder, "data");
+  const host = await HostProcess.start({ data }, settings);
+  await host.stop();
+  return data;
+}
+
+/** The template's cluster and password, without its port: copies run side by side. */
+async function copyCluster(template: string, cluster: string): Promise<void> {
+  await mkdir(path.dirname(cluster), { recursive: true });
+  // With its owner: as root, PostgreSQL runs as another user.
+  await promisify(execFile)("cp", ["-a", path.join(template, "postgres"), cluster]);
+  const memory = JSON.parse(await readFile(path.join(template, "postgres.json"), "utf8")) as {
+    password: string;
+  };
+  await writeFile(`${cluster}.json`, JSON.stringify({ password: memory.password }), { mode: 0o600 });
+}
+
 /** A PostgreSQL that stands apart from the hosts, with their settings and full durability. */
 export async function startDatabase(
   folder: string,
@@ -251,6 +299,7 @@ export async function startDatabase(
   databaseSettings: Record<string, string> = {},
 ): Promise<EmbeddedPostgres> {
   const directory = path.join(folder, "database");
+  if (settings.template !== undefined) await copyCluster(settings.template, directory);
   const log = pino({ level: "silent" });
   const database = await startEmbeddedPostgres({ directory, settings: databaseSettings, log });
   settings.atEnd(() => database.stop());

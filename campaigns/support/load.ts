@@ -462,7 +462,8 @@ class StudioClient {
       method: "GET",
     });
     if (isUnknown(answer)) return;
-    if (answer.status !== 200 || !answer.bytes.equals(upload.bytes)) log.wrongDownloads++;
+    if (answer.status === 200 && answer.bytes.equals(upload.bytes)) return;
+    log.wrongDownloads.push(`${answer.status} for ${name}`);
   }
 }
 

@@ -31,7 +31,7 @@ export async function startScene(settings: CampaignSettings, options: SceneOptio
     keys: host.keys,
     databaseUrl: options.databaseUrl ?? host.keys.DB_URL,
     seed: settings.seed,
-    leaseSeconds: settings.short ? 3 : 8,
+    ...loadOf(settings),
     ...options.load,
   });
   settings.atEnd(async () => {
@@ -52,6 +52,11 @@ export async function startScene(settings: CampaignSettings, options: SceneOptio
       await host.start();
     },
   };
+}
+
+/** In CI other tests run on the same machine. */
+export function loadOf({ short }: CampaignSettings): Partial<LoadOptions> {
+  return short ? { clients: 6, leaseSeconds: 2, callsPerSecond: 60 } : {};
 }
 
 /** Adds how the host lived, and whether it stops when it is told to. */

@@ -48,7 +48,7 @@ export class WriteLog {
   reads = 0;
   foreignRows = 0;
   /** Downloads of an acknowledged file that gave other bytes or none. */
-  wrongDownloads = 0;
+  readonly wrongDownloads: string[] = [];
 
   acknowledge(): void {
     this.acknowledgedWrites++;
