@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type Campaign, type CampaignSettings, Report } from "./support/campaign.ts";
 import { checkAnswers, checkPromises } from "./support/checker.ts";
 import { type DatabaseSession, openSession, withSession } from "./support/database.ts";
+import { newFolder, startDatabase } from "./support/host-process.ts";
 import { Random } from "./support/random.ts";
 import { reportHost, startScene } from "./support/scene.ts";
 import type { Probes } from "./support/services.ts";
@@ -15,7 +16,14 @@ export const connections: Campaign = {
   run,
 };
 
-const states = ["idle", "active", "idle in transaction", "waits for a lock", "killed"] as const;
+const states = [
+  "idle",
+  "active",
+  "idle in transaction",
+  "waits for a lock",
+  "follows the log",
+  "killed",
+] as const;
 type State = (typeof states)[number];
 
 /** A killed backend makes the server restart all of its processes, so only a few are. */
@@ -25,8 +33,11 @@ const callsAtOnce = 60;
 async function run(settings: CampaignSettings): Promise<Report> {
   const report = new Report();
   const random = new Random(settings.seed);
-  const { host, load, probes } = await startScene(settings);
-  const url = host.keys.DB_URL;
+  // A server of its own: it goes on when the host ends by itself.
+  const folder = await newFolder(settings);
+  const { url } = await startDatabase(folder, settings);
+  const scene = await startScene(settings, { folder, environment: { DATABASE_URL: url } });
+  const { host, load, probes } = scene;
   const before = await capacities(url, probes);
   const ended = new Map<State, number>(states.map((state) => [state, 0]));
   load.start();
@@ -47,6 +58,12 @@ async function run(settings: CampaignSettings): Promise<Report> {
       const waiting = await endWaiting(admin, url, random.integer(1, 4));
       add(ended, "waits for a lock", waiting);
       count += Math.max(1, waiting);
+    } else if (random.chance(0.03)) {
+      const rows = await admin.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walsender'",
+      );
+      add(ended, "follows the log", rows.length);
+      count += Math.max(1, rows.length);
     } else {
       const state = random.weighted({ idle: 3, active: 3, "idle in transaction": 2 });
       const pid = (await backendIn(admin, state)) ?? (await backendIn(admin, "idle"));
@@ -98,14 +115,19 @@ function add(counts: Map<State, number>, state: State, more = 1): void {
   counts.set(state, (counts.get(state) ?? 0) + more);
 }
 
+/** A backend of the host that is in this state now, or within the next moments. */
 async function backendIn(admin: DatabaseSession, state: string): Promise<number | undefined> {
-  const [row] = await admin.query<{ pid: number }>(
-    `select pid from pg_stat_activity
-      where state = $1 and application_name <> 'campaign' and backend_type in ('client backend', 'walsender')
-      order by random() limit 1`,
-    [state],
-  );
-  return row?.pid;
+  for (let look = 0; look < 40; look++) {
+    const [row] = await admin.query<{ pid: number }>(
+      `select pid from pg_stat_activity
+        where state = $1 and application_name <> 'campaign' and backend_type = 'client backend'
+        order by random() limit 1`,
+      [state],
+    );
+    if (row || state === "idle") return row?.pid;
+    await pause(2);
+  }
+  return undefined;
 }
 
 /** Lets REST transactions wait for a lock, and ends so many of them. Answers how many there were. */

@@ -44,6 +44,7 @@ async function run(settings: CampaignSettings): Promise<Report> {
 }
 
 async function fill(disk: Disk, settings: CampaignSettings, report: Report): Promise<void> {
+  report.part = `Disk of ${disk.name}: `;
   const folder = await newFolder(settings);
   const mounted = path.join(folder, "data", disk.folder);
   await mkdir(mounted, { recursive: true });
@@ -65,12 +66,12 @@ async function fill(disk: Disk, settings: CampaignSettings, report: Report): Pro
     await pause(2_000);
     const completion = await probes.startRun();
     const until = Date.now() + (settings.short ? 3_000 : 10_000);
-    const before = load.answers.count(/ 50[37]$/);
+    const before = load.answers.count(/ 5\d\d$/);
     while (Date.now() < until) {
       await writeUntilFull(filler);
       await pause(200);
     }
-    refused += load.answers.count(/ 50[37]$/) - before;
+    refused += load.answers.count(/ 5\d\d$/) - before;
     await rm(filler, { force: true });
     const freedAt = performance.now();
     const recovery = await probes.recovery(() => freedAt, completion);
@@ -80,16 +81,12 @@ async function fill(disk: Disk, settings: CampaignSettings, report: Report): Pro
   }
   await load.stop();
   await host.settled();
-  report.holds(
-    `Disk of ${disk.name}: the full disk was met`,
-    `${refused} calls answered 503 or 507`,
-    refused > 0,
-  );
+  report.holds("The full disk was met", `${refused} calls refused`, refused > 0);
   // The server that has ended for want of space is started again at the next look, once a second.
   reportRecovery(report, recoveries, settings.short || disk.folder === "." ? 10_000 : 2_000);
   await checkPromises(load, report, await load.drain());
   checkAnswers(load, report);
-  await probes.checkWhole(report, settings.short ? 5 : 60, settings.short ? 10_000 : 2_000);
+  if (!settings.short) await probes.checkWhole(report, 60, 2_000);
   await reportHost(host, report);
 }
 

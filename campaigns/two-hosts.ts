@@ -51,6 +51,7 @@ async function run(settings: CampaignSettings): Promise<Report> {
   await checkPromises(load, report, await load.drain());
   checkAnswers(load, report);
   for (const [index, host] of hosts.entries()) {
+    report.part = `Host ${index + 1}: `;
     const probes = await Probes.create(load, host.url);
     settings.atEnd(async () => probes.close());
     probes.listen();
@@ -58,7 +59,10 @@ async function run(settings: CampaignSettings): Promise<Report> {
       await probes.checkWhole(report, settings.short ? 5 : 60, settings.short ? 10_000 : 2_000);
     }
   }
-  for (const host of hosts) await reportHost(host, report);
+  for (const [index, host] of hosts.entries()) {
+    report.part = `Host ${index + 1}: `;
+    await reportHost(host, report);
+  }
   return report;
 }
 

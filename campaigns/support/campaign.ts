@@ -40,24 +40,26 @@ export class Report {
   readonly tables: Table[] = [];
   /** Why the campaign could not run here; then it proves nothing. */
   skipped: string | undefined;
+  /** Of what the following promises and tables are, where a campaign has several parts. */
+  part = "";
 
   /** A promise that holds when a count of breaches is zero. */
   none(promise: string, breaches: number, figure = String(breaches)): void {
-    this.outcomes.push({ promise, figure, holds: breaches === 0 });
+    this.holds(promise, figure, breaches === 0);
   }
 
   /** A promise that holds when a figure is at most its limit. */
   atMost(promise: string, value: number, limit: number, unit: string): void {
     const figure = Number.isFinite(value) ? `${round(value)} ${unit}` : "never";
-    this.outcomes.push({ promise: `${promise}: at most ${limit} ${unit}`, figure, holds: value <= limit });
+    this.holds(`${promise}: at most ${limit} ${unit}`, figure, value <= limit);
   }
 
   holds(promise: string, figure: string, holds: boolean): void {
-    this.outcomes.push({ promise, figure, holds });
+    this.outcomes.push({ promise: this.part + promise, figure, holds });
   }
 
   table(title: string, head: string[], rows: (string | number)[][]): void {
-    this.tables.push({ title, head, rows });
+    this.tables.push({ title: this.part + title, head, rows });
   }
 
   get broken(): Outcome[] {

@@ -86,6 +86,7 @@ export class HostProcess {
   }
 
   async #start(): Promise<void> {
+    if (this.isLeftDown) throw new Error("The host is to stay down.");
     this.#isExpectedToEnd = false;
     await rm(path.join(this.data, "running.json"), { force: true });
     const log = await open(this.logFile, "a");

@@ -25,6 +25,8 @@ export interface LoadOptions {
 const taskTypes = ["z_image_turbo", "qwen_image"];
 /** To each person once; no other entry of the ledger has this amount. */
 export const grantedDollars = 9_999;
+/** The worker's name of probes. */
+export const probeWorker = "probe";
 const mostWaitingTasks = 60;
 /** A write whose answer was lost is sent again so often. */
 const mostTries = 8;
@@ -45,6 +47,8 @@ export class Load {
   readonly #workers: WorkerClient[] = [];
   #running: Promise<unknown>[] = [];
   #isStopping = false;
+  /** Workers take tasks of every type, those of probes too. */
+  isDraining = false;
 
   constructor(options: LoadOptions) {
     this.options = { clients: 16, leaseSeconds: 8, callsPerSecond: 150, ...options };
@@ -109,18 +113,23 @@ export class Load {
   /** Lets workers finish what waits or runs, without new tasks. Answers what is left. */
   async drain(limitMilliseconds = 90_000): Promise<number> {
     this.#isStopping = false;
+    this.isDraining = true;
     const working = this.#workers.map((worker) => worker.run());
     try {
       for (const deadline = Date.now() + limitMilliseconds; ; await pause(500)) {
         const [row] = await withSession(this.options.databaseUrl, (session) =>
+          // A run of a probe that was given up ends with its lease of ten minutes.
           session.query<{ left: number }>(
-            "select count(*)::int as left from tasks where status in ('Queued', 'In Progress')",
+            `select count(*)::int as left from tasks
+              where status in ('Queued', 'In Progress') and worker_id is distinct from $1`,
+            [probeWorker],
           ),
         );
         if (row?.left === 0 || Date.now() > deadline) return row?.left ?? 0;
       }
     } finally {
       this.#isStopping = true;
+      this.isDraining = false;
       await Promise.all(working);
     }
   }
@@ -482,7 +491,8 @@ class WorkerClient {
 
   async run(): Promise<void> {
     while (!this.#load.isStopping) {
-      await this.#beat([]);
+      // A worker whose host is away waits before it asks again.
+      if (isUnknown(await this.#beat([]))) await pause(this.#random.between(100, 400));
       const claimed = await this.#claim();
       if (claimed) await this.#work(claimed.task_id, claimed.attempt);
       await this.#load.rest(this.#random);
@@ -498,14 +508,14 @@ class WorkerClient {
     });
   }
 
-  async #beat(tasks: { task_id: string; attempt: number }[]): Promise<void> {
-    await this.#post("worker-heartbeat", { worker_id: this.#name, status: "active", tasks });
+  async #beat(tasks: { task_id: string; attempt: number }[]): Promise<Answer> {
+    return await this.#post("worker-heartbeat", { worker_id: this.#name, status: "active", tasks });
   }
 
   async #claim(): Promise<{ task_id: string; attempt: number } | undefined> {
     const answer = await this.#post("claim-next-task", {
       worker_id: this.#name,
-      task_types: taskTypes,
+      ...(!this.#load.isDraining && { task_types: taskTypes }),
       wait_seconds: this.#random.chance(0.3) ? 1 : 0,
     });
     if (answer.status !== 200) return undefined;

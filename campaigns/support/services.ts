@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { AnswerBook, ApiClient, bearer, type Call, type Service } from "./api-client.ts";
 import { percentile, type Report, round } from "./campaign.ts";
-import { type Load, newPicture, type SignedInPerson, signUpPerson } from "./load.ts";
+import { type Load, newPicture, probeWorker, type SignedInPerson, signUpPerson } from "./load.ts";
 import type { Random } from "./random.ts";
 import { canJoin, RealtimeSocket } from "./realtime-socket.ts";
 
@@ -141,11 +141,11 @@ export class Probes {
   /** A task that is in progress, so that its completion is all that is left; undefined when that fails. */
   async startRun(): Promise<object | undefined> {
     if (!(await this.#createTask())) return undefined;
-    const body = { worker_id: "probe", task_types: [probeTaskType] };
+    const body = { worker_id: probeWorker, task_types: [probeTaskType] };
     const claimed = await this.#service("claim-next-task", body);
     if (claimed.status !== 200) return undefined;
     const { task_id, attempt } = claimed.body;
-    return { task_id, worker_id: "probe", attempt };
+    return { task_id, worker_id: probeWorker, attempt };
   }
 
   async #complete(run: object | undefined): Promise<boolean> {
