@@ -63,7 +63,9 @@ export class Load {
         leaseSeconds,
       ]);
       await session.query(identityFunction);
-      await session.query("grant execute on function public.campaign_identity to anon, authenticated");
+      await session.query(
+        "grant execute on function public.campaign_identity to anon, authenticated, service_role",
+      );
       await session.query("notify pgrst, 'reload schema'");
     });
     for (let index = 0; index < clients; index++) {
@@ -393,25 +395,27 @@ class StudioClient {
     if (column === "user_id" && rows.length === 0) log.foreignRows++;
   }
 
-  /** As oneself or as nobody: no statement may run under another request's role, claims or headers. */
+  /** As oneself, nobody or the service: no statement may run under another request's role, claims or headers. */
   async #readIdentity(): Promise<void> {
     const { log, options } = this.#load;
-    const isSignedIn = this.#random.chance(0.7);
+    const { keys } = options;
+    const role = this.#random.weighted({ authenticated: 6, anon: 2, service_role: 2 });
+    const credentials = {
+      authenticated: this.#credentials,
+      anon: { apikey: keys.PUBLISHABLE_KEY },
+      service_role: { ...bearer(keys.SERVICE_ROLE_KEY), apikey: keys.SERVICE_ROLE_KEY },
+    };
     const request = randomUUID();
     const answer = await this.client.call({
       service: "rest",
       path: "/rest/v1/rpc/campaign_identity",
       method: "GET",
-      headers: {
-        ...(isSignedIn ? this.#credentials : { apikey: options.keys.PUBLISHABLE_KEY }),
-        "x-request-id": request,
-      },
+      headers: { ...credentials[role], "x-request-id": request },
     });
     if (answer.status !== 200) return;
     log.reads++;
     const { body } = answer;
-    const user = isSignedIn ? this.#person.identity.userId : null;
-    const role = isSignedIn ? "authenticated" : "anon";
+    const user = role === "authenticated" ? this.#person.identity.userId : null;
     if (body["role"] !== role || body["user"] !== user || body["request"] !== request) log.foreignRows++;
   }
 
