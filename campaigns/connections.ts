@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type Campaign, type CampaignSettings, Report } from "./support/campaign.ts";
 import { checkAnswers, checkPromises } from "./support/checker.ts";
-import { type DatabaseSession, openSession, withSession } from "./support/database.ts";
+import { acceptsConnections, type DatabaseSession, openSession, withSession } from "./support/database.ts";
 import { newFolder, startDatabase } from "./support/host-process.ts";
 import { Random } from "./support/random.ts";
 import { reportHost, startScene } from "./support/scene.ts";
@@ -47,8 +47,8 @@ async function run(settings: CampaignSettings): Promise<Report> {
     const isFirstKill = count >= settings.rounds / 2 && ended.get("killed") === 0;
     if (isFirstKill || random.chance(killShare)) {
       const pid = (await backendIn(admin, "active")) ?? (await backendIn(admin, "idle"));
+      if (pid === undefined) continue;
       await admin.close();
-      if (pid === undefined) throw new Error("The host has no connection.");
       process.kill(pid, "SIGKILL");
       await recoveredWithout(pid, url);
       admin = openSession(url);
@@ -99,6 +99,7 @@ async function run(settings: CampaignSettings): Promise<Report> {
 /** The server accepts connections until it notices; when the killed backend is not listed, it has started anew. */
 async function recoveredWithout(pid: number, url: string): Promise<void> {
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; await pause(100)) {
+    if (!(await acceptsConnections(url, 1_000))) continue;
     const rows = await withSession(url, (session) =>
       session.query("select from pg_stat_activity where pid = $1", [pid]),
     ).catch((error: unknown) => {

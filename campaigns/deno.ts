@@ -74,11 +74,9 @@ async function run(settings: CampaignSettings): Promise<Report> {
     report.none(`Faults that \`${check}\` finds`, fault_count);
   }
   if (stage.deno.exits.length > 0) {
-    report.table(
-      "Why Deno ended",
-      ["last words"],
-      stage.deno.exits.map((words) => [words]),
-    );
+    const words = new Map<string, number>();
+    for (const last of stage.deno.exits) words.set(last, (words.get(last) ?? 0) + 1);
+    report.table("Why Deno ended", ["last words", "times"], [...words]);
   }
   report.table(
     "Answers by endpoint",

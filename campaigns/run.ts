@@ -29,6 +29,11 @@ if (!campaign || (rounds !== undefined && !(rounds >= 1)) || !Number.isInteger(s
 const stopping = new AbortController();
 process.once("SIGINT", () => stopping.abort());
 process.once("SIGTERM", () => stopping.abort());
+// What was started is ended, whatever happens here.
+process.on("uncaughtException", (error) => {
+  console.error(error);
+  stopping.abort();
+});
 try {
   const begun = Date.now();
   const report = await runCampaign(campaign, {

@@ -15,6 +15,8 @@ export function openSession(url: string, name = "campaign"): DatabaseSession {
   const sql = postgres(url, {
     max: 1,
     connect_timeout: 10,
+    // One statement less that a fault may meet.
+    fetch_types: false,
     connection: { application_name: name, statement_timeout: 600_000 },
     onnotice: () => undefined,
   });
