@@ -71,7 +71,7 @@ export class Load {
     for (let index = 0; index < clients; index++) {
       const client = this.client(2 + index);
       if (index % 2 === 0) this.#studios.push(await this.#newStudio(client, index));
-      else this.#workers.push(new WorkerClient(this, client, `worker-${index}`, this.newRandom()));
+      else this.#workers.push(await this.#newWorker(client, index));
     }
   }
 
@@ -141,6 +141,18 @@ export class Load {
     this.log.people.push(person.identity);
     this.log.sessions.set(person.identity.userId, person.refreshToken);
     return new StudioClient(this, client, person, this.newRandom());
+  }
+
+  /** Its first heartbeat must be seen: runs of workers that have sent none have leases of ten minutes. */
+  async #newWorker(client: ApiClient, index: number): Promise<WorkerClient> {
+    const name = `worker-${index}`;
+    await expect(client, 200, {
+      service: "functions",
+      path: "/functions/v1/worker-heartbeat",
+      headers: bearer(this.options.keys.SERVICE_ROLE_KEY),
+      body: { worker_id: name, status: "active", tasks: [] },
+    });
+    return new WorkerClient(this, client, name, this.newRandom());
   }
 
   close(): void {
