@@ -17,7 +17,7 @@ export class FaultProxy {
   readonly #links = new Set<Link>();
   /** Of commits that pass: the share whose connection is cut. */
   commitCutShare = 0;
-  slowness: Slowness | undefined;
+  #slowness: Slowness | undefined;
   #isSilent = false;
   resets = 0;
   commitCuts = 0;
@@ -51,8 +51,13 @@ export class FaultProxy {
     return this.#random;
   }
 
-  get connections(): number {
-    return this.#links.size;
+  get slowness(): Slowness | undefined {
+    return this.#slowness;
+  }
+
+  set slowness(slowness: Slowness | undefined) {
+    this.#slowness = slowness;
+    for (const link of this.#links) link.hurry();
   }
 
   resetAll(): void {
@@ -172,6 +177,11 @@ class Link {
     }
   }
 
+  hurry(): void {
+    this.#toDatabase.hurry();
+    this.#toClient.hurry();
+  }
+
   reset(): void {
     this.#client.resetAndDestroy();
     this.#database.resetAndDestroy();
@@ -183,8 +193,9 @@ class Link {
 class Direction {
   readonly #proxy: FaultProxy;
   readonly #target: Socket;
+  readonly #waiting: { bytes: Buffer; at: number }[] = [];
   #freeAt = 0;
-  #waiting = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(proxy: FaultProxy, target: Socket) {
     this.#proxy = proxy;
@@ -193,16 +204,29 @@ class Direction {
 
   send(bytes: Buffer): void {
     const { slowness, random } = this.#proxy;
-    if (!slowness && this.#waiting === 0) return void this.#write(bytes);
+    if (!slowness) return this.#write(bytes);
     const now = performance.now();
-    const delay = slowness ? random.between(0, slowness.delayMilliseconds) : 0;
-    const transfer = slowness ? (bytes.length * 1000) / slowness.bytesPerSecond : 0;
-    this.#freeAt = Math.max(this.#freeAt, now + delay) + transfer;
-    this.#waiting++;
-    setTimeout(() => {
-      this.#waiting--;
-      this.#write(bytes);
-    }, this.#freeAt - now);
+    const delay = random.between(0, slowness.delayMilliseconds);
+    this.#freeAt = Math.max(this.#freeAt, now + delay) + (bytes.length * 1000) / slowness.bytesPerSecond;
+    this.#waiting.push({ bytes, at: this.#freeAt });
+    this.#timer ??= setTimeout(() => this.#sendDue(), this.#freeAt - now);
+  }
+
+  #sendDue(): void {
+    for (let [next] = this.#waiting; next && next.at <= performance.now() + 1; [next] = this.#waiting) {
+      this.#waiting.shift();
+      this.#write(next.bytes);
+    }
+    const [next] = this.#waiting;
+    this.#timer = next && setTimeout(() => this.#sendDue(), next.at - performance.now());
+  }
+
+  /** What is on its way arrives now: the network is fast again. */
+  hurry(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#freeAt = 0;
+    for (const { bytes } of this.#waiting.splice(0)) this.#write(bytes);
   }
 
   #write(bytes: Buffer): void {
