@@ -83,6 +83,7 @@ const allowedFolders: Record<string, readonly string[]> = {
   server: ["server", "supabase", "worker"],
   scripts: ["scripts", "server", "supabase", "test"],
   examples: ["examples"],
+  campaigns: ["campaigns", "server", "supabase", "test"],
 };
 
 const packageFile = JSON.parse(textOf("package.json")) as {

@@ -159,19 +159,25 @@ async function startNode(
   };
 }
 
-/** Starts Deno itself, not the wrapper that npm installs: ending a wrapper leaves it running. */
-async function startDeno(
-  opened: Opened,
-  { prompts = byRules }: HostSettings,
-  { apiUrl, keys, databaseUrl, fakeStripe, fakeFal }: HostUnderTest,
-): Promise<{ port: number; output(): string }> {
+/** How Deno serves the functions: Deno itself, not the wrapper that npm installs, for ending a wrapper leaves it running. */
+export async function denoFunctions(
+  {
+    apiUrl,
+    keys,
+    databaseUrl,
+    fakeStripe,
+    fakeFal,
+  }: Pick<HostUnderTest, "apiUrl" | "keys" | "databaseUrl" | "fakeStripe" | "fakeFal">,
+  prompts: Record<string, string> = byRules,
+): Promise<{ command: string; args: string[]; cwd: string; env: NodeJS.ProcessEnv }> {
   const functions = projectPath("supabase/functions");
   const permissions = ["--allow-net", "--allow-env", "--allow-read", "--allow-sys", "--no-prompt"];
   const configuration = [`--config=${functions}/deno.json`, "--node-modules-dir=manual", "--no-lock"];
   const script = projectPath("test/support/serve-on-deno.ts");
-  const child = spawn(await denoBinary(), ["run", ...permissions, ...configuration, script], {
+  return {
+    command: await denoBinary(),
+    args: ["run", ...permissions, ...configuration, script],
     cwd: functions,
-    stdio: ["pipe", "pipe", "pipe"],
     env: {
       HOME: process.env["HOME"],
       NO_COLOR: "1",
@@ -191,7 +197,16 @@ async function startDeno(
       FAL_WEBHOOK: falWebhook,
       FRONTEND_URL: frontendUrl,
     },
-  });
+  };
+}
+
+async function startDeno(
+  opened: Opened,
+  { prompts = byRules }: HostSettings,
+  host: HostUnderTest,
+): Promise<{ port: number; output(): string }> {
+  const { command, args, cwd, env } = await denoFunctions(host, prompts);
+  const child = spawn(command, args, { cwd, env, stdio: ["pipe", "pipe", "pipe"] });
   opened.push(() => end(child));
 
   let output = "";
