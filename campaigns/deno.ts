@@ -14,7 +14,7 @@ import { sessionToken } from "../test/support/session-token.ts";
 import { startReceiver } from "../test/support/webhooks.ts";
 import { answerLimitMilliseconds, AnswerBook, ApiClient } from "./support/api-client.ts";
 import { type Campaign, type CampaignSettings, percentile, Report } from "./support/campaign.ts";
-import { openPool } from "./support/database.ts";
+import { openPool } from "../supabase/functions/_shared/database/pool.ts";
 import { type RequestScene, shares, type ValidRequest, validRequests } from "./support/deno-requests.ts";
 import { HostProcess, newFolder, startDatabase } from "./support/host-process.ts";
 import { Random } from "./support/random.ts";
@@ -115,8 +115,8 @@ async function setStage(
   const denoProcess = new DenoProcess();
   settings.atEnd(() => denoProcess.end());
   await denoProcess.start({ apiUrl: host.url, keys, databaseUrl: database.url, fakeStripe, fakeFal });
-  const sql = openPool(database.url, preparers);
-  settings.atEnd(() => sql.end({ timeout: 5 }));
+  const sql = openPool({ url: database.url, name: "campaign", connections: preparers });
+  settings.atEnd(() => sql.end());
 
   const known: TestUser[] = [];
   for (let index = 0; index < people; index++) known.push(await createUser(sql, 10_000_000_000));

@@ -1,7 +1,8 @@
-/** The database behind the hosts, for setting faults and for checking; the only user of the driver here. */
+/** The database behind the hosts, for setting faults and for checking. */
 import { connect } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
-import postgres, { type Sql } from "postgres";
+import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
+import type { SqlValue } from "../../supabase/functions/_shared/database/sql.ts";
 
 export type Row = Record<string, unknown>;
 
@@ -12,19 +13,18 @@ export interface DatabaseSession {
 
 /** One connection as the owner. Close it before a fault that would end it. */
 export function openSession(url: string, name = "campaign"): DatabaseSession {
-  const sql = postgres(url, {
-    max: 1,
-    connect_timeout: 10,
-    // One statement less that a fault may meet.
-    fetch_types: false,
-    connection: { application_name: name, statement_timeout: 600_000 },
-    onnotice: () => undefined,
+  const sql = openPool({
+    url,
+    name,
+    connections: 1,
+    settings: { statement_timeout: "600000" },
+    deadlineMilliseconds: Infinity,
   });
   return {
     async query<Result extends object>(text: string, values: unknown[] = []) {
-      return [...(await sql.unsafe<Result[]>(text, values as postgres.ParameterOrJSON<never>[]))] as Result[];
+      return [...(await sql.query<Result[]>(text, values as SqlValue[]))] as Result[];
     },
-    close: () => sql.end({ timeout: 5 }),
+    close: () => sql.end(),
   };
 }
 
@@ -74,9 +74,4 @@ function startupMessage(): Buffer {
   head.writeInt32BE(8 + settings.length, 0);
   head.writeInt32BE(196_608, 4);
   return Buffer.concat([head, settings]);
-}
-
-/** A pool as the owner, for what the helpers of the tests prepare. */
-export function openPool(url: string, connections: number): Sql {
-  return postgres(url, { max: connections, onnotice: () => undefined });
 }

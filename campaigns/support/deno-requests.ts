@@ -1,6 +1,6 @@
 /** A valid request of every endpoint, with everything made that it needs. */
 import { randomUUID } from "node:crypto";
-import type { Sql } from "postgres";
+import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { switchOnAutoTopup } from "../../test/support/auto-topups.ts";
 import { claim, createUser, queueTask, type TestUser } from "../../test/support/factories.ts";
 import { type FakeFal, type FalJob, pictures } from "../../test/support/fake-fal.ts";

@@ -9,6 +9,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import { pino } from "pino";
 import { projectPath } from "../../server/migrate.ts";
+import { lockFolder } from "../../server/folder-lock.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../server/postgres/embedded.ts";
 import type { CampaignSettings } from "./campaign.ts";
 
@@ -302,7 +303,12 @@ export async function startDatabase(
   const directory = path.join(folder, "database");
   if (settings.template !== undefined) await copyCluster(settings.template, directory);
   const log = pino({ level: "silent" });
-  const database = await startEmbeddedPostgres({ directory, settings: databaseSettings, log });
+  const database = await startEmbeddedPostgres({
+    directory,
+    lock: await lockFolder(folder),
+    settings: databaseSettings,
+    log,
+  });
   settings.atEnd(() => database.stop());
   return database;
 }

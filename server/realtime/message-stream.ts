@@ -24,7 +24,7 @@ export interface MessageStreamOptions {
 const publication = "supabase_realtime_messages";
 const firstConnectionMilliseconds = 3_000;
 const reachMilliseconds = 2_000;
-const longestRetryMilliseconds = 15_000;
+const longestRetryMilliseconds = 1_000;
 const cleaningMilliseconds = 10 * 60_000;
 const keptHours = 24;
 
@@ -146,7 +146,7 @@ export class MessageStream {
           this.#log.warn({ err: error }, "realtime could not follow the write-ahead log; polling meanwhile");
         }
       }
-      const wait = Math.min(longestRetryMilliseconds, 100 * 2 ** failures);
+      const wait = Math.min(longestRetryMilliseconds, 50 * 2 ** failures) * (0.5 + Math.random() / 2);
       await new Signal().wait(wait, signal);
     }
   }
