@@ -12,6 +12,7 @@ import { pino } from "pino";
 import { onNpmGone } from "../worker/on-npm-gone.ts";
 import { type Check, checks, examine, report } from "./doctor.ts";
 import { type Host, startHost } from "./host.ts";
+import { runningDatabase } from "./postgres/embedded.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import { reconcileOnce } from "./billing/reconciler.ts";
@@ -61,7 +62,8 @@ try {
 
 async function start(settings: Settings): Promise<void> {
   const log = pino({ level: settings.logLevel });
-  const starting = startHost({ ...settings, log });
+  const aborting = new AbortController();
+  const starting = startHost({ ...settings, log, signal: aborting.signal });
 
   let stopping = false;
   async function stop(reason: string, exitCode: number): Promise<void> {
@@ -71,6 +73,7 @@ async function start(settings: Settings): Promise<void> {
     }
     stopping = true;
     log.info({ reason }, "stopping; once more to force it");
+    aborting.abort();
     await rm(recordOf(settings), { force: true });
     // One that still starts is let finish, for half a start could not be undone. One that fails says so below.
     await starting.then(
@@ -88,8 +91,11 @@ async function start(settings: Settings): Promise<void> {
     void stop("failure", 1);
   });
 
-  const host = await starting;
-  if (stopping) return;
+  const host = await starting.catch((error: unknown) => {
+    if (error instanceof Error && error.name === "AbortError") return undefined;
+    throw error;
+  });
+  if (stopping || !host) return;
   await mkdir(settings.dataDirectory, { recursive: true });
   const running: Running = { pid: process.pid, port: host.port, status: statusOf(host) };
   await writeFile(recordOf(settings), JSON.stringify(running, null, 2), { mode: 0o600 });
@@ -108,9 +114,15 @@ async function runningHost(settings: Settings): Promise<Running> {
   throw new Error(`No Darkroom runs with the data in ${settings.dataDirectory}; start one by: npm start`);
 }
 
-/** Of the operator's own database, else of the one of the host that runs here. */
+/** Of the operator's own database, else of the one of the host that runs here, which may not be ready. */
+async function databaseOf(settings: Settings): Promise<string> {
+  if (settings.databaseUrl !== undefined) return settings.databaseUrl;
+  const running = await runningDatabase(path.join(settings.dataDirectory, "postgres"));
+  return running ?? (await runningHost(settings)).status.DB_URL;
+}
+
 async function examineDatabase(check: Check, settings: Settings, asJson: boolean): Promise<void> {
-  const url = settings.databaseUrl ?? (await runningHost(settings)).status.DB_URL;
+  const url = await databaseOf(settings);
   const found = await examine(url, check);
   console.log(asJson ? JSON.stringify(found, null, 2) : report(found));
   process.exitCode = found.healthy ? 0 : 1;

@@ -26,6 +26,7 @@ import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
+import { SchemaWatch } from "./schema/schema-watch.ts";
 import { createS3Store, type S3Settings } from "./storage/s3-store.ts";
 import { createStorage } from "./storage/storage.ts";
 import { startDispatcher } from "./webhooks/dispatcher.ts";
@@ -57,6 +58,8 @@ export interface HostOptions {
   /** Whether this host charges automatic top-ups; it does, where Stripe's key is set, unless told not to. */
   autoTopups?: boolean;
   log?: Logger;
+  /** Ends a start that waits for an incomplete database. */
+  signal?: AbortSignal;
 }
 
 export interface Host {
@@ -94,6 +97,12 @@ export async function startHost(options: HostOptions): Promise<Host> {
     await front.listen(options.port, options.hostname);
     opened.push(() => front.close());
     const localUrl = `http://127.0.0.1:${front.port}`;
+    if (options.databaseUrl && !options.apiUrl) {
+      log.warn(
+        { address: localUrl },
+        "SUPABASE_URL is not set: other hosts of this database refuse the sessions that this host makes (docs/operations.md, Several hosts)",
+      );
+    }
 
     const databaseUrl = options.databaseUrl ?? (await startDatabase(options, opened, log));
     const sql = postgres(databaseUrl, {
@@ -104,6 +113,8 @@ export async function startHost(options: HostOptions): Promise<Host> {
     opened.push(() => sql.end({ timeout: 5 }));
     await reach(sql, log);
     await migrate(sql, { log });
+    const schema = new SchemaWatch(sql, log);
+    await schema.untilWhole(options.signal, (obstacle) => front.explain(obstacle));
 
     if (options.s3) await createS3Store(options.s3, log).check();
     const keys = await keysOf(options, sql);
@@ -132,7 +143,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
       const reconciler = startReconciler({ databaseUrl, stripe: createStripe(options.billing), log });
       opened.push(() => reconciler.stop());
     }
-    const realtime = await serve(context, webhooks, front, opened);
+    const realtime = await serve(context, webhooks, front, schema, opened);
     // A live event of a task is a hint that there may be a message.
     realtime.stream.on("task-updates:", () => dispatcher?.wake());
     // Scheduled tasks, expired leases and the like, even when nobody claims.
@@ -216,6 +227,7 @@ async function serve(
   context: HostContext,
   webhooks: WebhookSender,
   front: FrontDoor,
+  schema: SchemaWatch,
   opened: (() => Promise<void>)[],
 ): Promise<Realtime> {
   const { sql, log } = context;
@@ -236,7 +248,7 @@ async function serve(
 
   app.get("/health", (c) => c.json({ status: "ok" }));
   app.get("/ready", async (c) => {
-    const obstacle = front.draining ? "stopping" : await databaseObstacle(sql);
+    const obstacle = front.draining ? "stopping" : await databaseObstacle(sql, schema);
     return obstacle ? c.json({ status: "not ready", reason: obstacle }, 503) : c.json({ status: "ready" });
   });
   app.get("/metrics", (c) =>
@@ -267,12 +279,15 @@ async function serve(
   return realtime;
 }
 
-/** Why requests would fail: no database, or one that lacks migrations this code needs. */
-async function databaseObstacle(sql: Sql): Promise<string | undefined> {
+/** Why requests would fail: no database, or one that lacks migrations, roles or policies that this code needs. */
+async function databaseObstacle(sql: Sql, schema: SchemaWatch): Promise<string | undefined> {
+  async function look(): Promise<{ obstacle: string | undefined }> {
+    const pending = await pendingMigrations(sql);
+    return { obstacle: pending.length > 0 ? "migrations are missing" : await schema.obstacle() };
+  }
   try {
-    const pending = await Promise.race([pendingMigrations(sql), pause(3000, undefined, { ref: false })]);
-    if (pending === undefined) return "the database does not answer";
-    return pending.length > 0 ? "migrations are missing" : undefined;
+    const seen = await Promise.race([look(), pause(3000, undefined, { ref: false })]);
+    return seen ? seen.obstacle : "the database does not answer";
   } catch {
     return "the database does not answer";
   }
@@ -349,6 +364,18 @@ class FrontDoor {
   }
 
   open(): void {
+    this.#isOpen = true;
+  }
+
+  /** Before there is anything to serve: says why not. */
+  explain(obstacle: string): void {
+    this.handler = (request) =>
+      new URL(request.url).pathname === "/health"
+        ? Response.json({ status: "ok" })
+        : Response.json(
+            { status: "not ready", error: "database_unavailable", reason: obstacle },
+            { status: 503, headers: { "retry-after": "5" } },
+          );
     this.#isOpen = true;
   }
 

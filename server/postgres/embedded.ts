@@ -97,7 +97,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     }
   }
 
-  const url = `postgresql://postgres:${remembered.password}@127.0.0.1:${port}/postgres`;
+  const url = addressOf(remembered.password, port);
   await waitUntilReady(url);
   log.info({ port, directory: placement.cluster }, "PostgreSQL runs");
 
@@ -111,6 +111,20 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       await stopServer(placement);
     },
   };
+}
+
+function addressOf(password: string, port: number): string {
+  return `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`;
+}
+
+/** The address of the server that runs on a data folder; undefined when none runs there. */
+export async function runningDatabase(folder: string): Promise<string | undefined> {
+  const directory = path.resolve(folder);
+  const known = await recall(`${directory}.json`);
+  if (known?.port === undefined) return undefined;
+  const pid = await postmasterPid((await place(directory)).cluster);
+  if (pid === undefined || !(await isPostgres(pid))) return undefined;
+  return addressOf(known.password, known.port);
 }
 
 async function recall(memory: string): Promise<Remembered | undefined> {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import type { Identifier } from "../../supabase/functions/_shared/auth/identify.ts";
+import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 
 /** Whom the database's policies see. */
@@ -46,7 +47,7 @@ export function createAccess(sql: Sql, identifier: Identifier, log: Logger): Acc
       });
     } catch (error) {
       if (error === rolledBack) return answer;
-      if (!isRefusal(error)) throw error;
+      if (!isRefusal(error) || isRoleFault(error)) throw error;
       // A policy that fails on a topic lets nobody in; only the plain refusal is no news.
       if (error.code !== "42501") log.warn({ err: error, topic }, "a policy of realtime.messages failed");
     }

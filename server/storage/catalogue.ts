@@ -1,5 +1,6 @@
 import type { Sql, TransactionSql } from "postgres";
 import type { Identity } from "../../supabase/functions/_shared/auth/identify.ts";
+import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { codeOf } from "../postgres/error-code.ts";
 import { StorageError } from "./errors.ts";
 
@@ -275,6 +276,7 @@ async function listRows(
 /** PostgreSQL's refusals in storage's words; anything else stays what it is. */
 function refusal(error: unknown): unknown {
   const code = codeOf(error);
+  if (isRoleFault(error)) return new StorageError("Unavailable", undefined, { cause: error });
   if (code === "42501" && constraintOf(error) === "keep_finished_files") {
     return new StorageError("ResourceLocked", undefined, { cause: error });
   }
