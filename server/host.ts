@@ -13,6 +13,7 @@ import type { FalVariables } from "../supabase/functions/_shared/providers/varia
 import { AppError } from "../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts";
 import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
+import { refuseUnfinished } from "./backup/unfinished.ts";
 import { createAuth } from "./auth/auth.ts";
 import { startAutoTopups } from "./billing/auto-topups.ts";
 import { startReconciler } from "./billing/reconciler.ts";
@@ -104,6 +105,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
       );
     }
 
+    await refuseUnfinished(options.dataDirectory);
     const databaseUrl = options.databaseUrl ?? (await startDatabase(options, opened, log));
     const sql = postgres(databaseUrl, {
       max: 12,

@@ -67,6 +67,12 @@ export async function platformSql(): Promise<{ files: string[]; fingerprint: str
   return { files, fingerprint: `platform ${createHash("sha256").update(files.join("")).digest("hex")}` };
 }
 
+/** The text of a migration that this program has. */
+export async function migrationText(version: string): Promise<string | undefined> {
+  const file = (await migrationFiles()).find((name) => versionOf(name) === version);
+  return file === undefined ? undefined : await readFile(projectPath(`supabase/migrations/${file}`), "utf8");
+}
+
 async function applyPlatform(sql: ReservedSql, log: Logger): Promise<void> {
   const { files, fingerprint } = await platformSql();
   // Applying it again locks tables that other hosts are using, so that is done only when something is missing.

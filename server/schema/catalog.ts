@@ -102,7 +102,10 @@ const queries: string[] = [
                  provolatile, proparallel, case when proisstrict then ' strict' else '' end,
                  case when proleakproof then ' leakproof' else '' end, case when proretset then ' set' else '' end,
                  proconfig, case when proacl is null then ', executable by public' else '' end),
-          md5(pg_get_functiondef(functions.oid)), pg_get_functiondef(functions.oid)
+          md5(pg_get_functiondef(functions.oid)),
+          pg_get_functiondef(functions.oid) ||
+            case when proacl is null or exists (select from aclexplode(proacl) where grantee = 0) then ''
+                 else format('; revoke all on routine %s from public', quoted) end
      from functions join pg_language on pg_language.oid = prolang`,
   `select format('column %s.%s', relations.name, attname),
           format('%s%s%s%s', format_type(atttypid, atttypmod), case when attnotnull then ' not null' else '' end,
