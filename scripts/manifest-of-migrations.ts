@@ -15,9 +15,7 @@ export async function manifestOfMigrations(url: string): Promise<Manifest> {
       await sql.unsafe(await readFile(`${folder}/${name}`, "utf8"));
       await sql`reset all`;
     }
-    const [row] = await sql<{ major: number }[]>`
-      select current_setting('server_version_num')::int / 10000 as major`;
-    return makeManifest(row?.major ?? 0, before, await catalogOf(sql));
+    return makeManifest(before, await catalogOf(sql));
   } finally {
     await sql.end({ timeout: 5 });
   }

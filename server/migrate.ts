@@ -10,7 +10,7 @@ import { ensureRoles } from "./schema/roles.ts";
 export { projectPath };
 
 /** Any number, as long as it stays the same: hosts that start at once take turns by it. */
-const migrationLock = 4_215_871_093;
+export const migrationLock = 4_215_871_093;
 
 /**
  * Brings a database up to date: the roles of its server, what Supabase would bring, then every migration it has not

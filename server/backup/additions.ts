@@ -12,16 +12,18 @@ export interface Additions {
   missing: string[];
 }
 
-/** What an operator changed and added, in the order in which it can be made. */
-export function findAdditions(catalog: Catalog, manifest: Manifest, postgres: number): Additions {
+/**
+ * What an operator changed and added, in the order in which it can be made. A PostgreSQL that words a text in another way
+ * than the one that wrote the manifest only has the thing made twice.
+ */
+export function findAdditions(catalog: Catalog, manifest: Manifest): Additions {
   const expected = { ...manifest.platform, ...manifest.migrations };
   const found: Additions = { statements: [], roles: [], impossible: [], missing: [] };
   const roles = new Set<string>();
   for (const [name, thing] of catalog) {
     const known = expected[name];
     const [state, digest] = entryOf(thing);
-    // Only the version that wrote the manifest words texts like it.
-    if (known?.[0] === state && (known[1] === digest || postgres !== manifest.postgres)) continue;
+    if (known?.[0] === state && known[1] === digest) continue;
     if (name.startsWith("column ") && known && typeOf(known[0]) !== typeOf(state)) {
       found.impossible.push(`${name}: its type is ${typeOf(state)} instead of ${typeOf(known[0])}`);
     }

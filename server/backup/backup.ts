@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { to as copyTo } from "pg-copy-streams";
 import type { Logger } from "pino";
-import { migrationText, platformSql } from "../migrate.ts";
+import { migrationLock, migrationText, platformSql } from "../migrate.ts";
 import { codeOf } from "../postgres/error-code.ts";
 import { beyondCatalog, readCatalog } from "../schema/catalog.ts";
 import { readManifest } from "../schema/manifest.ts";
@@ -57,6 +57,8 @@ async function fill(folder: string, options: BackupOptions): Promise<format.Desc
   const database = await openConnection(databaseUrl, "darkroom-backup");
   let described: Omit<format.Description, "files">;
   try {
+    // While no host migrates, so that rows and schema are of one moment.
+    await database.ask(`select pg_advisory_lock(${migrationLock})`);
     await database.ask("begin isolation level repeatable read, read only");
     await refuseSupabase(database);
     const tables = await database.ask<TableRow>(tablesQuery);
@@ -65,6 +67,7 @@ async function fill(folder: string, options: BackupOptions): Promise<format.Desc
     }
     await database.ask(`lock table ${tables.map(({ quoted }) => quoted).join(", ")} in access share mode`);
     const structure = await describeStructure(database, log);
+    await database.ask(`select pg_advisory_unlock(${migrationLock})`);
     const secret = await copySecret(folder, options, database);
     const copied: format.Description["tables"] = [];
     for (const table of tables) {
@@ -115,7 +118,6 @@ async function describeStructure({ ask }: DatabaseConnection, log: Logger) {
   const { statements, roles, impossible, missing } = findAdditions(
     await readCatalog(ask),
     await readManifest(),
-    postgres,
   );
   const beyond = await beyondCatalog(ask);
   const refused = [...impossible, ...beyond.map(({ thing, reason }) => `${thing}: ${reason}`)];

@@ -161,16 +161,15 @@ export async function eachOf<Item>(
   work: (item: Item) => Promise<void>,
 ): Promise<void> {
   const running = new Set<Promise<void>>();
-  try {
-    for await (const item of items) {
-      const task = work(item).finally(() => running.delete(task));
-      running.add(task);
-      // A failure is met by the race below, or at the end.
-      task.catch(() => undefined);
-      if (running.size >= atOnce) await Promise.race(running);
-    }
-    await Promise.all(running);
-  } finally {
-    await Promise.allSettled(running);
+  const failures: unknown[] = [];
+  for await (const item of items) {
+    const task = work(item)
+      .catch((error: unknown) => void failures.push(error))
+      .finally(() => running.delete(task));
+    running.add(task);
+    if (running.size >= atOnce) await Promise.race(running);
+    if (failures.length > 0) break;
   }
+  await Promise.all(running);
+  if (failures.length > 0) throw failures[0];
 }

@@ -93,11 +93,14 @@ async function restoreDatabase(
   const { ask } = database;
   await ask("begin");
   await ensureRoles(ask, log);
-  await makeSchema(from, description, database, log);
-  const tables = await ask<TableRow>(tablesQuery);
+  await makeSchema(from, description, database);
   // Rows were checked when they were written. Nothing may change them now: neither triggers, which have done their
   // part, nor the order in which tables refer to each other. Both need no superuser this way.
   const foreignKeys = await dropForeignKeys(database);
+  await makeOwnRoles(description.roles, database, log);
+  await makeAdditions(description.additions, database);
+  for (const [name, statement] of await dropForeignKeys(database)) foreignKeys.set(name, statement);
+  const tables = await ask<TableRow>(tablesQuery);
   const triggers = await disableTriggers(database);
   await ask(`truncate table ${tables.map(({ quoted }) => quoted).join(", ")}`);
   for (const table of description.tables) {
@@ -110,7 +113,7 @@ async function restoreDatabase(
     );
     await ask(`select pg_catalog.setval(${sequence}::regclass, ${BigInt(last_value)}, ${is_called})`);
   }
-  for (const statement of foreignKeys) await ask(statement);
+  for (const statement of foreignKeys.values()) await ask(statement);
   for (const statement of triggers) await ask(statement);
   if (databaseUrl !== undefined && description.secret) {
     const secret = database.client.escapeLiteral((await format.readIntact(from, description.secret)).trim());
@@ -129,29 +132,40 @@ async function restoreDatabase(
 /** By the SQL of the backup, which is that of its time: the next start brings it up to date. */
 async function makeSchema(
   from: string,
-  { schema, additions, roles, platform_fingerprint }: format.Description,
+  { schema, platform_fingerprint }: format.Description,
   { ask, client }: DatabaseConnection,
-  log: Logger,
 ): Promise<void> {
   for (const file of schema) await ask(await format.readIntact(from, file));
   await ask(`comment on schema supabase_migrations is ${client.escapeLiteral(platform_fingerprint)}`);
-  await ask("set check_function_bodies = off");
+}
+
+async function makeOwnRoles(
+  roles: readonly string[],
+  { ask, client }: DatabaseConnection,
+  log: Logger,
+): Promise<void> {
   for (const role of roles) {
     const rows = await ask(
       `select 1 as one from pg_catalog.pg_roles where rolname = ${client.escapeLiteral(role)}`,
     );
     if (rows.length > 0) continue;
-    await ask(`create role ${client.escapeIdentifier(role)} nologin`);
+    await ask(`create role ${client.escapeIdentifier(role)} nologin`).catch((error: unknown) => {
+      throw new Error(
+        `The database user may not make the role "${role}", to which things of yours are granted: have it made first.`,
+        { cause: error },
+      );
+    });
     log.warn({ role }, "a role of yours did not exist; it was made without login and attributes");
   }
-  await makeAdditions(additions, ask);
 }
 
 /** There, or its parts are. */
 const exists = new Set(["42710", "42P07", "42P06", "42701", "42723"]);
 
 /** In several rounds, because things may rest on others that come later, such as a view in a function. */
-async function makeAdditions(statements: readonly string[], ask: DatabaseConnection["ask"]): Promise<void> {
+async function makeAdditions(statements: readonly string[], { ask }: DatabaseConnection): Promise<void> {
+  // Functions name each other, and tables that come later.
+  await ask("set check_function_bodies = off");
   let remaining = [...statements];
   while (remaining.length > 0) {
     const refused: { statement: string; error: unknown }[] = [];
@@ -176,8 +190,8 @@ async function makeAdditions(statements: readonly string[], ask: DatabaseConnect
   }
 }
 
-/** Answers the statements that make them again, which also checks them. */
-async function dropForeignKeys({ ask }: DatabaseConnection): Promise<string[]> {
+/** Answers the statements that make them again, which also checks them; by the names of table and key. */
+async function dropForeignKeys({ ask }: DatabaseConnection): Promise<Map<string, string>> {
   const keys = await ask<{ owner: string; name: string; definition: string }>(`
     select format('%I.%I', nspname, relname) as owner, quote_ident(conname) as name,
            pg_catalog.pg_get_constraintdef(con.oid) as definition
@@ -187,8 +201,11 @@ async function dropForeignKeys({ ask }: DatabaseConnection): Promise<string[]> {
      where contype = 'f' and nspname <> 'information_schema' and nspname not like 'pg\\_%'
      order by con.oid`);
   for (const { owner, name } of keys) await ask(`alter table ${owner} drop constraint ${name}`);
-  return keys.map(
-    ({ owner, name, definition }) => `alter table ${owner} add constraint ${name} ${definition}`,
+  return new Map(
+    keys.map(({ owner, name, definition }) => [
+      `${owner} ${name}`,
+      `alter table ${owner} add constraint ${name} ${definition}`,
+    ]),
   );
 }
 

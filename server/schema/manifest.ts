@@ -8,8 +8,6 @@ import type { Catalog, Thing } from "./catalog.ts";
  * `npm run generate`; `test/rules/manifest.test.ts` holds it against the migrations.
  */
 export interface Manifest {
-  /** Major version of the PostgreSQL that worded the texts whose digests are here. */
-  postgres: number;
   /** What `server/platform` makes. Supabase has its own, so it is not compared there. */
   platform: ManifestThings;
   migrations: ManifestThings;
@@ -25,8 +23,8 @@ export async function readManifest(): Promise<Manifest> {
 }
 
 /** Of a database before and after its migrations. */
-export function makeManifest(postgres: number, before: Catalog, after: Catalog): Manifest {
-  const manifest: Manifest = { postgres, platform: {}, migrations: {} };
+export function makeManifest(before: Catalog, after: Catalog): Manifest {
+  const manifest: Manifest = { platform: {}, migrations: {} };
   for (const name of [...after.keys()].toSorted()) {
     const thing = after.get(name);
     if (!thing || !isComparable(name)) continue;
@@ -39,12 +37,12 @@ export function makeManifest(postgres: number, before: Catalog, after: Catalog):
 }
 
 /** One line a thing, so that a change of the schema is a small change here. */
-export function manifestText({ postgres, platform, migrations }: Manifest): string {
+export function manifestText({ platform, migrations }: Manifest): string {
   const section = (things: ManifestThings) =>
     Object.entries(things)
       .map(([thing, entry]) => `    ${JSON.stringify(thing)}: ${JSON.stringify(entry)}`)
       .join(",\n");
-  return `{\n  "postgres": ${postgres},\n  "platform": {\n${section(platform)}\n  },\n  "migrations": {\n${section(migrations)}\n  }\n}\n`;
+  return `{\n  "platform": {\n${section(platform)}\n  },\n  "migrations": {\n${section(migrations)}\n  }\n}\n`;
 }
 
 export function manifestFile(): string {
