@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
@@ -9,6 +9,7 @@ import postgres, { type Sql } from "postgres";
 import { freePort, noPostgres15, withOwnCluster, withPostgres15 } from "../../test/support/own-cluster.ts";
 import { examine } from "../doctor.ts";
 import { type Host, type HostOptions, startHost } from "../host.ts";
+import { projectPath } from "../project-path.ts";
 import { readCatalog } from "./catalog.ts";
 
 test("a host whose restored database lost its policies makes the roles, says what is missing, and is not ready until it is there", () =>
@@ -107,8 +108,13 @@ for (const [version, withCluster, skip] of [
         assert.ok(statements.includes("create role service_role nologin noinherit bypassrls;"), refusal);
         assert.ok(statements.includes("grant service_role to app;"), refusal);
 
+        const documented = (await operationsSql()).split(/(?<=;)\s+/);
+        assert.deepEqual(
+          documented.filter((statement) => statement.startsWith("create")).toSorted(),
+          statements.filter((statement) => statement.startsWith("create")).toSorted(),
+        );
         await asOwner(cluster.url, async (sql) => {
-          for (const statement of statements) await sql.unsafe(statement);
+          for (const statement of version === "17" ? documented : statements) await sql.unsafe(statement);
         });
         await withHost({ databaseUrl }, async (host) => {
           assert.equal((await fetch(`${host.apiUrl}/ready`)).status, 200);
@@ -206,6 +212,12 @@ async function withHost(
   } finally {
     await stop();
   }
+}
+
+/** What docs/operations.md gives to an administrator. */
+async function operationsSql(): Promise<string> {
+  const text = await readFile(projectPath("docs/operations.md"), "utf8");
+  return /^```sql\n(create role .*?)\n^```$/ms.exec(text)?.[1] ?? assert.fail("it is not there");
 }
 
 /** The session of a new user. */
