@@ -2,18 +2,26 @@
  * Writes what follows from something else: `npm run generate` all of it, `npm run generate <what>` one thing.
  *
  *   migration [name]   supabase/migrations/<timestamp>_<name>.sql from supabase/schemas
+ *   manifest           server/schema/manifest.json, from a database that the migrations make
  *   functions          the entries of supabase/config.toml, from the folders of supabase/functions
  *   documents          docs/http-api.md and docs/errors.md, from the contracts of the endpoints; the families of
  *                      docs/generators.md, from their inputs
  */
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
+import { pino } from "pino";
 import { projectPath } from "../server/migrate.ts";
+import { lockFolder } from "../server/folder-lock.ts";
+import { startEmbeddedPostgres } from "../server/postgres/embedded.ts";
+import { manifestFile, manifestText } from "../server/schema/manifest.ts";
 import { errorsPage, familiesBegin, functionEntries, generatorsPage, httpApiPage } from "./documents.ts";
+import { manifestOfMigrations } from "./manifest-of-migrations.ts";
 import { schemaFiles } from "./schema-files.ts";
 
 const generators: Record<string, (name?: string) => Promise<void>> = {
   migration: generateMigration,
+  manifest: generateManifest,
   functions: generateFunctionEntries,
   documents: generateDocuments,
 };
@@ -57,6 +65,28 @@ async function wholeSchema(): Promise<string> {
     parts.push(`-- ${shown}\n${(await readFile(file, "utf8")).trim()}\n`);
   }
   return parts.join("\n");
+}
+
+async function generateManifest(): Promise<void> {
+  const directory = await mkdtemp(path.join(tmpdir(), "darkroom-generate-"));
+  // As root, the server runs as another system user, who must be able to enter.
+  await chmod(directory, 0o755);
+  const log = pino({ level: "warn" });
+  const cluster = await startEmbeddedPostgres({
+    directory: path.join(directory, "postgres"),
+    lock: await lockFolder(directory),
+    settings: { fsync: "off" },
+    log,
+  });
+  try {
+    const manifest = await manifestOfMigrations(cluster.url);
+    await writeFile(manifestFile(), manifestText(manifest));
+    console.log(`server/schema/manifest.json: ${Object.keys(manifest.migrations).length} things`);
+  } finally {
+    await cluster.stop();
+    await rm(cluster.directory, { recursive: true, force: true });
+    await rm(directory, { recursive: true, force: true });
+  }
 }
 
 async function generateFunctionEntries(): Promise<void> {

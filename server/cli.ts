@@ -2,15 +2,24 @@
 /**
  * `darkroom start [--port 54321] [--data .darkroom]`, `darkroom status [--data .darkroom]`, and
  * `darkroom doctor [--json]` or `verify`: exit 0 when all is right, 1 with faults, 2 when it could not be checked, and
- * `darkroom reconcile [--from 2026-01-01T00:00:00Z] [--to …] [--dry-run]`: exit 1 when something still differs.
+ * `darkroom reconcile [--from 2026-01-01T00:00:00Z] [--to …] [--dry-run]`: exit 1 when something still differs, and
+ * `darkroom backup --to <new folder>`, `darkroom restore --from <backup> --data <new folder>`: docs/backup.md.
  */
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
 import { parseArgs } from "node:util";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { type Check, checks, examine, report } from "./doctor.ts";
+import { lockFolder } from "./folder-lock.ts";
 import { type Host, startHost } from "./host.ts";
 import { endOnSignals } from "./process-end.ts";
 import { type Running, RunningRecord } from "./running-record.ts";
+import { makeBackup } from "./backup/backup.ts";
+import type { Description } from "./backup/format.ts";
+import { restoreBackup } from "./backup/restore.ts";
+import { projectPath } from "./project-path.ts";
+import { runningDatabase, startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { standardOutput } from "./standard-output.ts";
 import { StopList } from "./stop-list.ts";
@@ -47,7 +56,13 @@ try {
   else if (command === "status") await showStatus(settings);
   else if (isCheck(command)) await examineDatabase(command, settings, values.json ?? false);
   else if (command === "reconcile") await reconcile(settings, values);
-  else throw new Error(`There is no "${command}": use start, status, doctor, verify or reconcile.`);
+  else if (command === "backup") await backUp(settings, values.to);
+  else if (command === "restore") await restore(settings, values.from, values.data);
+  else {
+    throw new Error(
+      `There is no "${command}": use start, status, doctor, verify, reconcile, backup or restore.`,
+    );
+  }
 } catch (error) {
   console.error(messageOf(error));
   process.exit(isCheck(process.argv[2]) ? 2 : 1);
@@ -80,9 +95,15 @@ async function runningHost(settings: Settings): Promise<Running<Status>> {
   throw new Error(`No Darkroom runs with the data in ${settings.dataDirectory}; start one by: npm start`);
 }
 
-/** Of the operator's own database, else of the one of the host that runs here. */
+/** Of the operator's own database, else of the one of the host that runs here, which may not be ready. */
+async function databaseOf(settings: Settings): Promise<string> {
+  if (settings.databaseUrl !== undefined) return settings.databaseUrl;
+  const running = await runningDatabase(path.join(settings.dataDirectory, "postgres"));
+  return running ?? (await runningHost(settings)).status.DB_URL;
+}
+
 async function examineDatabase(check: Check, settings: Settings, asJson: boolean): Promise<void> {
-  const url = settings.databaseUrl ?? (await runningHost(settings)).status.DB_URL;
+  const url = await databaseOf(settings);
   const found = await examine(url, check);
   console.log(asJson ? JSON.stringify(found, null, 2) : report(found));
   process.exitCode = found.healthy ? 0 : 1;
@@ -107,6 +128,96 @@ async function reconcile(
   }
   console.log(`checked ${found.checked}, differences ${found.differences.length}`);
   process.exitCode = found.differences.every(({ healed }) => healed) ? 0 : 1;
+}
+
+/** Of a host that serves or is stopped. */
+async function backUp(settings: Settings, to: string | undefined): Promise<void> {
+  if (to === undefined) throw new Error("Say where the backup goes: npm run backup -- --to <new folder>");
+  const log = pino({ level: settings.logLevel }, pino.destination(2));
+  const { url, close } = await openDatabaseOf(settings, log);
+  const made = await makeBackup({
+    databaseUrl: url,
+    secretPath: settings.databaseUrl === undefined ? path.join(settings.dataDirectory, "secret") : undefined,
+    storageDirectory: settings.s3 ? undefined : path.join(settings.dataDirectory, "storage"),
+    to,
+    darkroom: await ownVersion(),
+    log,
+    signal: signalOfInterruption(),
+  }).finally(close);
+  console.log(`backup in ${path.resolve(to)}: ${counted(made)}`);
+  if (settings.s3) {
+    console.log(
+      `The files are in the bucket ${settings.s3.bucket} and not in this backup: back up the bucket by its own means.`,
+    );
+  }
+  if (settings.keys.jwtSecret !== undefined) {
+    console.log("SUPABASE_JWT_SECRET is set and not in this backup: keep it with your other secrets.");
+  }
+}
+
+async function restore(
+  settings: Settings,
+  from: string | undefined,
+  data: string | undefined,
+): Promise<void> {
+  if (from === undefined || data === undefined) {
+    throw new Error("Say from where to where: npm run restore -- --from <backup> --data <new folder>");
+  }
+  const made = await restoreBackup({
+    from,
+    dataDirectory: settings.dataDirectory,
+    databaseUrl: settings.databaseUrl,
+    log: pino({ level: settings.logLevel }, pino.destination(2)),
+    signal: signalOfInterruption(),
+  });
+  console.log(`restored into ${settings.dataDirectory}: ${counted(made)}, of ${made.made_at}`);
+  if (made.files.kept_in === "s3") {
+    console.log("The files are in S3 and were not in the backup: set DARKROOM_S3_BUCKET, as it was.");
+  }
+}
+
+function counted({ tables, files }: Description): string {
+  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
+  return `${tables.length} tables, ${rows} rows, ${files.count} files (${files.bytes} bytes)`;
+}
+
+/** The database of a host; that of the data folder is started for the time where no host runs. */
+async function openDatabaseOf(
+  settings: Settings,
+  log: Logger,
+): Promise<{ url: string; close: () => Promise<void> }> {
+  const directory = path.join(settings.dataDirectory, "postgres");
+  const url = settings.databaseUrl ?? (await runningDatabase(directory));
+  if (url !== undefined) return { url, close: () => Promise.resolve() };
+  if (!existsSync(`${directory}.json`)) {
+    throw new Error(`There is no database in ${settings.dataDirectory}: name the data folder by --data.`);
+  }
+  const lock = await lockFolder(settings.dataDirectory);
+  const embedded = await startEmbeddedPostgres({ directory, lock, log }).catch((error: unknown) => {
+    lock.release();
+    throw error;
+  });
+  return {
+    url: embedded.url,
+    async close() {
+      await embedded.stop();
+      lock.release();
+    },
+  };
+}
+
+async function ownVersion(): Promise<string> {
+  const text = await readFile(projectPath("package.json"), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Ctrl-C clears away what was begun. */
+function signalOfInterruption(): AbortSignal {
+  const interrupting = new AbortController();
+  const interrupt = () => interrupting.abort(new Error("Interrupted; what was begun is deleted."));
+  process.once("SIGINT", interrupt);
+  process.once("SIGTERM", interrupt);
+  return interrupting.signal;
 }
 
 function timeOf(text: string): Date {

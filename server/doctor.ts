@@ -1,6 +1,7 @@
 import { openPool } from "../supabase/functions/_shared/database/pool.ts";
+import { findSchemaFaults } from "./schema/check.ts";
 
-/** `doctor` looks at books, payments, tasks and queue; `verify` at the books alone. */
+/** `doctor` looks at roles, policies and grants, books, payments, tasks and queue; `verify` at the books alone. */
 export const checks = ["doctor", "verify"] as const;
 export type Check = (typeof checks)[number];
 
@@ -36,12 +37,29 @@ export async function examine(databaseUrl: string, check: Check): Promise<Diagno
     deadlineMilliseconds: Infinity,
   });
   try {
+    if (check === "verify") {
+      const [row] = await sql<{ found: Diagnosis }[]>`select public.verify_ledger() as found`;
+      if (!row) throw new Error("The database answered nothing.");
+      return row.found;
+    }
+    const missing = await findSchemaFaults(sql);
+    // What proves the tables is a function too: where it is missing, that is what there is to say.
+    const isThere = await sql`select to_regprocedure('public.doctor(integer)') as doctor`;
     const [row] =
-      check === "doctor"
-        ? await sql<{ found: Diagnosis }[]>`select public.doctor() as found`
-        : await sql<{ found: Diagnosis }[]>`select public.verify_ledger() as found`;
-    if (!row) throw new Error("The database answered nothing.");
-    return row.found;
+      isThere[0]?.["doctor"] === null
+        ? []
+        : await sql<{ found: Diagnosis }[]>`select public.doctor() as found`;
+    const { faults = [], fault_count = 0, ...counts } = row?.found ?? {};
+    return {
+      checked_at: new Date().toISOString(),
+      accounts: 0,
+      entries: 0,
+      chain_digest: "",
+      ...counts,
+      healthy: missing.length === 0 && (counts as Partial<Diagnosis>).healthy === true,
+      fault_count: missing.length + fault_count,
+      faults: [...missing, ...faults].slice(0, 1000),
+    };
   } finally {
     await sql.end();
   }

@@ -14,6 +14,9 @@ interface Owner {
   hostname: string;
 }
 
+/** In the folder; it stays when the lock is released. */
+export const lockFile = "lock";
+
 /** Beyond the text: Windows lets no other process read bytes that are locked. */
 const lockedByte = 4096;
 
@@ -26,7 +29,7 @@ const lockedByte = 4096;
  */
 export async function lockFolder(directory: string): Promise<FolderLock> {
   mkdirSync(directory, { recursive: true, mode: 0o755 });
-  const file = path.join(directory, "lock");
+  const file = path.join(directory, lockFile);
   const fd = openSync(file, "a+", 0o644);
   try {
     if (!(await tryLock(fd, directory))) {

@@ -92,6 +92,18 @@ export class FrontDoor {
     this.#isOpen = true;
   }
 
+  /** Before there is anything to serve: every answer but that of `/health` says why there is not. */
+  explain(obstacle: string): void {
+    this.handler = (request) =>
+      new URL(request.url).pathname === "/health"
+        ? Response.json({ status: "ok" })
+        : Response.json(
+            { status: "not ready", error: "database_unavailable", reason: obstacle },
+            { status: 503, headers: { "retry-after": "5" } },
+          );
+    this.#isOpen = true;
+  }
+
   /** Everything is still served, and every answer says that its connection ends. Resolves after the delay. */
   async announceStop(signal?: AbortSignal): Promise<void> {
     this.#announce();

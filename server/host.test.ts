@@ -9,6 +9,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { createLocalJWKSet, importJWK, type JWK, jwtVerify, SignJWT } from "jose";
+import { pino } from "pino";
 import { createTestDatabase, dropTestDatabase, withDatabase } from "../test/support/database.ts";
 import { startHost } from "./host.ts";
 import { publicJwks } from "./identifier.ts";
@@ -272,6 +273,38 @@ test("hosts that share a database, and no folder, have the same keys", () =>
     await assert.rejects(fetch(`${first.apiUrl}/health`));
     await dropTestDatabase(database);
   }));
+
+test("hosts of one database accept each other's sessions under one public address, and warn when they have none", () =>
+  inFolder((folder) =>
+    withDatabase(async (database) => {
+      for (const apiUrl of ["https://studio.example", undefined]) {
+        const warnings: string[] = [];
+        const log = pino({ level: "warn" }, { write: (line: string) => void warnings.push(line) });
+        const start = (name: string) =>
+          startHost({
+            port: 0,
+            databaseUrl: database.url,
+            dataDirectory: path.join(folder, name),
+            apiUrl,
+            log,
+          });
+        const [first, second] = await Promise.all([start("a"), start("b")]);
+        const signUp = await fetch(`http://127.0.0.1:${first.port}/auth/v1/signup`, {
+          method: "POST",
+          headers: { apikey: first.keys.anonKey, "content-type": "application/json" },
+          body: JSON.stringify({ email: `${apiUrl ? "a" : "b"}@example.com`, password: "a long password" }),
+        });
+        const { access_token: token } = (await signUp.json()) as { access_token: string };
+        const seen = await fetch(`http://127.0.0.1:${second.port}/rest/v1/users?select=id`, {
+          headers: { apikey: second.keys.anonKey, authorization: `Bearer ${token}` },
+        });
+        assert.equal(seen.status, apiUrl ? 200 : 401);
+        const told = warnings.filter((line) => line.includes("SUPABASE_URL is not set"));
+        assert.equal(told.length, apiUrl ? 0 : 2);
+        await Promise.all([first.stop(), second.stop()]);
+      }
+    }),
+  ));
 
 test("stop() waits for a request that runs, and takes no new one", () =>
   inFolder((folder) =>

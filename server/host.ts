@@ -11,6 +11,7 @@ import type { FalVariables } from "../supabase/functions/_shared/providers/varia
 import { AppError } from "../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../supabase/functions/_shared/http/bind.ts";
 import { createWebhookSender, type WebhookSender } from "../supabase/functions/_shared/webhooks/sender.ts";
+import { refuseUnfinished } from "./backup/unfinished.ts";
 import { createAuth } from "./auth/auth.ts";
 import { startAutoTopups } from "./billing/auto-topups.ts";
 import { startReconciler } from "./billing/reconciler.ts";
@@ -31,6 +32,7 @@ import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
 import { StopList } from "./stop-list.ts";
+import { SchemaWatch } from "./schema/schema-watch.ts";
 import { createS3Store, type S3Settings } from "./storage/s3-store.ts";
 import { createStorage } from "./storage/storage.ts";
 import { startDispatcher } from "./webhooks/dispatcher.ts";
@@ -104,12 +106,21 @@ export async function startHost(
     opened.add("port", "HTTP server", () => front.close());
     opened.add("announce", "readiness", (signal) => front.announceStop(signal));
     const localUrl = `http://127.0.0.1:${front.port}`;
+    if (options.databaseUrl && !options.apiUrl) {
+      log.warn(
+        { address: localUrl },
+        "SUPABASE_URL is not set: other hosts of this database refuse the sessions that this host makes (docs/operations.md, Several hosts)",
+      );
+    }
 
+    await refuseUnfinished(options.dataDirectory);
     const databaseUrl = options.databaseUrl ?? (await startDatabase(options, lock, opened, log));
     const pools = openPools(databaseUrl);
     for (const [name, pool] of Object.entries(pools)) opened.add("pools", `pool ${name}`, () => pool.end());
     await reach(pools.readiness, log);
     await migrateDatabase(databaseUrl, log);
+    const schema = new SchemaWatch(pools.readiness, log);
+    await schema.untilWhole(opened.signal, (obstacle) => front.explain(obstacle));
 
     if (options.s3) await createS3Store(options.s3, log).check();
     const keys = await keysOf(options, pools.requests);
@@ -138,7 +149,7 @@ export async function startHost(
       const reconciler = startReconciler({ databaseUrl, stripe: createStripe(options.billing), log });
       opened.add("services", "payment reconciler", () => reconciler.stop());
     }
-    const realtime = await serve(context, pools.readiness, webhooks, front, options.liveness, opened);
+    const realtime = await serve(context, pools.readiness, schema, webhooks, front, options.liveness, opened);
     // A live event of a task is a hint that there may be a message.
     realtime.stream.on("task-updates:", () => dispatcher?.wake());
     const maintenance = startMaintenance(pools.maintenance, log);
@@ -219,6 +230,7 @@ interface Part {
 async function serve(
   context: HostContext,
   readiness: Pool,
+  schema: SchemaWatch,
   webhooks: WebhookSender,
   front: FrontDoor,
   livenessOptions: HostOptions["liveness"],
@@ -255,7 +267,7 @@ async function serve(
     return obstacle ? c.json({ status: "not healthy", reason: obstacle }, 503) : c.json({ status: "ok" });
   });
   app.get("/ready", async (c) => {
-    const obstacle = front.draining ? "stopping" : await databaseObstacle(readiness);
+    const obstacle = front.draining ? "stopping" : await databaseObstacle(readiness, schema);
     return obstacle ? c.json({ status: "not ready", reason: obstacle }, 503) : c.json({ status: "ready" });
   });
   app.get("/metrics", (c) =>
@@ -310,11 +322,11 @@ async function migrateDatabase(url: string, log: Logger): Promise<void> {
   }
 }
 
-/** Why requests would fail: no database, or one that lacks migrations this code needs. */
-async function databaseObstacle(sql: Pool): Promise<string | undefined> {
+/** Why requests would fail: no database, or one that lacks migrations, roles or policies that this code needs. */
+async function databaseObstacle(sql: Pool, schema: SchemaWatch): Promise<string | undefined> {
   try {
     const pending = await pendingMigrations(sql);
-    return pending.length > 0 ? "migrations are missing" : undefined;
+    return pending.length > 0 ? "migrations are missing" : await schema.obstacle();
   } catch {
     return "the database does not answer";
   }

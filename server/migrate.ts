@@ -1,28 +1,31 @@
 import { createHash } from "node:crypto";
 import { access, readdir, readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import type { Pool, ReservedSql } from "../supabase/functions/_shared/database/pool.ts";
 import type { Sql } from "../supabase/functions/_shared/database/sql.ts";
+import { projectPath } from "./project-path.ts";
+import type { Ask } from "./schema/catalog.ts";
+import { describeFaults, findPlatformFaults } from "./schema/faults.ts";
+import { ensureRoles } from "./schema/roles.ts";
 
-/** Where things are in the project, whatever folder the process was started in. */
-export function projectPath(relative: string): string {
-  return fileURLToPath(new URL(`../${relative}`, import.meta.url));
-}
+export { projectPath };
 
 /** Any number, as long as it stays the same: hosts that start at once take turns by it. */
-const migrationLock = 4_215_871_093;
+export const migrationLock = 4_215_871_093;
 
 /**
- * Brings a database up to date: what Supabase would bring, then every migration it has not seen, each in
- * a transaction of its own, then the seed when there was anything new.
+ * Brings a database up to date: the roles of its server, what Supabase would bring, then every migration it has not
+ * seen, each in a transaction of its own, then the seed when there was anything new.
  */
 export async function migrate(sql: Pool, { log }: { log: Logger }): Promise<void> {
   const connection = await sql.reserve();
   try {
     await connection`select pg_advisory_lock(${migrationLock})`;
     try {
-      if (!(await isSupabase(connection))) await applyPlatform(connection, log);
+      if (!(await isSupabase(connection))) {
+        await ensureRoles(asker(connection), log);
+        await applyPlatform(connection, log);
+      }
       const applied = await applyMigrations(connection, log);
       if (applied > 0) {
         await applySeed(connection, log);
@@ -45,28 +48,47 @@ export async function pendingMigrations(sql: Pool): Promise<string[]> {
   return (await migrationFiles()).filter((file) => !applied.has(versionOf(file)));
 }
 
+/** Versions that this database has and this program does not know: a newer release has migrated it. */
+export async function unknownMigrations(sql: Sql): Promise<string[]> {
+  const known = new Set((await migrationFiles()).map(versionOf));
+  return [...(await appliedVersions(sql))].filter((version) => !known.has(version));
+}
+
 /** A database that Supabase runs has all of the platform already, and it is not ours to change. */
 export async function isSupabase(sql: Sql): Promise<boolean> {
   const rows = await sql`select from pg_catalog.pg_roles where rolname = 'supabase_admin'`;
   return rows.length > 0;
 }
 
-async function applyPlatform(sql: ReservedSql, log: Logger): Promise<void> {
+/** The SQL that stands in for Supabase's own schemas, and how a database says that it has it. */
+export async function platformSql(): Promise<{ files: string[]; fingerprint: string }> {
   const folder = projectPath("server/platform");
   const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).sort();
   const files = await Promise.all(names.map((name) => readFile(`${folder}/${name}`, "utf8")));
-  const fingerprint = `platform ${createHash("sha256").update(files.join("")).digest("hex")}`;
+  return { files, fingerprint: `platform ${createHash("sha256").update(files.join("")).digest("hex")}` };
+}
 
-  // Applying it again would be right but would lock tables that other hosts are using.
+/** The text of a migration that this program has. */
+export async function migrationText(version: string): Promise<string | undefined> {
+  const file = (await migrationFiles()).find((name) => versionOf(name) === version);
+  return file === undefined ? undefined : await readFile(projectPath(`supabase/migrations/${file}`), "utf8");
+}
+
+async function applyPlatform(sql: ReservedSql, log: Logger): Promise<void> {
+  const { files, fingerprint } = await platformSql();
+  // Applying it again locks tables that other hosts are using, so that is done only when something is missing.
   const [known] = await sql<{ comment: string | null }[]>`
     select obj_description(to_regnamespace('supabase_migrations'), 'pg_namespace') as comment`;
-  if (known?.comment === fingerprint) return;
-
+  if (known?.comment === fingerprint) {
+    const faults = await inTransaction(sql, async () => await findPlatformFaults(asker(sql)));
+    if (faults.length === 0) return;
+    log.warn({ missing: describeFaults(faults) }, "parts of the platform SQL are missing");
+  }
   await inTransaction(sql, async () => {
     for (const file of files) await sql.query(file);
     await sql.query(`comment on schema supabase_migrations is '${fingerprint}'`);
   });
-  log.info({ files: names.length }, "platform SQL applied");
+  log.info({ files: files.length }, "platform SQL applied");
 }
 
 async function applyMigrations(sql: ReservedSql, log: Logger): Promise<number> {
@@ -138,11 +160,16 @@ function versionOf(file: string): string {
   return file.slice(0, file.indexOf("_"));
 }
 
-async function inTransaction(sql: ReservedSql, work: () => Promise<void>): Promise<void> {
+function asker(sql: ReservedSql): Ask {
+  return async <Row extends object>(text: string) => [...(await sql.query<Row[]>(text))];
+}
+
+async function inTransaction<Result>(sql: ReservedSql, work: () => Promise<Result>): Promise<Result> {
   await sql`begin`;
   try {
-    await work();
+    const result = await work();
     await sql`commit`;
+    return result;
   } catch (error) {
     await sql`rollback`;
     throw error;

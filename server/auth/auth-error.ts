@@ -1,3 +1,4 @@
+import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 
 /** A refusal in GoTrue's words: `{code: <http>, error_code, msg, …details}`. */
@@ -57,6 +58,15 @@ export function authErrorOf(error: unknown): AuthError {
   if (code === undefined) return unexpected(error);
   if (unreachable.test(code)) {
     return new AuthError(503, "request_timeout", "The database does not answer; try again.", {}, cause);
+  }
+  if (isRoleFault(error)) {
+    return new AuthError(
+      503,
+      "request_timeout",
+      "The database is not set up completely; try again later.",
+      {},
+      cause,
+    );
   }
   // Text that PostgreSQL cannot hold, or that the records made with a user do not take.
   if (code.startsWith("22") || code === "23514") {

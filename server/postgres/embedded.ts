@@ -124,7 +124,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
         port = await choosePort(options.port, undefined);
       }
     }
-    const url = `postgresql://postgres:${remembered.password}@127.0.0.1:${port}/postgres`;
+    const url = addressOf(remembered.password, port);
     await waitUntilReady(url, signal);
     // For the next start, which then has the same address.
     if (port !== remembered.port) await writeDurably(memory, textOf({ ...remembered, port }));
@@ -145,6 +145,20 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     if (signal?.aborted) await stopServer(placement, signal);
     throw error;
   }
+}
+
+function addressOf(password: string, port: number): string {
+  return `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`;
+}
+
+/** The address of the server that runs on a data folder; undefined when none runs there. */
+export async function runningDatabase(folder: string): Promise<string | undefined> {
+  const directory = path.resolve(folder);
+  const known = await recall(`${directory}.json`);
+  if (known?.port === undefined) return undefined;
+  const pid = await readPidFile((await place(directory)).cluster);
+  if (typeof pid !== "number" || !(await isPostgres(pid))) return undefined;
+  return addressOf(known.password, known.port);
 }
 
 async function recall(memory: string): Promise<Remembered | undefined> {

@@ -4,6 +4,7 @@ import { DatabaseError } from "../../supabase/functions/_shared/database/connect
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import type { Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { Identifier } from "../../supabase/functions/_shared/auth/identify.ts";
+import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 
 /** Whom the database's policies see. */
@@ -48,7 +49,7 @@ export function createAccess(sql: Pool, identifier: Identifier, log: Logger): Ac
       });
     } catch (error) {
       if (error === rolledBack) return answer;
-      if (!isRefusal(error)) throw error;
+      if (!isRefusal(error) || isRoleFault(error)) throw error;
       // A policy that fails on a topic lets nobody in; only the plain refusal is no news.
       if (error.code !== "42501") log.warn({ err: error, topic }, "a policy of realtime.messages failed");
     }

@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import { Hono } from "hono";
 import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
 import { type WebSocket, WebSocketServer } from "ws";
+import { refusal } from "../../supabase/functions/_shared/database/database.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { errorResponse, idOf } from "../../supabase/functions/_shared/http/bind.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
@@ -71,7 +72,7 @@ export function createRealtime(context: HostContext, options: RealtimeOptions = 
     c.res.headers.set("x-request-id", idOf(c.req.raw));
   });
   app.options("*", (c) => c.text("ok", 200, { "access-control-allow-methods": "GET, POST, OPTIONS" }));
-  app.onError((error, c) => errorResponse(error, idOf(c.req.raw), "realtime", log));
+  app.onError((error, c) => errorResponse(refusal(error), idOf(c.req.raw), "realtime", log));
   app.route("/", createBroadcastApi(sql, access));
 
   return {

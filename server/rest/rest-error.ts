@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { errorCodes } from "../../supabase/functions/_shared/errors/codes.ts";
 
 /** A refusal in PostgREST's words: `{code, message, details, hint}` with a status. */
@@ -99,6 +100,11 @@ export function restErrorOf(error: unknown, role: string): RestError {
   if (unreachable.test(code)) {
     return new RestError(503, "PGRST000", "The database does not answer; try again.", { cause: error });
   }
+  if (isRoleFault(error)) {
+    return new RestError(503, "PGRST000", "The database is not set up completely; try again later.", {
+      cause: error,
+    });
+  }
   // Neither a SQLSTATE nor a network code: a driver's or our own mistake.
   if (!/^[0-9A-Z]{5}$/.test(code)) return internalError(error);
   const status = statusOf(code, message, role);
@@ -158,7 +164,7 @@ function statusOf(code: string, message: string, role: string): number {
     case "23505":
       return 409;
     case "22023":
-      // The role of a token whose role there is not.
+      // A role of the token's own, that the database does not have.
       return /^role .* does not exist$/.test(message) ? 401 : 400;
     case "25006":
       return 405;

@@ -1,6 +1,7 @@
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { fragment, identifier, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { Identity } from "../../supabase/functions/_shared/auth/identify.ts";
+import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { codeOf } from "../postgres/error-code.ts";
 import { StorageError } from "./errors.ts";
 
@@ -274,6 +275,7 @@ async function listRows(
 /** PostgreSQL's refusals in storage's words; anything else stays what it is. */
 function refusal(error: unknown): unknown {
   const code = codeOf(error);
+  if (isRoleFault(error)) return new StorageError("Unavailable", undefined, { cause: error });
   if (code === "42501" && constraintOf(error) === "keep_finished_files") {
     return new StorageError("ResourceLocked", undefined, { cause: error });
   }

@@ -2,6 +2,7 @@ import { AppError } from "../errors/app-error.ts";
 import { isErrorCode } from "../errors/codes.ts";
 import { ConnectionError, DatabaseError } from "./connection-error.ts";
 import { openPool } from "./pool.ts";
+import { isRoleFault } from "./role-fault.ts";
 import type { SqlValue } from "./sql.ts";
 
 export { json } from "./sql.ts";
@@ -167,6 +168,7 @@ export function refusal(error: unknown): unknown {
     const details = error.detail ? (JSON.parse(error.detail) as Record<string, unknown>) : {};
     return new AppError(error.message, details, { cause: error });
   }
+  if (isRoleFault(error)) return new AppError("database_unavailable", { retry_after: 5 }, { cause: error });
   if (unstorable.has(error.code)) return new AppError("invalid_request", {}, { cause: error });
   if (unavailable.test(error.code)) {
     return new AppError("database_unavailable", { retry_after: 1 }, { cause: error });
