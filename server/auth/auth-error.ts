@@ -1,3 +1,4 @@
+import { isDatabaseAway } from "../../supabase/functions/_shared/database/connection-error.ts";
 import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 
@@ -32,8 +33,6 @@ export function emailTaken(code: "user_already_exists" | "email_exists"): AuthEr
     : new AuthError(422, code, "A user with this email address has already been registered");
 }
 
-const unreachable = /^(ECONN|ETIMEDOUT|EPIPE|CONNECT|CONNECTION_|ENOTFOUND|EAI_|08|53|57P0)/;
-
 /** The one place where what others throw becomes an answer; the cause is for the log. */
 export function authErrorOf(error: unknown): AuthError {
   if (error instanceof AuthError) return error;
@@ -54,11 +53,11 @@ export function authErrorOf(error: unknown): AuthError {
         );
     }
   }
-  const code = sqlCode(error);
-  if (code === undefined) return unexpected(error);
-  if (unreachable.test(code)) {
+  if (isDatabaseAway(error)) {
     return new AuthError(503, "request_timeout", "The database does not answer; try again.", {}, cause);
   }
+  const code = sqlCode(error);
+  if (code === undefined) return unexpected(error);
   if (isRoleFault(error)) {
     return new AuthError(
       503,

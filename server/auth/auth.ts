@@ -59,9 +59,8 @@ export function createAuth(context: HostContext): { app: Hono } {
     } else if (refused.status >= 500) {
       log.error({ request_id: c.get("requestId"), err: refused.cause ?? refused }, "auth request failed");
     }
-    if (typeof refused.details["retry_after"] === "number") {
-      c.header("retry-after", String(refused.details["retry_after"]));
-    }
+    const retryAfter = refused.details["retry_after"] ?? (refused.status === 503 ? 1 : undefined);
+    if (typeof retryAfter === "number") c.header("retry-after", String(retryAfter));
     return c.json(
       { code: refused.status, error_code: refused.code, msg: refused.message, ...refused.details },
       refused.status as ContentfulStatusCode,

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isDatabaseAway } from "../../supabase/functions/_shared/database/connection-error.ts";
 import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { errorCodes } from "../../supabase/functions/_shared/errors/codes.ts";
 
@@ -89,15 +90,13 @@ export function speaksOfStaleSchema(error: unknown): boolean {
   return isDatabaseError(error) && ["42703", "42P01", "42883", "42704", "42804"].includes(error.code);
 }
 
-const unreachable = /^(ECONN|ETIMEDOUT|EPIPE|CONNECT|CONNECTION_|ENOTFOUND|EAI_|08|53|57P0)/;
-
 /** The one place where what PostgreSQL refuses becomes a status, as PostgREST maps it. */
 export function restErrorOf(error: unknown, role: string): RestError {
   if (error instanceof RestError) return error;
   if (!isDatabaseError(error)) return internalError(error);
   const { code, message } = error;
   if (code === "PGRST") return restErrorInFull(error);
-  if (unreachable.test(code)) {
+  if (isDatabaseAway(error)) {
     return new RestError(503, "PGRST000", "The database does not answer; try again.", { cause: error });
   }
   if (isRoleFault(error)) {

@@ -1,7 +1,7 @@
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
+import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { fragment, identifier, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import type { Identity } from "../../supabase/functions/_shared/auth/identify.ts";
-import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { codeOf } from "../postgres/error-code.ts";
 import { StorageError } from "./errors.ts";
 
@@ -275,18 +275,15 @@ async function listRows(
 /** PostgreSQL's refusals in storage's words; anything else stays what it is. */
 function refusal(error: unknown): unknown {
   const code = codeOf(error);
-  if (isRoleFault(error)) return new StorageError("Unavailable", undefined, { cause: error });
   if (code === "42501" && constraintOf(error) === "keep_finished_files") {
     return new StorageError("ResourceLocked", undefined, { cause: error });
   }
-  if (code === "42501") return new StorageError("AccessDenied", undefined, { cause: error });
+  if (code === "42501" && !isRoleFault(error))
+    return new StorageError("AccessDenied", undefined, { cause: error });
   if (code === "23505") return new StorageError("ResourceAlreadyExists", undefined, { cause: error });
   // Text that the database cannot hold, in metadata.
   if (code === "22P05" || code === "22021")
     return new StorageError("InvalidRequest", undefined, { cause: error });
-  if (code && /^(08|57P0|53)|^(40P01|57014|55P03)$|^(ECONN|CONNECT)/.test(code)) {
-    return new StorageError("Unavailable", undefined, { cause: error });
-  }
   return error;
 }
 

@@ -1,5 +1,7 @@
 import { type Context, Hono } from "hono";
 import { z } from "zod";
+import { isContention, isDatabaseAway } from "../../supabase/functions/_shared/database/connection-error.ts";
+import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
 import { readBytes } from "../../supabase/functions/_shared/http/body-bytes.ts";
 import { corsHeaders } from "../../supabase/functions/_shared/http/cors.ts";
@@ -363,6 +365,9 @@ function asStorageError(error: unknown): StorageError {
     if (error.code === "client_closed_request")
       return new StorageError("Aborted", undefined, { cause: error });
     if (error.status === 503) return new StorageError("Unavailable", undefined, { cause: error });
+  }
+  if (isDatabaseAway(error) || isContention(error) || isRoleFault(error)) {
+    return new StorageError("Unavailable", undefined, { cause: error });
   }
   return exhaustionOf(error) ?? new StorageError("InternalError", undefined, { cause: error });
 }

@@ -23,6 +23,18 @@ export class ConnectionError extends Error {
   }
 }
 
+/** Whether the database gave no answer, or serves no caller at the moment: those of every service may try again. */
+export function isDatabaseAway(error: unknown): boolean {
+  if (error instanceof ConnectionError) return true;
+  // Class 53: out of connections, memory or disk space. 57P0: shutting down, crashed, starting.
+  return error instanceof DatabaseError && /^(08|53|57P0)/.test(error.code ?? "");
+}
+
+/** Whether PostgreSQL gave up a statement for others' sake: a conflict, a deadlock, a lock or a time limit. */
+export function isContention(error: unknown): boolean {
+  return error instanceof DatabaseError && /^(40001|40P01|55P03|57014)$/.test(error.code ?? "");
+}
+
 /** Whether a connection cannot be used again after this error. */
 export function endsConnection(error: unknown): boolean {
   if (!(error instanceof DatabaseError)) return true;

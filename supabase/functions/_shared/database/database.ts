@@ -1,6 +1,6 @@
 import { AppError } from "../errors/app-error.ts";
 import { isErrorCode } from "../errors/codes.ts";
-import { ConnectionError, DatabaseError } from "./connection-error.ts";
+import { DatabaseError, isContention, isDatabaseAway } from "./connection-error.ts";
 import { openPool } from "./pool.ts";
 import { isRoleFault } from "./role-fault.ts";
 import type { SqlValue } from "./sql.ts";
@@ -156,11 +156,9 @@ function isRetryable(error: unknown): boolean {
 /** Text that PostgreSQL cannot hold (NUL, lone surrogates), numbers out of range, nesting too deep. */
 const unstorable = new Set(["22P02", "22P05", "22021", "22003", "22007", "22008", "22023", "54001", "54000"]);
 
-const unavailable = /^(08|57P0|53)|^(40001|40P01|57014|55P03)$/;
-
 /** The one place where SQL's refusals become ours. */
 export function refusal(error: unknown): unknown {
-  if (error instanceof ConnectionError) {
+  if (isDatabaseAway(error) || isContention(error)) {
     return new AppError("database_unavailable", { retry_after: 1 }, { cause: error });
   }
   if (!(error instanceof DatabaseError) || error.code === undefined) return error;
@@ -170,9 +168,6 @@ export function refusal(error: unknown): unknown {
   }
   if (isRoleFault(error)) return new AppError("database_unavailable", { retry_after: 5 }, { cause: error });
   if (unstorable.has(error.code)) return new AppError("invalid_request", {}, { cause: error });
-  if (unavailable.test(error.code)) {
-    return new AppError("database_unavailable", { retry_after: 1 }, { cause: error });
-  }
   return error;
 }
 
