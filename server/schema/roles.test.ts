@@ -167,7 +167,7 @@ test("a role that is lost while a host runs is a 503 with the reason in the log,
         );
         // Sessions that act as the role already go on; new ones cannot.
         await sql.query(
-          "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'darkroom'",
+          "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'darkroom-functions'",
         );
       });
       await pause(200);
