@@ -48,3 +48,12 @@ test("settings of S3 that cannot work are said at start", () => {
   const wrong = { ...key, DARKROOM_S3_BUCKET: "files", DARKROOM_S3_ENDPOINT: "minio:9000" };
   assert.throws(() => s3Of(wrong), /"minio:9000" is not the URL/);
 });
+
+test("DARKROOM_STOP_DELAY_MS is 500 when it is not set, and must leave time for the rest of a stop", () => {
+  const delayOf = (text?: string) => readSettings({}, { DARKROOM_STOP_DELAY_MS: text }).stopDelayMilliseconds;
+  assert.equal(delayOf(), 500);
+  assert.equal(delayOf("0"), 0);
+  assert.equal(delayOf("3000"), 3_000);
+  for (const wrong of ["3001", "-1", "1s"])
+    assert.throws(() => delayOf(wrong), /must be between 0 and 3000/, wrong);
+});
