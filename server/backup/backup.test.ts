@@ -268,6 +268,16 @@ test("the secret goes from a shared database into a data folder, and from a data
     assert.equal(host.keys.jwtSecret, "the secret of the database, of 32 bytes");
     await host.stop();
 
+    // The command starts the database of a stopped host for the time, and ends it.
+    const stopped = path.join(source.folder, "of-a-stopped-host");
+    const [exitCode] = (await once(cli(["backup", "--data", data, "--to", stopped]), "exit")) as [number];
+    assert.equal(exitCode, 0);
+    assert.equal(
+      await readFile(path.join(stopped, "secret"), "utf8"),
+      "the secret of the database, of 32 bytes",
+    );
+    assert.ok(!(await readdir(path.join(data, "postgres"))).includes("postmaster.pid"));
+
     await rm(source.backup, { recursive: true });
     await rm(data, { recursive: true });
     const secretPath = path.join(source.folder, "secret-of-folder");
