@@ -10,6 +10,27 @@ describeEndpoint(generatePatEndpoint, {
     return { body: { label: "studio", scopes: ["tasks:run"], expires_in_days: 30 }, credentials: session };
   },
   cases: {
+    "400 unknown_field: a misspelt restriction makes no token that may do everything for ever": async (
+      under,
+    ) => {
+      const { session, userId } = await under.person();
+      const meant: [object, string, string][] = [
+        [{ scope: ["tasks:read"], expires_days: 1 }, "scope", "scopes"],
+        [{ expires_days: 1 }, "expires_days", "expires_in_days"],
+        [{ scopes: ["tasks:read"], expiresInDays: 1 }, "expiresInDays", "expires_in_days"],
+        [{ Scopes: ["tasks:read"] }, "Scopes", "scopes"],
+        [{ "expires-in-days": 1 }, "expires-in-days", "expires_in_days"],
+      ];
+      for (const [sent, field, close] of meant) {
+        const { status, body } = await under.refused("unknown_field", sent, session);
+        assert.deepEqual([status, body["field"], body["did_you_mean"]], [400, field, close]);
+      }
+      for (const text of ['{"scopes": ["tasks:read"],}', "scopes=tasks:read", '["tasks:read"]']) {
+        await under.refused("invalid_json", text, session);
+      }
+      const kept = await under.sql`select from personal_access_tokens where user_id = ${userId}`;
+      assert.equal(kept.length, 0);
+    },
     "200: a token with all scopes unless said, shown this once": async ({ sql, call, person }) => {
       const { session, userId } = await person();
       for (const sent of [{}, undefined, { label: " " }]) {

@@ -3,9 +3,14 @@ import { setupAutoTopup } from "../_shared/billing/auto-topup.ts";
 import { autoTopupFields, autoTopupOf } from "../_shared/billing/fields.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 
+/** Of older clients. */
+const ignored = z.unknown().optional().describe("ignored: the card is saved by a checkout");
+
 const body = z.object({
   ...autoTopupFields,
   autoTopupEnabled: z.boolean("autoTopupEnabled must be a boolean"),
+  stripeCustomerId: ignored,
+  stripePaymentMethodId: ignored,
 });
 
 const cents = z.int().nullable().describe("US cents");

@@ -42,6 +42,24 @@ describeEndpoint(updateTaskStatusEndpoint, {
         assert.deepEqual([body["status"], body["lease_expires_at"]], [status, null]);
       }
     },
+    "200: a report that is sent again is answered as before, also with the owner's token; another is 409":
+      async (under) => {
+        for (const byOwner of [false, true]) {
+          for (const status of ["Queued", "Failed", "Cancelled", "Complete", "In Progress"]) {
+            const { person, task_id, worker } = await running(under, { byOwner });
+            const credentials = byOwner ? (await person.token(["tasks:run"])).credentials : under.service;
+            const report = { task_id, status, worker_id: worker, attempt: 1, error_details: "out of memory" };
+            const first = await under.call(report, credentials);
+            const again = await under.call(report, credentials);
+            assert.equal(first.status, 200, first.text);
+            const { lease_expires_at: _first, ...said } = first.body;
+            const { lease_expires_at: _again, ...saidAgain } = again.body;
+            assert.deepEqual([again.status, saidAgain], [200, said]);
+            const other = await under.call({ ...report, worker_id: "another" }, credentials);
+            assert.equal(other.status, 409, other.text);
+          }
+        }
+      },
     "200: the text of a complete task is replaced by who completed it": async (under) => {
       const { task_id } = await running(under);
       await complete(under.sql, task_id);

@@ -28,7 +28,8 @@ const input = z
   });
 
 export const crossfadeJoin = defineFamily({
-  summary: "Clips joined by crossfades, without a model: one `travel_stitch`.",
+  summary:
+    "Clips joined by crossfades, without a model: one `travel_stitch` with `clip_urls`, for workers that read them.",
   input,
   names: { shot_id: "shot", parent_generation_id: "generation" },
   build(request) {

@@ -23,7 +23,7 @@ import { type Caller, type Contract, type Endpoint, json, methodsOf } from "./en
 import { bodySchema } from "./openapi.ts";
 import { isForm, readForm, readJson } from "./read-body.ts";
 import { unstorableValues } from "./storable.ts";
-import { unknownFields } from "./unknown-fields.ts";
+import { listedFields, unknownFields } from "./unknown-fields.ts";
 
 /** Everything a request needs that is not in the request; one per process. */
 export interface Environment {
@@ -174,9 +174,9 @@ function requireKnown(contract: Contract, raw: Record<string, unknown>): void {
       });
   }
   // What is ignored may hold anything.
-  const { properties = raw } = schema;
+  const listed = listedFields(schema);
   const stored = Object.entries(raw).filter(
-    ([name]) => Object.hasOwn(properties, name) && !contract.madeSafe?.includes(name),
+    ([name]) => (listed?.has(name) ?? true) && !contract.madeSafe?.includes(name),
   );
   const issues = unstorableValues(Object.fromEntries(stored));
   if (issues.length > 0) throw new AppError("invalid_request", { issues });

@@ -40,6 +40,14 @@ export function closed<Schema extends ObjectSchema>(schema: Schema): Schema {
   };
 }
 
+/** The names of the fields that a schema lists, in any of its forms; undefined where it takes any field. */
+export function listedFields(schema: ObjectSchema): ReadonlySet<string> | undefined {
+  const forms = schema.anyOf ?? schema.oneOf;
+  if (!forms) return schema.properties && new Set(Object.keys(schema.properties));
+  const lists = forms.map(listedFields);
+  return lists.includes(undefined) ? undefined : new Set(lists.flatMap((list) => [...(list ?? [])]));
+}
+
 /** The fields of a body that a closed schema does not list, in the order in which they were sent. */
 export function unknownFields(
   schema: ObjectSchema,
