@@ -225,6 +225,11 @@ test("a prepared statement runs again after its table has changed", () =>
     for (const [row] of await Promise.all([read(), read(), read(), read(), read()])) {
       assert.deepEqual(row, { a: 1, b: 2 });
     }
+    await database.sql`alter table changing add column c int default 3`;
+    const inTransaction = () => pool.transaction((transaction) => transaction`select * from changing`);
+    for (const [row] of await Promise.all([inTransaction(), read(), inTransaction()])) {
+      assert.deepEqual(row, { a: 1, b: 2, c: 3 });
+    }
   }));
 
 test("statements of a transaction run in order, and none after its end", () =>

@@ -64,7 +64,8 @@ export interface ReservedSql extends Sql {
 export interface Pool extends Sql {
   /**
    * Runs `work` in one transaction on one connection: commits when it returns, rolls back when it throws. Its
-   * statements run one after the other. After a lost connection nothing further runs.
+   * statements run one after the other. After a lost connection nothing further runs. When tables or functions have
+   * changed under prepared statements, `work` runs a second time, in a new transaction: it must do nothing but SQL.
    */
   transaction<Result>(
     work: (transaction: Sql) => Promise<Result>,
@@ -175,6 +176,14 @@ class Connections {
     { begin = "begin" }: TransactionOptions = {},
   ): Promise<Result> {
     const deadline = performance.now() + this.#deadlineMilliseconds;
+    return await this.#retryStalePlan(() => this.#runTransaction(work, begin, deadline));
+  }
+
+  async #runTransaction<Result>(
+    work: (transaction: Sql) => Promise<Result>,
+    begin: string,
+    deadline: number,
+  ): Promise<Result> {
     return await this.#use(deadline, async (connection) => {
       let isOver = false;
       const command = (text: string) => connection.run({ text, values: [], prepare: false }, deadline);
@@ -192,9 +201,12 @@ class Connections {
         return result;
       } catch (error) {
         isOver = true;
-        // On a connection that was lost this fails too, and the pool forgets the connection.
-        await command("rollback").catch(() => undefined);
-        if (isStalePlan(error)) this.#replaceConnections();
+        // On a connection that was lost this fails too. Whatever the reason, nobody gets a connection within a transaction.
+        await command("rollback").catch((failure: unknown) =>
+          connection.destroy(
+            new ConnectionError("CONNECTION_LOST", "The rollback failed.", { cause: failure }),
+          ),
+        );
         throw error;
       }
     });
