@@ -163,6 +163,27 @@ test("a silent database is answered for by the deadline, and its connection is d
     assert.ok(pool.statistics().deadlines > 0);
   }));
 
+test("after a missed deadline the idle connections are replaced, and no further call waits for a dead one", () =>
+  withPool({ deadlineMilliseconds: 300 }, async ({ proxy, pool }) => {
+    await Promise.all(Array.from({ length: 4 }, () => pool`select pg_sleep(0.05)`));
+    assert.equal(pool.statistics().idle, 4);
+    proxy.silence();
+    await assert.rejects(pool`select 1`, failsWith("CONNECTION_DEADLINE"));
+    // From here on new connections work, while those from before never answer.
+    proxy.speak();
+    for (let call = 0; call < 6; call++) assert.equal((await pool`select 1`).length, 1);
+    assert.equal(pool.statistics().deadlines, 1);
+  }));
+
+test("a reserved connection runs nothing after it was released", () =>
+  withPool({ connections: 1 }, async ({ pool }) => {
+    const reserved = await pool.reserve();
+    await reserved`select set_config('test.owner', 'first', false)`;
+    reserved.release();
+    await assert.rejects(reserved`select 1`, failsWith("CONNECTION_CLOSED"));
+    assert.equal((await pool`select 1`).length, 1);
+  }));
+
 test("the deadline holds for a transaction as a whole", () =>
   withPool({ deadlineMilliseconds: 300 }, async ({ pool, database }) => {
     await database.sql`create table kept (n int)`;

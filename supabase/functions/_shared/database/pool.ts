@@ -254,7 +254,11 @@ class Connections {
       if (error instanceof DatabaseError) this.lastAnswer = performance.now();
       if (error instanceof ConnectionError) {
         if (error.code === "CONNECTION_LOST") this.#countLost(error.cause);
-        if (error.code === "CONNECTION_DEADLINE") this.#counts.deadlines++;
+        if (error.code === "CONNECTION_DEADLINE") {
+          this.#counts.deadlines++;
+          // The server's own limit ends slow statements before. So the network is silent, for idle connections too.
+          this.#replaceConnections();
+        }
       }
       throw error;
     } finally {
