@@ -16,7 +16,7 @@ export interface CuttingProxy {
   /** Drops every connection and refuses new ones, as a database does that is down. */
   down(): Promise<void>;
   up(): Promise<void>;
-  /** Swallows every byte, new connections' too, as a network does that has lost its way; `speak` ends that for new ones. */
+  /** Swallows every byte from now on, as a silent network does; `speak` ends that for connections made afterwards. */
   silence(): void;
   speak(): void;
   close(): Promise<void>;
@@ -28,18 +28,20 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
   let cut: { statement: number; place: CutPlace } | undefined;
   let seen = 0;
   let isSilent = false;
+  let silences = 0;
 
   const server = createServer((client) => {
     const database = connect(Number(target.port), target.hostname);
     const [sent, answered] = [new MessageTypes("client"), new MessageTypes("server")];
     let isCutAfterAnswer = false;
     let isDeaf = false;
+    const silencesBefore = silences;
     const drop = () => {
       client.destroy();
       database.destroy();
     };
     client.on("data", (bytes) => {
-      isDeaf ||= isSilent;
+      isDeaf ||= isSilent || silences > silencesBefore;
       if (isDeaf) return;
       // Each statement ends with the client's Sync: what comes without one is undone by the database.
       seen += sent.take(bytes).filter((type) => type === "S").length;
@@ -52,7 +54,7 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
       database.write(bytes);
     });
     database.on("data", (bytes) => {
-      isDeaf ||= isSilent;
+      isDeaf ||= isSilent || silences > silencesBefore;
       if (isDeaf) return;
       const types = answered.take(bytes);
       if (!isCutAfterAnswer) client.write(bytes);
@@ -98,7 +100,10 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
     },
     down: stop,
     up: () => listen(port),
-    silence: () => (isSilent = true),
+    silence() {
+      isSilent = true;
+      silences++;
+    },
     speak: () => (isSilent = false),
     close: async () => {
       if (server.listening) await stop();
