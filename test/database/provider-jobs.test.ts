@@ -88,7 +88,7 @@ test("of two runs at once, the one that has lost its task notes nothing: the ord
     const late = refusedWith(note(second, taskId, 1, intent));
     await database.lockIsWaitedFor();
     await first.query("commit");
-    assert.equal(await late, "invalid_transition");
+    assert.equal(await late, "stale_attempt");
     assert.deepEqual([...(await database.sql`select from provider_jobs`)], []);
   }));
 
