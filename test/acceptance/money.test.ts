@@ -27,7 +27,12 @@ for (const { name, start } of hosts) {
       const { quote_id, cost_microusd } = await succeed(
         invoke<{ quote_id: string; cost_microusd: number }>(person, "calculate-task-cost", order),
       );
-      const dearer = { task_type: order.task_type, billing_type: "per_unit", price: 9, reason: "dearer GPUs" };
+      const dearer = {
+        task_type: order.task_type,
+        billing_type: "per_unit",
+        price: 9,
+        reason: "dearer GPUs",
+      };
       await succeed(post(host, "publish-price", { ...dearer, idempotency_key: randomUUID() }, service(host)));
       const { projectId: project_id } = person;
       const { task_id, held_microusd } = await succeed(
