@@ -1,7 +1,7 @@
 /** Backups under load, by the commands of docs/backup.md; then each is restored into a new folder, and used. */
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { documentedCommands, DocumentShell } from "../test/support/documented-commands.ts";
+import { type CommandRun, documentedCommands, DocumentShell } from "../test/support/documented-commands.ts";
 import { bearer } from "./support/api-client.ts";
 import { type Campaign, type CampaignSettings, Report, round as rounded } from "./support/campaign.ts";
 import { checkAnswers, checkPromises } from "./support/checker.ts";
@@ -54,10 +54,12 @@ async function run(settings: CampaignSettings): Promise<Report> {
     replacer.start();
     await makeTokens(source, round);
     await pause(random.between(1_000, 3_000));
-    const { begin, seconds, output } = await backUp(source, round, ending, random);
+    const { begin, seconds, exitCode, output } = await backUp(source, round, ending, random);
     await Promise.all([load.stop(), replacer.stop()]);
-    settings.say(`backup ${round} of ${settings.rounds} in ${seconds} s, ${ending}: ${output}`);
+    settings.say(`backup ${round} of ${settings.rounds} in ${seconds} s, ${ending}: ${output.trim()}`);
     report.part = `Backup ${round} (${ending}): `;
+    report.holds("Exit code of `npm run backup`", `${exitCode}`, exitCode === 0);
+    if (exitCode !== 0) continue;
     const restored = await restoreInto(source, round, begin, settings, report);
     const meanwhile = load.log.acknowledgedWrites - begin.log.acknowledgedWrites;
     figures.push([round, ending, begin.log.acknowledgedWrites, meanwhile, seconds, restored]);
@@ -124,7 +126,7 @@ async function backUp(source: Source, round: number, ending: Ending, random: Ran
     await pause(random.between(700, 1_500));
     await host.kill();
   }
-  const output = await making;
+  const { exitCode, output } = await making;
   const seconds = rounded((performance.now() - begun) / 1000);
   if (ending !== "kill -9 during the backup") await pause(300);
   if (ending === "kill -9") await host.kill();
@@ -132,7 +134,7 @@ async function backUp(source: Source, round: number, ending: Ending, random: Ran
   if (load.log.acknowledgedWrites === begin.log.acknowledgedWrites) {
     throw new Error("Nothing was written after the backup began: this round proves nothing.");
   }
-  return { begin, seconds, output };
+  return { begin, seconds, exitCode, output };
 }
 
 /** Restores a backup, starts a host there on the same address, and checks and uses it. Answers the restore's seconds. */
@@ -145,8 +147,12 @@ async function restoreInto(
 ): Promise<number> {
   const { load, folder, commands } = source;
   const begun = performance.now();
-  const data = path.join(folder, await commands.restore(round));
+  const { exitCode, output } = await commands.restore(round);
   const seconds = rounded((performance.now() - begun) / 1000);
+  report.holds("Exit code of `npm run restore`", `${exitCode}`, exitCode === 0);
+  settings.say(`restored in ${seconds} s: ${output.trim()}`);
+  if (exitCode !== 0) return seconds;
+  const data = path.join(folder, `restored-${round}`);
   // A cluster is there already.
   const host = await HostProcess.start(
     { data, port: source.host.port },
@@ -205,27 +211,24 @@ class DocumentedCommands {
     return new DocumentedCommands(shell, await documentedCommands("docs/backup.md"));
   }
 
-  /** Answers what the command said. */
-  async backUp(round: number): Promise<string> {
-    return await this.#succeed("npm run backup ", round);
+  async backUp(round: number): Promise<CommandRun> {
+    return await this.#run("npm run backup ", round);
   }
 
-  /** Answers the name of the new data folder. */
-  async restore(round: number): Promise<string> {
-    await this.#succeed("npm run restore ", round);
-    return `restored-${round}`;
+  async restore(round: number): Promise<CommandRun> {
+    return await this.#run("npm run restore ", round);
   }
 
   async check(round: number): Promise<{ said: string; isHealthy: boolean }> {
-    const { exitCode, output } = await this.#shell.run(this.#command("npm run -s verify ", round));
-    return { said: output.trim(), isHealthy: exitCode === 0 && output.match(/^Healthy: /gm)?.length === 2 };
+    const { exitCode, output } = await this.#run("npm run -s verify ", round);
+    const isHealthy = exitCode === 0 && output.match(/^Healthy: /gm)?.length === 2;
+    return { said: isHealthy ? "healthy, healthy" : output, isHealthy };
   }
 
-  async #succeed(begins: string, round: number): Promise<string> {
+  /** Answers what the command said, without npm's own lines. */
+  async #run(begins: string, round: number): Promise<CommandRun> {
     const { exitCode, output } = await this.#shell.run(this.#command(begins, round));
-    if (exitCode !== 0) throw new Error(`${begins}ended with ${exitCode}: ${output}`);
-    const lines = output.split("\n").filter((line) => line !== "" && !line.startsWith("> "));
-    return lines.join("; ");
+    return { exitCode, output: output.replaceAll(/^(> .*)?\n/gm, "") };
   }
 
   #command(begins: string, round: number): string {
