@@ -158,15 +158,19 @@ async function restoreInto(
     { data, port: source.host.port },
     { ...settings, template: undefined },
   );
+  const { SERVICE_ROLE_KEY, SECRET_KEY, PUBLISHABLE_KEY } = load.options.keys;
+  const sameKeys = Object.entries({ SERVICE_ROLE_KEY, SECRET_KEY, PUBLISHABLE_KEY }).filter(
+    ([name, key]) => host.keys[name as keyof typeof host.keys] === key,
+  );
+  report.holds("Keys that are those of before", `${sameKeys.length} of 3`, sameKeys.length === 3);
   const checked = await commands.check(round);
   report.holds("`npm run verify` and `npm run doctor`", checked.said, checked.isHealthy);
   await new RestoredInstallation(host, load, report).check(begin, source.replacer);
 
-  // With the keys of the original, which those of the restored host are.
   const next = new Load(
     {
       addresses: [host.url],
-      keys: load.options.keys,
+      keys: host.keys,
       databaseUrl: host.keys.DB_URL,
       seed: settings.seed + round,
       ...loadOf(settings),
