@@ -25,7 +25,7 @@ describe("fault campaigns, in short", { concurrency: 4 }, () => {
   });
 
   // The one that waits longest begins first.
-  const slowest = ["silence", "kill-host", "two-hosts"];
+  const slowest = ["silence", "kill-host", "two-hosts", "restore"];
   const place = ({ name }: Campaign) => (slowest.includes(name) ? slowest.indexOf(name) : slowest.length);
   for (const campaign of campaigns.toSorted((a, b) => place(a) - place(b))) {
     test(`${campaign.name}: every promise holds`, async (context) => {

@@ -6,6 +6,7 @@ import { killHost } from "./kill-host.ts";
 import { killPostgres } from "./kill-postgres.ts";
 import { latency } from "./latency.ts";
 import { resets } from "./resets.ts";
+import { restore } from "./restore.ts";
 import { silence } from "./silence.ts";
 import type { Campaign } from "./support/campaign.ts";
 import { twoHosts } from "./two-hosts.ts";
@@ -21,5 +22,6 @@ export const campaigns: readonly Campaign[] = [
   eatenConnections,
   twoHosts,
   diskFull,
+  restore,
   deno,
 ];

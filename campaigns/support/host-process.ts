@@ -32,6 +32,8 @@ export interface UnexpectedExit {
 export interface HostProcessOptions {
   data: string;
   environment?: Record<string, string>;
+  /** Default: a free one. */
+  port?: number;
 }
 
 const startLimitMilliseconds = 60_000;
@@ -66,7 +68,7 @@ export class HostProcess {
     if (settings.template !== undefined && options.environment?.["DATABASE_URL"] === undefined) {
       await copyCluster(settings.template, path.join(options.data, "postgres"));
     }
-    const host = new HostProcess(options, await freePort());
+    const host = new HostProcess(options, options.port ?? (await freePort()));
     settings.atEnd(() => host.end());
     await host.start();
     return host;

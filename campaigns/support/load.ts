@@ -6,7 +6,7 @@ import { type Answer, AnswerBook, ApiClient, bearer, type Call } from "./api-cli
 import { withSession } from "./database.ts";
 import type { HostKeys } from "./host-process.ts";
 import { Random } from "./random.ts";
-import { type StudioIdentity, WriteLog } from "./write-log.ts";
+import { type ShotRecord, type StudioIdentity, WriteLog } from "./write-log.ts";
 
 export interface LoadOptions {
   /** Addresses of the hosts; a client whose call fails goes on with the next. */
@@ -40,7 +40,7 @@ const identityFunction = `
 
 export class Load {
   readonly answers = new AnswerBook();
-  readonly log = new WriteLog();
+  readonly log: WriteLog;
   readonly options: Required<LoadOptions>;
   readonly #random: Random;
   readonly #studios: StudioClient[] = [];
@@ -50,7 +50,9 @@ export class Load {
   /** Workers take tasks of every type, those of probes too. */
   isDraining = false;
 
-  constructor(options: LoadOptions) {
+  /** @param log that of an earlier load, where this one goes on with what it promised */
+  constructor(options: LoadOptions, log = new WriteLog()) {
+    this.log = log;
     this.options = { clients: 16, leaseSeconds: 8, callsPerSecond: 150, ...options };
     this.#random = new Random(this.options.seed);
   }
@@ -139,7 +141,10 @@ export class Load {
   async #newStudio(client: ApiClient, index: number): Promise<StudioClient> {
     const person = await signUpPerson(client, this.options.keys, `client-${index}`);
     this.log.people.push(person.identity);
-    this.log.sessions.set(person.identity.userId, person.refreshToken);
+    this.log.signedIn(person.identity.userId, {
+      accessToken: person.jwt,
+      refreshToken: person.refreshToken,
+    });
     return new StudioClient(this, client, person, this.newRandom());
   }
 
@@ -333,7 +338,7 @@ class StudioClient {
     const { log } = this.#load;
     const id = randomUUID();
     const name = `shot ${this.#names++}`;
-    const record = { names: new Set([name]), state: "asked" as "asked" | "there" };
+    const record: ShotRecord = { names: new Set([name]), allNames: new Set([name]), state: "asked" };
     log.shots.set(id, record);
     const answer = await this.#persist({
       service: "rest",
@@ -354,6 +359,7 @@ class StudioClient {
     if (!record) return;
     const name = `shot ${this.#names++}`;
     record.names.add(name);
+    record.allNames.add(name);
     const answer = await this.client.call({
       service: "rest",
       path: `/rest/v1/shots?id=eq.${id}`,
@@ -457,7 +463,10 @@ class StudioClient {
     const session = answer.body as { access_token: string; refresh_token: string; user: { id: string } };
     if (session.user.id !== this.#person.identity.userId) return void log.foreignRows++;
     this.#person.jwt = session.access_token;
-    log.sessions.set(session.user.id, session.refresh_token);
+    log.signedIn(session.user.id, {
+      accessToken: session.access_token,
+      refreshToken: session.refresh_token,
+    });
     log.acknowledge();
   }
 

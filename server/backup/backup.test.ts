@@ -2,7 +2,18 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
@@ -19,7 +30,11 @@ import {
 import { claim, complete, createUser, queueTask } from "../../test/support/factories.ts";
 import { examine } from "../doctor.ts";
 import { startHost } from "../host.ts";
+import { deriveKeys } from "../keys.ts";
 import { projectPath } from "../project-path.ts";
+import { contentLock, isContentHeld } from "../storage/content-hold.ts";
+import { createDiskStore } from "../storage/disk-store.ts";
+import { createStorage } from "../storage/storage.ts";
 import { makeBackup } from "./backup.ts";
 import { type Description, readDescription } from "./format.ts";
 import { restoreBackup } from "./restore.ts";
@@ -72,6 +87,71 @@ test("a file of storage that is stored during the backup is left out, one that i
         .length,
       0,
     );
+  }));
+
+test("a file that a host deletes between a backup's snapshot and its copy of the files is in the backup", () =>
+  withSource(async (source) => {
+    const deleted = await source.store(300_000);
+    const bytes = await readFile(deleted.file);
+    const storageDirectory = path.join(source.folder, "storage");
+    const store = createDiskStore(storageDirectory, () => isContentHeld(source.sql));
+    const [bucket, , version] = deleted.key.split("/");
+    assert.ok(bucket && version);
+    // The snapshot is taken before the tables are locked: there the backup stands until it is let go on.
+    let backup: Promise<Description> | undefined;
+    await source.sql.transaction(async (transaction) => {
+      await transaction`lock table storage.buckets in access exclusive mode`;
+      backup = source.backUp();
+      await waitUntil(async () => {
+        const waiting = await source.sql`
+          select from pg_stat_activity where application_name = 'darkroom-backup' and wait_event = 'relation'
+            and datname = current_database()`;
+        return waiting.length > 0;
+      });
+      await source.sql`delete from storage.objects where version = ${version}`;
+      await store.remove(bucket, version);
+      assert.ok(!(await readdir(path.dirname(deleted.file))).includes(version));
+    });
+    const made = await backup;
+    assert.equal(made?.files.count, 1);
+    const { data } = await withEmptyDatabase((databaseUrl) => source.restore({ databaseUrl }));
+    assert.deepEqual(await readFile(path.join(data, "storage", deleted.key)), bytes);
+    // What was kept for the backup is gone with it, and what is deleted later goes at once.
+    const later = await source.store(10);
+    await store.remove(bucket, path.basename(later.file));
+    const left = await readdir(storageDirectory, { recursive: true, withFileTypes: true });
+    assert.deepEqual(
+      left.filter((entry) => entry.isFile()),
+      [],
+    );
+  }));
+
+test("content that a killed backup left behind is deleted when a host starts, and not while another backup runs", () =>
+  withSource(async (source) => {
+    const { key, file } = await source.store(10);
+    const removed = path.join(source.folder, "storage", ".removed", key);
+    await mkdir(path.dirname(removed), { recursive: true });
+    await rename(file, removed);
+    const startStorage = async () => {
+      const storage = createStorage({
+        apiUrl: "http://127.0.0.1",
+        keys: await deriveKeys("a secret for tests, of 32 bytes and more", {}),
+        sql: source.sql,
+        databaseUrl: source.url,
+        storageDirectory: path.join(source.folder, "storage"),
+        s3: undefined,
+        log,
+        checkAnswers: false,
+      });
+      await storage.stop();
+    };
+    await asOwner(source.url, async (other) => {
+      await other`select pg_advisory_lock(${contentLock})`;
+      await startStorage();
+      assert.equal((await readFile(removed)).byteLength, 10);
+    });
+    await startStorage();
+    await assert.rejects(readFile(removed), { code: "ENOENT" });
   }));
 
 test("a backup fails, and leaves nothing, when none of the files is where it looks", () =>
@@ -292,6 +372,13 @@ test("the secret goes from a shared database into a data folder, and from a data
       assert.equal(row?.value, "the secret of the folder, of 32 bytes");
     });
   }));
+
+async function waitUntil(isSo: () => Promise<boolean>): Promise<void> {
+  for (let look = 0; !(await isSo()); look++) {
+    assert.ok(look < 1_000, "it did not come about within 20 s");
+    await pause(20);
+  }
+}
 
 interface Source extends DatabaseUnderTest {
   folder: string;

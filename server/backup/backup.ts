@@ -9,6 +9,8 @@ import { migrationLock, migrationText, platformSql } from "../migrate.ts";
 import { codeOf } from "../postgres/error-code.ts";
 import { beyondCatalog, readCatalog } from "../schema/catalog.ts";
 import { readManifest } from "../schema/manifest.ts";
+import { contentLock, placeOfRemoved } from "../storage/content-hold.ts";
+import { deleteRemoved } from "../storage/disk-store.ts";
 import { contentKey } from "../storage/object-store.ts";
 import { findAdditions } from "./additions.ts";
 import { type DatabaseConnection, openConnection, type TableRow, tablesQuery } from "./database.ts";
@@ -31,8 +33,8 @@ const copiesAtOnce = 8;
 
 /**
  * Copies a whole installation while it serves. The database is one snapshot. Files are copied after it: a file never
- * changes under its name, one that was stored later is in no row of the snapshot, and one that is gone was deleted
- * since.
+ * changes under its name, one that was stored later is in no row of the snapshot, and hosts keep what they delete until
+ * the copy is made.
  */
 export async function makeBackup(options: BackupOptions): Promise<format.Description> {
   const to = path.resolve(options.to);
@@ -55,8 +57,9 @@ export async function makeBackup(options: BackupOptions): Promise<format.Descrip
 async function fill(folder: string, options: BackupOptions): Promise<format.Description> {
   const { databaseUrl, darkroom, log, signal } = options;
   const database = await openConnection(databaseUrl, "darkroom-backup");
-  let described: Omit<format.Description, "files">;
   try {
+    // Before the snapshot: what it names is deleted only when this lock is free again. Another backup is waited for.
+    await database.ask(`select pg_advisory_lock(${contentLock})`);
     // While no host migrates, so that rows and schema are of one moment.
     await database.ask(`select pg_advisory_lock(${migrationLock})`);
     await database.ask("begin isolation level repeatable read, read only");
@@ -79,7 +82,9 @@ async function fill(folder: string, options: BackupOptions): Promise<format.Desc
     const schema = await writeSchema(folder, database);
     await writeObjectList(folder, database);
     await database.ask("commit");
-    described = {
+    log.info({ tables: copied.length }, "database copied");
+    const files = await copyFiles(folder, options);
+    const description: format.Description = {
       format: 1,
       made_at: new Date().toISOString(),
       darkroom,
@@ -88,16 +93,29 @@ async function fill(folder: string, options: BackupOptions): Promise<format.Desc
       tables: copied,
       sequences,
       secret,
+      files,
     };
+    await releaseContent(database, options);
+    await format.writePrivate(folder, format.descriptionFile, JSON.stringify(description, null, 2));
+    await format.syncFolder(folder);
+    return description;
   } finally {
     await database.close();
   }
-  log.info({ tables: described.tables.length }, "database copied");
-  const files = await copyFiles(folder, options);
-  const description: format.Description = { ...described, files };
-  await format.writePrivate(folder, format.descriptionFile, JSON.stringify(description, null, 2));
-  await format.syncFolder(folder);
-  return description;
+}
+
+/** @throws when the connection was lost, and with it the lock: content may have been deleted before it was copied */
+async function releaseContent(
+  { ask }: DatabaseConnection,
+  { storageDirectory, log }: BackupOptions,
+): Promise<void> {
+  await ask("select 1");
+  if (storageDirectory !== undefined) {
+    await deleteRemoved(storageDirectory).catch((error: unknown) =>
+      log.warn({ err: error }, "files that were deleted meanwhile are deleted at the next start of a host"),
+    );
+  }
+  await ask(`select pg_advisory_unlock(${contentLock})`);
 }
 
 async function refuseSupabase({ ask }: DatabaseConnection): Promise<void> {
@@ -246,7 +264,7 @@ async function copyFiles(
     await format.eachOf(keys.readLines(), copiesAtOnce, async (line) => {
       signal?.throwIfAborted();
       const key = keyOf(line);
-      const copied = key && (await format.copyFile(path.join(storageDirectory, key), path.join(target, key)));
+      const copied = key && (await copyContent(storageDirectory, key, path.join(target, key)));
       if (!key || !copied) {
         missing++;
         return;
@@ -263,13 +281,24 @@ async function copyFiles(
         `None of the ${missing} files is in ${storageDirectory}: name the folder that has them by --data, or set DARKROOM_S3_BUCKET.`,
       );
     }
-    if (missing > 0)
-      log.warn({ missing }, "files that rows name are not there; those deleted meanwhile are harmless");
+    if (missing > 0) log.warn({ missing }, "files that rows name are not there, and are not in this backup");
     log.info({ count, bytes }, "files copied");
     return { kept_in: "folder", count, bytes, list: { path: format.fileListFile, ...checksum.result() } };
   } finally {
     await rm(list, { force: true });
   }
+}
+
+/** Where it is, or where it was moved when it was deleted since the snapshot. */
+async function copyContent(
+  storageDirectory: string,
+  key: string,
+  target: string,
+): Promise<format.Checksum | undefined> {
+  return (
+    (await format.copyFile(path.join(storageDirectory, key), target)) ??
+    (await format.copyFile(placeOfRemoved(storageDirectory, key), target))
+  );
 }
 
 /** Where the bytes of an object are; undefined where its row names none that a store can hold. */

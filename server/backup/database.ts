@@ -13,6 +13,7 @@ const settings = [
   "set statement_timeout = 0",
   "set lock_timeout = 0",
   "set idle_in_transaction_session_timeout = 0",
+  "set idle_session_timeout = 0",
   "set datestyle = 'ISO, YMD'",
   "set intervalstyle = 'postgres'",
   "set extra_float_digits = 3",

@@ -2,14 +2,18 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { codeOf } from "../postgres/error-code.ts";
+import { placeOfRemoved, removedFolder } from "./content-hold.ts";
 import { type ByteRange, contentKey, type ObjectStore, type StoredContent } from "./object-store.ts";
 
 const readBytes = 256 * 1024;
 /** Uploads take minutes; what lies here for a day was left by a process that died. */
 const abandonedAfterMilliseconds = 24 * 60 * 60 * 1000;
 
-/** Keeps content as files. */
-export function createDiskStore(directory: string): ObjectStore {
+/**
+ * Keeps content as files.
+ * @param isHeld whether a backup runs, which may still need content that is deleted
+ */
+export function createDiskStore(directory: string, isHeld: () => Promise<boolean>): ObjectStore {
   // On the same file system as the buckets, so that moving a complete file there is atomic.
   const incoming = path.join(directory, ".incoming");
 
@@ -63,11 +67,23 @@ export function createDiskStore(directory: string): ObjectStore {
     );
   }
 
-  return {
-    put,
-    read,
-    remove: (bucket, version) => rm(placeOf(directory, bucket, version), { force: true }),
-  };
+  async function remove(bucket: string, version: string) {
+    const place = placeOf(directory, bucket, version);
+    // Where the database cannot say whether a backup runs, one may.
+    if (!(await isHeld().catch(() => true))) return await rm(place, { force: true });
+    const aside = placeOfRemoved(directory, contentKey(bucket, version));
+    await mkdir(path.dirname(aside), { recursive: true });
+    await rename(place, aside).catch((error: unknown) => {
+      if (codeOf(error) !== "ENOENT") throw error;
+    });
+  }
+
+  return { put, read, remove };
+}
+
+/** Deletes what was kept for a backup. Call it while no backup runs. */
+export async function deleteRemoved(directory: string): Promise<void> {
+  await rm(path.join(directory, removedFolder), { recursive: true, force: true, maxRetries: 3 });
 }
 
 /** Deletes what uploads of dead processes left behind. */

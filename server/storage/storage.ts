@@ -18,7 +18,8 @@ import {
 import { download } from "./download.ts";
 import { exhaustionOf, StorageError } from "./errors.ts";
 import { objectName } from "./object-name.ts";
-import { createDiskStore, removeAbandoned } from "./disk-store.ts";
+import { isContentHeld } from "./content-hold.ts";
+import { createDiskStore, deleteRemoved, removeAbandoned } from "./disk-store.ts";
 import { createS3Store } from "./s3-store.ts";
 import { createUrlSigner } from "./signed-urls.ts";
 import { copyObject, moveObject } from "./relocate.ts";
@@ -78,14 +79,23 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
   const { log, storageDirectory } = context;
   const identifier = hostIdentifier(context);
   const catalogue = createCatalogue(context.sql);
-  const store = context.s3 ? createS3Store(context.s3, log) : createDiskStore(storageDirectory);
+  const store = context.s3
+    ? createS3Store(context.s3, log)
+    : createDiskStore(storageDirectory, () => isContentHeld(context.sql));
   const signer = createUrlSigner(context.keys.jwtSecret);
   const app = new Hono();
 
-  const sweeping = removeAbandoned(storageDirectory).then(
+  const sweepUploads = removeAbandoned(storageDirectory).then(
     (count) => count > 0 && log.info({ count }, "abandoned uploads deleted"),
     (error: unknown) => log.warn({ err: error }, "abandoned uploads were not deleted"),
   );
+  // Left by a backup that was killed. The lock, held to the end, lets no other begin meanwhile.
+  const sweepRemoved = context.sql
+    .transaction(async (transaction) => {
+      if (!(await isContentHeld(transaction))) await deleteRemoved(storageDirectory);
+    })
+    .catch((error: unknown) => log.warn({ err: error }, "content kept for a backup was not deleted"));
+  const sweeping = Promise.all([sweepUploads, sweepRemoved]);
 
   app.use(async (c, next) => {
     // Before anything looks at the path: names must be text that can be shown and stored.
