@@ -153,8 +153,11 @@ function isRetryable(error: unknown): boolean {
   return error instanceof DatabaseError && (error.code === "40001" || error.code === "40P01");
 }
 
-/** Text that PostgreSQL cannot hold (NUL, lone surrogates), numbers out of range, nesting too deep. */
-const unstorable = new Set(["22P02", "22P05", "22021", "22003", "22007", "22008", "22023", "54001", "54000"]);
+/**
+ * Values that PostgreSQL cannot hold or compute with: class 22 (text, numbers, times and zones out of range), class 54
+ * (nested too deep, too many). A division by zero is a mistake of our own.
+ */
+const unstorable = /^(22(?!012)|54)/;
 
 /** The one place where SQL's refusals become ours. */
 export function refusal(error: unknown): unknown {
@@ -167,7 +170,7 @@ export function refusal(error: unknown): unknown {
     return new AppError(error.message, details, { cause: error });
   }
   if (isRoleFault(error)) return new AppError("database_unavailable", { retry_after: 5 }, { cause: error });
-  if (unstorable.has(error.code)) return new AppError("invalid_request", {}, { cause: error });
+  if (unstorable.test(error.code)) return new AppError("invalid_request", {}, { cause: error });
   return error;
 }
 
