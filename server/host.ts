@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { type Logger, pino } from "pino";
+import { ConnectionError, isOutage } from "../supabase/functions/_shared/database/connection-error.ts";
 import { openPool, type Pool, poolStatistics } from "../supabase/functions/_shared/database/pool.ts";
 import { createStripe } from "../supabase/functions/_shared/billing/stripe.ts";
 import type { BillingVariables } from "../supabase/functions/_shared/billing/variables.ts";
@@ -193,9 +194,12 @@ async function startDatabase(
   return (await starting).url;
 }
 
+const reachMilliseconds = 30_000;
+
 /** Waits for a database that starts at the same time as we do, as in a composition of containers. */
 async function reach(sql: Pool, log: Logger): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
+  const deadline = Date.now() + reachMilliseconds;
+  for (;;) {
     try {
       const [row] = await sql<
         { version: number }[]
@@ -203,9 +207,8 @@ async function reach(sql: Pool, log: Logger): Promise<void> {
       if (row && row.version < 150_000) throw new Error("Darkroom needs PostgreSQL 15 or newer.");
       return;
     } catch (error) {
-      const starting =
-        error instanceof Error && "code" in error && /^(ECONN|CONNECT|57P03)/.test(String(error.code));
-      if (!starting || attempt === 30) throw error;
+      const starting = error instanceof ConnectionError && isOutage(error.cause);
+      if (!starting || Date.now() > deadline) throw error;
       log.warn({ err: error }, "the database does not answer yet");
       await pause(1000);
     }
@@ -325,6 +328,8 @@ async function migrateDatabase(url: string, log: Logger): Promise<void> {
 /** Why requests would fail: no database, or one that lacks migrations, roles or policies that this code needs. */
 async function databaseObstacle(sql: Pool, schema: SchemaWatch): Promise<string | undefined> {
   try {
+    const [row] = await sql<{ mode: string }[]>`select current_setting('transaction_read_only') as mode`;
+    if (row?.mode === "on") return "the database server is read-only";
     const pending = await pendingMigrations(sql);
     return pending.length > 0 ? "migrations are missing" : await schema.obstacle();
   } catch {

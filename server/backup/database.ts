@@ -1,4 +1,5 @@
 import { Client } from "pg";
+import { driverUrl } from "../../supabase/functions/_shared/database/driver.ts";
 import type { Ask } from "../schema/catalog.ts";
 
 /** What one connection does for a backup or a restore; it holds one long transaction. */
@@ -26,7 +27,7 @@ const settings = [
 
 export async function openConnection(url: string, name: string): Promise<DatabaseConnection> {
   const client = new Client({
-    connectionString: url,
+    connectionString: driverUrl(url).href,
     application_name: name,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,

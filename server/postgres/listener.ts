@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { Client, escapeIdentifier } from "../../supabase/functions/_shared/database/driver.ts";
+import { Client, driverUrl, escapeIdentifier } from "../../supabase/functions/_shared/database/driver.ts";
 
 export interface ListenerOptions {
   url: string;
@@ -35,7 +35,7 @@ async function run(
 ): Promise<void> {
   for (let failures = 0; !signal.aborted; failures++) {
     const client = new Client({
-      connectionString: url,
+      connectionString: driverUrl(url).href,
       application_name: "darkroom-listener",
       keepAlive: true,
     });

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino } from "pino";
+import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
 import { type DatabaseUnderTest, withDatabase } from "../../test/support/database.ts";
+import { withOwnCluster } from "../../test/support/own-cluster.ts";
+import { migrate } from "../migrate.ts";
 import { MessageTable } from "./message-table.ts";
 import { type Message, MessageStream, type MessageStreamOptions } from "./message-stream.ts";
 import { eventually } from "./realtime-under-test.ts";
@@ -197,6 +200,35 @@ test("a message from before is not delivered either when an older transaction is
       );
     }
   }));
+
+test("a server that is told to shut down ends at once, though a stream follows its log", () =>
+  withOwnCluster(async (cluster) => {
+    const sql = openPool({ url: cluster.url, name: "test", connections: 3 });
+    await migrate(sql, { log: pino({ level: "silent" }) });
+    const stream = new MessageStream({ sql, databaseUrl: cluster.url, log: pino({ level: "silent" }) });
+    await stream.start();
+    try {
+      await eventually(() => stream.isLive, "the log is followed");
+      await sql.query(send("before"));
+      const [file] = await sql<{ text: string }[]>`select pg_read_file('postmaster.pid') as text`;
+      const postmaster = Number.parseInt(file?.text ?? "", 10);
+      // What pg_ctl sends for its default mode, fast.
+      process.kill(postmaster, "SIGINT");
+      await eventually(() => !isAlive(postmaster), "the server has ended");
+    } finally {
+      await stream.stop();
+      await sql.end({ timeoutMilliseconds: 0 });
+    }
+  }));
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 test("polling says so, and why", () =>
   withDatabase(async (database) => {

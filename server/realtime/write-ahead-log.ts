@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
 import { LogicalReplicationService, type Pgoutput, PgoutputPlugin } from "pg-logical-replication";
+import { driverUrl } from "../../supabase/functions/_shared/database/driver.ts";
 import type { Sql } from "../../supabase/functions/_shared/database/sql.ts";
 
 export type LogEntry = Pgoutput.Message;
@@ -68,12 +69,12 @@ class Reader implements WriteAheadLog {
     this.#onEntry = onEntry;
     this.#service = new LogicalReplicationService(
       {
-        connectionString: url,
+        connectionString: driverUrl(url).href,
         application_name: applicationName,
         connectionTimeoutMillis: connectMilliseconds,
         keepAlive: true,
       },
-      { acknowledge: { auto: false, timeoutSeconds: statusSeconds } },
+      { acknowledge: { auto: false, timeoutSeconds: 0 } },
     );
     this.#service.on("error", (error) => (this.#failure ??= error));
     this.#service.on("data", (_lsn, entry: LogEntry | Error) => this.#receive(entry));
@@ -157,7 +158,10 @@ class Reader implements WriteAheadLog {
 
   /** Says how far the log is no longer needed; the answer, if asked for, says how far it was sent. */
   async #sendStatus(askForAnswer: boolean): Promise<void> {
-    if (this.#isOpen) await this.#service.acknowledge(this.#service.lastLsn(), askForAnswer);
+    if (!this.#isOpen) return;
+    // The service adds one. A server that shuts down waits for exactly the position that it has sent.
+    const position = this.#read > 0n ? this.#read - 1n : 0n;
+    await this.#service.acknowledge(writePosition(position), askForAnswer);
   }
 }
 
@@ -193,6 +197,10 @@ class TextPlugin extends PgoutputPlugin {
       return error as never;
     }
   }
+}
+
+function writePosition(position: bigint): string {
+  return `${(position >> 32n).toString(16)}/${(position & 0xffffffffn).toString(16)}`.toUpperCase();
 }
 
 /** `16/B374D848`: the two halves of a number of 64 bits. */

@@ -51,6 +51,11 @@ export function isEndOfOneConnection(error: unknown): boolean {
   return error instanceof DatabaseError && error.code === "57P01";
 }
 
+/** Whether a statement that writes met a server or a session that does not take writes. */
+export function isReadOnly(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === "25006";
+}
+
 /** Class 08: connection exceptions. 57P: shutdown, crash, starting up. 53300: too many connections. */
 function isUnavailable({ code }: DatabaseError): boolean {
   return code !== undefined && /^(08|57P0[1-4]|53300)/.test(code);

@@ -313,6 +313,53 @@ test("no statement runs under another caller's role or settings while connection
     assert.ok(checked > 50, `${checked} transactions`);
   }));
 
+test("a database that refuses the connection is away, for reads and writes, and back when it accepts again", () =>
+  withDatabase(async (database) => {
+    const wrong = new URL(database.url);
+    wrong.password = "wrong";
+    const missing = new URL(database.url);
+    missing.pathname = "/no_such_database";
+    for (const url of [wrong, missing]) {
+      const pool = openPool({ url: url.href, name: "refused" });
+      const took = await milliseconds(() => assert.rejects(pool`select 1`, failsWith("CONNECTION_FAILED")));
+      await pool.end();
+      assert.ok(took < 2_000, `${took} ms: waiting does not help`);
+    }
+  }));
+
+test("a server that has become read-only is away for writes, and is left as soon as another takes them", () =>
+  withPool({}, async ({ database, pool }) => {
+    await database.sql`create table written (n int)`;
+    const setting = (value: string) =>
+      database.sql.query(`alter database ${database.name} set default_transaction_read_only = ${value}`);
+    await setting("on");
+    const write = () => pool`insert into written values (1)`;
+    const writeInTransaction = () =>
+      pool.transaction((transaction) => transaction`insert into written values (2)`);
+    await assert.rejects(write(), failsWith("CONNECTION_FAILED"));
+    await assert.rejects(writeInTransaction(), failsWith("CONNECTION_FAILED"));
+    assert.equal((await pool`select 1`).length, 1);
+    // As after a failover: only new connections reach a server that takes writes.
+    await database.sql.query(`set default_transaction_read_only = off`);
+    await database.sql.transaction((transaction) =>
+      transaction.query(
+        `set transaction read write; alter database ${database.name} reset default_transaction_read_only`,
+      ),
+    );
+    await assert.rejects(write(), failsWith("CONNECTION_FAILED"));
+    assert.equal((await write()).count, 1);
+    assert.equal((await writeInTransaction()).count, 1);
+  }));
+
+test("a mode of TLS that would fall back or does not exist is refused by name", () => {
+  for (const mode of ["prefer", "banana"]) {
+    assert.throws(
+      () => openPool({ url: `postgresql://a:b@127.0.0.1:1/c?sslmode=${mode}`, name: "tls" }),
+      new RegExp(`sslmode=${mode} is not supported`),
+    );
+  }
+});
+
 test("settings of the pool win over options in the URL, which are kept", () =>
   withDatabase(async (database) => {
     const url = new URL(database.url);

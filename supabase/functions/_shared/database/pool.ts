@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import {
   Client,
   type CustomTypesConfig,
+  driverUrl,
   DriverPool,
   type PoolClient,
   type PoolConfig,
@@ -14,6 +15,7 @@ import {
   DatabaseError,
   isEndOfOneConnection,
   isOutage,
+  isReadOnly,
   isStalePlan,
 } from "./connection-error.ts";
 import { createSql, type Sql, type Statement } from "./sql.ts";
@@ -168,7 +170,7 @@ class Connections {
     const deadline = performance.now() + this.#deadlineMilliseconds;
     return await this.#retryStalePlan(() =>
       this.#use(deadline, (connection) => connection.run(statement, deadline)),
-    );
+    ).catch((error: unknown) => this.#leaveReadOnlyServer(error));
   }
 
   async transaction<Result>(
@@ -176,7 +178,17 @@ class Connections {
     { begin = "begin" }: TransactionOptions = {},
   ): Promise<Result> {
     const deadline = performance.now() + this.#deadlineMilliseconds;
-    return await this.#retryStalePlan(() => this.#runTransaction(work, begin, deadline));
+    const running = this.#retryStalePlan(() => this.#runTransaction(work, begin, deadline));
+    return await (begin.startsWith("begin read only")
+      ? running
+      : running.catch((error: unknown) => this.#leaveReadOnlyServer(error)));
+  }
+
+  /** After a failover the connections may lead to a server that is a replica now: new ones find the other. */
+  #leaveReadOnlyServer(error: unknown): never {
+    if (!isReadOnly(error)) throw error;
+    this.#replaceConnections();
+    throw new ConnectionError("CONNECTION_FAILED", "The database server is read-only.", { cause: error });
   }
 
   async #runTransaction<Result>(
@@ -299,9 +311,12 @@ class Connections {
         client = await this.#connect(Math.min(deadline, performance.now() + this.#busyMilliseconds));
       } catch (error) {
         if (error instanceof ConnectionError) throw error;
-        if (!isOutage(error)) throw error;
-        this.#beginOutage(error);
-        continue;
+        if (isOutage(error)) {
+          this.#beginOutage(error);
+          continue;
+        }
+        // A password, a role or a database that is not there: waiting does not help, whoever calls cannot either.
+        throw new ConnectionError("CONNECTION_FAILED", messageOf(error), { cause: error });
       }
       if ((this.#connectedAt.get(client) ?? 0) < this.#staleBefore) {
         client.release(true);
@@ -379,19 +394,15 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/**
- * Settings go into `options` of the URL, after what stands there. `sslmode` means what it means to PostgreSQL's own
- * clients: `require` encrypts and does not check the certificate.
- */
+/** Settings go into `options` of the URL, after what stands there. */
 function connectionSettings(url: string, settings: Record<string, string>): PoolConfig {
-  const parsed = new URL(url);
+  const parsed = driverUrl(url);
   const given = parsed.searchParams.get("options");
   const own = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`);
   const options = [...(given ? [given] : []), ...own].join(" ");
   if (options) parsed.searchParams.set("options", options);
   // What stands in the URL would win over the pool's own name.
   parsed.searchParams.delete("application_name");
-  if (parsed.searchParams.has("sslmode")) parsed.searchParams.set("uselibpqcompat", "true");
   return { connectionString: parsed.href };
 }
 
