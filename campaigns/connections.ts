@@ -135,7 +135,7 @@ async function backendIn(admin: DatabaseSession, state: string): Promise<number 
   return undefined;
 }
 
-/** Lets REST transactions wait for a lock, and ends so many of them. Answers how many there were. */
+/** Makes REST transactions wait for a lock and ends up to this number of them. Returns how many it ended. */
 async function endWaiting(admin: DatabaseSession, url: string, most: number): Promise<number> {
   return await withSession(url, async (holder) => {
     await holder.query("begin");

@@ -55,7 +55,7 @@ async function run(settings: CampaignSettings): Promise<Report> {
   return report;
 }
 
-/** Opens one more connection. Answers false when there is none. */
+/** Opens one more connection. Returns false when the server refuses it. */
 async function takeOne(url: string, taken: DatabaseSession[]): Promise<boolean> {
   const session = openSession(url);
   try {

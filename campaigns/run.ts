@@ -29,7 +29,7 @@ if (!campaign || (rounds !== undefined && !(rounds >= 1)) || !Number.isInteger(s
 const stopping = new AbortController();
 process.once("SIGINT", () => stopping.abort());
 process.once("SIGTERM", () => stopping.abort());
-// What was started is ended, whatever happens here.
+// Always ends the processes that were started.
 process.on("uncaughtException", (error) => {
   console.error(error);
   stopping.abort();

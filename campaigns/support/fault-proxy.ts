@@ -221,7 +221,7 @@ class Direction {
     this.#timer = next && setTimeout(() => this.#sendDue(), next.at - performance.now());
   }
 
-  /** What is on its way arrives now: the network is fast again. */
+  /** Delivers the delayed bytes at once: the network is fast again. */
   hurry(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -7,7 +7,7 @@ import type { Random } from "./random.ts";
 /** The contents of a file, oldest first; null is a deletion. */
 export interface FileHistory {
   contents: (Buffer | null)[];
-  /** The place of the last content that was acknowledged; -1: there is none. */
+  /** Index of the last acknowledged content; -1 before the first. */
   acknowledged: number;
 }
 

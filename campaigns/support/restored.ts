@@ -13,7 +13,7 @@ export interface AccessToken {
   isRevoked: boolean;
 }
 
-/** What was acknowledged when a backup began. */
+/** The writes that were acknowledged when a backup began. */
 export interface BackupBegin {
   log: WriteLog;
   files: Map<string, number>;

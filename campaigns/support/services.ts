@@ -217,7 +217,7 @@ export class Probes {
     }
   }
 
-  /** Adds whether so many calls of every service succeed, each in time, a few at once. */
+  /** Calls every service this number of times, a few calls at once, and adds whether each succeeds in time. */
   async checkWhole(report: Report, calls: number, limitMilliseconds: number): Promise<void> {
     const rows: (string | number)[][] = [];
     let [failed, slowest, all] = [0, 0, 0];

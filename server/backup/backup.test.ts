@@ -116,7 +116,7 @@ test("a file that a host deletes between a backup's snapshot and its copy of the
     assert.equal(made?.files.count, 1);
     const { data } = await withEmptyDatabase((databaseUrl) => source.restore({ databaseUrl }));
     assert.deepEqual(await readFile(path.join(data, "storage", deleted.key)), bytes);
-    // What was kept for the backup is gone with it, and what is deleted later goes at once.
+    // The backup deletes the content that hosts kept for it; later deletions take effect at once.
     const later = await source.store(10);
     await store.remove(bucket, path.basename(later.file));
     const left = await readdir(storageDirectory, { recursive: true, withFileTypes: true });

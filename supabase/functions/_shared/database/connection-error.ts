@@ -46,9 +46,9 @@ export function isOutage(error: unknown): boolean {
   return !(error instanceof DatabaseError) || isUnavailable(error);
 }
 
-/** Whether the server ended this connection and perhaps no other: `pg_terminate_backend`, or a shutdown. */
+/** Whether the server ended this connection and perhaps no other: `pg_terminate_backend`, a shutdown, or an idle timeout. */
 export function isEndOfOneConnection(error: unknown): boolean {
-  return error instanceof DatabaseError && error.code === "57P01";
+  return error instanceof DatabaseError && /^(57P01|57P05|25P03)$/.test(error.code ?? "");
 }
 
 /** Whether a statement that writes met a server or a session that does not take writes. */
@@ -58,7 +58,7 @@ export function isReadOnly(error: unknown): boolean {
 
 /** Class 08: connection exceptions. 57P: shutdown, crash, starting up. 53300: too many connections. */
 function isUnavailable({ code }: DatabaseError): boolean {
-  return code !== undefined && /^(08|57P0[1-4]|53300)/.test(code);
+  return code !== undefined && /^(08|57P0|53300)/.test(code);
 }
 
 /**
