@@ -272,7 +272,9 @@ test("a backup that is interrupted leaves nothing under its name", () =>
     await source.store(10);
     const aborting = new AbortController();
     const backup = source.backUp({ signal: aborting.signal });
-    await waitUntil(async () => (await readdir(source.backup).catch((): string[] => [])).includes("unfinished-backup"));
+    await waitUntil(async () =>
+      (await readdir(source.backup).catch((): string[] => [])).includes("unfinished-backup"),
+    );
     aborting.abort(new Error("Interrupted"));
     await assert.rejects(backup, /Interrupted|aborted/);
     assert.deepEqual(await readdir(source.folder), ["storage"]);

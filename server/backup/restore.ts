@@ -275,7 +275,7 @@ async function loadTable(
   await pipeline(format.readFrom(from, data.path), checksum, createGunzip(), loading, {
     ...(signal && { signal }),
   }).catch((error: unknown) => {
-    if (!/^Z_/.test(codeOf(error) ?? "")) throw error;
+    if (!codeOf(error)?.startsWith("Z_")) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`${file} is damaged: ${reason}`, { cause: error });
   });
