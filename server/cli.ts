@@ -79,7 +79,13 @@ async function start(settings: Settings): Promise<void> {
   });
   // What ends the process goes on by itself.
   if (!host || end.isRequested) return;
-  await record.write({ port: host.port, status: statusOf(host) });
+  try {
+    await record.write({ port: host.port, status: statusOf(host) });
+  } catch (error) {
+    // Nobody else would stop what was started: PostgreSQL would go on.
+    await opened.stop();
+    throw error;
+  }
   console.log(
     `\nDarkroom is ready at ${host.apiUrl}\n  see a task run:  npm run demo\n  show the keys:   npm run -s status\n`,
   );

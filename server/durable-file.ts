@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { link, open, rename, rm } from "node:fs/promises";
+import { link, open, readFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { codeOf } from "./postgres/error-code.ts";
 
@@ -32,6 +32,20 @@ export async function createDurably(file: string, text: string): Promise<boolean
   }
   await syncFolder(path.dirname(file));
   return true;
+}
+
+/** The text of a file; undefined where there is none. @throws with the name of the file where it cannot be read */
+export async function readText(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "ENOENT") return undefined;
+    if (code !== "EISDIR") throw error;
+    throw new Error(`${file} is a folder and should be a file. Move it away, or restore the file.`, {
+      cause: error,
+    });
+  }
 }
 
 async function writeBeside(file: string, text: string): Promise<string> {

@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, readdir, readFile, readlink, realpath, rm, stat } from "node:fs/promises";
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { Agent, get } from "node:http";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -13,7 +24,7 @@ import { pino } from "pino";
 import { createTestDatabase, dropTestDatabase, withDatabase } from "../test/support/database.ts";
 import { startHost } from "./host.ts";
 import { publicJwks } from "./identifier.ts";
-import { deriveKeys } from "./keys.ts";
+import { deriveKeys, secretInFolder } from "./keys.ts";
 import { projectPath } from "./migrate.ts";
 
 test("npm start brings its own PostgreSQL, shows its status, and stops on SIGTERM", () =>
@@ -326,6 +337,54 @@ test("stop() waits for a request that runs, and takes no new one", () =>
       await stopped;
     }),
   ));
+
+test("a start that cannot write running.json ends with its name, and leaves no database running", () =>
+  inFolder(async (folder) => {
+    await mkdir(path.join(folder, "running.json"));
+    const host = await runCli("start", folder, "0");
+    assert.equal(host.exitCode, 1);
+    assert.ok(host.errors.includes(`${path.join(folder, "running.json")} cannot be written`), host.errors);
+    assert.deepEqual(await serverProcesses(folder), []);
+  }));
+
+test("a file in the place of the storage folder ends the start", () =>
+  inFolder(async (folder) => {
+    await writeFile(path.join(folder, "storage"), "");
+    await assert.rejects(
+      startHost({ port: 0, dataDirectory: folder }),
+      /storage is a file and should be a folder/,
+    );
+  }));
+
+test("secretInFolder() makes a secret once, takes an operator's, and refuses a damaged one", () =>
+  inFolder(async (folder) => {
+    const file = path.join(folder, "secret");
+    const made = await secretInFolder(folder);
+    assert.match(made, /^[\w-]{43}$/);
+    assert.equal(await secretInFolder(folder), made);
+    const own = "ein Satz, den sich jemand ausgedacht hät: 42";
+    await writeFile(file, `${own}\n`);
+    assert.equal(await secretInFolder(folder), own);
+    for (const damaged of [
+      Buffer.alloc(43),
+      Buffer.from(made.slice(0, 31)),
+      Buffer.concat([Buffer.from(made.slice(0, 40)), Buffer.alloc(3)]),
+      Buffer.alloc(43, 0xff),
+      Buffer.from(`${made}\n${made}`),
+      Buffer.alloc(0),
+    ]) {
+      await writeFile(file, damaged);
+      await assert.rejects(
+        secretInFolder(folder),
+        new RegExp(`${file} is damaged: .* Restore it`),
+        String(damaged),
+      );
+      assert.deepEqual(await readFile(file), damaged);
+    }
+    await rm(file);
+    await mkdir(file);
+    await assert.rejects(secretInFolder(folder), new RegExp(`${file} is a folder`));
+  }));
 
 test("deriveKeys() makes keys that verify, the same for the same secret, and keeps given ones", async () => {
   const secret = "a secret that is long enough for HS256, 0123456789";

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { HttpBindings } from "@hono/node-server";
@@ -29,6 +30,7 @@ import { startLocalWorker } from "./local-worker.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { Metrics } from "./metrics.ts";
 import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
+import { codeOf } from "./postgres/error-code.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
@@ -115,6 +117,7 @@ export async function startHost(
     }
 
     await refuseUnfinished(options.dataDirectory);
+    if (!options.s3) await refuseFile(path.join(options.dataDirectory, "storage"));
     const databaseUrl = options.databaseUrl ?? (await startDatabase(options, lock, opened, log));
     const pools = openPools(databaseUrl);
     for (const [name, pool] of Object.entries(pools)) opened.add("pools", `pool ${name}`, () => pool.end());
@@ -170,6 +173,16 @@ export async function startHost(
     }
     return { apiUrl: context.apiUrl, databaseUrl, keys, port: front.port, stop: () => opened.stop() };
   }
+}
+
+/** @throws where a file stands in the place of a folder: uploads would fail later */
+async function refuseFile(folder: string): Promise<void> {
+  const found = await stat(folder).catch((error: unknown) => {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
+  if (found && !found.isDirectory())
+    throw new Error(`${folder} is a file and should be a folder. Move it away, or restore the folder.`);
 }
 
 async function startDatabase(

@@ -1,10 +1,10 @@
 import { createECDH, createHash, createHmac, hkdfSync, randomBytes } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { SignJWT } from "jose";
 import { type Sql } from "../supabase/functions/_shared/database/sql.ts";
 import type { HostKeys } from "./context.ts";
-import { createDurably } from "./durable-file.ts";
+import { createDurably, readText } from "./durable-file.ts";
 import { exists } from "./postgres/placement.ts";
 
 /** Keys that an operator chose; the others follow from the secret. */
@@ -31,14 +31,19 @@ export async function secretInFolder(directory: string): Promise<string> {
   await mkdir(directory, { recursive: true, mode: 0o755 });
   // Of two hosts that start at once, the one that creates the file decides.
   if (!(await exists(file))) await createDurably(file, randomBytes(32).toString("base64url"));
-  const secret = (await readFile(file, "utf8")).trim();
-  if (secret.length < 32) {
+  const secret = (await readText(file))?.trim() ?? "";
+  if (!isSecret(secret)) {
     throw new Error(
-      `${file} is damaged: it holds no secret of 32 characters or more. Restore it from a backup, or delete it: ` +
+      `${file} is damaged: it holds no secret of 32 printable characters or more. Restore it from a backup, or delete it: ` +
         "a new one is made then, with other keys, and every session ends.",
     );
   }
   return secret;
+}
+
+/** Ours is base64url, an operator's may be any text. After a power failure a file may hold zeros of the right length. */
+function isSecret(text: string): boolean {
+  return /^[^\p{C}\p{Zl}\p{Zp}\ufffd]{32,}$/u.test(text);
 }
 
 /** The secret kept in the database, for hosts that share it and nothing else. */

@@ -1,7 +1,6 @@
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
-import { writeDurably } from "./durable-file.ts";
-import { codeOf } from "./postgres/error-code.ts";
+import { readText, writeDurably } from "./durable-file.ts";
 
 /** Left in the data folder by a running host, for `status`. */
 export interface Running<Status> {
@@ -22,7 +21,10 @@ export class RunningRecord<Status> {
   async write(host: Omit<Running<Status>, "pid">): Promise<void> {
     await mkdir(path.dirname(this.#file), { recursive: true });
     const text = JSON.stringify({ pid: process.pid, ...host }, null, 2);
-    await writeDurably(this.#file, text);
+    await writeDurably(this.#file, text).catch((error: unknown) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`${this.#file} cannot be written: ${reason}`, { cause: error });
+    });
     this.#written = text;
   }
 
@@ -45,11 +47,6 @@ export class RunningRecord<Status> {
   }
 
   async #text(): Promise<string | undefined> {
-    try {
-      return await readFile(this.#file, "utf8");
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
-      throw error;
-    }
+    return await readText(this.#file);
   }
 }

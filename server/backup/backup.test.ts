@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes, randomUUID } from "node:crypto";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import {
   chmod,
+  lstat,
   mkdir,
   mkdtemp,
   readdir,
@@ -11,6 +12,7 @@ import {
   rename,
   rm,
   stat,
+  symlink,
   truncate,
   writeFile,
 } from "node:fs/promises";
@@ -185,7 +187,7 @@ const damages: {
       const { data } = tables.find(({ name }) => name === "task_types") ?? assert.fail();
       await truncate(path.join(folder, data.path), data.bytes - 20);
     },
-    refusal: /unexpected end of file|is damaged/,
+    refusal: /task_types.copy.gz is damaged/,
   },
   {
     damage: "one byte of a table's rows is another",
@@ -224,6 +226,19 @@ const damages: {
     refusal: /platform.sql is damaged/,
   },
   {
+    damage: "the description is cut off",
+    inflict: async (folder) => await truncate(path.join(folder, "backup.json"), 100),
+    refusal: /backup.json is damaged/,
+  },
+  {
+    damage: "the description leads out of the backup",
+    inflict: async (folder, made) => {
+      for (const table of made.tables) table.data.path = "../elsewhere";
+      await writeFile(path.join(folder, "backup.json"), JSON.stringify(made));
+    },
+    refusal: /is damaged, or a backup of another format .*backup.json/,
+  },
+  {
     damage: "the description is missing",
     inflict: async (folder) => await rm(path.join(folder, "backup.json")),
     refusal: /is not a backup: it has no backup.json/,
@@ -257,11 +272,118 @@ test("a backup that is interrupted leaves nothing under its name", () =>
     await source.store(10);
     const aborting = new AbortController();
     const backup = source.backUp({ signal: aborting.signal });
-    while (!(await readdir(source.folder)).some((name) => name.includes(".partial-"))) await pause(5);
+    await waitUntil(async () =>
+      (await readdir(source.backup).catch((): string[] => [])).includes("unfinished-backup"),
+    );
     aborting.abort(new Error("Interrupted"));
     await assert.rejects(backup, /Interrupted|aborted/);
     assert.deepEqual(await readdir(source.folder), ["storage"]);
   }));
+
+test("a backup keeps what others put into its target meanwhile, when it succeeds and when it fails", () =>
+  withSource(async (source) => {
+    for (const outcome of ["succeeds", "fails"]) {
+      await mkdir(source.backup);
+      const aborting = new AbortController();
+      const backup = source.backUp({ signal: aborting.signal });
+      await waitUntil(async () => (await readdir(source.backup)).includes("unfinished-backup"));
+      await writeFile(path.join(source.backup, "mine"), "42");
+      if (outcome === "fails") {
+        aborting.abort(new Error("Interrupted"));
+        await assert.rejects(backup, /Interrupted|aborted/);
+        assert.deepEqual(await readdir(source.backup), ["mine"]);
+      } else {
+        await backup;
+        await readDescription(source.backup);
+        assert.ok(!(await readdir(source.backup)).includes("unfinished-backup"));
+      }
+      assert.equal(await readFile(path.join(source.backup, "mine"), "utf8"), "42", outcome);
+      await rm(source.backup, { recursive: true });
+    }
+  }));
+
+test("of two backups at once into one target one is made, and the other is refused", () =>
+  withSource(async (source) => {
+    await source.store(10);
+    for (const exists of [false, true]) {
+      if (exists) await mkdir(source.backup);
+      const outcomes = await Promise.allSettled([source.backUp(), source.backUp()]);
+      const refused = outcomes.flatMap((outcome) =>
+        outcome.status === "rejected" ? [String(outcome.reason)] : [],
+      );
+      assert.equal(refused.length, 1, refused.join("\n"));
+      assert.match(refused[0] ?? "", /backup is not empty: another backup works in it/);
+      await withEmptyDatabase((databaseUrl) => source.restore({ databaseUrl }));
+      await rm(source.backup, { recursive: true });
+      await rm(path.join(source.folder, "restored"), { recursive: true });
+    }
+  }));
+
+test("a backup goes where a link leads, and keeps the empty folder that it was given", () =>
+  withSource(async (source) => {
+    const disk = path.join(source.folder, "disk");
+    await mkdir(disk);
+    const { ino } = await stat(disk);
+    await symlink(disk, source.backup);
+    const failing = source.backUp({ signal: AbortSignal.abort(new Error("Interrupted")) });
+    await assert.rejects(failing, /Interrupted/);
+    assert.deepEqual(await readdir(disk), []);
+    await source.backUp();
+    assert.ok((await lstat(source.backup)).isSymbolicLink());
+    // A mount point could not be replaced.
+    assert.equal((await stat(disk)).ino, ino);
+    await readDescription(disk);
+    assert.deepEqual((await readdir(source.folder)).sort(), ["backup", "disk", "storage"]);
+  }));
+
+test("a restore that fails empties the folder that a link leads to, and keeps folder and link", () =>
+  withSource(async (source) => {
+    await source.store(10);
+    await source.backUp();
+    await rm(await firstFile(source.backup));
+    const disk = path.join(source.folder, "disk");
+    const data = path.join(source.folder, "restored");
+    await mkdir(disk);
+    await symlink(disk, data);
+    await assert.rejects(source.restore({ databaseUrl: undefined }), /The backup is damaged: .* is missing/);
+    assert.ok((await lstat(data)).isSymbolicLink());
+    assert.deepEqual(await readdir(disk), []);
+  }));
+
+for (const key of [
+  "../../escaped.txt",
+  "/escaped.txt",
+  "image_uploads/../../escaped.txt",
+  "image_uploads/no",
+]) {
+  test(`a restore refuses a list of files with the key ${key}, and writes nothing elsewhere`, () =>
+    withSource(async (source) => {
+      await source.store(10);
+      const made = await source.backUp();
+      const bytes = await readFile(await firstFile(source.backup));
+      const planted = path.join(source.backup, "files", key);
+      await mkdir(path.dirname(planted), { recursive: true });
+      await writeFile(planted, bytes);
+      const sha256 = createHash("sha256").update(bytes).digest("hex");
+      const list = `${JSON.stringify({ key, bytes: bytes.byteLength, sha256 })}\n`;
+      await writeFile(path.join(source.backup, "files.ndjson"), list);
+      made.files.list = {
+        path: "files.ndjson",
+        bytes: list.length,
+        sha256: createHash("sha256").update(list).digest("hex"),
+      };
+      await writeFile(path.join(source.backup, "backup.json"), JSON.stringify(made));
+      await withEmptyDatabase(async (databaseUrl) => {
+        await assert.rejects(
+          source.restore({ databaseUrl }),
+          /files.ndjson is damaged: this line names no file of storage/,
+        );
+      });
+      await rm(planted);
+      const names = await readdir(source.folder, { recursive: true });
+      assert.ok(!names.some((name) => name.includes("escaped")), names.join("\n"));
+    }));
+}
 
 test("a data folder whose restore was killed is refused by every start, and says what to do", () =>
   withSource(async (source) => {

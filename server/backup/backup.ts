@@ -1,5 +1,5 @@
 import { createWriteStream } from "node:fs";
-import { mkdir, mkdtemp, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
@@ -37,21 +37,88 @@ const copiesAtOnce = 8;
  * the copy is made.
  */
 export async function makeBackup(options: BackupOptions): Promise<format.Description> {
-  const to = path.resolve(options.to);
-  if (!(await format.isEmptyOrMissing(to))) throw new Error(`${to} is not empty: choose a new folder.`);
-  await mkdir(path.dirname(to), { recursive: true });
-  // Only a whole backup gets the name that was asked for.
-  const folder = await mkdtemp(`${to}.partial-`);
+  const target = await claimTarget(options.to);
+  const { folder, unfinished } = target;
+  const published: string[] = [];
   try {
-    const description = await fill(folder, options);
-    await rm(to, { recursive: true, force: true });
-    await rename(folder, to);
-    await format.syncFolder(path.dirname(to));
+    const description = await fill(unfinished, options);
+    await publish(target, published);
     return description;
   } catch (error) {
-    await rm(folder, { recursive: true, force: true });
+    // Only what this backup made: others may have put something beside it.
+    for (const name of published) await rm(path.join(folder, name), { recursive: true, force: true });
+    await rm(unfinished, { recursive: true, force: true });
+    if (target.isMade) await format.removeIfEmpty(folder);
     throw error;
   }
+}
+
+interface Target {
+  folder: string;
+  /** In the folder: what a backup makes until it is whole. Who created it has the target. */
+  unfinished: string;
+  /** Whether the folder did not exist before. */
+  isMade: boolean;
+}
+
+/** Takes the target for this backup alone, and works in it from the beginning: what cannot be written fails early. */
+async function claimTarget(to: string): Promise<Target> {
+  const asked = path.resolve(to);
+  const isMade = await makeFolder(asked);
+  // Where a symbolic link leads: the link stays.
+  const folder = await realpath(asked);
+  if (!(await format.isEmptyOrMissing(folder))) throw notEmpty(asked, await readdir(folder));
+  const unfinished = path.join(folder, unfinishedFolder);
+  await mkdir(unfinished, { mode: 0o700 }).catch((error: unknown) => {
+    throw codeOf(error) === "EEXIST" ? notEmpty(asked, [unfinishedFolder]) : error;
+  });
+  // Another backup may have ended a moment before.
+  const names = await readdir(folder);
+  if (names.length === 1) return { folder, unfinished, isMade };
+  await rmdir(unfinished);
+  throw notEmpty(asked, names);
+}
+
+const unfinishedFolder = "unfinished-backup";
+
+/** Answers whether it was made; false when it exists already. */
+async function makeFolder(folder: string): Promise<boolean> {
+  await mkdir(path.dirname(folder), { recursive: true });
+  try {
+    await mkdir(folder, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
+  }
+  const found = await stat(folder).catch((error: unknown) => {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
+  if (!found?.isDirectory()) throw new Error(`${folder} is no folder: choose a new one.`);
+  return false;
+}
+
+function notEmpty(folder: string, names: readonly string[]): Error {
+  const reason = names.includes(unfinishedFolder)
+    ? `another backup works in it, or was killed and left ${unfinishedFolder}, which may be deleted then`
+    : "choose a new folder";
+  return new Error(`${folder} is not empty: ${reason}.`);
+}
+
+/** Gives the parts their places. The description is last: a folder without it is no backup. */
+async function publish({ folder, unfinished }: Target, published: string[]): Promise<void> {
+  const parts = (await readdir(unfinished)).filter((name) => name !== format.descriptionFile);
+  const others = await readdir(folder);
+  for (const name of [...parts, format.descriptionFile]) {
+    if (others.includes(name))
+      throw new Error(`${path.join(folder, name)} was made by somebody else meanwhile.`);
+    await rename(path.join(unfinished, name), path.join(folder, name));
+    published.push(name);
+    if (published.length >= parts.length) await format.syncFolder(folder);
+  }
+  await rmdir(unfinished);
+  await format.syncFolder(folder);
+  await format.syncFolder(path.dirname(folder));
 }
 
 async function fill(folder: string, options: BackupOptions): Promise<format.Description> {

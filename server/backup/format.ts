@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
+import { readText } from "../durable-file.ts";
 import { codeOf } from "../postgres/error-code.ts";
+import { contentKey } from "../storage/object-store.ts";
 
 /** The description of a backup. It is written last: a folder without it is not a backup. */
 export const descriptionFile = "backup.json";
@@ -14,7 +16,11 @@ export const filesFolder = "files";
 /** A line of JSON for each file of storage. */
 export const fileListFile = "files.ndjson";
 
-const stored = z.object({ path: z.string(), bytes: z.int(), sha256: z.string() });
+/** Below the folder of the backup, and nowhere else. */
+const pathInBackup = z
+  .string()
+  .refine((text) => !/[\\\0]/.test(text) && text.split("/").every((part) => !/^\.{0,2}$/.test(part)));
+const stored = z.object({ path: pathInBackup, bytes: z.int(), sha256: z.string() });
 export type StoredFile = z.infer<typeof stored>;
 
 export const descriptionSchema = z.object({
@@ -53,20 +59,46 @@ export const descriptionSchema = z.object({
 });
 export type Description = z.infer<typeof descriptionSchema>;
 
-export const listedFile = z.object({ key: z.string(), bytes: z.int(), sha256: z.string() });
+const listedFile = z.object({ key: z.string(), bytes: z.int(), sha256: z.string() });
 export type ListedFile = z.infer<typeof listedFile>;
+
+/** A line of the list of files. @throws also where its key would lead out of the storage folder */
+export function readListedFile(list: string, line: string): ListedFile {
+  const read = listedFile.safeParse(parseJson(list, line));
+  if (read.success && isContentKey(read.data.key)) return read.data;
+  throw new Error(`${list} is damaged: this line names no file of storage: ${line.slice(0, 200)}`);
+}
+
+function isContentKey(key: string): boolean {
+  const [bucket = "", , version = ""] = key.split("/");
+  try {
+    return contentKey(bucket, version) === key;
+  } catch {
+    return false;
+  }
+}
+
+function parseJson(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${file} is damaged: it is no JSON.`, { cause: error });
+  }
+}
 
 /** @throws when the folder is not a whole backup */
 export async function readDescription(folder: string): Promise<Description> {
-  const text = await readFile(path.join(folder, descriptionFile), "utf8").catch((error: unknown) => {
-    if (codeOf(error) !== "ENOENT") throw error;
-    throw new Error(`${folder} is not a backup: it has no ${descriptionFile}.`, { cause: error });
-  });
-  const read = descriptionSchema.safeParse(JSON.parse(text));
+  const file = path.join(folder, descriptionFile);
+  const text = await readText(file);
+  if (text === undefined) throw new Error(`${folder} is not a backup: it has no ${descriptionFile}.`);
+  const read = descriptionSchema.safeParse(parseJson(file, text));
   if (!read.success) {
-    throw new Error(`${folder} is a backup of another format than this version of Darkroom reads.`, {
-      cause: read.error,
-    });
+    throw new Error(
+      `${folder} is damaged, or a backup of another format than this version of Darkroom reads: ${file}`,
+      {
+        cause: read.error,
+      },
+    );
   }
   return read.data;
 }
@@ -140,6 +172,13 @@ export async function isEmptyOrMissing(folder: string): Promise<boolean> {
     throw error;
   });
   return names.length === 0;
+}
+
+/** Removes a folder in which nobody put anything. */
+export async function removeIfEmpty(folder: string): Promise<void> {
+  await rmdir(folder).catch((error: unknown) => {
+    if (!["ENOTEMPTY", "EEXIST", "ENOENT"].includes(codeOf(error) ?? "")) throw error;
+  });
 }
 
 /** Makes names that were added to a folder survive a power failure. */

@@ -1,4 +1,4 @@
-import { open, readdir, rm } from "node:fs/promises";
+import { open, readdir, realpath, rm } from "node:fs/promises";
 import path from "node:path";
 import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -11,7 +11,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "../postgres/embedd
 import { ensureRoles } from "../schema/roles.ts";
 import { type DatabaseConnection, openConnection, type TableRow, tablesQuery } from "./database.ts";
 import * as format from "./format.ts";
-import { markUnfinished, unmarkUnfinished } from "./unfinished.ts";
+import { markName, markUnfinished, unmarkUnfinished } from "./unfinished.ts";
 
 export interface RestoreOptions {
   from: string;
@@ -32,7 +32,7 @@ const copiesAtOnce = 8;
 export async function restoreBackup(options: RestoreOptions): Promise<format.Description> {
   const { log } = options;
   const from = path.resolve(options.from);
-  const dataDirectory = path.resolve(options.dataDirectory);
+  const { folder: dataDirectory, isMade } = await realFolder(path.resolve(options.dataDirectory));
   const description = await format.readDescription(from);
   if (!(await format.isEmptyOrMissing(dataDirectory))) {
     throw new Error(`${dataDirectory} is not empty: restore into a new data folder (--data).`);
@@ -65,10 +65,24 @@ export async function restoreBackup(options: RestoreOptions): Promise<format.Des
   } catch (error) {
     await made.embedded?.stop();
     if (made.embedded) await rm(made.embedded.directory, { recursive: true, force: true });
-    await rm(dataDirectory, { recursive: true, force: true });
+    for (const name of ownNames) await rm(path.join(dataDirectory, name), { recursive: true, force: true });
+    if (isMade) await format.removeIfEmpty(dataDirectory);
     throw error;
   } finally {
     lock.release();
+  }
+}
+
+/** What a restore makes in a data folder. The mark and the lock are the last to go. */
+const ownNames = ["postgres", "storage", "secret", "postgres.json", markName, lockFile];
+
+/** Where a symbolic link leads, and whether the folder has yet to be made. */
+async function realFolder(asked: string): Promise<{ folder: string; isMade: boolean }> {
+  try {
+    return { folder: await realpath(asked), isMade: false };
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error;
+    return { folder: asked, isMade: true };
   }
 }
 
@@ -257,10 +271,15 @@ async function loadTable(
     columns.length > 0 ? ` (${columns.map((column) => client.escapeIdentifier(column)).join(", ")})` : "";
   const checksum = new format.Checksum();
   const loading = client.query(copyFrom(`copy ${table}${list} from stdin`));
+  const file = path.join(from, data.path);
   await pipeline(format.readFrom(from, data.path), checksum, createGunzip(), loading, {
     ...(signal && { signal }),
+  }).catch((error: unknown) => {
+    if (!codeOf(error)?.startsWith("Z_")) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`${file} is damaged: ${reason}`, { cause: error });
   });
-  format.assertIntact(path.join(from, data.path), data, checksum);
+  format.assertIntact(file, data, checksum);
   if (loading.rowCount !== rows) {
     throw new Error(`${table} has ${loading.rowCount} rows after the restore instead of ${rows}.`);
   }
@@ -289,16 +308,17 @@ async function restoreFiles(
 ): Promise<void> {
   if (!files.list) return;
   const storage = path.join(dataDirectory, "storage");
-  const list = await open(path.join(from, files.list.path));
-  await format.eachOf(list.readLines(), copiesAtOnce, async (line) => {
+  const { list } = files;
+  const lines = await open(path.join(from, list.path));
+  await format.eachOf(lines.readLines(), copiesAtOnce, async (line) => {
     signal?.throwIfAborted();
-    const file = format.listedFile.parse(JSON.parse(line));
+    const file = format.readListedFile(path.join(from, list.path), line);
     const source = path.join(from, format.filesFolder, file.key);
     const copied = await format.copyFile(source, path.join(storage, file.key));
     if (!copied) throw new Error(`The backup is damaged: ${source} is missing.`);
     format.assertIntact(source, file, copied);
   });
-  await verifyList(from, files.list);
+  await verifyList(from, list);
 }
 
 /** That the list itself is whole: a line that is missing would be a file that is missing. */

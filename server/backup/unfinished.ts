@@ -2,7 +2,7 @@ import { access, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 /** Stands in a data folder from the first to the last moment of a restore. */
-const markName = "restore-in-progress";
+export const markName = "restore-in-progress";
 
 export async function markUnfinished(dataDirectory: string, from: string): Promise<void> {
   await writeFile(

@@ -1,6 +1,20 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -250,22 +264,163 @@ test(
         await ask(server.url, "create table kept as select 42 as answer");
       } finally {
         await server.stop();
-      }
-
-      await rm(`${directory}.json`);
-      const anew = await start(directory);
-      try {
-        await assert.rejects(ask(anew.url, "select answer from kept"), /does not exist/);
-      } finally {
-        await anew.stop();
-        const parent = path.dirname(anew.directory);
-        for (const name of await readdir(parent)) {
-          if (name.startsWith(path.basename(anew.directory)))
-            await rm(path.join(parent, name), { recursive: true });
-        }
+        await rm(server.directory, { recursive: true, force: true });
       }
     }),
 );
+
+test(
+  "as root, a data folder that was renamed, linked or lost its postgres.json keeps its database and its note",
+  { skip: process.getuid?.() !== 0 },
+  () =>
+    inHiddenFolder(async (directory, cluster) => {
+      const parent = path.dirname(directory);
+      const note = await readFile(path.join(directory, "WHERE-IS-THE-DATA.txt"), "utf8");
+      const moved = `${parent}-moved`;
+      await rename(parent, moved);
+      try {
+        for (const step of ["renamed", "linked"]) {
+          if (step === "linked") await symlink(moved, parent);
+          const asked = path.join(step === "linked" ? parent : moved, "postgres");
+          const server = await start(asked);
+          try {
+            assert.equal(server.directory, cluster, step);
+            assert.deepEqual([...(await ask(server.url, "select answer from kept"))], [{ answer: 42 }], step);
+          } finally {
+            await server.stop();
+          }
+          assert.equal(await readFile(path.join(asked, "WHERE-IS-THE-DATA.txt"), "utf8"), note, step);
+        }
+      } finally {
+        await rm(parent, { force: true });
+        await rename(moved, parent);
+      }
+      const memory = await readFile(`${directory}.json`);
+      await rm(`${directory}.json`);
+      await assert.rejects(
+        start(directory),
+        new RegExp(`its password is lost: ${directory}.json is missing`),
+      );
+      await writeFile(`${directory}.json`, memory);
+      const again = await start(directory);
+      assert.deepEqual([...(await ask(again.url, "select answer from kept"))], [{ answer: 42 }]);
+      await again.stop();
+    }),
+);
+
+test(
+  "as root, a copy of a data folder does not take the database of its original",
+  { skip: process.getuid?.() !== 0 },
+  () =>
+    inHiddenFolder((directory) =>
+      inFolder(async (copy) => {
+        await cp(directory, copy, { recursive: true });
+        await cp(`${directory}.json`, `${copy}.json`);
+        await assert.rejects(start(copy), new RegExp(`belongs to ${directory}, and ${copy} is a copy`));
+      }),
+    ),
+);
+
+test(
+  "as root, a database that a note names and that is gone is never replaced by an empty one",
+  { skip: process.getuid?.() !== 0 },
+  () =>
+    inHiddenFolder(async (directory, cluster) => {
+      const note = path.join(directory, "WHERE-IS-THE-DATA.txt");
+      const text = await readFile(note, "utf8");
+      await rename(cluster, `${cluster}-away`);
+      try {
+        await assert.rejects(
+          start(directory),
+          new RegExp(`${note} names ${cluster}, and that folder is missing`),
+        );
+        await rm(note);
+        await assert.rejects(start(directory), /it cannot be found: .* which says where root put a database/);
+        await writeFile(note, "somewhere");
+        await assert.rejects(start(directory), new RegExp(`${note} is damaged`));
+        await assert.rejects(stat(cluster), { code: "ENOENT" });
+      } finally {
+        await writeFile(note, text);
+        await rename(`${cluster}-away`, cluster);
+      }
+      const again = await start(directory);
+      assert.deepEqual([...(await ask(again.url, "select answer from kept"))], [{ answer: 42 }]);
+      await again.stop();
+    }),
+);
+
+test("startEmbeddedPostgres() makes no empty database where one has run and its folder is missing", () =>
+  inFolder(async (directory) => {
+    await (await start(directory)).stop();
+    await rename(directory, `${directory}-away`);
+    await assert.rejects(
+      start(directory),
+      new RegExp(`it cannot be found: ${directory} is missing or empty`),
+    );
+    await assert.rejects(stat(directory), { code: "ENOENT" });
+    await rename(`${directory}-away`, directory);
+    await (await start(directory)).stop();
+  }));
+
+const failures: [what: string, spoil: (directory: string) => Promise<void>, refusal: RegExp][] = [
+  [
+    "with a wrong password",
+    async (directory) => await writeFile(`${directory}.json`, '{ "password": "wrong" }'),
+    /postgres\.json does not hold the password of the database in .*“A lost password”/,
+  ],
+  [
+    "of a cluster without its databases",
+    async (directory) => await rename(path.join(directory, "base"), path.join(directory, "base-away")),
+    /postgres( and does not serve)?: /,
+  ],
+];
+for (const [what, spoil, refusal] of failures) {
+  test(`a start ${what} fails soon with the reason, and leaves no server`, () =>
+    inFolder(async (directory) => {
+      await (await start(directory)).stop();
+      await spoil(directory);
+      const begun = performance.now();
+      await assert.rejects(start(directory), refusal);
+      assert.ok(performance.now() - begun < 8_000);
+      await assert.rejects(stat(path.join(directory, "postmaster.pid")), { code: "ENOENT" });
+    }));
+}
+
+test("startEmbeddedPostgres() names the file where a folder is in its place, and says a damaged one at once", () =>
+  inFolder(async (directory) => {
+    await (await start(directory)).stop();
+    for (const file of [
+      `${directory}.json`,
+      path.join(directory, "darkroom.conf"),
+      path.join(directory, "postmaster.pid"),
+    ]) {
+      if (!file.endsWith(".pid")) await rename(file, `${file}-away`);
+      await mkdir(file);
+      await assert.rejects(start(directory), (error: Error) =>
+        error.message.startsWith(`${file} is a folder`),
+      );
+      await rmdir(file);
+      if (!file.endsWith(".pid")) await rename(`${file}-away`, file);
+    }
+    const begun = performance.now();
+    await truncate(path.join(directory, "global", "pg_control"), 10);
+    await assert.rejects(start(directory), /pg_control|control file/);
+    assert.ok(performance.now() - begun < 4_000);
+  }));
+
+/** With a stopped database in a folder that only root can reach; its table `kept` has 42. */
+async function inHiddenFolder(work: (directory: string, cluster: string) => Promise<void>): Promise<void> {
+  await inFolder(async (directory) => {
+    await chmod(path.dirname(directory), 0o700);
+    const server = await start(directory);
+    try {
+      await ask(server.url, "create table kept as select 42 as answer").finally(() => server.stop());
+      await work(directory, server.directory);
+    } finally {
+      await rm(server.directory, { recursive: true, force: true });
+    }
+  });
+}
 
 /** Starts it under the lock of its folder; `stop()` or a failure releases the lock. */
 async function start(

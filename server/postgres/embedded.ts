@@ -17,12 +17,13 @@ import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "pino";
+import { DatabaseError } from "../../supabase/functions/_shared/database/connection-error.ts";
 import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
-import { syncFolder, writeDurably } from "../durable-file.ts";
+import { readText, syncFolder, writeDurably } from "../durable-file.ts";
 import type { FolderLock } from "../folder-lock.ts";
 import { program } from "./binaries.ts";
 import { codeOf } from "./error-code.ts";
-import { exists, giveTo, noteOfPlace, type Placement, place } from "./placement.ts";
+import { claimCluster, exists, giveTo, noteOfPlace, type Placement, place, writeNote } from "./placement.ts";
 
 export interface EmbeddedPostgresOptions {
   /** Data folder. What must outlive a restart beside it (password, port) is in `<directory>.json`. */
@@ -91,21 +92,28 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     throw new Error(`The lock is on ${locked}, not on the folder of ${directory}.`);
   const placement = await place(directory);
   const { cluster } = placement;
-  if (cluster !== directory && (await exists(path.join(directory, "PG_VERSION")))) {
+  if (cluster !== placement.directory && (await exists(path.join(directory, "PG_VERSION")))) {
     throw new Error(
-      `The database in ${directory} cannot be started by root: the system user that runs PostgreSQL cannot reach it. ` +
-        "Start Darkroom as the user who owns the folder, or let everyone pass the folders above it (chmod a+x).",
+      placement.isNoted
+        ? `There is a database in ${directory}, and ${noteOfPlace} beside it says that it is in ${cluster}. ` +
+            "Move away the one that is not right: the files of the database, or the note."
+        : `The database in ${directory} cannot be started by root: the system user that runs PostgreSQL cannot reach it. ` +
+            "Start Darkroom as the user who owns the folder, or let everyone pass the folders above it (chmod a+x).",
     );
   }
   const memory = `${directory}.json`;
   const known = await recall(memory);
+  const hasCluster = await checkCluster(placement, directory, known);
+  // Before anything is done to a server: it may be that of another folder.
+  if (hasCluster) await claimCluster(placement);
   await endOrphan(placement, log);
-  const hasCluster = await checkCluster(cluster, directory, known, log);
   const remembered: Remembered = known ?? { password: randomBytes(24).toString("hex") };
   // Before the cluster: one whose password nobody knows is of no use.
   if (!known) await writeDurably(memory, textOf(remembered));
   if (!hasCluster) {
+    await writeNote(placement);
     await initialise(options, placement, remembered.password);
+    await claimCluster(placement);
     log.info({ directory: cluster }, "database cluster created");
   }
 
@@ -118,14 +126,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
         break;
       } catch (error) {
         // Somebody may have taken the port since, or a killed server's last processes still hold its memory.
-        if (attempt === 5 || signal?.aborted || error instanceof DamagedPidFile) throw error;
+        if (attempt === 5 || signal?.aborted || error instanceof DamagedCluster) throw error;
         log.warn({ err: error, attempt }, "PostgreSQL did not start; trying again");
         await pause(attempt * 500, undefined, signal ? { signal } : {});
         port = await choosePort(options.port, undefined);
       }
     }
     const url = addressOf(remembered.password, port);
-    await waitUntilReady(url, signal);
+    await waitUntilReady(url, placement, memory, signal);
     // For the next start, which then has the same address.
     if (port !== remembered.port) await writeDurably(memory, textOf({ ...remembered, port }));
     log.info({ port, directory: cluster }, "PostgreSQL runs");
@@ -142,7 +150,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       },
     };
   } catch (error) {
-    if (signal?.aborted) await stopServer(placement, signal);
+    // Whatever failed: nobody else would stop the server.
+    await stopServer(placement, signal?.aborted ? signal : undefined).catch((failure: unknown) =>
+      log.error({ err: failure }, "the server of a start that failed did not stop"),
+    );
     throw error;
   }
 }
@@ -162,13 +173,8 @@ export async function runningDatabase(folder: string): Promise<string | undefine
 }
 
 async function recall(memory: string): Promise<Remembered | undefined> {
-  let text: string;
-  try {
-    text = await readFile(memory, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
+  const text = await readText(memory);
+  if (text === undefined) return undefined;
   const { password, port } = parsed(text) ?? {};
   if (typeof password !== "string" || password === "") {
     throw new Error(
@@ -195,16 +201,27 @@ function textOf(remembered: Remembered): string {
 
 /** Whether there is a cluster. Fails on what a start must not touch: whatever it is, we did not just make it. */
 async function checkCluster(
-  cluster: string,
+  { cluster, directory: real, isNoted }: Placement,
   directory: string,
   known: Remembered | undefined,
-  log: Logger,
 ): Promise<boolean> {
   const names = await readdir(cluster).catch((error: unknown): string[] => {
     if (codeOf(error) === "ENOENT") return [];
     throw error;
   });
-  if (names.length === 0) return false;
+  if (names.length === 0) {
+    // The port is remembered when the server has run, the note is written after the password.
+    if (known?.port === undefined && (known || !isNoted)) return false;
+    const note = path.join(directory, noteOfPlace);
+    const found = isNoted
+      ? `${note} names ${cluster}, and that folder is missing or empty`
+      : `${directory} is missing or empty${cluster === real ? "" : `, and so is ${note}, which says where root put a database`}`;
+    throw new Error(
+      `There was a database, and it cannot be found: ${found}. Nothing was changed. ` +
+        "Mount or restore the folder (docs/operations.md, “When a data folder does not start”), " +
+        `or move ${directory} and ${directory}.json away to begin with an empty database.`,
+    );
+  }
   if (names.includes(noteOfPlace)) {
     throw new Error(
       `The database of ${cluster} is elsewhere, because root made it: ${path.join(cluster, noteOfPlace)} says where. ` +
@@ -214,15 +231,8 @@ async function checkCluster(
   if (!names.includes("PG_VERSION")) {
     throw new Error(
       `${cluster} is not empty and is no complete database: PG_VERSION is missing. Nothing was changed. ` +
-        "Restore the folder from a backup, or move it away to begin with an empty database.",
+        `Restore the folder from a backup, or move it and ${directory}.json away to begin with an empty database.`,
     );
-  }
-  if (!known && cluster !== directory) {
-    // Somebody removed the folder that was asked for; that the data is elsewhere, they need not have known.
-    const aside = `${cluster}.removed-${Date.now()}`;
-    await rename(cluster, aside);
-    log.warn({ aside }, "the data folder was removed; its database is set aside, and a new one begins");
-    return false;
   }
   if (!known) {
     throw new Error(
@@ -290,7 +300,7 @@ async function configure({ cluster }: Placement, settings: Record<string, string
   const lines = Object.entries(settings).map(([name, value]) => `${name} = '${value.replaceAll("'", "''")}'`);
   const text = `# Written by Darkroom when it starts; settings of your own belong in postgresql.auto.conf.\n${lines.join("\n")}\n`;
   const file = path.join(cluster, "darkroom.conf");
-  if ((await exists(file)) && (await readFile(file, "utf8")) === text) return;
+  if ((await readText(file)) === text) return;
   await writeFile(file, text, { mode: 0o644 });
 }
 
@@ -320,14 +330,16 @@ function freePort(port = 0): Promise<number> {
   });
 }
 
-/** The server's pid file cannot be read: another try would fail the same way. */
-class DamagedPidFile extends Error {}
+/** A file of the cluster is damaged: another try would fail the same way. */
+class DamagedCluster extends Error {}
+const damageInLog =
+  /PG_VERSION|pg_control|control file|is not a valid data directory|incompatible with server/;
 
 async function run(placement: Placement, signal?: AbortSignal): Promise<void> {
   const { cluster } = placement;
   const pidFile = path.join(cluster, "postmaster.pid");
   if ((await readPidFile(cluster)) === "damaged") {
-    throw new DamagedPidFile(
+    throw new DamagedCluster(
       `PostgreSQL cannot start: ${pidFile} is empty or damaged, as after a power failure. ` +
         "Make sure that no PostgreSQL works in this folder, delete that file, and start again.",
     );
@@ -344,11 +356,19 @@ async function run(placement: Placement, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     const logged = (await readFile(serverLog, "utf8")).trim();
     const reason = logged || (error instanceof Error ? error.message : String(error));
-    throw new Error(`PostgreSQL did not start in ${cluster}: ${reason}`, { cause: error });
+    const message = `PostgreSQL did not start in ${cluster}: ${reason}`;
+    throw damageInLog.test(reason)
+      ? new DamagedCluster(message, { cause: error })
+      : new Error(message, { cause: error });
   }
 }
 
-async function waitUntilReady(url: string, signal?: AbortSignal): Promise<void> {
+async function waitUntilReady(
+  url: string,
+  { cluster }: Placement,
+  memory: string,
+  signal?: AbortSignal,
+): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     const sql = openPool({ url, name: "darkroom-start", connections: 1 });
     try {
@@ -356,7 +376,18 @@ async function waitUntilReady(url: string, signal?: AbortSignal): Promise<void> 
       return;
     } catch (error) {
       signal?.throwIfAborted();
-      if (attempt === 100) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      const code = error instanceof DatabaseError ? error.code : undefined;
+      if (code === "28P01") {
+        throw new Error(
+          `${memory} does not hold the password of the database in ${cluster} (${reason}). Restore the file from a backup, ` +
+            "or set a new password: docs/operations.md, “A lost password”.",
+          { cause: error },
+        );
+      }
+      // What it answers while it starts, or has no place for us, passes; another refusal does not.
+      if (attempt === 100 || (code !== undefined && !/^(57P|53)/.test(code)))
+        throw new Error(`PostgreSQL runs in ${cluster} and does not serve: ${reason}`, { cause: error });
       await pause(100);
     } finally {
       await sql.end();
@@ -477,13 +508,10 @@ async function serverPid({ cluster }: Placement): Promise<number | undefined> {
 }
 
 async function readPidFile(cluster: string): Promise<number | "damaged" | undefined> {
-  try {
-    const pid = Number.parseInt(await readFile(path.join(cluster, "postmaster.pid"), "utf8"), 10);
-    return Number.isNaN(pid) ? "damaged" : Math.abs(pid);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
+  const text = await readText(path.join(cluster, "postmaster.pid"));
+  if (text === undefined) return undefined;
+  const pid = Number.parseInt(text, 10);
+  return Number.isNaN(pid) ? "damaged" : Math.abs(pid);
 }
 
 function isAlive(pid: number): boolean {
