@@ -86,6 +86,10 @@ export function hollowFiles(samples: Record<string, MediaSample>): Record<string
       fragments.subarray(0, firstMdat),
       box("mdat", Buffer.alloc(3)),
     ]),
+    "a film in fragments with endless frames of no size": Buffer.concat([
+      film(),
+      box("moof", box("traf", box("tfhd", Buffer.alloc(8)), box("trun", numbers(0, 0xff_ff_ff_ff)))),
+    ]),
     "a film with sound alone": withContents(videoTrack({ handler: "soun" })),
     "an MKV without frames": matroska(
       tracks(),

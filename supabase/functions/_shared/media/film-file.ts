@@ -208,6 +208,9 @@ function bytesOfRun(
     const entryBytes = 4 * (has(0x100) + has(0x200) + has(0x400) + has(0x800));
     const first = start + 8 + 4 * has(1) + 4 * has(4);
     if (first + samples * entryBytes > end) throw damaged("video", "a table is longer than its box");
+    // Without sizes nothing bounds how many there are said to be.
+    if (!has(0x200) && usual === 0 && samples > 0)
+      throw damaged("video", "a fragment has frames without a size");
     if (!has(0x200)) bytes += samples * usual;
     else
       for (let at = first + 4 * has(0x100), left = samples; left > 0; left--, at += entryBytes)
