@@ -77,6 +77,7 @@ export function hollowFiles(samples: Record<string, MediaSample>): Record<string
     "a film without frames": withContents(videoTrack({ samples: 0 })),
     "a film whose mdat box is empty": withoutMedia(Buffer.from(withContents(videoTrack()))),
     "a film with more frames than its mdat box holds": withContents(videoTrack({ samples: 100_000 })),
+    "a film whose frames all lie in one place": withContents(videoTrack({ samples: 4, chunks: 4 })),
     "a film whose frames lie behind its end": withContents(videoTrack({ offset: 1_000_000 })),
     "a film that says it has four billion frames": withContents(videoTrack({ samples: 0xff_ff_ff_ff })),
     "a film whose frames lie nowhere": withContents(videoTrack({ chunks: 0 })),
