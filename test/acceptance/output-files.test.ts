@@ -17,6 +17,7 @@ import {
 } from "../support/calls.ts";
 import { film } from "../support/film.ts";
 import { hosts, type HostUnderTest } from "../support/hosts.ts";
+import { endlessFilms, pngOf, withContents } from "../support/hollow-media.ts";
 import { mediaSamples } from "../support/media-samples.ts";
 import { png } from "../support/png.ts";
 
@@ -28,6 +29,11 @@ const badFiles: Record<string, { bytes: Uint8Array; problem: RegExp }> = {
   "an empty file": { bytes: new Uint8Array(0), problem: /is empty \(0 bytes\)/ },
   "a page": { bytes: Buffer.from("<!doctype html><p>502</p>"), problem: /not a known image or video format/ },
   "half a PNG": { bytes: png().subarray(0, 50), problem: /does not end with an IEND chunk/ },
+  "a PNG without its image": { bytes: pngOf(), problem: /the PNG has no image data/ },
+  "a PNG with a page behind it": {
+    bytes: Buffer.concat([png(), Buffer.from("<html>")]),
+    problem: /something follows its IEND chunk/,
+  },
   "half a JPEG": { bytes: cut("jpeg"), problem: /does not end with an EOI marker/ },
   "half a WebP": { bytes: cut("webp"), problem: /says that it has 44 bytes, and has 42/ },
   "half a GIF": { bytes: cut("gif"), problem: /does not end with its trailer/ },
@@ -126,6 +132,21 @@ for (const { name, start } of hosts) {
       assert.match(answer.text, /ends 1 bytes before the end of its last box/);
       const whole = await uploaded(run, "whole.mp4", long, "video/mp4");
       assert.equal((await complete({ ...run, storage_path: whole })).status, 200);
+    });
+
+    test("a film of 20,000 tracks or without frames completes nothing, and holds nobody up", async () => {
+      const { run, person, books } = await running("wan_2_2_i2v");
+      for (const [bytes, problem] of [
+        [endlessFilms()["20,000 tracks"] ?? new Uint8Array(), /has too many parts/],
+        [withContents(), /no width and height/],
+      ] as const) {
+        const start = performance.now();
+        const stored = await uploaded(run, "output.mp4", bytes, "video/mp4");
+        const answer = await refused(complete({ ...run, storage_path: stored }), 422, "invalid_output");
+        assert.match(answer.text, problem);
+        assert.ok(performance.now() - start < 10_000);
+      }
+      assert.deepEqual(await booksOf(host, person.userId), books);
     });
 
     test("a raw generation may be an image or a film; weights may be any file that is not empty", async () => {

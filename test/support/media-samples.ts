@@ -24,10 +24,10 @@ export interface MediaSample {
 }
 
 const images: Record<string, string> = {
-  // 1 × 1, progressive.
+  // 1 × 1, grey, baseline.
   jpeg:
-    "/9j/4AAQSkZJRgABAQEASABIAAD/2wBDAP//////////////////////////////////////////////////////////////////////////" +
-    "////////////wgALCAABAAEBAREA/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/aAAgBAQABPxD/2Q==",
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB" +
+    "AQEBAQEBAQH/wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAAP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AP//Z",
   gif: "R0lGODlhAQABAIAAAAUEBAAAACwAAAAAAQABAAACAkQBADs=",
   webp: "UklGRiQAAABXRUJQVlA4IBgAAAAwAQCdASoBAAEAAwA0JaQAA3AA/vuUAAA=",
   avif:
@@ -107,9 +107,9 @@ async function muxed(
   return new Uint8Array(target.buffer ?? new ArrayBuffer(0));
 }
 
-/** The headers of an AVI of 16 × 16 pixels, and no frames. */
+/** An AVI of 16 × 16 pixels with one frame that nobody could decode. */
 function avi(): Uint8Array {
-  const file = Buffer.alloc(100);
+  const file = Buffer.alloc(112);
   file.write("RIFF", 0, "latin1");
   file.writeUInt32LE(file.length - 8, 4);
   file.write("AVI LIST", 8, "latin1");
@@ -119,7 +119,9 @@ function avi(): Uint8Array {
   file.writeUInt32LE(16, 64);
   file.writeUInt32LE(16, 68);
   file.write("LIST", 88, "latin1");
-  file.writeUInt32LE(4, 92);
-  file.write("movi", 96, "latin1");
+  file.writeUInt32LE(16, 92);
+  file.write("movi00dc", 96, "latin1");
+  file.writeUInt32LE(4, 104);
+  file.writeUInt32LE(1, 108);
   return new Uint8Array(file);
 }

@@ -1,14 +1,19 @@
 import {
-  ALL_FORMATS,
   BufferSource,
   BufferTarget,
   EncodedPacket,
   EncodedPacketSink,
   EncodedVideoPacketSource,
   Input,
+  MATROSKA,
+  MP4,
   Mp4OutputFormat,
   Output,
+  QTFF,
+  WEBM,
 } from "mediabunny";
+import { bytesInMemory } from "../../supabase/functions/_shared/media/file-parts.ts";
+import { inspectMedia } from "../../supabase/functions/_shared/media/media-file.ts";
 
 /** One frame as it is stored. */
 export interface Packet {
@@ -29,8 +34,10 @@ export interface StoredFilm {
 
 /** The frames of a film as they are stored, in the order of decoding; nothing where the bytes are no film. */
 export async function readFilm(bytes: Uint8Array, mostFrames: number): Promise<StoredFilm | undefined> {
-  const input = new Input({ source: new BufferSource(bytes), formats: ALL_FORMATS });
+  const input = new Input({ source: new BufferSource(bytes), formats: [MP4, QTFF, WEBM, MATROSKA] });
   try {
+    // The library takes the square of the number of tracks, and believes every length.
+    if ((await inspectMedia(bytesInMemory(bytes))).medium !== "video") return undefined;
     const track = await input.getPrimaryVideoTrack();
     const { description } = (await track?.getDecoderConfig()) ?? {};
     if (!track?.codec) return undefined;

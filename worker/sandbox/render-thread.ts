@@ -4,6 +4,8 @@ import type { Drawing, Rendered, RenderOrder, RenderReply } from "./render.ts";
 
 /** No drawing takes as long: a thread that does hangs, and is ended. */
 const longestRenderMilliseconds = 5 * 60_000;
+/** A thread that needs more ends alone; without a limit it would take the process along. */
+const mostHeapMegabytes = 1024;
 
 /** One thread that draws, one thing after the other: drawing must not hold up the process it is part of. */
 export class RenderThread {
@@ -63,7 +65,9 @@ export class RenderThread {
   }
 
   #start(): Thread {
-    const thread = new Thread(new URL("./thread-entry.mjs", import.meta.url));
+    const thread = new Thread(new URL("./thread-entry.mjs", import.meta.url), {
+      resourceLimits: { maxOldGenerationSizeMb: mostHeapMegabytes },
+    });
     // Idle, it is no reason for the process to stay.
     thread.unref();
     return thread;

@@ -1,26 +1,18 @@
-import { imageSize } from "image-size";
+import { signatureType } from "../../supabase/functions/_shared/media/content-type.ts";
+import { headBytes, sizeOfImage } from "../../supabase/functions/_shared/media/picture-size.ts";
 import type { PictureSource } from "./description.ts";
 import { type Attributes, element } from "./svg.ts";
 
 /** What can be drawn within a picture. */
-const types: Record<string, string> = {
-  png: "image/png",
-  jpg: "image/jpeg",
-  gif: "image/gif",
-  webp: "image/webp",
-};
+const mediaTypes = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 const mostPixels = 50_000_000;
 
 /** What a file is, from its header alone; nothing where it is no picture that can be drawn here. */
 export function pictureSource(bytes: Uint8Array): PictureSource | undefined {
-  try {
-    const { width, height, type = "" } = imageSize(bytes);
-    const mediaType = Object.hasOwn(types, type) ? types[type] : undefined;
-    const isDrawable = mediaType !== undefined && width > 0 && height > 0 && width * height <= mostPixels;
-    return isDrawable ? { bytes, mediaType, width, height } : undefined;
-  } catch {
-    return undefined; // Not a picture at all.
-  }
+  const mediaType = signatureType(bytes.subarray(0, 64));
+  if (mediaType === undefined || !mediaTypes.has(mediaType)) return undefined;
+  const size = sizeOfImage(bytes.subarray(0, headBytes[mediaType]));
+  return size && size.width * size.height <= mostPixels ? { bytes, mediaType, ...size } : undefined;
 }
 
 /** The picture over all of a drawing; what stands over is cut off evenly. */

@@ -31,13 +31,14 @@ function storageWith(
   return { storage, ranges, bytesRead };
 }
 
-/** The same film with its filling in front, as cameras write it: the table of contents comes last. */
+/** The same film with its filling in the middle, as cameras write it: the table of contents comes last. */
 function contentsLast(bytes: number): Uint8Array<ArrayBuffer> {
   const boxes = film();
+  const contents = Buffer.from(boxes).indexOf("moov") - 4;
   const filling = Buffer.alloc(bytes - boxes.length);
   filling.writeUInt32BE(filling.length, 0);
   filling.write("free", 4, "latin1");
-  return new Uint8Array(Buffer.concat([boxes.subarray(0, 24), filling, boxes.subarray(24)]));
+  return new Uint8Array(Buffer.concat([boxes.subarray(0, contents), filling, boxes.subarray(contents)]));
 }
 
 test("a small image is one read, a long film of any order a few short ones", async () => {
@@ -64,11 +65,11 @@ test("a small image is one read, a long film of any order a few short ones", asy
 });
 
 test("a film that sends the check to and fro is refused after 64 reads", async () => {
-  const box = Buffer.alloc(70_000);
+  const box = Buffer.alloc(300_000);
   box.writeUInt32BE(box.length, 0);
   box.write("free", 4, "latin1");
   const { storage, ranges } = storageWith(
-    new Uint8Array(Buffer.concat([film(), ...Array.from({ length: 200 }, () => box)])),
+    new Uint8Array(Buffer.concat([film(), ...Array.from({ length: 100 }, () => box)])),
   );
   const { files } = await checkStored(storage, [path]);
   const found = files[path];

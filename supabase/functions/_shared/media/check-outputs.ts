@@ -1,5 +1,6 @@
 import { AppError } from "../errors/app-error.ts";
-import { bytesInMemory, type FileBytes, inspectMedia, type MediaFile, UnusableFile } from "./media-file.ts";
+import { bytesInMemory, type FileBytes, tooManyParts, UnusableFile } from "./file-parts.ts";
+import { inspectMedia, type MediaFile } from "./media-file.ts";
 import type { ObjectPart, Storage } from "./storage.ts";
 
 /**
@@ -29,8 +30,10 @@ const longestCheckMilliseconds = 20_000;
 const checksAtOnce = 4;
 /** One read of this length is most images, and the head of every film. */
 const windowBytes = 64 * 1024;
-/** Of one file; the table of contents of a film of 200 MiB takes less. */
-const mostBytes = 16 * 1024 * 1024;
+/** Where one read follows the other, each is twice as long, up to this. */
+const longestWindow = 1024 * 1024;
+/** Of one file: a GIF of 16 MiB is read through; the table of contents of a film takes less. */
+const mostBytes = 20 * 1024 * 1024;
 const mostReads = 64;
 
 /** Checks a file before it is stored. */
@@ -100,6 +103,7 @@ class StoredBytes implements FileBytes {
   #last: { start: number; bytes: Uint8Array } | undefined;
   #bytesRead: number;
   #reads = 1;
+  #window = windowBytes;
 
   constructor(first: ObjectPart, readPart: (start: number, end: number) => Promise<ObjectPart | undefined>) {
     this.size = first.size;
@@ -115,14 +119,14 @@ class StoredBytes implements FileBytes {
       cut({ start: 0, bytes: this.#head }, start, end) ?? (this.#last && cut(this.#last, start, end));
     if (known) return known;
     // Up to the end where that is near: a tail is read once.
-    const wanted = Math.min(this.size, Math.max(end, start + windowBytes));
+    const behind = this.#last ? start - this.#last.start - this.#last.bytes.byteLength : Infinity;
+    const follows = behind <= windowBytes && behind > -windowBytes;
+    this.#window = follows ? Math.min(longestWindow, 2 * this.#window) : windowBytes;
+    const wanted = Math.min(this.size, Math.max(end, start + this.#window));
     this.#bytesRead += wanted - start;
     this.#reads += 1;
     if (this.#bytesRead > mostBytes || this.#reads > mostReads) {
-      throw new UnusableFile(
-        "too_many_parts",
-        "cannot be checked: its table of contents is too long or in too many parts. Write the file again without fragments",
-      );
+      throw tooManyParts("file");
     }
     const part = await this.#readPart(start, wanted);
     if (!part || part.size !== this.size || part.eTag !== this.#eTag) throw new Replaced();

@@ -1,11 +1,46 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { film } from "../../../../test/support/film.ts";
+import {
+  box,
+  copies,
+  emptyTrack,
+  endlessFilms,
+  gifImage,
+  gifOf,
+  hollowFiles,
+  pngChunk,
+  pngOf,
+  videoTrack,
+  withContents,
+} from "../../../../test/support/hollow-media.ts";
 import { mediaSamples } from "../../../../test/support/media-samples.ts";
 import { png } from "../../../../test/support/png.ts";
-import { bytesInMemory, type FileBytes, inspectMedia, UnusableFile } from "./media-file.ts";
+import { bytesInMemory, type FileBytes, UnusableFile } from "./file-parts.ts";
+import { inspectMedia } from "./media-file.ts";
 
 const samples = await mediaSamples();
+
+function sample(name: string) {
+  const found = samples[name];
+  assert.ok(found, name);
+  return found;
+}
+
+/** A file that counts what is read of it. */
+function counted(bytes: Uint8Array) {
+  let [reads, read] = [0, 0];
+  const file: FileBytes = {
+    size: bytes.length,
+    read(start, end) {
+      reads += 1;
+      const part = bytes.subarray(start, end);
+      read += part.length;
+      return Promise.resolve(part);
+    },
+  };
+  return { file, reads: () => reads, bytes: () => read };
+}
 
 test("a complete file of each format is what it is, with its size", async () => {
   for (const [name, { bytes, contentType, medium }] of Object.entries(samples)) {
@@ -38,14 +73,89 @@ test("a file that ends too early is never complete, wherever it ends after its s
   }
 });
 
-test("bytes after the end of an image are accepted, as cameras and editors write them", async () => {
-  for (const name of ["png", "jpeg", "webp", "gif"]) {
-    const sample = samples[name];
-    assert.ok(sample);
-    const filler = Buffer.alloc(2_000, name === "gif" ? 0 : 0x20);
-    const { medium } = await inspectMedia(bytesInMemory(Buffer.concat([sample.bytes, filler])));
-    assert.equal(medium, "image", name);
+test("padding after the end of an image is accepted, anything else is not", async () => {
+  for (const name of ["png", "jpeg", "gif"]) {
+    const { bytes } = sample(name);
+    for (const padding of ["\0", " ", "\r\n"]) {
+      const padded = Buffer.concat([bytes, Buffer.from(padding.repeat(1_000))]);
+      assert.equal((await inspectMedia(bytesInMemory(padded))).medium, "image", name);
+    }
+    for (const junk of ["<!doctype html>", " ".repeat(5_000), "\0".repeat(2_000) + "x"]) {
+      const appended = Buffer.concat([bytes, Buffer.from(junk)]);
+      await assert.rejects(inspectMedia(bytesInMemory(appended)), UnusableFile, `${name} ${junk.length}`);
+    }
   }
+  const webp = Buffer.concat([sample("webp").bytes, Buffer.from("\0")]);
+  assert.equal((await inspectMedia(bytesInMemory(webp))).medium, "image");
+  const longer = Buffer.concat([webp, Buffer.from("\0")]);
+  await assert.rejects(inspectMedia(bytesInMemory(longer)), { reason: "incomplete" });
+});
+
+for (const [name, bytes] of Object.entries(hollowFiles(samples))) {
+  test(`refused: ${name}`, async () => {
+    await assert.rejects(inspectMedia(bytesInMemory(bytes)), (error: unknown) => {
+      assert.ok(error instanceof UnusableFile, String(error));
+      assert.match(error.reason, /^(incomplete|damaged)$/);
+      return true;
+    });
+  });
+}
+
+test("images of many parts are accepted: PNGs of any chunks, long GIFs", async () => {
+  const data = Buffer.alloc(300_000, 0x55);
+  data.set([0x78, 0x9c]);
+  const cuts = (length: (index: number) => number) => {
+    const chunks: Buffer[] = [];
+    for (let at = 0; at < data.length; at += length(chunks.length)) {
+      chunks.push(pngChunk("IDAT", data.subarray(at, at + length(chunks.length))));
+    }
+    return chunks;
+  };
+  for (const chunks of [cuts(() => 4096), cuts((index) => 100 + (index % 7)), cuts(() => 300_000)]) {
+    const whole = pngOf(...chunks);
+    assert.equal((await inspectMedia(bytesInMemory(whole))).medium, "image");
+    const half = Buffer.concat([whole.subarray(0, 150_000), pngChunk("IEND")]);
+    await assert.rejects(inspectMedia(bytesInMemory(half)), { reason: "incomplete" });
+  }
+  const uniform = counted(pngOf(...cuts(() => 16)));
+  await inspectMedia(uniform.file);
+  assert.ok(uniform.reads() < 100, `${uniform.reads()} reads`);
+
+  const frames = gifOf(...Array.from({ length: 1_000 }, () => gifImage(1_000)));
+  const gif = counted(frames);
+  assert.equal((await inspectMedia(gif.file)).medium, "image");
+  assert.ok(gif.reads() < 20, `${gif.reads()} reads`);
+  const long = counted(gifOf(...Array.from({ length: 20_000 }, () => gifImage(1_000))));
+  assert.equal((await inspectMedia(long.file)).medium, "image");
+  assert.ok(long.bytes() < 4_000_000, `${long.bytes()} bytes`);
+});
+
+test("no film of 10 MB, whatever it repeats, takes more than a few reads and a moment", async () => {
+  for (const [name, bytes] of Object.entries(endlessFilms())) {
+    const film = counted(bytes);
+    const start = performance.now();
+    await assert.rejects(inspectMedia(film.file), UnusableFile, name);
+    assert.ok(film.reads() <= 1_200, `${name}: ${film.reads()} reads`);
+    assert.ok(film.bytes() <= 12 * 1024 * 1024, `${name}: ${film.bytes()} bytes`);
+    assert.ok(performance.now() - start < 2_000, name);
+  }
+});
+
+test("the tracks, boxes and length of a table of contents are bounded, to the number", async () => {
+  const outcome = (bytes: Uint8Array) =>
+    inspectMedia(bytesInMemory(bytes)).then(
+      ({ medium }) => medium,
+      (error: unknown) => (error instanceof UnusableFile ? error.reason : error),
+    );
+  assert.equal(await outcome(withContents(copies(64, emptyTrack()), videoTrack())), "too_many_parts");
+  assert.equal(await outcome(withContents(copies(63, emptyTrack()), videoTrack())), "video");
+  assert.equal(await outcome(withContents(videoTrack(), copies(4_200, box("free")))), "too_many_parts");
+  assert.equal(await outcome(withContents(videoTrack(), copies(4_000, box("free")))), "video");
+  assert.equal(
+    await outcome(withContents(videoTrack(), box("free", Buffer.alloc(8 << 20)))),
+    "too_many_parts",
+  );
+  assert.equal(await outcome(withContents(videoTrack(), box("free", Buffer.alloc(7 << 20)))), "video");
 });
 
 test("a JPEG whose preview is complete and whose image is not is not complete", async () => {
