@@ -12,8 +12,6 @@ export interface ContentInDoubt {
   add(contents: readonly ContentPlace[]): Promise<void>;
   /** Asks about a bounded number, and deletes what certainly no row names. Never fails. */
   sweep(): Promise<void>;
-  /** Starts nothing more, and waits for the sweep under way. */
-  stop(): Promise<void>;
 }
 
 export interface ContentInDoubtOptions {
@@ -24,7 +22,6 @@ export interface ContentInDoubtOptions {
   log: Logger;
 }
 
-const everyMilliseconds = 10_000;
 const mostAtOnce = 100;
 /**
  * A row that names content may yet lose it: the transaction that drops it may outlive the connection to its client.
@@ -43,7 +40,6 @@ export function createContentInDoubt({
   log,
 }: ContentInDoubtOptions): ContentInDoubt {
   const folder = path.join(directory, ".in-doubt");
-  let sweeping: Promise<void> | undefined;
   /** The first note of the next sweep, so that those which stay open hold up no others. */
   let next = 0;
 
@@ -80,22 +76,10 @@ export function createContentInDoubt({
     }
   }
 
-  function sweep(): Promise<void> {
-    sweeping ??= sweepOnce()
-      .catch((error: unknown) => log.warn({ err: error }, "content in doubt was not looked at"))
-      .finally(() => (sweeping = undefined));
-    return sweeping;
-  }
-
-  const timer = setInterval(() => void sweep(), everyMilliseconds);
-  timer.unref();
   return {
     add,
-    sweep,
-    async stop() {
-      clearInterval(timer);
-      await sweeping;
-    },
+    sweep: () =>
+      sweepOnce().catch((error: unknown) => log.warn({ err: error }, "content in doubt was not looked at")),
   };
 }
 

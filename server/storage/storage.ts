@@ -21,7 +21,7 @@ import { exhaustionOf, StorageError } from "./errors.ts";
 import { objectName } from "./object-name.ts";
 import { isContentHeld } from "./content-hold.ts";
 import { createContentInDoubt } from "./content-in-doubt.ts";
-import { createDiskStore, deleteRemoved, removeAbandoned } from "./disk-store.ts";
+import { createDiskStore, deleteRemoved, hasRemoved, removeAbandoned } from "./disk-store.ts";
 import { createS3Store } from "./s3-store.ts";
 import { createUrlSigner } from "./signed-urls.ts";
 import { copyObject, moveObject } from "./relocate.ts";
@@ -30,6 +30,7 @@ import { discard, upload } from "./upload.ts";
 
 const uploadUrlSeconds = 2 * 60 * 60;
 const longestSignature = 10 * 365 * 24 * 60 * 60;
+const sweepMilliseconds = 10_000;
 const longestJson = 1024 * 1024;
 
 const expiresIn = z.number().int().min(1).max(longestSignature);
@@ -100,13 +101,26 @@ export function createStorage(context: HostContext): Storage {
     (count) => count > 0 && log.info({ count }, "abandoned uploads deleted"),
     (error: unknown) => log.warn({ err: error }, "abandoned uploads were not deleted"),
   );
-  // Left by a backup that was killed. The lock, held to the end, lets no other begin meanwhile.
-  const sweepRemoved = context.sql
-    .transaction(async (transaction) => {
+  /** Kept for a backup that was killed, or while the database did not say whether one ran. */
+  async function sweepRemoved(): Promise<void> {
+    if (!(await hasRemoved(storageDirectory))) return;
+    // The lock, held to the end, lets no backup begin meanwhile.
+    await context.sql.transaction(async (transaction) => {
       if (!(await isContentHeld(transaction))) await deleteRemoved(storageDirectory);
-    })
-    .catch((error: unknown) => log.warn({ err: error }, "content kept for a backup was not deleted"));
-  const sweeping = Promise.all([sweepUploads, sweepRemoved]);
+    });
+  }
+  let sweeping: Promise<void> | undefined;
+  function sweep(): Promise<void> {
+    sweeping ??= inDoubt
+      .sweep()
+      .then(sweepRemoved)
+      .catch((error: unknown) => log.warn({ err: error }, "content kept for a backup was not deleted"))
+      .finally(() => (sweeping = undefined));
+    return sweeping;
+  }
+  void sweep();
+  const sweeps = setInterval(() => void sweep(), sweepMilliseconds);
+  sweeps.unref();
 
   app.use(async (c, next) => {
     // Before anything looks at the path: names must be text that can be shown and stored.
@@ -383,9 +397,10 @@ export function createStorage(context: HostContext): Storage {
 
   return {
     app,
-    sweep: () => inDoubt.sweep(),
+    sweep,
     async stop() {
-      await Promise.all([sweeping, inDoubt.stop()]);
+      clearInterval(sweeps);
+      await Promise.all([sweepUploads, sweeping]);
     },
   };
 }
