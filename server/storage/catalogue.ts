@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { isOutcomeUnknown } from "../../supabase/functions/_shared/database/connection-error.ts";
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
@@ -260,7 +261,8 @@ export function createCatalogue(sql: Pool): Catalogue {
       const object = {
         bucket,
         name,
-        version: "",
+        // One of its own, for writers of one version would take turns.
+        version: randomUUID(),
         metadata: {},
         userMetadata: undefined,
         ownerId: actor.userId,
