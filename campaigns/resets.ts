@@ -5,6 +5,8 @@ import { checkAnswers, checkPromises } from "./support/checker.ts";
 import { FaultProxy } from "./support/fault-proxy.ts";
 import { type HostProcess, newFolder, startDatabase } from "./support/host-process.ts";
 import { reportHost, startScene } from "./support/scene.ts";
+import { FileReplacer } from "./support/file-replacer.ts";
+import { checkContents } from "./support/stored-files.ts";
 
 export const resets: Campaign = {
   name: "resets",
@@ -48,7 +50,13 @@ async function run(settings: CampaignSettings): Promise<Report> {
     environment: { DATABASE_URL: proxy.url },
     databaseUrl: database.url,
   });
+  const replacer = await FileReplacer.create(load);
+  settings.atEnd(async () => {
+    await replacer.stop();
+    replacer.close();
+  });
   load.start();
+  replacer.start();
   const rows: (string | number)[][] = [];
   for (let count = 1; count <= settings.rounds; count++) {
     // In the short form the first and the last kind; in the full one all, and all again.
@@ -64,12 +72,13 @@ async function run(settings: CampaignSettings): Promise<Report> {
   }
   // From here on the network is perfect.
   await pause(2_000);
-  await load.stop();
+  await Promise.all([load.stop(), replacer.stop()]);
   await host.settled();
   report.table("Storms", ["resets of", "resets", "commits cut", "exits of the host so far"], rows);
   probes.listen();
   await probes.checkWhole(report, settings.short ? 20 : 60, settings.short ? 10_000 : 2_000);
   await checkPromises(load, report, await load.drain());
+  await checkContents(host, load, replacer, report);
   checkAnswers(load, report);
   await reportHost(host, report);
   return report;

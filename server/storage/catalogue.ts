@@ -1,3 +1,6 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import { isOutcomeUnknown } from "../../supabase/functions/_shared/database/connection-error.ts";
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { isRoleFault } from "../../supabase/functions/_shared/database/role-fault.ts";
 import { fragment, identifier, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
@@ -95,7 +98,29 @@ export interface Listing {
   order: "asc" | "desc";
 }
 
-/** The rows behind buckets and objects. */
+/** What a bucket's store keeps under one id. */
+export interface ContentPlace {
+  bucket: string;
+  version: string;
+}
+
+/**
+ * The answer to a commit is lost, and so far the database does not say what became of it. No content that the change
+ * adds or drops may be deleted.
+ */
+export class UnknownOutcome extends StorageError {
+  readonly contents: readonly ContentPlace[];
+
+  constructor(contents: readonly ContentPlace[], cause: unknown) {
+    super("Unavailable", undefined, { cause });
+    this.contents = contents;
+  }
+}
+
+/** - `open`: a transaction may name it yet. - `unnamed`: no row names it, and none ever will. */
+export type ContentState = "named" | "unnamed" | "open";
+
+/** The rows behind buckets and objects. Where a commit's answer is lost, `write`, `move` and `remove` ask what became of it. */
 export interface Catalogue {
   /** Whatever the caller's rights: a bucket's rules bind everybody. */
   bucket(id: string): Promise<Bucket | undefined>;
@@ -105,7 +130,7 @@ export interface Catalogue {
   existing(actor: Actor, bucket: string, names: string[]): Promise<Set<string>>;
   /**
    * Writes the row of an object whose content is stored already. Returns its id, and the version it replaced.
-   * @throws StorageError `AccessDenied`, `ResourceAlreadyExists`, `ResourceLocked`
+   * @throws StorageError `AccessDenied`, `ResourceAlreadyExists`, `ResourceLocked`; UnknownOutcome
    */
   write(actor: Actor, object: ObjectToWrite, rules: WriteRules): Promise<{ id: string; replaced?: string }>;
   /** Throws what `write` would throw now, and writes nothing: said before the content is sent, it saves sending it. */
@@ -113,12 +138,27 @@ export interface Catalogue {
   /**
    * Gives the row another name, and the version under which its content is stored in the other bucket. Returns its
    * id; undefined when the object has changed since it was read, or may not be moved by this actor.
-   * @throws StorageError `AccessDenied`, `ResourceAlreadyExists`, `ResourceLocked`
+   * @throws StorageError `AccessDenied`, `ResourceAlreadyExists`, `ResourceLocked`; UnknownOutcome
    */
   move(actor: Actor, from: ObjectRow, to: ObjectPlace & { version: string }): Promise<string | undefined>;
+  /** @throws UnknownOutcome */
   remove(actor: Actor, bucket: string, names: string[]): Promise<ObjectRow[]>;
+  /** What the database says of content, by version. */
+  statesOf(versions: string[]): Promise<Map<string, ContentState>>;
   list(actor: Actor, bucket: string, listing: Listing): Promise<Record<string, unknown>[]>;
 }
+
+/** What a change does, noted before its commit. */
+interface Change<T> {
+  result: T;
+  /** The rows that it leaves; null for one that it deletes. */
+  rows: Map<string, (ObjectPlace & { version: string }) | null>;
+  /** Content that it adds or drops. */
+  contents: ContentPlace[];
+}
+
+/** With what a call has taken by then, an answer comes within 35 seconds. */
+const askingMilliseconds = 1_500;
 
 /** Ends a transaction that was only a question. */
 class Undo extends Error {}
@@ -135,6 +175,42 @@ export function createCatalogue(sql: Pool): Catalogue {
     } catch (error) {
       throw refusal(error);
     }
+  }
+
+  async function change<T>(actor: Actor, work: (transaction: Sql) => Promise<Change<T>>): Promise<T> {
+    let made: Change<T> | undefined;
+    try {
+      return await as(actor, async (transaction) => {
+        made = undefined;
+        made = await work(transaction);
+        return made.result;
+      });
+    } catch (error) {
+      const { result, rows, contents } = (made as Change<T> | undefined) ?? {};
+      // Without a result no commit was sent.
+      if (!rows || !contents || !isOutcomeUnknown(error)) throw error;
+      if (!(await isCommitted(rows))) throw new UnknownOutcome(contents, error);
+      return result as T;
+    }
+  }
+
+  /** Whether the rows are as a change leaves them. False also when the database does not say so in time. */
+  async function isCommitted(expected: Change<unknown>["rows"]): Promise<boolean> {
+    if (expected.size === 0) return true;
+    const asking = sql<{ id: string; bucket: string; name: string; version: string | null }[]>`
+      select id, bucket_id as bucket, name, version from storage.objects
+       where id = any(${[...expected.keys()]}::uuid[])`.catch(() => undefined);
+    const tooLong = new AbortController();
+    const late = pause(askingMilliseconds, undefined, { signal: tooLong.signal }).catch(() => undefined);
+    const found = await Promise.race([asking, late]);
+    tooLong.abort();
+    if (!found) return false;
+    const rows = new Map(found.map((row) => [row.id, row]));
+    return [...expected].every(([id, wanted]) => {
+      const row = rows.get(id);
+      if (!row || !wanted) return !row && !wanted;
+      return row.bucket === wanted.bucket && row.name === wanted.name && row.version === wanted.version;
+    });
   }
 
   return {
@@ -169,13 +245,24 @@ export function createCatalogue(sql: Pool): Catalogue {
         return new Set(rows.map(({ name }) => name));
       }),
 
-    write: (actor, object, rules) => as(actor, (transaction) => writeRow(transaction, object, rules)),
+    write: (actor, object, rules) =>
+      change(actor, async (transaction) => {
+        const { bucket, name, version } = object;
+        const result = await writeRow(transaction, object, rules);
+        const versions = result.replaced ? [version, result.replaced] : [version];
+        return {
+          result,
+          rows: new Map([[result.id, { bucket, name, version }]]),
+          contents: versions.map((each) => ({ bucket, version: each })),
+        };
+      }),
 
     async checkWrite(actor, bucket, name, rules) {
       const object = {
         bucket,
         name,
-        version: "",
+        // One of its own, for writers of one version would take turns.
+        version: randomUUID(),
         metadata: {},
         userMetadata: undefined,
         ownerId: actor.userId,
@@ -191,23 +278,59 @@ export function createCatalogue(sql: Pool): Catalogue {
     },
 
     move: (actor, from, to) =>
-      as(actor, async (transaction) => {
+      change(actor, async (transaction) => {
+        const { bucket, name, version } = to;
+        const locks = [`${from.bucket_id}/${from.name}`, `${bucket}/${name}`, version];
+        // In one order, so that moves do not wait for each other.
+        await transaction`
+          select pg_advisory_xact_lock(key)
+            from (select distinct hashtextextended(text, 0) as key from unnest(${locks}::text[]) as text order by 1) as keys`;
         const [row] = await transaction<{ id: string }[]>`
           update storage.objects
              set bucket_id = ${to.bucket}, name = ${to.name}, version = ${to.version}, updated_at = now()
            where id = ${from.id} and version = ${from.version} and name = ${from.name}
           returning id`;
-        return row?.id;
+        const places = [
+          { bucket, version },
+          ...(from.version === null ? [] : [{ bucket: from.bucket_id, version: from.version }]),
+        ];
+        return {
+          result: row?.id,
+          rows: new Map(row && [[row.id, { bucket, name, version }]]),
+          contents: from.bucket_id === bucket ? [] : places,
+        };
       }),
 
     remove: (actor, bucket, names) =>
-      as(actor, async (transaction) => {
+      change(actor, async (transaction) => {
         // Supabase's own schema refuses deletions that do not say that they come from storage.
         await transaction`select set_config('storage.allow_delete_query', 'true', true)`;
         const rows = await transaction<ObjectRow[]>`
           delete from storage.objects where bucket_id = ${bucket} and name = any(${names}::text[])
           returning ${columns}`;
-        return [...rows];
+        return {
+          result: [...rows],
+          rows: new Map(rows.map(({ id }) => [id, null])),
+          contents: rows.flatMap(({ version }) => (version === null ? [] : [{ bucket, version }])),
+        };
+      }),
+
+    statesOf: (versions) =>
+      sql.transaction(async (transaction) => {
+        // Who names new content holds this lock to the end of the transaction, which may outlive its client.
+        const locks = await transaction<{ version: string; is_free: boolean }[]>`
+          select version, pg_try_advisory_xact_lock(hashtextextended(version, 0)) as is_free
+            from unnest(${versions}::text[]) as version`;
+        // After the locks, so that it sees what was committed under them.
+        const rows = await transaction<{ version: string }[]>`
+          select version from storage.objects where version = any(${versions}::text[])`;
+        const named = new Set(rows.map(({ version }) => version));
+        return new Map(
+          locks.map(({ version, is_free }): [string, ContentState] => [
+            version,
+            named.has(version) ? "named" : is_free ? "unnamed" : "open",
+          ]),
+        );
       }),
 
     list: (actor, bucket, listing) =>
@@ -221,7 +344,10 @@ async function writeRow(
   { upsert }: WriteRules,
 ): Promise<{ id: string; replaced?: string }> {
   // Writers of one name take turns, so that each knows which version it replaces: that file is deleted.
-  await transaction`select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0))`;
+  // The lock on the version tells others that a row may name it yet.
+  await transaction`
+    select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0)),
+           pg_advisory_xact_lock(hashtextextended(${version}, 0))`;
   const replacing = upsert
     ? fragment`
         on conflict (bucket_id, name) do update

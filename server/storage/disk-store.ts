@@ -81,6 +81,11 @@ export function createDiskStore(directory: string, isHeld: () => Promise<boolean
   return { put, read, remove };
 }
 
+/** Whether anything is kept for a backup. */
+export async function hasRemoved(directory: string): Promise<boolean> {
+  return (await readdir(path.join(directory, removedFolder)).catch(nothingIfMissing)).length > 0;
+}
+
 /** Deletes what was kept for a backup. Call it while no backup runs. */
 export async function deleteRemoved(directory: string): Promise<void> {
   await rm(path.join(directory, removedFolder), { recursive: true, force: true, maxRetries: 3 });

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Actor, Bucket, ObjectMetadata, ObjectRow, WriteRules } from "./catalogue.ts";
 import { StorageError } from "./errors.ts";
 import { isAllowed } from "./media-type.ts";
-import { discard, sizeLimit, type UploadDependencies } from "./upload.ts";
+import { discard, discardUnlessInDoubt, sizeLimit, type UploadDependencies } from "./upload.ts";
 
 export interface RelocationTarget {
   actor: Actor;
@@ -13,9 +13,10 @@ export interface RelocationTarget {
 
 /** Copies an object, its content too: what replaces one of them later leaves the other alone. */
 export async function copyObject(
-  { catalogue, store, log }: UploadDependencies,
+  dependencies: UploadDependencies,
   target: RelocationTarget & { rules: WriteRules; userMetadata: Record<string, unknown> | undefined },
 ): Promise<{ id: string }> {
+  const { catalogue, store } = dependencies;
   const { actor, source, bucket, name, rules } = target;
   const metadata = metadataFor(bucket, source);
   await catalogue.checkWrite(actor, bucket.id, name, rules);
@@ -24,29 +25,30 @@ export async function copyObject(
     const userMetadata = target.userMetadata ?? source.user_metadata ?? undefined;
     const object = { bucket: bucket.id, name, version, metadata, userMetadata, ownerId: actor.userId };
     const { id, replaced } = await catalogue.write(actor, object, rules);
-    if (replaced) await discard({ store, log }, bucket.id, replaced);
+    if (replaced) await discard(dependencies, bucket.id, replaced);
     return { id };
   } catch (error) {
-    await discard({ store, log }, bucket.id, version);
+    await discardUnlessInDoubt(dependencies, bucket.id, version, error);
     throw error;
   }
 }
 
 /** Moves an object; its content moves only from bucket to bucket, for it is not stored under the name. */
 export async function moveObject(
-  { catalogue, store, log }: UploadDependencies,
+  dependencies: UploadDependencies,
   { actor, source, bucket, name }: RelocationTarget,
 ): Promise<string> {
+  const { catalogue, store } = dependencies;
   metadataFor(bucket, source);
   const stays = source.bucket_id === bucket.id;
   const version = stays ? (source.version ?? "") : await copyContent({ store }, source, bucket.id);
   try {
     const id = await catalogue.move(actor, source, { bucket: bucket.id, name, version });
     if (!id) throw new StorageError("NoSuchKey");
-    if (!stays) await discard({ store, log }, source.bucket_id, source.version);
+    if (!stays) await discard(dependencies, source.bucket_id, source.version);
     return id;
   } catch (error) {
-    if (!stays) await discard({ store, log }, bucket.id, version);
+    if (!stays) await discardUnlessInDoubt(dependencies, bucket.id, version, error);
     throw error;
   }
 }

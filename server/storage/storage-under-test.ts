@@ -10,6 +10,7 @@ import { Hono } from "hono";
 import { importJWK, SignJWT } from "jose";
 import { pino } from "pino";
 import { WebSocket } from "ws";
+import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { type DatabaseUnderTest, withDatabase } from "../../test/support/database.ts";
 import type { HostContext } from "../context.ts";
 import { deriveKeys } from "../keys.ts";
@@ -25,13 +26,19 @@ export interface StorageUnderTest {
   as(userId: string): Promise<SupabaseClient>;
   tokenOf(userId: string, seconds?: number): Promise<string>;
   serviceHeaders: Record<string, string>;
+  /** What a host does now and then about content in doubt. */
+  sweep(): Promise<void>;
 }
 
-/** A storage service on loopback, on a database of its own; its files on disk, in a folder that is given, or in S3. */
+/**
+ * A storage service on loopback, on a database of its own; its files on disk, in a folder that is given, or in S3.
+ * Who gives a pool closes it.
+ */
 export async function withStorage(
   run: (storage: StorageUnderTest) => Promise<void>,
   s3?: S3Settings,
   folder?: string,
+  connect?: (databaseUrl: string) => Promise<Pool>,
 ): Promise<void> {
   await withDatabase(async (database) => {
     const directory = await mkdtemp(path.join(tmpdir(), "darkroom-storage-"));
@@ -45,7 +52,7 @@ export async function withStorage(
     const context: HostContext = {
       apiUrl,
       keys: await deriveKeys("a secret for tests, of 32 bytes and more", {}),
-      sql: database.sql,
+      sql: (await connect?.(database.url)) ?? database.sql,
       databaseUrl: database.url,
       storageDirectory: folder ?? path.join(directory, "files"),
       s3,
@@ -78,6 +85,7 @@ export async function withStorage(
         as: async (userId) =>
           clientWith(context.keys.anonKey, { authorization: `Bearer ${await tokenOf(userId)}` }),
         tokenOf,
+        sweep: () => storage.sweep(),
         serviceHeaders: { authorization: `Bearer ${context.keys.serviceRoleKey}` },
       });
     } finally {

@@ -14,12 +14,14 @@ import {
   createCatalogue,
   type ObjectRow,
   serviceActor,
+  UnknownOutcome,
 } from "./catalogue.ts";
 import { download } from "./download.ts";
 import { exhaustionOf, StorageError } from "./errors.ts";
 import { objectName } from "./object-name.ts";
 import { isContentHeld } from "./content-hold.ts";
-import { createDiskStore, deleteRemoved, removeAbandoned } from "./disk-store.ts";
+import { createContentInDoubt } from "./content-in-doubt.ts";
+import { createDiskStore, deleteRemoved, hasRemoved, removeAbandoned } from "./disk-store.ts";
 import { createS3Store } from "./s3-store.ts";
 import { createUrlSigner } from "./signed-urls.ts";
 import { copyObject, moveObject } from "./relocate.ts";
@@ -28,6 +30,7 @@ import { discard, upload } from "./upload.ts";
 
 const uploadUrlSeconds = 2 * 60 * 60;
 const longestSignature = 10 * 365 * 24 * 60 * 60;
+const sweepMilliseconds = 10_000;
 const longestJson = 1024 * 1024;
 
 const expiresIn = z.number().int().min(1).max(longestSignature);
@@ -74,14 +77,23 @@ const responseHeaders = {
   "access-control-expose-headers": `${corsHeaders["access-control-expose-headers"]}, etag, content-length, accept-ranges, content-disposition`,
 };
 
+export interface Storage {
+  app: Hono;
+  /** Decides about content whose change had no answer; it also happens by itself, now and then. */
+  sweep(): Promise<void>;
+  stop(): Promise<void>;
+}
+
 /** Buckets and objects, as Supabase's storage speaks of them. Routes are relative to `/storage/v1`. */
-export function createStorage(context: HostContext): { app: Hono; stop(): Promise<void> } {
+export function createStorage(context: HostContext): Storage {
   const { log, storageDirectory } = context;
   const identifier = hostIdentifier(context);
   const catalogue = createCatalogue(context.sql);
   const store = context.s3
     ? createS3Store(context.s3, log)
     : createDiskStore(storageDirectory, () => isContentHeld(context.sql));
+  const inDoubt = createContentInDoubt({ directory: storageDirectory, catalogue, store, log });
+  const dependencies = { catalogue, store, inDoubt, log };
   const signer = createUrlSigner(context.keys.jwtSecret);
   const app = new Hono();
 
@@ -89,13 +101,26 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     (count) => count > 0 && log.info({ count }, "abandoned uploads deleted"),
     (error: unknown) => log.warn({ err: error }, "abandoned uploads were not deleted"),
   );
-  // Left by a backup that was killed. The lock, held to the end, lets no other begin meanwhile.
-  const sweepRemoved = context.sql
-    .transaction(async (transaction) => {
+  /** Kept for a backup that was killed, or while the database did not say whether one ran. */
+  async function sweepRemoved(): Promise<void> {
+    if (!(await hasRemoved(storageDirectory))) return;
+    // The lock, held to the end, lets no backup begin meanwhile.
+    await context.sql.transaction(async (transaction) => {
       if (!(await isContentHeld(transaction))) await deleteRemoved(storageDirectory);
-    })
-    .catch((error: unknown) => log.warn({ err: error }, "content kept for a backup was not deleted"));
-  const sweeping = Promise.all([sweepUploads, sweepRemoved]);
+    });
+  }
+  let sweeping: Promise<void> | undefined;
+  function sweep(): Promise<void> {
+    sweeping ??= inDoubt
+      .sweep()
+      .then(sweepRemoved)
+      .catch((error: unknown) => log.warn({ err: error }, "content kept for a backup was not deleted"))
+      .finally(() => (sweeping = undefined));
+    return sweeping;
+  }
+  void sweep();
+  const sweeps = setInterval(() => void sweep(), sweepMilliseconds);
+  sweeps.unref();
 
   app.use(async (c, next) => {
     // Before anything looks at the path: names must be text that can be shown and stored.
@@ -140,12 +165,20 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
   ) {
     const isHead = c.req.method === "HEAD";
     const request = { headers: c.req.raw.headers, isHead, saveAs: c.req.query("download"), shared };
-    for (let attempt = 1; attempt <= 3; attempt++) {
-      const response = await download(store, await objectOf(reader, bucket, name), request);
-      // A replacement deletes the content it replaces: the row read anew names what came instead.
+    let missing: string | null = null;
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      const row = await objectOf(reader, bucket, name);
+      const response = await download(store, row, request);
       if (response) return response;
+      // A replacement deletes the content it replaces: the row read anew names what came instead.
+      if (row.version === missing) {
+        log.error({ bucket, name, version: row.version }, "the content of an object is missing");
+        throw new StorageError("NoSuchKey");
+      }
+      missing = row.version;
     }
-    throw new Error(`the content of ${bucket}/${name} is missing`);
+    // Replaced faster than it can be read.
+    throw new StorageError("Unavailable");
   }
 
   // Signed uploads
@@ -173,7 +206,7 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     );
     const bucket = await bucketOf(c);
     // The right to write was asked for when the URL was made; what may change until now is the task.
-    const { id, eTag } = await upload({ catalogue, store, log }, c.req.raw, {
+    const { id, eTag } = await upload(dependencies, c.req.raw, {
       actor: serviceActor,
       bucket,
       name,
@@ -286,8 +319,14 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
   });
 
   async function remove(remover: Actor, bucket: string, names: string[]): Promise<ObjectRow[]> {
-    const rows = await catalogue.remove(remover, bucket, names);
-    for (const { version } of rows) await discard({ store, log }, bucket, version);
+    let rows: ObjectRow[];
+    try {
+      rows = await catalogue.remove(remover, bucket, names);
+    } catch (error) {
+      if (error instanceof UnknownOutcome) await inDoubt.add(error.contents);
+      throw error;
+    }
+    for (const { version } of rows) await discard(dependencies, bucket, version);
     return rows;
   }
 
@@ -308,16 +347,13 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     const { copyMetadata, metadata } = sent;
     const userMetadata = copyMetadata === false ? (metadata ?? undefined) : undefined;
     const upsert = c.req.header("x-upsert") === "true";
-    const { id } = await copyObject(
-      { catalogue, store, log },
-      { ...target, userMetadata, rules: { upsert } },
-    );
+    const { id } = await copyObject(dependencies, { ...target, userMetadata, rules: { upsert } });
     return c.json({ Id: id, Key: `${target.bucket.id}/${target.name}`, name: target.name });
   });
 
   app.post("/object/move", async (c) => {
     const { sent: _sent, ...target } = await relocation(c);
-    const id = await moveObject({ catalogue, store, log }, target);
+    const id = await moveObject(dependencies, target);
     return c.json({ message: "Successfully moved", Id: id, Key: `${target.bucket.id}/${target.name}` });
   });
 
@@ -341,7 +377,7 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
     const bucket = await bucketOf(c);
     const rules = { upsert: c.req.method === "PUT" || c.req.header("x-upsert") === "true" };
     const target = { actor: uploader, bucket, name, ownerId: uploader.userId, rules };
-    const { id, eTag } = await upload({ catalogue, store, log }, c.req.raw, target);
+    const { id, eTag } = await upload(dependencies, c.req.raw, target);
     return c.json({ Id: id, Key: `${bucket.id}/${name}` }, 200, { etag: eTag });
   });
 
@@ -361,8 +397,10 @@ export function createStorage(context: HostContext): { app: Hono; stop(): Promis
 
   return {
     app,
+    sweep,
     async stop() {
-      await sweeping;
+      clearInterval(sweeps);
+      await Promise.all([sweepUploads, sweeping]);
     },
   };
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
-import type { Actor, Bucket, Catalogue, WriteRules } from "./catalogue.ts";
+import { type Actor, type Bucket, type Catalogue, UnknownOutcome, type WriteRules } from "./catalogue.ts";
+import type { ContentInDoubt } from "./content-in-doubt.ts";
 import { StorageError } from "./errors.ts";
 import { isAllowed, MediaInspection } from "./media-type.ts";
 import { readFilePart } from "./multipart.ts";
@@ -10,6 +11,7 @@ import { requireStorable } from "./storable.ts";
 export interface UploadDependencies {
   catalogue: Catalogue;
   store: ObjectStore;
+  inDoubt: ContentInDoubt;
   log: Logger;
 }
 
@@ -33,10 +35,11 @@ const longestMetadata = 16 * 1024;
  * them, and the row changes at once: readers see the old object or the new one, never a part.
  */
 export async function upload(
-  { catalogue, store, log }: UploadDependencies,
+  dependencies: UploadDependencies,
   request: Request,
   { actor, bucket, name, ownerId, rules }: UploadTarget,
 ): Promise<{ id: string; eTag: string }> {
+  const { catalogue, store } = dependencies;
   const limit = sizeLimit(bucket);
   const contentType = request.headers.get("content-type") ?? "";
   const isForm = /^multipart\/form-data\b/i.test(contentType);
@@ -65,10 +68,10 @@ export async function upload(
     };
     const object = { bucket: bucket.id, name, version, metadata, userMetadata: sent.userMetadata, ownerId };
     const { id, replaced } = await catalogue.write(actor, object, rules);
-    if (replaced) await discard({ store, log }, bucket.id, replaced);
+    if (replaced) await discard(dependencies, bucket.id, replaced);
     return { id, eTag: stored.eTag };
   } catch (error) {
-    await discard({ store, log }, bucket.id, version);
+    await discardUnlessInDoubt(dependencies, bucket.id, version, error);
     throw error;
   }
 }
@@ -77,9 +80,23 @@ export function sizeLimit(bucket: Bucket): number {
   return bucket.file_size_limit ?? defaultSizeLimit;
 }
 
-/** Deletes content that no row names any more. That it failed is no reason to fail what is done already. */
+/** After a change that failed: deletes the new content, unless the change may have been committed. */
+export async function discardUnlessInDoubt(
+  dependencies: Pick<UploadDependencies, "store" | "inDoubt" | "log">,
+  bucket: string,
+  version: string,
+  error: unknown,
+): Promise<void> {
+  if (error instanceof UnknownOutcome) await dependencies.inDoubt.add(error.contents);
+  else await discard(dependencies, bucket, version);
+}
+
+/**
+ * Deletes content that certainly no row names any more. That it failed is no reason to fail what is done already: it
+ * is tried again later.
+ */
 export async function discard(
-  { store, log }: Pick<UploadDependencies, "store" | "log">,
+  { store, inDoubt, log }: Pick<UploadDependencies, "store" | "inDoubt" | "log">,
   bucket: string,
   version: string | null,
 ): Promise<void> {
@@ -88,6 +105,7 @@ export async function discard(
     await store.remove(bucket, version);
   } catch (error) {
     log.error({ err: error, bucket, version }, "content without an object was not deleted");
+    await inDoubt.add([{ bucket, version }]);
   }
 }
 

@@ -9,9 +9,12 @@ export type CutPlace = "before" | "after";
 export interface CuttingProxy {
   /** The database's URL, by way of the proxy. */
   url: string;
-  /** Cuts the connection at the n-th statement from now on; the first is 1. */
-  cutAt(statement: number, place: CutPlace): void;
-  /** Cuts nothing any more. Answers whether it had come to the cut. */
+  /**
+   * Cuts the connection at the n-th statement from now on; the first is 1. Of `times` cuts the others are before the
+   * statements that follow.
+   */
+  cutAt(statement: number, place: CutPlace, times?: number): void;
+  /** Cuts nothing any more. Answers whether it had come to the first cut. */
   disarm(): boolean;
   /** Drops every connection and refuses new ones, as a database does that is down. */
   down(): Promise<void>;
@@ -25,7 +28,8 @@ export interface CuttingProxy {
 export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();
-  let cut: { statement: number; place: CutPlace } | undefined;
+  let cut: { statement: number; place: CutPlace; times: number } | undefined;
+  let hasCut = false;
   let seen = 0;
   let isSilent = false;
   let silences = 0;
@@ -43,11 +47,12 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
     client.on("data", (bytes) => {
       isDeaf ||= isSilent || silences > silencesBefore;
       if (isDeaf) return;
-      // Each statement ends with the client's Sync: what comes without one is undone by the database.
-      seen += sent.take(bytes).filter((type) => type === "S").length;
+      // A statement ends with the client's Sync, without which it is undone, or is a Query, as `commit` is.
+      seen += sent.take(bytes).filter((type) => type === "S" || type === "Q").length;
       if (cut && seen >= cut.statement) {
-        const { place } = cut;
-        cut = undefined;
+        const { place, times } = cut;
+        hasCut = true;
+        cut = times > 1 ? { statement: seen + 1, place: "before", times: times - 1 } : undefined;
         if (place === "before") return drop();
         isCutAfterAnswer = true;
       }
@@ -89,12 +94,12 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
   url.host = `127.0.0.1:${port}`;
   return {
     url: url.href,
-    cutAt(statement, place) {
+    cutAt(statement, place, times = 1) {
       seen = 0;
-      cut = { statement, place };
+      hasCut = false;
+      cut = { statement, place, times };
     },
     disarm() {
-      const hasCut = cut === undefined;
       cut = undefined;
       return hasCut;
     },

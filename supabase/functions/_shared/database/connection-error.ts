@@ -30,6 +30,15 @@ export function isDatabaseAway(error: unknown): boolean {
   return error instanceof DatabaseError && /^(08|53|57P0)/.test(error.code ?? "");
 }
 
+/** Whether a statement that failed so may have been carried out all the same. */
+export function isOutcomeUnknown(error: unknown): boolean {
+  if (error instanceof ConnectionError) {
+    return error.code !== "CONNECTION_FAILED" && error.code !== "CONNECTION_BUSY";
+  }
+  // A server that ends in the middle of a commit says so after it as well as before.
+  return error instanceof DatabaseError && endsConnection(error);
+}
+
 /** Whether PostgreSQL gave up a statement for others' sake: a conflict, a deadlock, a lock or a time limit. */
 export function isContention(error: unknown): boolean {
   return error instanceof DatabaseError && /^(40001|40P01|55P03|57014)$/.test(error.code ?? "");
