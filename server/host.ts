@@ -322,7 +322,7 @@ function openPools(url: string): Record<"requests" | "maintenance" | "readiness"
   });
   return {
     // REST, auth and storage.
-    requests: openPool({ url, name: "darkroom-requests", connections: 12, ...limited(30) }),
+    requests: openPool({ url, name: "darkroom-requests", connections: 12, ...limited(22) }),
     maintenance: openPool({ url, name: "darkroom-maintenance", connections: 3, ...limited(60) }),
     readiness: openPool({ url, name: "darkroom-readiness", connections: 3, deadlineMilliseconds: 3_000 }),
   };

@@ -17,7 +17,7 @@ import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "pino";
-import { DatabaseError } from "../../supabase/functions/_shared/database/connection-error.ts";
+import { ConnectionError, DatabaseError } from "../../supabase/functions/_shared/database/connection-error.ts";
 import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
 import { readText, syncFolder, writeDurably } from "../durable-file.ts";
 import type { FolderLock } from "../folder-lock.ts";
@@ -377,7 +377,8 @@ async function waitUntilReady(
     } catch (error) {
       signal?.throwIfAborted();
       const reason = error instanceof Error ? error.message : String(error);
-      const code = error instanceof DatabaseError ? error.code : undefined;
+      const refusal = error instanceof ConnectionError ? error.cause : error;
+      const code = refusal instanceof DatabaseError ? refusal.code : undefined;
       if (code === "28P01") {
         throw new Error(
           `${memory} does not hold the password of the database in ${cluster} (${reason}). Restore the file from a backup, ` +

@@ -47,7 +47,7 @@ export function createRealtime(context: HostContext, options: RealtimeOptions = 
     url: databaseUrl,
     name: "darkroom-realtime",
     connections: 4,
-    settings: { statement_timeout: "30000" },
+    settings: { statement_timeout: "22000" },
   });
   const access = createAccess(sql, hostIdentifier(context), log);
   const topics = new Topics();

@@ -61,7 +61,7 @@ export interface DatabaseOptions {
   connections?: number;
 }
 
-const statementTimeoutMilliseconds = 30_000;
+const statementTimeoutMilliseconds = 22_000;
 
 /** Connects as `service_role`, which may execute exactly the functions that were granted to it. */
 export function connect({ url, name = "darkroom", connections = 12 }: DatabaseOptions): Database {

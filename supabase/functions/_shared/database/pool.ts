@@ -30,7 +30,7 @@ export interface PoolOptions {
   settings?: Record<string, string>;
   /**
    * Longest time from a call until its answer, a transaction as a whole included. Then the connection is
-   * destroyed. Default: 33 s; `Infinity` for statements of an operator that may take hours.
+   * destroyed. Default: 25 s; `Infinity` for statements of an operator that may take hours.
    */
   deadlineMilliseconds?: number;
   /** Longest wait for a connection while all are in use. Default: 10 s. */
@@ -81,7 +81,8 @@ export interface Pool extends Sql {
   end(options?: { timeoutMilliseconds?: number }): Promise<void>;
 }
 
-const defaultDeadlineMilliseconds = 33_000;
+/** With what a request does after it missed this deadline, its answer stays below 35 s. */
+const defaultDeadlineMilliseconds = 25_000;
 const probeMilliseconds = 1_000;
 const defaultBusyMilliseconds = 10_000;
 /** Longest wait of a call for a database that is away; later calls of a long outage fail at once. */
