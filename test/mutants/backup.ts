@@ -33,7 +33,7 @@ export const mutants: Mutant[] = [
     check: 69,
     breaks: "rows of a table are not compared with their checksum",
     file: "server/backup/restore.ts",
-    line: `  format.assertIntact(path.join(from, data.path), data, checksum);`,
+    line: `  format.assertIntact(file, data, checksum);`,
     broken: ``,
     tests: "server/backup",
     named: "a restore of a damaged backup fails",

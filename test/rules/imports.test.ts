@@ -76,6 +76,11 @@ const allowedFolders: Record<string, readonly string[]> = {
   worker: [
     "worker",
     "supabase/functions/_shared/outgoing/",
+    // What a file must be before it is read, in the sandbox as at a completion.
+    "supabase/functions/_shared/media/content-type.ts",
+    "supabase/functions/_shared/media/file-parts.ts",
+    "supabase/functions/_shared/media/media-file.ts",
+    "supabase/functions/_shared/media/picture-size.ts",
     "supabase/functions/_shared/providers/fal-fault.ts",
     "supabase/functions/_shared/providers/fal-result.ts",
     "supabase/functions/_shared/providers/variables.ts",
