@@ -239,17 +239,20 @@ test("/health fails when a pool does not answer although the database does, and 
         port: 0,
         databaseUrl: proxy.url,
         dataDirectory: folder,
-        liveness: { intervalMilliseconds: 50, limitMilliseconds: 500 },
+        // Longer than a pool waits between two attempts to connect.
+        liveness: { intervalMilliseconds: 50, limitMilliseconds: 2_500 },
       });
       const health = async () => await fetch(`${host.apiUrl}/health`);
       try {
         assert.equal((await health()).status, 200);
         proxy.refuse(true);
         await until(async () => (await fetch(`${host.apiUrl}/ready`)).status === 503);
-        await pause(1_000);
+        await pause(3_000);
         assert.equal((await health()).status, 200);
         proxy.refuse(false);
         await until(async () => (await fetch(`${host.apiUrl}/ready`)).status === 200);
+        // Until every pool is connected again.
+        await pause(1_500);
 
         proxy.silence("darkroom-requests");
         await until(async () => (await health()).status === 503);
