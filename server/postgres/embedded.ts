@@ -17,7 +17,10 @@ import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "pino";
-import { ConnectionError, DatabaseError } from "../../supabase/functions/_shared/database/connection-error.ts";
+import {
+  ConnectionError,
+  DatabaseError,
+} from "../../supabase/functions/_shared/database/connection-error.ts";
 import { openPool } from "../../supabase/functions/_shared/database/pool.ts";
 import { readText, syncFolder, writeDurably } from "../durable-file.ts";
 import type { FolderLock } from "../folder-lock.ts";
