@@ -82,7 +82,7 @@ async function start(settings: Settings): Promise<void> {
   try {
     await record.write({ port: host.port, status: statusOf(host) });
   } catch (error) {
-    // Nobody else would stop what was started: PostgreSQL would go on.
+    // Stop everything that was started; otherwise PostgreSQL would go on.
     await opened.stop();
     throw error;
   }

@@ -58,7 +58,7 @@ export class FrontDoor {
     this.server.on("connection", (socket) => this.#watch(socket));
     // Before the handler, which may answer within this very event.
     this.server.prependListener("request", (request, response) => this.#begin(request, response));
-    // It is no longer HTTP: who took it over closes it.
+    // The connection is not HTTP any more: the WebSocket server closes it.
     this.server.prependListener("upgrade", (_, socket) => this.#connections.delete(socket as Socket));
   }
 

@@ -105,7 +105,7 @@ function notEmpty(folder: string, names: readonly string[]): Error {
   return new Error(`${folder} is not empty: ${reason}.`);
 }
 
-/** Gives the parts their places. The description is last: a folder without it is no backup. */
+/** Renames the parts into place. The description comes last: without it a folder is not a backup. */
 async function publish({ folder, unfinished }: Target, published: string[]): Promise<void> {
   const parts = (await readdir(unfinished)).filter((name) => name !== format.descriptionFile);
   const others = await readdir(folder);

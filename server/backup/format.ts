@@ -146,7 +146,7 @@ export async function readIntact(folder: string, expected: StoredFile): Promise<
   return bytes.toString("utf8");
 }
 
-/** Copies a file and answers its checksum; undefined when there is no such file. */
+/** Copies a file and returns its checksum; undefined when the file does not exist. */
 export async function copyFile(source: string, target: string): Promise<Checksum | undefined> {
   // Opened first, so that a file that is missing is not an empty copy.
   const handle = await open(source, "r").catch((error: unknown) => {
