@@ -58,6 +58,7 @@ class Reader implements WriteAheadLog {
   readonly #plugin: TextPlugin;
   readonly #onEntry: (entry: LogEntry) => void;
   readonly #watch: NodeJS.Timeout;
+  #markStopped = () => {};
   #read = 0n;
   #heardAt = Date.now();
   #failure: Error | undefined;
@@ -91,7 +92,11 @@ class Reader implements WriteAheadLog {
         () => this.#failure ?? new Error("The server ended replication."),
         (error: unknown) => (this.#failure ??= error instanceof Error ? error : new Error(String(error))),
       );
-    this.closed = subscription.then((reason) => {
+    // The subscription of a client that is ended while it connects never settles.
+    const stopped = new Promise<Error>((resolve) => {
+      this.#markStopped = () => resolve(this.#failure ?? new Error("The log was closed."));
+    });
+    this.closed = Promise.race([subscription, stopped]).then((reason) => {
       this.#isOpen = false;
       clearInterval(this.#watch);
       return reason;
@@ -122,7 +127,7 @@ class Reader implements WriteAheadLog {
   /** The slot is temporary: it ends with the server's process, which is not left to notice that we are gone. */
   async close(): Promise<void> {
     const { processId } = this.#plugin;
-    await this.#service.stop();
+    await this.#stopService();
     const ended = processId === undefined ? this.closed : this.#endServerProcess(processId);
     await Promise.race([ended, pause(closeMilliseconds, undefined, { ref: false })]);
   }
@@ -153,7 +158,12 @@ class Reader implements WriteAheadLog {
 
   #end(reason: Error): void {
     this.#failure ??= reason;
-    void this.#service.stop();
+    void this.#stopService();
+  }
+
+  async #stopService(): Promise<void> {
+    await this.#service.stop();
+    this.#markStopped();
   }
 
   /** Says how far the log is no longer needed; the answer, if asked for, says how far it was sent. */
