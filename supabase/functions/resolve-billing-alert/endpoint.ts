@@ -24,7 +24,7 @@ export const resolveBillingAlertEndpoint = endpoint({
         events: z.array(
           z.object({
             id: z.string(),
-            state: z.enum(["handled", "ignored", "quarantined"]),
+            state: z.enum(["handled", "ignored", "quarantined", "received"]),
             reason: z.string().nullable(),
           }),
         ),
