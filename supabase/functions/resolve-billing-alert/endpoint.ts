@@ -31,13 +31,7 @@ export const resolveBillingAlertEndpoint = endpoint({
       }),
     },
   },
-  errors: [
-    "alert_not_found",
-    "provider_not_configured",
-    "provider_failed",
-    "provider_unavailable",
-    "provider_timeout",
-  ],
+  errors: ["alert_not_found"],
   async run({ body, database, stripe, log }) {
     const desk = { database, stripe, log };
     const { alert_id: alertId, resolution, note } = body;

@@ -20,6 +20,7 @@ describeEndpoint(stripeCheckoutEndpoint, {
         {
           amount: 19.99,
           userId,
+          status: "open",
           sessionId: undefined,
           checkoutUrl: undefined,
         },

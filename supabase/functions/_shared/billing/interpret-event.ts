@@ -1,6 +1,12 @@
 import type { EventEnvelope } from "./event-envelope.ts";
 import { unreadableType } from "./event-envelope.ts";
-import { type EventFacts, handledEvents, type ObjectKind, readObject, type Reading } from "./payment-facts.ts";
+import {
+  type EventFacts,
+  handledEvents,
+  type ObjectKind,
+  readObject,
+  type Reading,
+} from "./payment-facts.ts";
 import { askStripe, isMissing, type Stripe, type StripeAccess } from "./stripe.ts";
 import { issuesOf, refundObject } from "./stripe-objects.ts";
 
@@ -33,11 +39,7 @@ export async function interpretEvent(stripe: StripeAccess, event: EventEnvelope)
 }
 
 /** Why an event is left alone whatever it says: it is of another mode or account, or does not say of which. */
-function refusalOf(
-  stripe: StripeAccess,
-  event: EventEnvelope,
-  reading: Reading,
-): Interpretation | undefined {
+function refusalOf(stripe: StripeAccess, event: EventEnvelope, reading: Reading): Interpretation | undefined {
   const paymentIntentId = intentOf(reading);
   if (event.livemode === undefined) return unreadable(event.issues, paymentIntentId);
   if (stripe.livemode !== undefined && event.livemode !== stripe.livemode) {
