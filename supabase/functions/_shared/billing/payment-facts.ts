@@ -253,8 +253,13 @@ function isOurs(metadata: Metadata): boolean {
 function named(metadata: Metadata) {
   const isAutomatic = metadata?.["kind"] === "auto_topup" || metadata?.["autoTopup"] === "true";
   return {
-    user_id: metadata?.["userId"],
+    user_id: nameOf(metadata?.["userId"]),
     purpose: isAutomatic ? ("auto_topup" as const) : ("checkout" as const),
-    request_id: metadata?.["requestId"],
+    request_id: nameOf(metadata?.["requestId"]),
   };
+}
+
+/** A name that could be one of ours; metadata may hold any text, also such as cannot be stored. */
+function nameOf(value: string | undefined): string | undefined {
+  return value !== undefined && /^[\w-]{1,100}$/.test(value) ? value : undefined;
 }

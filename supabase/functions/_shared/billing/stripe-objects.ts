@@ -73,7 +73,10 @@ export type DisputeObject = z.output<typeof disputeObject>;
 
 /** The places of an object that cannot be read, for logs and alerts: no values. */
 export function issuesOf(error: z.ZodError): string[] {
-  return error.issues.slice(0, 10).map(({ path, code }) => `${path.join(".") || "object"}: ${code}`);
+  return error.issues.slice(0, 10).map(({ path, code }) => {
+    const place = path.map((part) => String(part).replace(/\W/g, "?").slice(0, 40)).join(".");
+    return `${place || "object"}: ${code}`;
+  });
 }
 
 export function idOf(reference: string | { id: string } | null | undefined): string | undefined {
