@@ -29,6 +29,7 @@ if (mutants.length === 0) {
 const copy = await mkdtemp(path.join(tmpdir(), "darkroom-mutants-"));
 /** What the tests of a file say before anything is broken. */
 const unbroken = new Map<string, Promise<string | undefined>>();
+const whole = new Map<string, string>();
 const begun = Date.now();
 const survivors: string[] = [];
 let tried = 0;
@@ -38,6 +39,7 @@ process.on("SIGINT", () => (isInterrupted = true));
 process.on("SIGTERM", () => (isInterrupted = true));
 try {
   await copyProject();
+  for (const [file, content] of await generatedFiles()) whole.set(file, content);
   for (const mutant of mutants) {
     const from = Date.now();
     const failure = await failureOf(mutant).catch(
@@ -92,10 +94,8 @@ async function failureOf({ file, line, broken, tests, named }: Mutant): Promise<
     target,
     text.replace(line, () => broken),
   );
-  // The migration is made of the schemas; nothing else is.
-  const isSchema = file.startsWith("supabase/schemas/");
   try {
-    if (isSchema) await generateMigration();
+    if (file.startsWith("supabase/schemas/")) await generateFrom(await needsManifest(tests));
     const { exitCode, output } = await runTests(tests, [named]);
     if (exitCode === 0) {
       return counted(output, "pass") > 0 ? "survived: the test is green" : "no test has such a name";
@@ -104,7 +104,7 @@ async function failureOf({ file, line, broken, tests, named }: Mutant): Promise<
     return counted(output, "fail") > 0 ? undefined : `no test ran: ${output.slice(-500)}`;
   } finally {
     await writeFile(target, text);
-    if (isSchema) await generateMigration();
+    for (const [generated, content] of whole) await writeFile(generated, content);
   }
 }
 
@@ -128,9 +128,30 @@ async function copyProject(): Promise<void> {
   await symlink(path.join(source, "node_modules"), path.join(copy, "node_modules"), "junction");
 }
 
-async function generateMigration(): Promise<void> {
-  const { exitCode, output } = await runNode("scripts/generate.ts", "migration");
-  if (exitCode !== 0) throw new Error(output);
+/** What follows from the schemas, as it is when nothing is broken. */
+async function generatedFiles(): Promise<Map<string, string>> {
+  const folder = path.join(copy, "supabase/migrations");
+  const migrations = (await readdir(folder)).filter((file) => file.endsWith(".sql"));
+  const files = [
+    ...migrations.map((file) => path.join(folder, file)),
+    path.join(copy, "server/schema/manifest.json"),
+  ];
+  return new Map(await Promise.all(files.map(async (file) => [file, await readFile(file, "utf8")] as const)));
+}
+
+/** A host serves no database that differs from its manifest: that would be a red test whatever is broken. */
+async function needsManifest(tests: string): Promise<boolean> {
+  const files = await readdir(path.join(copy, "test"), { recursive: true });
+  const chosen = files.filter((file) => file.endsWith(".test.ts") && `test/${file}`.includes(tests));
+  const texts = await Promise.all(chosen.map((file) => readFile(path.join(copy, "test", file), "utf8")));
+  return texts.some((text) => text.includes("support/hosts.ts"));
+}
+
+async function generateFrom(withManifest: boolean): Promise<void> {
+  for (const what of withManifest ? ["migration", "manifest"] : ["migration"]) {
+    const { exitCode, output } = await runNode("scripts/generate.ts", what);
+    if (exitCode !== 0) throw new Error(output.slice(-500));
+  }
 }
 
 function runTests(tests: string, names: readonly string[]): Promise<Run> {
@@ -146,6 +167,7 @@ function runNode(...args: string[]): Promise<Run> {
   const limit = setTimeout(() => endGroup("SIGKILL"), longestRunMilliseconds);
   const interrupt = () => endGroup("SIGINT");
   process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => (output += text));
@@ -155,6 +177,7 @@ function runNode(...args: string[]): Promise<Run> {
     child.once("close", (code) => {
       clearTimeout(limit);
       process.off("SIGINT", interrupt);
+      process.off("SIGTERM", interrupt);
       resolve({ exitCode: code ?? 1, output });
     });
   });

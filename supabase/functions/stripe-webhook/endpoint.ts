@@ -7,11 +7,11 @@ import { endpoint, json } from "../_shared/http/endpoint.ts";
  * stored and quarantined, for a refusal would only have Stripe send it again.
  */
 const body = z.object({
-  id: z.unknown(),
-  type: z.unknown(),
-  created: z.unknown().describe("seconds since the epoch"),
-  livemode: z.unknown(),
-  data: z.unknown().describe("`object` is what the event is about"),
+  id: z.unknown().optional(),
+  type: z.unknown().optional(),
+  created: z.unknown().optional().describe("seconds since the epoch"),
+  livemode: z.unknown().optional(),
+  data: z.unknown().optional().describe("`object` is what the event is about"),
 });
 
 /** 200 stored, and handled now or later · 400 not signed by Stripe lately · 503 it could not be stored: send it again */
