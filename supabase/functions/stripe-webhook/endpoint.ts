@@ -7,10 +7,10 @@ import { endpoint, json } from "../_shared/http/endpoint.ts";
  * stored and quarantined, for a refusal would only have Stripe send it again.
  */
 const body = z.object({
-  id: z.unknown().optional(),
-  type: z.unknown().optional(),
+  id: z.unknown().optional().describe("of the event"),
+  type: z.unknown().optional().describe("such as `payment_intent.succeeded`"),
   created: z.unknown().optional().describe("seconds since the epoch"),
-  livemode: z.unknown().optional(),
+  livemode: z.unknown().optional().describe("whether it is of real money"),
   data: z.unknown().optional().describe("`object` is what the event is about"),
 });
 
@@ -26,7 +26,7 @@ export const stripeWebhookEndpoint = endpoint({
   answers: {
     200: {
       description:
-        "Stored, and done or left alone; an event that does not fit is kept for somebody to look at.",
+        "Stored, and handled or of no interest. `quarantined`: it does not fit or cannot be read, and an operator is alerted. `received`: it is handled later.",
       schema: z.object({
         received: z.literal(true),
         duplicate: z.literal(true).optional(),
