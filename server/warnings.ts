@@ -14,7 +14,7 @@ async function billingWarnings(sql: Pool): Promise<string[]> {
   try {
     const [row] = await sql<{ alerts: Record<string, number> }[]>`
       select public.count_billing_alerts() as alerts`;
-    const alerts = Object.entries(row?.alerts ?? {});
+    const alerts = Object.entries(row?.alerts ?? {}).sort(([one], [other]) => one.localeCompare(other));
     if (alerts.length === 0) return [];
     const total = alerts.reduce((sum, [, count]) => sum + count, 0);
     const reasons = alerts.map(([reason, count]) => `${reason} ${count}`).join(", ");

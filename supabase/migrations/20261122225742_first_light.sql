@@ -3539,7 +3539,6 @@ language sql stable security definer set search_path = '' as $$
     from (select reason, count(*) as alerts from public.billing_alerts where state = 'open' group by reason) as counted
 $$;
 revoke all on function public.count_billing_alerts from public, anon, authenticated;
-grant execute on function public.count_billing_alerts to service_role;
 
 -- supabase/schemas/billing/functions/credit_payment.sql
 -- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much, which the statement

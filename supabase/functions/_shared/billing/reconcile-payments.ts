@@ -128,9 +128,13 @@ async function pageOf(
   }
 }
 
+interface UnhandledEvent extends StoredEvent {
+  type: string;
+}
+
 /** Events that were stored, and then something failed: they are done now. */
 async function unhandledEvents(desk: EventDesk, { heal }: ReconcileOptions): Promise<Page> {
-  const events = await desk.database.call<(StoredEvent & { type: string })[]>("unhandled_stripe_events", {
+  const events = await desk.database.call<UnhandledEvent[]>("unhandled_stripe_events", {
     at_most: pageSize,
   });
   const differences: Difference[] = [];

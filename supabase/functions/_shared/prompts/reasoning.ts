@@ -1,13 +1,10 @@
-import type Groq from "groq-sdk";
-
 /** What a model is told about its reasoning, and how many tokens it needs for it beside its answer. */
 export interface Reasoning {
-  parameters: Partial<
-    Pick<
-      Parameters<Groq["chat"]["completions"]["create"]>[0],
-      "reasoning_effort" | "reasoning_format" | "include_reasoning"
-    >
-  >;
+  parameters: {
+    reasoning_effort?: "none" | "low";
+    reasoning_format?: "hidden";
+    include_reasoning?: false;
+  };
   /** Reasoning counts as answer: without room for it the limit is used up before the answer begins. */
   tokens: number;
 }

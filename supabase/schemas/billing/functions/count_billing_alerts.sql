@@ -6,4 +6,3 @@ language sql stable security definer set search_path = '' as $$
     from (select reason, count(*) as alerts from public.billing_alerts where state = 'open' group by reason) as counted
 $$;
 revoke all on function public.count_billing_alerts from public, anon, authenticated;
-grant execute on function public.count_billing_alerts to service_role;
