@@ -32,12 +32,14 @@ import { Metrics } from "./metrics.ts";
 import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
 import { codeOf } from "./postgres/error-code.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
+import { watchModels } from "./prompts/model-watch.ts";
 import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
 import { StopList } from "./stop-list.ts";
 import { SchemaWatch } from "./schema/schema-watch.ts";
 import { createS3Store, type S3Settings } from "./storage/s3-store.ts";
 import { createStorage } from "./storage/storage.ts";
+import { warningsOf } from "./warnings.ts";
 import { startDispatcher } from "./webhooks/dispatcher.ts";
 
 export interface HostOptions {
@@ -269,6 +271,8 @@ async function serve(
     ...livenessOptions,
   });
   opened.add("services", "check of liveness", () => liveness.stop());
+  const modelWatch = watchModels(functions.models, log);
+  opened.add("services", "check of models", () => modelWatch.stop());
   const metrics = new Metrics();
   const app = new Hono<{ Bindings: HttpBindings }>();
 
@@ -284,7 +288,9 @@ async function serve(
   });
   app.get("/ready", async (c) => {
     const obstacle = front.draining ? "stopping" : await databaseObstacle(readiness, schema);
-    return obstacle ? c.json({ status: "not ready", reason: obstacle }, 503) : c.json({ status: "ready" });
+    if (obstacle) return c.json({ status: "not ready", reason: obstacle }, 503);
+    const warnings = await warningsOf(readiness, functions.models.deadModels());
+    return c.json({ status: "ready", ...(warnings.length > 0 && { warnings }) });
   });
   app.get("/metrics", (c) =>
     c.text(metrics.text({ darkroom_waiting_requests: waitingRoom.size }, poolStatistics()), 200, {

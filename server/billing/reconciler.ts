@@ -4,6 +4,7 @@ import {
   reconcilePayments,
   type Reconciliation,
 } from "../../supabase/functions/_shared/billing/reconcile-payments.ts";
+import { handleDueEvents } from "../../supabase/functions/_shared/billing/stripe-events.ts";
 import type { StripeAccess } from "../../supabase/functions/_shared/billing/stripe.ts";
 import { connect } from "../../supabase/functions/_shared/database/database.ts";
 
@@ -14,22 +15,29 @@ export interface ReconcilerOptions {
   stripe: StripeAccess;
   log: Logger;
   everyMilliseconds?: number;
+  /** How often it looks for events that are due. */
+  retryMilliseconds?: number;
 }
 
 export interface Reconciler {
   stop(): Promise<void>;
 }
 
-/** Looks every hour at what Stripe did in the last three days, as long as it sends an event again. */
+/**
+ * Looks every hour at what Stripe did in the last three days, as long as it sends an event again. In between it handles
+ * events that were stored and could not be handled: Stripe is not asked to send those again.
+ */
 export function startReconciler({
   databaseUrl,
   stripe,
   log,
   everyMilliseconds = 3_600_000,
+  retryMilliseconds = 15_000,
 }: ReconcilerOptions): Reconciler {
   const database = connect({ url: databaseUrl, name: "darkroom-reconciler", connections: 1 });
   const desk = { database, stripe, log };
   let running: Promise<void> | undefined;
+  let retrying: Promise<void> | undefined;
   const stopping = new AbortController();
 
   async function run(): Promise<void> {
@@ -48,14 +56,26 @@ export function startReconciler({
     }
   }
 
+  async function retry(): Promise<void> {
+    try {
+      await handleDueEvents(desk, () => stopping.signal.aborted);
+    } catch (error) {
+      log.warn({ err: error }, "events of Stripe that are due could not be handled");
+    }
+  }
+
   const timer = setInterval(() => {
     running ??= run().finally(() => (running = undefined));
   }, everyMilliseconds);
+  const retryTimer = setInterval(() => {
+    retrying ??= retry().finally(() => (retrying = undefined));
+  }, retryMilliseconds);
   return {
     async stop() {
       stopping.abort();
       clearInterval(timer);
-      await running;
+      clearInterval(retryTimer);
+      await Promise.all([running, retrying]);
       await database.close();
     },
   };

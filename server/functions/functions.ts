@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { createStripe } from "../../supabase/functions/_shared/billing/stripe.ts";
+import type { LanguageModel } from "../../supabase/functions/_shared/prompts/language-model.ts";
 import { createPromptWriter } from "../../supabase/functions/_shared/prompts/prompt-writer.ts";
 import { checkoutSettings } from "../../supabase/functions/_shared/billing/variables.ts";
 import { connect, type Database } from "../../supabase/functions/_shared/database/database.ts";
@@ -26,6 +27,7 @@ export interface Functions {
   app: Hono;
   openapi: Record<string, unknown>;
   database: Pick<Database, "ping" | "lastAnswer">;
+  models: LanguageModel;
   stop(): Promise<void>;
 }
 
@@ -52,6 +54,7 @@ export function createFunctions(
     app,
     openapi: openApi(endpoints, context.apiUrl),
     database: environment.database,
+    models: environment.promptWriter.model,
     stop: () => environment.database.close(),
   };
 }
@@ -79,7 +82,7 @@ function hostEnvironment(
     }),
     webhooks,
     stripe: createStripe(context.billing ?? {}),
-    promptWriter: createPromptWriter(context.prompts ?? {}),
+    promptWriter: createPromptWriter(context.prompts ?? {}, { log }),
     fal: createFalWebhooks(context.fal ?? {}),
     checkout: checkoutSettings(context.billing ?? {}),
     receiptSeller: context.billing?.RECEIPT_SELLER,

@@ -433,6 +433,8 @@ create table public.checkout_sessions (
   success_url text not null,
   cancel_url text not null,
   url text,
+  -- How often an expired page was replaced by a new one. Part of Stripe's idempotency key.
+  renewals integer not null default 0 check (renewals >= 0),
   status public.checkout_status not null default 'open',
   -- When automatic top-ups were switched on by it: once, so that a repeated event undoes no later choice.
   auto_topup_applied_at timestamptz,
@@ -481,25 +483,32 @@ create index auto_topup_requests_by_user on public.auto_topup_requests (user_id,
 -- Who may be due, for the sweep.
 create index users_with_auto_topup on public.users (id) where auto_topup_enabled;
 
--- Every event of Stripe's, stored before it is handled.
+-- Every event of Stripe's, stored in its own transaction before it is interpreted.
 create table public.stripe_events (
+  -- Stripe's id. An event without a usable one is stored under a hash of its text.
   id text primary key check (length(id) between 1 and 255),
   type text not null check (length(type) between 1 and 200),
   -- The payment, refund or dispute that it is about, where it is about one.
   payment_intent_id text,
-  livemode boolean not null,
+  livemode boolean,
   account text,
   api_version text,
-  payload jsonb not null,
+  -- The text that Stripe signed. Not jsonb: an event that jsonb cannot hold is stored too.
+  body text not null,
   state public.stripe_event_state not null default 'received',
   reason text check (length(reason) <= 200),
   deliveries integer not null default 1 check (deliveries > 0),
-  event_created_at timestamptz not null,
+  -- How often maintenance has claimed it, and when it is due; null when nothing is left to do.
+  attempts smallint not null default 0 check (attempts >= 0),
+  retry_at timestamptz,
+  event_created_at timestamptz,
   received_at timestamptz not null default now(),
   handled_at timestamptz,
-  constraint handled_has_its_time check ((state = 'received') = (handled_at is null))
+  constraint handled_has_its_time check ((state = 'received') = (handled_at is null)),
+  constraint received_is_due check (state <> 'received' or retry_at is not null)
 );
 create index unhandled_stripe_events on public.stripe_events (received_at) where state = 'received';
+create index due_stripe_events on public.stripe_events (retry_at) where retry_at is not null;
 create index stripe_events_by_payment on public.stripe_events (payment_intent_id) where payment_intent_id is not null;
 
 -- What Stripe says of a payment, and how much of it the ledger has: state, not steps, so that events in any order and
@@ -533,7 +542,7 @@ create index payments_by_time on public.payments (paid_at, id) where state = 'pa
 create table public.payment_refunds (
   id text primary key check (length(id) between 1 and 255),
   payment_id uuid not null references public.payments (id),
-  amount_cents integer not null check (amount_cents > 0),
+  amount_cents integer not null check (amount_cents >= 0),
   status text not null check (length(status) between 1 and 50),
   -- As of when Stripe said so, in its own time; an older word does not replace a newer one.
   told_at timestamptz not null
@@ -543,7 +552,7 @@ create index payment_refunds_by_payment on public.payment_refunds (payment_id);
 create table public.payment_disputes (
   id text primary key check (length(id) between 1 and 255),
   payment_id uuid not null references public.payments (id),
-  amount_cents integer not null check (amount_cents > 0),
+  amount_cents integer not null check (amount_cents >= 0),
   status text not null check (length(status) between 1 and 50),
   told_at timestamptz not null
 );
@@ -3380,6 +3389,21 @@ end
 $$;
 revoke all on function public.auto_topup_retry_delay from public, anon, authenticated;
 
+-- supabase/schemas/billing/functions/checkout_summary.sql
+-- A checkout as `stripe-checkout` goes on with it. A page that ends within a minute counts as over.
+create or replace function public.checkout_summary(checkout public.checkout_sessions, customer public.stripe_customers)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'request_id', checkout.request_id, 'session_id', checkout.id, 'url', checkout.url, 'status', checkout.status,
+    'is_over', checkout.status = 'expired' or coalesce(checkout.expires_at <= now() + interval '1 minute', false),
+    'renewals', checkout.renewals, 'success_url', checkout.success_url, 'user_id', checkout.user_id,
+    'customer', to_jsonb(customer));
+end
+$$;
+revoke all on function public.checkout_summary from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/claim_auto_topups.sql
 -- Gives whoever charges the requests that are due, or those of one user: at most so many.
 -- Guarantees: nothing is given to two within the lease, after which the first has died. A request that was never
@@ -3424,6 +3448,47 @@ $$;
 revoke all on function public.claim_auto_topups from public, anon, authenticated;
 grant execute on function public.claim_auto_topups to service_role;
 
+-- supabase/schemas/billing/functions/claim_stripe_events.sql
+-- Gives maintenance the events that are due: those that were stored and not handled, and those whose card could not be
+-- saved. At most so many, the longest due first, as {id, body}.
+-- Guarantees: an event is not given out again before its next attempt is due. After 48 attempts, two days, an event that
+-- could not be handled is quarantined, and either kind raises an alert.
+create or replace function public.claim_stripe_events(at_most integer)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  most_attempts constant integer := 48;
+  event public.stripe_events;
+  claimed jsonb := '[]';
+begin
+  for event in
+    select * from public.stripe_events where retry_at <= now() order by retry_at limit at_most
+       for no key update skip locked
+  loop
+    if event.attempts < most_attempts then
+      update public.stripe_events
+         set attempts = attempts + 1, retry_at = now() + public.stripe_event_retry_delay(attempts + 1)
+       where id = event.id;
+      claimed := claimed || jsonb_build_object('id', event.id, 'body', event.body);
+      continue;
+    end if;
+    perform public.quarantine_payment(
+      coalesce(event.payment_intent_id, event.id),
+      case event.state when 'received' then 'handling_failed' else 'card_not_saved' end,
+      jsonb_build_object('event_id', event.id, 'type', event.type, 'last_failure', event.reason));
+    if event.state = 'received' then
+      update public.stripe_events
+         set state = 'quarantined', reason = 'handling_failed', handled_at = now(), retry_at = null where id = event.id;
+    else
+      update public.stripe_events set retry_at = null where id = event.id;
+    end if;
+  end loop;
+  return claimed;
+end
+$$;
+revoke all on function public.claim_stripe_events from public, anon, authenticated;
+grant execute on function public.claim_stripe_events to service_role;
+
 -- supabase/schemas/billing/functions/close_payment_request.sql
 -- What was asked for is paid. After the credit, for an account is locked before its person.
 create or replace function public.close_payment_request(told jsonb, payment_intent_id text)
@@ -3464,6 +3529,16 @@ end
 $$;
 revoke all on function public.confirm_checkout from public, anon, authenticated;
 grant execute on function public.confirm_checkout to service_role;
+
+-- supabase/schemas/billing/functions/count_billing_alerts.sql
+-- How many billing alerts are open, by reason: {reason: count}.
+create or replace function public.count_billing_alerts()
+returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select coalesce(jsonb_object_agg(reason, alerts order by reason), '{}')
+    from (select reason, count(*) as alerts from public.billing_alerts where state = 'open' group by reason) as counted
+$$;
+revoke all on function public.count_billing_alerts from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/credit_payment.sql
 -- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much, which the statement
@@ -3683,34 +3758,52 @@ revoke all on function public.handle_other_event from public, anon, authenticate
 
 -- supabase/schemas/billing/functions/handle_stripe_event.sql
 -- Does what an event says, once: what it tells is recorded, and the event is marked in the same transaction. `facts` are
--- what record_payment() or handle_other_event() takes, null where the event is about nothing of ours; `refusal` is a reason
--- to quarantine it unread.
--- Answers {state, reason?, card_wanted?}; card_wanted names the checkout whose card is to be kept.
-create or replace function public.handle_stripe_event(event_id text, facts jsonb, refusal text default null)
-returns jsonb
+-- what record_payment() or handle_other_event() takes, null where the event is about nothing of ours. `refusal` is a
+-- reason to quarantine the event; then `facts` only name its payment, and `details` say what is wrong.
+-- Guarantee: values that the tables refuse quarantine the event. They undo nothing but this event's own writes.
+-- Answers {state, reason?, card_wanted?}; card_wanted names the checkout whose card is to be saved.
+create or replace function public.handle_stripe_event(
+  event_id text, facts jsonb, refusal text default null, details jsonb default '{}'
+) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   event public.stripe_events;
+  subject text;
   outcome jsonb;
+  card_wanted jsonb;
 begin
   select * into event from public.stripe_events where id = event_id for no key update;
   if not found then
     raise exception 'event % was not stored', event_id;
   end if;
   if event.state in ('handled', 'ignored') then
-    return jsonb_build_object('state', event.state, 'reason', event.reason)
-           || public.unkept_card(event.payment_intent_id);
+    card_wanted := public.unkept_card(event.payment_intent_id);
+    if event.retry_at is not null and card_wanted = '{}' then
+      update public.stripe_events set retry_at = null where id = event.id;
+    end if;
+    return jsonb_build_object('state', event.state, 'reason', event.reason) || card_wanted;
   end if;
-  outcome := case
-    when refusal is not null then public.quarantine_payment(
-      coalesce(event.payment_intent_id, event.id), refusal, jsonb_build_object('event_id', event.id, 'type', event.type))
-    when facts is null then jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest')
-    when not facts ? 'payment_intent_id' then public.handle_other_event(facts)
-    else public.record_payment(facts, event.event_created_at) end;
+  event.payment_intent_id := coalesce(facts ->> 'payment_intent_id', event.payment_intent_id);
+  subject := coalesce(event.payment_intent_id, event.id);
+  details := jsonb_build_object('event_id', event.id, 'type', event.type) || details;
+  begin
+    outcome := case
+      when refusal is not null then public.quarantine_payment(subject, refusal, details)
+      when facts is null then jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest')
+      when not facts ? 'payment_intent_id' then public.handle_other_event(facts)
+      else public.record_payment(
+        facts, coalesce((facts ->> 'told_at')::timestamptz, event.event_created_at, event.received_at)) end;
+  exception when data_exception or integrity_constraint_violation then
+    outcome := public.quarantine_payment(
+      subject, 'unreadable_event', details || jsonb_build_object('sqlstate', sqlstate));
+  end;
+  card_wanted := public.unkept_card(event.payment_intent_id);
   update public.stripe_events
-     set state = (outcome ->> 'state')::public.stripe_event_state, reason = outcome ->> 'reason', handled_at = now()
+     set state = (outcome ->> 'state')::public.stripe_event_state, reason = outcome ->> 'reason', handled_at = now(),
+         payment_intent_id = event.payment_intent_id, attempts = 0,
+         retry_at = case when card_wanted <> '{}' then now() + public.stripe_event_retry_delay(0) end
    where id = event.id;
-  return outcome || public.unkept_card(event.payment_intent_id);
+  return outcome || card_wanted;
 end
 $$;
 revoke all on function public.handle_stripe_event from public, anon, authenticated;
@@ -3764,7 +3857,8 @@ grant execute on function public.list_billing_alerts to service_role;
 
 -- supabase/schemas/billing/functions/open_checkout.sql
 -- A checkout as it is asked for: a new request, or the one that this call repeats. A repeat has the same key; without
--- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired.
+-- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired. A repeat whose page is
+-- over says so (`is_over`); renew_checkout() then makes room for another page.
 -- Guarantees: calls of one user follow each other, for the row of the customer is locked, so repeats find their first.
 create or replace function public.open_checkout(
   for_user uuid, amount_cents integer, success_url text, cancel_url text,
@@ -3815,9 +3909,7 @@ begin
             asked.auto_topup_monthly_cap_cents, asked.idempotency_key, asked.success_url, asked.cancel_url)
     returning * into known;
   end if;
-  return jsonb_build_object(
-    'request_id', known.request_id, 'session_id', known.id, 'url', known.url, 'user_id', for_user,
-    'customer', to_jsonb(customer));
+  return public.checkout_summary(known, customer);
 end
 $$;
 revoke all on function public.open_checkout from public, anon, authenticated;
@@ -3852,6 +3944,21 @@ end
 $$;
 revoke all on function public.payment_misfit from public, anon, authenticated;
 
+-- supabase/schemas/billing/functions/postpone_stripe_event.sql
+-- Notes why an event could not be handled now, such as a Stripe API that is down. Maintenance claims it when it is due.
+create or replace function public.postpone_stripe_event(event_id text, reason text)
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.stripe_events as event
+     set reason = case event.state when 'received' then left(postpone_stripe_event.reason, 200) else event.reason end,
+         retry_at = greatest(event.retry_at, now() + public.stripe_event_retry_delay(event.attempts))
+   where event.id = event_id and event.retry_at is not null;
+end
+$$;
+revoke all on function public.postpone_stripe_event from public, anon, authenticated;
+grant execute on function public.postpone_stripe_event to service_role;
+
 -- supabase/schemas/billing/functions/quarantine_payment.sql
 -- Leaves something undone that does not fit, and says so once: an alert for each payment and reason. What somebody has
 -- dismissed stays dismissed.
@@ -3871,17 +3978,22 @@ $$;
 revoke all on function public.quarantine_payment from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/receive_stripe_event.sql
--- Stores an event before anything is done about it. Answers its state: what is `received` is to be handled, all else was.
-create or replace function public.receive_stripe_event(event jsonb, payment_intent_id text)
-returns text
+-- Stores an event, in a transaction of its own, before it is interpreted. Answers its state: `received` is still to be
+-- handled, any other state says what became of an earlier delivery. An event that is stored is retried by maintenance
+-- until it is handled or quarantined.
+create or replace function public.receive_stripe_event(
+  event_id text, event_type text, body text, livemode boolean default null, account text default null,
+  api_version text default null, event_created_at timestamptz default null
+) returns text
 language plpgsql security definer set search_path = '' as $$
 declare
   stored public.stripe_events;
 begin
   insert into public.stripe_events as known
-    (id, type, payment_intent_id, livemode, account, api_version, payload, event_created_at)
-  values (event ->> 'id', event ->> 'type', receive_stripe_event.payment_intent_id, (event ->> 'livemode')::boolean,
-          event ->> 'account', event ->> 'api_version', event, to_timestamp((event ->> 'created')::bigint))
+    (id, type, livemode, account, api_version, body, event_created_at, retry_at)
+  values (event_id, event_type, receive_stripe_event.livemode, receive_stripe_event.account,
+          receive_stripe_event.api_version, receive_stripe_event.body, receive_stripe_event.event_created_at,
+          now() + public.stripe_event_retry_delay(0))
   on conflict (id) do update set deliveries = known.deliveries + 1
   returning * into stored;
   return stored.state;
@@ -3913,7 +4025,8 @@ begin
       update public.payments set reconciled_at = clock_timestamp() where id = payment.id;
       fault := case
         when payment.state is distinct from 'paid' then 'payment_not_recorded'
-        when (facts -> 'payment' ->> 'amount_cents')::integer <> payment.amount_cents then 'amount_differs' end;
+        when facts -> 'payment' ->> 'currency' = payment.currency
+             and (facts -> 'payment' ->> 'amount_cents')::bigint <> payment.amount_cents then 'amount_differs' end;
     elsif facts ? 'payment' and payment.state = 'paid' then
       fault := 'not_paid_at_stripe';
     end if;
@@ -4029,7 +4142,7 @@ begin
          expires_at = record_checkout_session.expires_at
    where session.request_id = for_request and session.id is null;
   select * into known from public.checkout_sessions as session where session.request_id = for_request;
-  return jsonb_build_object('session_id', known.id, 'url', known.url);
+  return jsonb_build_object('session_id', known.id, 'url', known.url, 'status', known.status);
 end
 $$;
 revoke all on function public.record_checkout_session from public, anon, authenticated;
@@ -4039,9 +4152,10 @@ grant execute on function public.record_checkout_session to service_role;
 -- The one writer of payments, for events, the runner of automatic top-ups and the reconciler alike: adds what is told of a
 -- payment to what is known, and brings the ledger up to it.
 -- `facts`: {payment_intent_id, payment?: {state, amount_cents, currency, user_id, purpose, request_id, session_id},
--- refunds?: [{id, amount_cents, status, told_at?}], disputes?: the same}; told_at is when that was so.
+-- refunds?: [{id, amount_cents, currency, status, told_at?}], disputes?: the same}; told_at is when that was so.
 -- Guarantees: in any order and however often, the same facts come to the same state; a payment that does not fit what
--- was asked for credits nothing. Locks: the payment, the account, the person.
+-- was asked for credits nothing. Refunds and disputes in another currency are never counted as cents of ours.
+-- Locks: the payment, the account, the person.
 create or replace function public.record_payment(facts jsonb, told_at timestamptz)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -4050,6 +4164,16 @@ declare
   payment public.payments;
   misfit text;
 begin
+  if exists (
+    select from jsonb_array_elements(coalesce(facts -> 'refunds', '[]') || coalesce(facts -> 'disputes', '[]')) as taken
+     where taken ->> 'currency' <> 'usd') then
+    -- Of a payment that is not ours they are nothing of ours.
+    if exists (select from public.payments as known
+                where known.payment_intent_id = facts ->> 'payment_intent_id' and known.user_id is not null) then
+      return public.quarantine_payment(facts ->> 'payment_intent_id', 'wrong_currency', facts);
+    end if;
+    return jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest');
+  end if;
   insert into public.payments (payment_intent_id) values (facts ->> 'payment_intent_id')
   on conflict (payment_intent_id) do nothing;
   select * into payment from public.payments
@@ -4102,6 +4226,10 @@ begin
     payment.payment_intent_id, case when facts ? 'disputes' then 'dispute' else 'refund' end::public.ledger_entry_type);
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
+    -- A customer who paid in a currency of their own: the intent names that currency, its session names ours.
+    update public.billing_alerts as alert set state = 'released', note = 'settled by another event', closed_at = now()
+     where alert.subject = facts ->> 'payment_intent_id' and alert.reason = 'wrong_currency' and alert.state = 'open'
+       and alert.details ? 'payment';
   end if;
   return jsonb_build_object('state', 'handled');
 end
@@ -4119,6 +4247,36 @@ begin
 end
 $$;
 revoke all on function public.refund_rank from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/renew_checkout.sql
+-- Makes room for another page of a checkout whose page can no longer be paid: the caller has seen so at Stripe. Answers the
+-- checkout as it is then, which another call may have renewed or finished before.
+-- Guarantee: a page is replaced once, and never that of a checkout that is paid.
+create or replace function public.renew_checkout(for_user uuid, for_request uuid, former_session text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  customer public.stripe_customers;
+  checkout public.checkout_sessions;
+begin
+  -- The customer first, as where a checkout is opened.
+  select * into customer from public.stripe_customers as known where known.user_id = for_user for no key update;
+  select * into checkout from public.checkout_sessions as known
+   where known.request_id = for_request and known.user_id = for_user for no key update;
+  if not found then
+    perform public.refuse('checkout_not_found', 404);
+  end if;
+  if checkout.id = former_session and checkout.status <> 'complete' then
+    update public.checkout_sessions as known
+       set id = null, url = null, expires_at = null, status = 'open', renewals = known.renewals + 1
+     where known.request_id = for_request
+    returning * into checkout;
+  end if;
+  return public.checkout_summary(checkout, customer);
+end
+$$;
+revoke all on function public.renew_checkout from public, anon, authenticated;
+grant execute on function public.renew_checkout to service_role;
 
 -- supabase/schemas/billing/functions/report_ghost_payment.sql
 -- A payment that was credited here and that Stripe does not know: told, never undone by itself.
@@ -4238,9 +4396,23 @@ end
 $$;
 revoke all on function public.request_reconciliation from public, anon, authenticated;
 
+-- supabase/schemas/billing/functions/request_stripe_event_retries.sql
+-- On Supabase, by pg_cron: has the function `reconcile-payments`, which begins with them, handle the events that are due.
+-- Where none is, nothing happens.
+create or replace function public.request_stripe_event_retries()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.stripe_events where retry_at <= now()) then
+    perform public.call_edge_function('reconcile-payments');
+  end if;
+end
+$$;
+revoke all on function public.request_stripe_event_retries from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/resolve_billing_alert.sql
--- An operator has looked at an alert. `retry` handles its events again, after what was wrong has been set right;
--- `dismiss` leaves them be. Answers the alert and how many events are to be handled again.
+-- An operator has looked at an alert. `retry` releases its events to be handled again, after what was wrong has been set
+-- right; `dismiss` leaves them quarantined. Answers the alert and the events to handle again, as {id, body}.
 create or replace function public.resolve_billing_alert(for_alert uuid, resolution text, note text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -4258,15 +4430,21 @@ begin
   end if;
   if resolution = 'retry' then
     with released as (
-      update public.stripe_events as event set state = 'received', reason = null, handled_at = null
-       where event.state = 'quarantined' and alert.subject in (event.id, event.payment_intent_id)
+      update public.stripe_events as event
+         set state = case event.state when 'quarantined' then 'received' else event.state end,
+             reason = case event.state when 'quarantined' then null else event.reason end,
+             handled_at = case event.state when 'quarantined' then null else event.handled_at end,
+             attempts = 0, retry_at = now() + public.stripe_event_retry_delay(0)
+       where alert.subject in (event.id, event.payment_intent_id)
+         and (event.state = 'quarantined' or event.state = 'handled' and alert.reason = 'card_not_saved')
       returning event.id, event.event_created_at
     )
     select coalesce(array_agg(released.id order by released.event_created_at, released.id), '{}') into again from released;
   end if;
   return jsonb_build_object(
     'alert', to_jsonb(alert), 'events', (
-      select coalesce(jsonb_agg(event.payload order by event.event_created_at, event.id), '[]')
+      select coalesce(jsonb_agg(jsonb_build_object('id', event.id, 'body', event.body)
+               order by event.event_created_at, event.id), '[]')
         from public.stripe_events as event where event.id = any (again)));
 end
 $$;
@@ -4379,6 +4557,15 @@ $$;
 revoke all on function public.setup_auto_topup from public, anon, authenticated;
 grant execute on function public.setup_auto_topup to service_role;
 
+-- supabase/schemas/billing/functions/stripe_event_retry_delay.sql
+-- How long until an event is interpreted again: a minute, doubled up to an hour. 48 attempts take two days.
+create or replace function public.stripe_event_retry_delay(attempts integer)
+returns interval
+language sql immutable set search_path = '' as $$
+  select least(interval '1 minute' * power(2, least(greatest(attempts, 0), 10)), interval '1 hour')
+$$;
+revoke all on function public.stripe_event_retry_delay from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/tell_auto_topup.sql
 -- Tells a person's browsers what came of an automatic top-up.
 create or replace function public.tell_auto_topup(
@@ -4409,14 +4596,15 @@ $$;
 revoke all on function public.topped_up_in_month from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/unhandled_stripe_events.sql
--- Events that were stored and not handled, because something failed on the way: the oldest, as Stripe sent them.
+-- Events that were stored more than a minute ago and not handled: the oldest, as {id, type, body}.
 create or replace function public.unhandled_stripe_events(at_most integer)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
   return (
-    select coalesce(jsonb_agg(waiting.payload order by waiting.received_at, waiting.id), '[]')
-      from (select id, payload, received_at from public.stripe_events
+    select coalesce(jsonb_agg(jsonb_build_object('id', waiting.id, 'type', waiting.type, 'body', waiting.body)
+             order by waiting.received_at, waiting.id), '[]')
+      from (select id, type, body, received_at from public.stripe_events
              where state = 'received' and received_at < now() - interval '1 minute'
              order by received_at, id limit at_most) as waiting);
 end
@@ -11884,6 +12072,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+      perform cron.schedule('darkroom-retry-stripe-events', '* * * * *', 'select public.request_stripe_event_retries()');
       perform cron.schedule('darkroom-reconcile-payments', '17 * * * *', 'select public.request_reconciliation()');
     end if;
   end if;

@@ -84,8 +84,8 @@ test("the first customer and the first session that are noted stay", () =>
       (
         await sql`select record_checkout_session(${request}, ${id}, ${`https://pay/${id}`}, now()) as kept`
       )[0]?.["kept"];
-    assert.deepEqual(await note("cs_1"), { session_id: "cs_1", url: "https://pay/cs_1" });
-    assert.deepEqual(await note("cs_2"), { session_id: "cs_1", url: "https://pay/cs_1" });
+    assert.deepEqual(await note("cs_1"), { session_id: "cs_1", url: "https://pay/cs_1", status: "open" });
+    assert.deepEqual(await note("cs_2"), { session_id: "cs_1", url: "https://pay/cs_1", status: "open" });
   }));
 
 test("save_payment_method() applies what a checkout asked for once; an older one's late event changes nothing", () =>

@@ -172,7 +172,7 @@ export const mutants: Mutant[] = [
     file: `${credits}/functions/grant_credits.sql`,
     line: "  perform from public.credit_accounts where user_id = for_user for no key update;",
     broken: "  perform from public.credit_accounts where user_id = for_user;",
-    tests: "acceptance/money/grants",
+    tests: "database/money/grants",
     named: "check 18",
   },
   {

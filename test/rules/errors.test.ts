@@ -98,6 +98,23 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
       because: "its fields name no row but the project and a shot",
     })),
   ),
+  ...["provider_failed", "provider_unavailable", "provider_timeout"].map((code) => ({
+    endpoint: "stripe-webhook",
+    code,
+    because: "an event that is stored is handled later where Stripe does not answer",
+  })),
+  ...["provider_not_configured", "provider_failed", "provider_unavailable", "provider_timeout"].map(
+    (code) => ({
+      endpoint: "resolve-billing-alert",
+      code,
+      because: "an event that is stored is handled later where Stripe does not answer",
+    }),
+  ),
+  {
+    endpoint: "stripe-checkout",
+    code: "checkout_not_found",
+    because: "it renews and confirms the checkout that it has just opened for the same user",
+  },
   {
     endpoint: "calculate-task-cost",
     code: "idempotency_key_reused",

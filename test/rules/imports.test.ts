@@ -62,7 +62,7 @@ const rooms: Record<string, readonly string[]> = {
   tokens: [],
   generations: [],
   media: [],
-  prompts: ["credits", "media", "outgoing/target.ts"],
+  prompts: ["credits", "media", "outgoing/target.ts", "type observability"],
   providers: ["media", "outgoing", "tasks"],
   generators: [],
   realtime: [],

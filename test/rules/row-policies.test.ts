@@ -469,8 +469,7 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
   await sql`select calculate_task_cost(${userId}, 'z_image_turbo', '{}')`;
   await sql`select take_back_credit(${userId}, 'refund', 1, null)`;
   await sql`select open_checkout(${userId}, 500, 'https://a.example', 'https://a.example')`;
-  const event = { id: `evt_${userId}`, type: "charge.refunded", livemode: false, created: 1 };
-  await sql`select receive_stripe_event(${sql.json(event)}, ${`pi_${userId}`})`;
+  await sql`select receive_stripe_event(${`evt_${userId}`}, 'charge.refunded', '{}', false)`;
   const [asked] = await sql`select request_id from checkout_sessions where user_id = ${userId}`;
   const payment = { state: "paid", amount_cents: 500, currency: "usd", user_id: userId, purpose: "checkout" };
   const facts = {

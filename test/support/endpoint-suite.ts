@@ -137,8 +137,9 @@ export function describeEndpoint(endpoint: Endpoint, { accepted, cases }: Endpoi
       const field = Object.keys(body).length > 0;
       for (const name of Object.keys(body)) {
         const isObject = typeof body[name] === "object" && !Array.isArray(body[name]);
+        // Where the body may hold anything, the signature alone decides.
         await under.refused(
-          "invalid_request",
+          contract.signed && contract.madeSafe?.includes(name) ? "invalid_signature" : "invalid_request",
           { ...body, [name]: isObject ? 5 : { wrong: true } },
           credentials,
           unlimited,

@@ -4,6 +4,7 @@ import { bind } from "../../supabase/functions/_shared/http/bind.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 import { confirmCheckoutEndpoint } from "../../supabase/functions/confirm-checkout/endpoint.ts";
 import { reconcilePaymentsEndpoint } from "../../supabase/functions/reconcile-payments/endpoint.ts";
+import { stripeCheckoutEndpoint } from "../../supabase/functions/stripe-checkout/endpoint.ts";
 import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/endpoint.ts";
 import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
 import { type EnvironmentUnderTest, type PersonUnderTest, startEnvironment } from "./environment.ts";
@@ -30,6 +31,8 @@ export interface Shop extends EnvironmentUnderTest {
   post(text: string, headers: Record<string, string>): Promise<ShopAnswer>;
   /** `send` of an endpoint that reaches the database in another way. */
   sendOver(database: Database): (event: Stripe.Event) => Promise<ShopAnswer>;
+  /** Asks for a page to pay on. */
+  checkout(buyer: PersonUnderTest, body: object): Promise<ShopAnswer>;
   /** What the success page asks. */
   confirm(purchase: Purchase): Promise<ShopAnswer>;
   reconcile(body: object): Promise<ShopAnswer>;
@@ -61,6 +64,7 @@ export async function withShop(
     };
   };
   const post = ask(stripeWebhookEndpoint);
+  const checkout = ask(stripeCheckoutEndpoint);
   const confirm = ask(confirmCheckoutEndpoint);
   const reconcile = ask(reconcilePaymentsEndpoint);
   const topUp = ask(triggerAutoTopupEndpoint);
@@ -83,6 +87,7 @@ export async function withShop(
         return await postOver(body, headers);
       };
     },
+    checkout: async (buyer, body) => await checkout(JSON.stringify(body), buyer.session),
     confirm: async ({ buyer, session }) =>
       await confirm(JSON.stringify({ sessionId: session.id }), buyer.session),
     reconcile: async (body) => await reconcile(JSON.stringify(body), under.service),

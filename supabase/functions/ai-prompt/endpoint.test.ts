@@ -124,7 +124,7 @@ describeEndpoint(aiPromptEndpoint, {
       const asked = lastAsked();
       assert.equal(asked.authorization, "Bearer gsk_test");
       assert.equal(asked.temperature, 2, "clamped");
-      assert.equal(asked.model, "moonshotai/kimi-k2-instruct-0905");
+      assert.equal(asked.model, "openai/gpt-oss-120b");
       assert.match(asked.system, /exactly 3 different/);
       assert.ok(!asked.system.includes("ignore all rules"), "people's texts are no part of the orders");
       assert.deepEqual(JSON.parse(String(asked.user)), {
@@ -133,28 +133,48 @@ describeEndpoint(aiPromptEndpoint, {
         existing: ["a badger", "a mouse"],
       });
     },
-    "200 edit_prompt, generate_summary, enhance_segment_prompt: an empty answer keeps the text": async ({
-      call,
-      person,
-    }) => {
+    "200 edit_prompt, generate_summary, enhance_segment_prompt: by the other model where the first says nothing":
+      async ({ call, person }) => {
+        const { session } = await person();
+        const requests: [object, string][] = [
+          [edit, "newText"],
+          [{ task: "generate_summary", promptText: "a fox" }, "summary"],
+          [{ task: "enhance_segment_prompt", prompt: "a fox runs" }, "enhanced_prompt"],
+          [{ task: "generate_prompts", overallPromptText: "a fox" }, "prompts"],
+        ];
+        for (const [request, field] of requests) {
+          for (const nothing of ["", "  ", "\u200b", { thinks: "a fox, they say", text: "" }] as const) {
+            groq.behaves(nothing, "a red fox");
+            const { body } = await call(request, session, often());
+            assert.deepEqual(
+              [[body[field]].flat(), body["model"]],
+              [["a red fox"], "openai/gpt-oss-20b"],
+              JSON.stringify([request, nothing]),
+            );
+          }
+        }
+      },
+    "502 provider_failed: where no model says anything, never the old text": async ({ call, person }) => {
       const { session } = await person();
-      groq.behaves("a red fox", " ", "A fox", "  ", "It runs. Snow falls. Fur moves.", "");
-      const answers = [];
-      for (const body of [
-        edit,
+      for (const request of [
         edit,
         { task: "generate_summary", promptText: "a fox" },
-        { task: "generate_summary", promptText: "a fox" },
         { task: "enhance_segment_prompt", prompt: "a fox runs" },
-        { task: "enhance_segment_prompt", prompt: "a fox runs" },
+        { task: "enhance_segment_prompt", prompts: ["a fox runs", "a hare"] },
+        { task: "generate_prompts", overallPromptText: "a fox" },
       ]) {
-        answers.push((await call(body, session, provider())).body);
+        groq.behaves(" ");
+        const { status, body } = await call(request, session, often());
+        assert.deepEqual([status, body["error"]], [502, "provider_failed"], JSON.stringify(request));
+        groq.behaves({ pieces: ["<think>", "of a fox"], finish: "length" });
+        // No piece was sent, so it can still be told by a status.
+        const inPieces = await call({ ...request, stream: true }, session, often());
+        assert.deepEqual(
+          [inPieces.status, inPieces.body["error"]],
+          [502, "provider_failed"],
+          JSON.stringify(request),
+        );
       }
-      assert.deepEqual(
-        answers.map(({ newText, summary, enhanced_prompt }) => newText ?? summary ?? enhanced_prompt ?? null),
-        ["a red fox", "a fox", "A fox", null, "It runs. Snow falls. Fur moves.", "a fox runs"],
-      );
-      assert.equal(answers[0]?.["success"], true);
     },
     "200 enhance_segment_prompt: the frames are shown to a model that sees": async ({ call, person }) => {
       const { session } = await person();
@@ -162,7 +182,7 @@ describeEndpoint(aiPromptEndpoint, {
       const images = ["https://media.example/first.png", "https://media.example/last.png"];
       await call({ task: "enhance_segment_prompt", prompt: "a fox runs", images }, session, provider());
       const asked = lastAsked();
-      assert.equal(asked.model, "meta-llama/llama-4-scout-17b-16e-instruct");
+      assert.equal(asked.model, "qwen/qwen3.6-27b");
       assert.deepEqual(
         (asked.user as { type: string; image_url?: { url: string } }[]).map(
           (part) => part.image_url?.url ?? part.type,
@@ -251,7 +271,7 @@ describeEndpoint(aiPromptEndpoint, {
           session,
           provider(),
         );
-        assert.deepEqual([body["summary"], body["model"]], ["by the other", "llama-3.3-70b-versatile"], text);
+        assert.deepEqual([body["summary"], body["model"]], ["by the other", "openai/gpt-oss-20b"], text);
       }
     },
     "200 after 429: asked again": async ({ call, person }) => {
@@ -448,7 +468,7 @@ describeEndpoint(aiPromptEndpoint, {
               task_type: "ai-prompt",
               price_version: priceVersion,
               units: 1,
-              model: "moonshotai/kimi-k2-instruct-0905",
+              model: "openai/gpt-oss-120b",
             },
           },
         );
@@ -498,6 +518,7 @@ describeEndpoint(aiPromptEndpoint, {
         { refusal: "I will not." },
         { silent: true },
         "  ",
+        { pieces: ["<think>", "of a fox"], finish: "length" },
       ] as const) {
         for (const request of [
           edit,

@@ -51,6 +51,7 @@ export const reconcilePaymentsEndpoint = endpoint({
               "payment_not_recorded",
               "refund_not_recorded",
               "dispute_not_recorded",
+              "unreadable_at_stripe",
               "amount_differs",
               "not_paid_at_stripe",
               "unknown_at_stripe",

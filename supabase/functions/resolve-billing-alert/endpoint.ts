@@ -24,20 +24,14 @@ export const resolveBillingAlertEndpoint = endpoint({
         events: z.array(
           z.object({
             id: z.string(),
-            state: z.enum(["handled", "ignored", "quarantined"]),
+            state: z.enum(["handled", "ignored", "quarantined", "received"]),
             reason: z.string().nullable(),
           }),
         ),
       }),
     },
   },
-  errors: [
-    "alert_not_found",
-    "provider_not_configured",
-    "provider_failed",
-    "provider_unavailable",
-    "provider_timeout",
-  ],
+  errors: ["alert_not_found"],
   async run({ body, database, stripe, log }) {
     const desk = { database, stripe, log };
     const { alert_id: alertId, resolution, note } = body;

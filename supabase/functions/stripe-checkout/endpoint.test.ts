@@ -20,12 +20,18 @@ describeEndpoint(stripeCheckoutEndpoint, {
         {
           amount: 19.99,
           userId,
+          status: "open",
           sessionId: undefined,
           checkoutUrl: undefined,
         },
       );
       const made = under.fakeStripe.books.find("session", String(body["sessionId"]));
       assert.equal(body["checkoutUrl"], made.url);
+      assert.deepEqual(
+        made.adaptive_pricing,
+        { enabled: false },
+        "paid in dollars, whatever the account's settings",
+      );
       assert.deepEqual([made.amount_total, made.currency, made.mode], [1999, "usd", "payment"]);
       assert.equal(
         made.success_url,

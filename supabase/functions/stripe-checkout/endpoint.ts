@@ -25,10 +25,15 @@ export const stripeCheckoutEndpoint = endpoint({
   requestsPerMinute: 30,
   answers: {
     200: {
-      description: "Where to pay. The same again for a repeat.",
+      description: "Where to pay. A repeat gets the same page, or a new one when that has expired unpaid.",
       schema: z.object({
-        checkoutUrl: z.string(),
+        checkoutUrl: z
+          .string()
+          .describe("where to pay; where there is nothing left to pay, the page to return to"),
         sessionId: z.string(),
+        status: z
+          .enum(["open", "processing", "paid"])
+          .describe("of a repeat whose purchase is paid, or whose money is under way: not `open`"),
         amount: z.number().describe("dollars"),
         userId: uuid,
       }),

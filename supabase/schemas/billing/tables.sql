@@ -31,6 +31,8 @@ create table public.checkout_sessions (
   success_url text not null,
   cancel_url text not null,
   url text,
+  -- How often an expired page was replaced by a new one. Part of Stripe's idempotency key.
+  renewals integer not null default 0 check (renewals >= 0),
   status public.checkout_status not null default 'open',
   -- When automatic top-ups were switched on by it: once, so that a repeated event undoes no later choice.
   auto_topup_applied_at timestamptz,
@@ -79,25 +81,32 @@ create index auto_topup_requests_by_user on public.auto_topup_requests (user_id,
 -- Who may be due, for the sweep.
 create index users_with_auto_topup on public.users (id) where auto_topup_enabled;
 
--- Every event of Stripe's, stored before it is handled.
+-- Every event of Stripe's, stored in its own transaction before it is interpreted.
 create table public.stripe_events (
+  -- Stripe's id. An event without a usable one is stored under a hash of its text.
   id text primary key check (length(id) between 1 and 255),
   type text not null check (length(type) between 1 and 200),
   -- The payment, refund or dispute that it is about, where it is about one.
   payment_intent_id text,
-  livemode boolean not null,
+  livemode boolean,
   account text,
   api_version text,
-  payload jsonb not null,
+  -- The text that Stripe signed. Not jsonb: an event that jsonb cannot hold is stored too.
+  body text not null,
   state public.stripe_event_state not null default 'received',
   reason text check (length(reason) <= 200),
   deliveries integer not null default 1 check (deliveries > 0),
-  event_created_at timestamptz not null,
+  -- How often maintenance has claimed it, and when it is due; null when nothing is left to do.
+  attempts smallint not null default 0 check (attempts >= 0),
+  retry_at timestamptz,
+  event_created_at timestamptz,
   received_at timestamptz not null default now(),
   handled_at timestamptz,
-  constraint handled_has_its_time check ((state = 'received') = (handled_at is null))
+  constraint handled_has_its_time check ((state = 'received') = (handled_at is null)),
+  constraint received_is_due check (state <> 'received' or retry_at is not null)
 );
 create index unhandled_stripe_events on public.stripe_events (received_at) where state = 'received';
+create index due_stripe_events on public.stripe_events (retry_at) where retry_at is not null;
 create index stripe_events_by_payment on public.stripe_events (payment_intent_id) where payment_intent_id is not null;
 
 -- What Stripe says of a payment, and how much of it the ledger has: state, not steps, so that events in any order and
@@ -131,7 +140,7 @@ create index payments_by_time on public.payments (paid_at, id) where state = 'pa
 create table public.payment_refunds (
   id text primary key check (length(id) between 1 and 255),
   payment_id uuid not null references public.payments (id),
-  amount_cents integer not null check (amount_cents > 0),
+  amount_cents integer not null check (amount_cents >= 0),
   status text not null check (length(status) between 1 and 50),
   -- As of when Stripe said so, in its own time; an older word does not replace a newer one.
   told_at timestamptz not null
@@ -141,7 +150,7 @@ create index payment_refunds_by_payment on public.payment_refunds (payment_id);
 create table public.payment_disputes (
   id text primary key check (length(id) between 1 and 255),
   payment_id uuid not null references public.payments (id),
-  amount_cents integer not null check (amount_cents > 0),
+  amount_cents integer not null check (amount_cents >= 0),
   status text not null check (length(status) between 1 and 50),
   told_at timestamptz not null
 );

@@ -13,6 +13,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+      perform cron.schedule('darkroom-retry-stripe-events', '* * * * *', 'select public.request_stripe_event_retries()');
       perform cron.schedule('darkroom-reconcile-payments', '17 * * * *', 'select public.request_reconciliation()');
     end if;
   end if;

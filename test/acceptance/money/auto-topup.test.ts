@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chargeDue, type Till } from "../../../supabase/functions/_shared/billing/auto-topup.ts";
-import { factsOfIntent } from "../../../supabase/functions/_shared/billing/payment-facts.ts";
 import { createStripe } from "../../../supabase/functions/_shared/billing/stripe.ts";
 import { connect } from "../../../supabase/functions/_shared/database/database.ts";
 import {
@@ -16,6 +15,7 @@ import {
 import { type DatabaseUnderTest, withDatabase } from "../../support/database.ts";
 import { createUser } from "../../support/factories.ts";
 import { type FakeStripe, startFakeStripe } from "../../support/fake-stripe.ts";
+import { factsOfIntent } from "../../support/payment-facts.ts";
 
 interface Scene extends DatabaseUnderTest {
   fake: FakeStripe;

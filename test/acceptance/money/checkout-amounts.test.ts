@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { centsOf } from "../../../supabase/functions/_shared/billing/dollars.ts";
-import { factsOfIntent } from "../../../supabase/functions/_shared/billing/payment-facts.ts";
 import { bind } from "../../../supabase/functions/_shared/http/bind.ts";
 import { stripeCheckoutEndpoint } from "../../../supabase/functions/stripe-checkout/endpoint.ts";
 import { startEnvironment } from "../../support/environment.ts";
 import { startFakeStripe } from "../../support/fake-stripe.ts";
+import { factsOfIntent } from "../../support/payment-facts.ts";
 
 const atOnce = 16;
 

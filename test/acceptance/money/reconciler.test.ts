@@ -6,13 +6,13 @@ import { test } from "node:test";
 import { text } from "node:stream/consumers";
 import type Stripe from "stripe";
 import { projectPath } from "../../../server/migrate.ts";
-import { factsOfKnownIntent } from "../../../supabase/functions/_shared/billing/payment-facts.ts";
 import { createUser } from "../../support/factories.ts";
 import { makeIntent } from "../../support/fake-stripe/objects.ts";
 import { cancel, refund, succeed } from "../../support/fake-stripe/payments.ts";
 import { randomFrom, shuffled } from "../../support/orders.ts";
 import { booksOf, moneyFaults } from "../../support/payments.ts";
 import { type Shop, withShop } from "../../support/shop.ts";
+import { factsOfIntent } from "../../support/payment-facts.ts";
 
 interface Bought {
   userId: string;
@@ -41,7 +41,7 @@ async function boughtAtStripe({ sql, fakeStripe: { books } }: Shop, count: numbe
 
 /** As their events would have recorded them. */
 async function record({ sql }: Shop, intents: Stripe.PaymentIntent[]): Promise<void> {
-  const told = intents.map((intent) => ({ ...factsOfKnownIntent(intent), paid_at: intent.created }));
+  const told = intents.map((intent) => ({ ...factsOfIntent(intent), paid_at: intent.created }));
   const states = await sql<{ state: string }[]>`
     select record_payment(facts, to_timestamp((facts ->> 'paid_at')::bigint)) ->> 'state' as state
       from jsonb_array_elements(${sql.json(told as never)}) as facts`;

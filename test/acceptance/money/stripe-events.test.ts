@@ -1,4 +1,4 @@
-/** Checks 20 to 23, 26 and 28: whatever Stripe sends, however often and in whatever order, comes to the same money. */
+/** Checks 20 to 23, 26 and 28, and Adaptive Pricing: whatever Stripe sends, however often and in whatever order, comes to the same money. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type Stripe from "stripe";
@@ -352,5 +352,70 @@ test("check 28: what was quarantined is credited when it is tried again after wh
     assert.equal((released["it"] as { events: unknown[] }).events.length, 2);
     for (const event of events) assert.equal((await shop.send(event)).body["state"], "handled");
     assert.deepEqual(await booksOf(shop.sql, one.buyer.userId), { balance: 10_000_000, debt: 0, entries: 1 });
+    assert.deepEqual(await moneyFaults(shop.sql), []);
+  }));
+
+test("check 28: who pays in a currency of their own is credited what we asked for, in every order of events", (context) =>
+  withShop(async (shop) => {
+    let orders = 0;
+    for (const legacy of [false, true]) {
+      for (const order of permutations(["checkout.session.completed", "payment_intent.succeeded", "page"])) {
+        const one = await shop.purchase(1_000);
+        // 9.20 euros are no 920 cents, nor are 155,000 yen 155,000.
+        const presentment = { amount: orders % 2 === 0 ? 920 : 155_000, currency: "eur", legacy };
+        one.pay({ presentment });
+        for (const teller of order) {
+          const { status } = await (teller === "page" ? shop.confirm(one) : shop.send(one.event(teller)));
+          assert.equal(status, 200);
+        }
+        assert.deepEqual(
+          await booksOf(shop.sql, one.buyer.userId),
+          { balance: 10_000_000, debt: 0, entries: 1 },
+          `${order.join()} ${String(legacy)}`,
+        );
+        assert.equal(
+          (await shop.sql`select from billing_alerts where state = 'open'`).length,
+          0,
+          order.join(),
+        );
+        orders++;
+      }
+    }
+    assert.deepEqual(await moneyFaults(shop.sql), []);
+    context.diagnostic(`${orders} orders of 3 tellers, old and new API: 10.00 dollars each`);
+  }));
+
+test("check 28: a refund in a currency of the customer's is never counted as cents of ours", () =>
+  withShop(async (shop) => {
+    // Newer sessions: the refund is in our currency, and what the customer gets is beside it.
+    const one = await shop.purchase(1_000);
+    one.pay({ presentment: { amount: 920, currency: "eur" } });
+    await shop.send(one.event("checkout.session.completed"));
+    const refund = shop.fakeStripe.refund(one.intentId(), 250);
+    refund.presentment_details = { presentment_amount: 230, presentment_currency: "eur" };
+    await shop.send(one.event("refund.created"));
+    assert.equal((await booksOf(shop.sql, one.buyer.userId)).balance, 7_500_000);
+
+    // Older ones: it is in theirs, and how much that is of ours is for somebody to say.
+    const old = await shop.purchase(1_000);
+    old.pay({ presentment: { amount: 92_000, currency: "jpy", legacy: true } });
+    await shop.send(old.event("checkout.session.completed"));
+    shop.fakeStripe.refund(old.intentId(), 500);
+    shop.fakeStripe.dispute(old.intentId(), 500);
+    for (const type of ["refund.created", "charge.dispute.created"]) {
+      const { status, body } = await shop.send(old.event(type));
+      assert.deepEqual([status, body["state"]], [200, "quarantined"], type);
+    }
+    assert.equal((await booksOf(shop.sql, old.buyer.userId)).balance, 10_000_000);
+    const alerts = await shop.sql`select subject, reason from billing_alerts where state = 'open'`;
+    assert.deepEqual(
+      alerts.map((alert) => ({ ...alert })),
+      [{ subject: old.intentId(), reason: "wrong_currency" }],
+    );
+    // Of a payment that is nothing of ours they are nothing of ours.
+    const foreign = structuredClone(old.event("refund.created")) as Stripe.RefundCreatedEvent;
+    foreign.id = "evt_of_another_shop";
+    foreign.data.object.payment_intent = "pi_of_another_shop";
+    assert.equal((await shop.send(foreign)).body["state"], "ignored");
     assert.deepEqual(await moneyFaults(shop.sql), []);
   }));

@@ -1,4 +1,4 @@
-/** Checks 10, 11 and 19: in which order credit is spent, that what is spent does not expire, and what is given once. */
+/** Checks 10, 11, 18 and 19: in which order credit is spent, that what is spent does not expire, and what is given once. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
@@ -189,6 +189,36 @@ test("check 11: in 1,000 races of a task against the expiry of its credit all of
   }));
 
 const connections = 25;
+
+test("check 18: a grant whose key another connection is using waits for that one, and is its repeat if it commits", () =>
+  withDatabase(async (database) => {
+    const [first, second] = [await database.session(), await database.session()];
+    const give = async (session: Session, userId: string, key: string) => {
+      const { rows } = await session.query<{ given: { deduplicated: boolean; transaction: { id: string } } }>(
+        "select grant_credits($1, 250, 'sorry', 'ada', $2) as given",
+        [userId, key],
+      );
+      const [row] = rows;
+      assert.ok(row);
+      return row.given;
+    };
+    for (const end of ["commit", "rollback"]) {
+      const { userId } = await createUser(database.sql, 0);
+      await first.query("begin");
+      const before = await give(first, userId, end);
+      const meanwhile = give(second, userId, end);
+      await database.lockIsWaitedFor();
+      await first.query(end);
+      const after = await meanwhile;
+      assert.deepEqual(
+        [after.deduplicated, after.transaction.id === before.transaction.id],
+        end === "commit" ? [true, true] : [false, false],
+      );
+      assert.deepEqual(await accountOf(database.sql, userId), { balance: 2_500_000, held: 0 });
+      assert.deepEqual(await movements(database.sql, userId), ["manual 2500000"]);
+    }
+    await assertRight(database.sql);
+  }));
 
 test("check 19: 500 people on 25 connections redeem a code with 10 uses, the first 25 of them at one moment: 10 have it", (context) =>
   withDatabase(async (database) => {

@@ -10,18 +10,21 @@ export interface Payment {
   /** What is paid instead of what was asked for: what a tampered session would look like. */
   amount?: number;
   currency?: string;
+  /** Adaptive Pricing: what the customer sees and pays. `legacy`: as sessions before 2025-03-31 tell it. */
+  presentment?: { amount: number; currency: string; legacy?: boolean };
 }
 
 /** The customer pays on Stripe's page. The card is saved where the session asked for it. */
 export function paySession(
   books: StripeBooks,
   sessionId: string,
-  { card = "approved", amount, currency }: Payment = {},
+  { card = "approved", amount, currency, presentment }: Payment = {},
 ): Stripe.Checkout.Session {
   const session = books.find("session", sessionId);
   if (session.status !== "open") throw invalid(`Checkout Session ${sessionId} is ${session.status}.`);
   session.amount_total = session.amount_subtotal = amount ?? session.amount_total;
   session.currency = currency ?? session.currency;
+  if (presentment) present(session, presentment);
   const intent = intentOf(books, session, card);
   session.payment_intent = intent.id;
   session.customer_details = {
@@ -45,6 +48,26 @@ export function paySession(
   }
   books.tell("checkout.session.completed", session);
   return session;
+}
+
+function present(
+  session: Stripe.Checkout.Session,
+  { amount, currency, legacy }: NonNullable<Payment["presentment"]>,
+): void {
+  if (!session.adaptive_pricing?.enabled) throw invalid("Adaptive Pricing is not enabled for this session.");
+  if (!legacy) {
+    session.presentment_details = { presentment_amount: amount, presentment_currency: currency };
+    return;
+  }
+  const ours = session.amount_total ?? 0;
+  session.currency_conversion = {
+    amount_subtotal: ours,
+    amount_total: ours,
+    fx_rate: String(amount / ours),
+    source_currency: session.currency ?? "usd",
+  } as unknown as Stripe.Checkout.Session.CurrencyConversion;
+  session.amount_total = session.amount_subtotal = amount;
+  session.currency = currency;
 }
 
 /** How a delayed payment ended. */
@@ -130,6 +153,7 @@ function intentOf(
     customer: session.customer,
     payment_method: card.id,
     payment_method_types: session.payment_method_types,
+    ...(session.presentment_details && { presentment_details: session.presentment_details }),
   });
   books.keep("payment_intent", intent);
   books.tell("payment_intent.created", intent);

@@ -101,6 +101,7 @@ function createSession({ books, form }: Call): object {
     throw invalid("You may only specify one of these parameters: customer, customer_email.");
   }
   const planned = formOf(form["payment_intent_data"]);
+  const adaptive = textOf(formOf(form["adaptive_pricing"])["enabled"]);
   const session = makeSession(books.made("session"), {
     amount_total: items.reduce((sum, item) => sum + priceOf(item), 0),
     currency: textOf(formOf(items[0]?.["price_data"])["currency"]) ?? "usd",
@@ -110,6 +111,8 @@ function createSession({ books, form }: Call): object {
     customer: customer ?? null,
     customer_email: textOf(form["customer_email"]) ?? null,
     metadata: textsOf(form["metadata"]),
+    // Unless said, as the account's settings have it: on.
+    adaptive_pricing: { enabled: adaptive !== "false" },
   });
   books.plans.set(session.id, {
     metadata: textsOf(planned["metadata"]),
@@ -203,7 +206,7 @@ function sessionParams(): string[] {
   return [
     "mode", "line_items", "success_url", "cancel_url", "client_reference_id", "metadata", "expires_at", "customer",
     "customer_email", "customer_creation", "customer_update", "payment_intent_data", "payment_method_types",
-    "saved_payment_method_options", "submit_type", "locale",
+    "saved_payment_method_options", "submit_type", "locale", "adaptive_pricing",
   ];
 }
 

@@ -7,7 +7,7 @@ export const billingAlert = z.object({
   reason: z
     .string()
     .describe(
-      "unknown_request, wrong_amount, wrong_currency, unknown_user, paid_twice, wrong_livemode, wrong_account; amount_differs, not_paid_at_stripe, unknown_at_stripe, of the reconciler",
+      "unknown_request, wrong_amount, wrong_currency, unknown_user, paid_twice, wrong_livemode, wrong_account; unreadable_event, handling_failed, card_not_saved; amount_differs, not_paid_at_stripe, unknown_at_stripe, of the reconciler",
     ),
   subject: z.string().describe("the payment intent, or the event where there is none"),
   details: z.record(z.string(), z.unknown()),

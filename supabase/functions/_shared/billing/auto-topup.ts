@@ -3,7 +3,7 @@ import { AppError } from "../errors/app-error.ts";
 import type { Log } from "../observability/log.ts";
 import { chargeAutoTopup, type ClaimedTopup, type TopupOutcome } from "./charge-auto-topup.ts";
 import type { AutoTopup } from "./fields.ts";
-import { factsOfIntent } from "./payment-facts.ts";
+import { readIntent } from "./payment-facts.ts";
 import { type StripeAccess, stripeClient } from "./stripe.ts";
 
 type Calls = Pick<Database, "call">;
@@ -131,11 +131,15 @@ async function recordOutcome(
   const { intent } = outcome;
   let recorded = outcome;
   if (outcome.outcome === "succeeded" && intent) {
+    const reading = readIntent(intent, { isFresh: true });
     // The same function that its event goes through: whichever comes first credits it, and closes the request.
-    const { state } = await database.call<{ state: string }>("record_payment", {
-      facts: json(factsOfIntent(intent)),
-      told_at: new Date(intent.created * 1000).toISOString(),
-    });
+    const { state } =
+      reading.kind === "facts"
+        ? await database.call<{ state: string }>("record_payment", {
+            facts: json(reading.facts),
+            told_at: new Date(intent.created * 1000).toISOString(),
+          })
+        : { state: "unreadable" };
     if (state === "handled") return outcome;
     // Somebody has to look at it; when they release it, the request is closed as paid.
     recorded = { outcome: "failed", intent, reason: "quarantined" };

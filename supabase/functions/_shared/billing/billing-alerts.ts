@@ -1,6 +1,6 @@
 import type { Database } from "../database/database.ts";
-import { type EventDesk, type HandledEvent, handleEvent } from "./stripe-events.ts";
-import type { Stripe } from "./stripe.ts";
+import type { StoredEvent } from "./event-envelope.ts";
+import { type EventDesk, type HandledEvent, handleStoredEvent } from "./stripe-events.ts";
 
 /** Alerts of a state, the oldest first. */
 export async function listBillingAlerts(
@@ -29,11 +29,11 @@ export async function resolveBillingAlert(
 ): Promise<ResolvedAlert> {
   const { alert, events } = await desk.database.call<{
     alert: Record<string, unknown>;
-    events: Stripe.Event[];
+    events: StoredEvent[];
   }>("resolve_billing_alert", { for_alert: alertId, resolution, note });
   const handled: ResolvedAlert["events"] = [];
   for (const event of events) {
-    const { state, reason } = await handleEvent(desk, event);
+    const { state, reason } = await handleStoredEvent(desk, event);
     handled.push({ id: event.id, state, reason: reason ?? null });
   }
   return { alert, events: handled };

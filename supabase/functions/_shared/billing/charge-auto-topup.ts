@@ -86,7 +86,11 @@ function outcomeOf(intent: Stripe.PaymentIntent): TopupOutcome {
   if (intent.status === "requires_action") {
     return { outcome: "declined", intent, reason: "authentication_required" };
   }
-  return { ...decline(intent.last_payment_error?.code), intent };
+  if (intent.status === "requires_payment_method" || intent.status === "requires_confirmation") {
+    return { ...decline(intent.last_payment_error?.code), intent };
+  }
+  // A word that is not known here says nothing about the card.
+  return { outcome: "pending", intent, reason: "unknown_status" };
 }
 
 async function outcomeOfFailure(

@@ -1,5 +1,5 @@
 import { callingUser, type Database, json } from "../database/database.ts";
-import { factsOfSession } from "./payment-facts.ts";
+import { readSession } from "./payment-facts.ts";
 import { askStripe, type StripeAccess } from "./stripe.ts";
 
 export interface ConfirmedCheckout {
@@ -24,7 +24,8 @@ export async function confirmCheckout(
   await database.call("find_checkout", { for_user: callingUser, session_id: sessionId });
   const session = await askStripe(stripe, (client) => client.checkout.sessions.retrieve(sessionId));
   // None where nobody has begun to pay.
-  const facts = factsOfSession(session);
+  const reading = readSession(session, { isFresh: true });
+  const facts = reading.kind === "facts" ? reading.facts : undefined;
   const told = await database.call<{ credited: boolean; credits: number }>("confirm_checkout", {
     for_user: callingUser,
     session_id: sessionId,

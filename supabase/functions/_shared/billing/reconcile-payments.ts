@@ -1,14 +1,8 @@
-import {
-  disputeOf,
-  factsOfIntent,
-  factsOfKnownIntent,
-  idOf,
-  type PaymentFacts,
-  refundOf,
-} from "./payment-facts.ts";
 import { json } from "../database/database.ts";
-import { askStripe, isMissing, type Stripe } from "./stripe.ts";
-import { type EventDesk, handleEvent } from "./stripe-events.ts";
+import type { StoredEvent } from "./event-envelope.ts";
+import { type PaymentFacts, readDispute, readIntent, readRefund, type Reading } from "./payment-facts.ts";
+import { askStripe, isMissing } from "./stripe.ts";
+import { type EventDesk, handleDueEvents, handleStoredEvent } from "./stripe-events.ts";
 
 /** One difference between Stripe's books and ours. */
 export interface Difference {
@@ -17,6 +11,7 @@ export interface Difference {
     | "payment_not_recorded"
     | "refund_not_recorded"
     | "dispute_not_recorded"
+    | "unreadable_at_stripe"
     | "amount_differs"
     | "not_paid_at_stripe"
     | "unknown_at_stripe";
@@ -111,42 +106,40 @@ async function pageOf(
     case "intents": {
       const { data, has_more } = await askStripe(desk.stripe, (client) => client.paymentIntents.list(list));
       const paid = data.filter(({ status }) => status === "succeeded");
-      const facts = paid.map((intent) => dated(factsOfIntent(intent), intent.created));
-      return await compared(desk, options, data, facts, has_more);
+      const read = paid.map((intent) => ({
+        id: intent.id,
+        reading: readIntent(intent, { isFresh: true }),
+        created: intent.created,
+      }));
+      return await compared(desk, options, data, read, has_more);
     }
     case "refunds": {
       const { data, has_more } = await askStripe(desk.stripe, (client) => client.refunds.list(list));
-      const now = new Date().toISOString();
-      const facts = data.map((refund) => {
-        const intent = idOf(refund.payment_intent);
-        return (
-          intent && dated({ payment_intent_id: intent, refunds: [{ ...refundOf(refund), told_at: now }] })
-        );
-      });
-      return await compared(desk, options, data, facts, has_more);
+      const read = data.map((refund) => ({ id: refund.id, reading: readRefund(refund) }));
+      return await compared(desk, options, data, read, has_more);
     }
     case "disputes": {
       const { data, has_more } = await askStripe(desk.stripe, (client) => client.disputes.list(list));
-      const now = new Date().toISOString();
-      const facts = data.map((dispute) => {
-        const intent = idOf(dispute.payment_intent);
-        return (
-          intent && dated({ payment_intent_id: intent, disputes: [{ ...disputeOf(dispute), told_at: now }] })
-        );
-      });
-      return await compared(desk, options, data, facts, has_more);
+      const read = data.map((dispute) => ({ id: dispute.id, reading: readDispute(dispute) }));
+      return await compared(desk, options, data, read, has_more);
     }
     case "unseen":
       return await unseenPayments(desk, options, startedAt, after);
   }
 }
 
+interface UnhandledEvent extends StoredEvent {
+  type: string;
+}
+
 /** Events that were stored, and then something failed: they are done now. */
 async function unhandledEvents(desk: EventDesk, { heal }: ReconcileOptions): Promise<Page> {
-  const events = await desk.database.call<Stripe.Event[]>("unhandled_stripe_events", { at_most: pageSize });
+  const events = await desk.database.call<UnhandledEvent[]>("unhandled_stripe_events", {
+    at_most: pageSize,
+  });
   const differences: Difference[] = [];
   for (const event of events) {
-    const state = heal ? (await handleEvent(desk, event)).state : "received";
+    const state = heal ? (await handleStoredEvent(desk, event)).state : "received";
     differences.push({
       fault: "event_not_handled",
       subject: event.id,
@@ -154,29 +147,49 @@ async function unhandledEvents(desk: EventDesk, { heal }: ReconcileOptions): Pro
       details: { type: event.type, state },
     });
   }
+  // Events that are handled and whose card could not be saved.
+  if (heal) await handleDueEvents(desk);
   return { checked: events.length, differences, next: undefined };
 }
 
-type DatedFacts = PaymentFacts & { told_at: string };
+/** An object of Stripe's, what it says, and when its payment was made; for all else that is now. */
+interface ReadObject {
+  id: string;
+  reading: Reading<PaymentFacts>;
+  created?: number;
+}
 
-function dated(facts: PaymentFacts | undefined, created?: number): DatedFacts | undefined {
-  const toldAt = created === undefined ? new Date() : new Date(created * 1000);
-  return facts && { ...facts, told_at: toldAt.toISOString() };
+/** The argument of the SQL function `reconcile_payments`. */
+function datedFacts({ reading, created }: ReadObject): (PaymentFacts & { told_at: string })[] {
+  const toldAt = (created === undefined ? new Date() : new Date(created * 1000)).toISOString();
+  return reading.kind === "facts" ? [{ ...reading.facts, told_at: toldAt }] : [];
 }
 
 async function compared(
   { database }: EventDesk,
   { heal }: ReconcileOptions,
   listed: { id: string }[],
-  facts: (DatedFacts | "" | undefined)[],
+  read: ReadObject[],
   hasMore: boolean,
 ): Promise<Page> {
-  const told = facts.filter((one): one is DatedFacts => Boolean(one));
+  const told = read.flatMap(datedFacts);
+  // One that cannot be read must not hide the others.
+  const unreadable = read.flatMap(({ id, reading }): Difference[] => {
+    const isUnreadable = reading.kind === "unreadable";
+    if (!isUnreadable) return [];
+    return [
+      { fault: "unreadable_at_stripe", subject: id, healed: false, details: { issues: reading.issues } },
+    ];
+  });
   const differences =
     told.length > 0
       ? await database.call<Difference[]>("reconcile_payments", { told: json(told), heal })
       : [];
-  return { checked: listed.length, differences, next: hasMore ? listed.at(-1)?.id : undefined };
+  return {
+    checked: listed.length,
+    differences: [...unreadable, ...differences],
+    next: hasMore ? listed.at(-1)?.id : undefined,
+  };
 }
 
 /** What is ours and was not listed: another time at Stripe, or nothing there at all. */
@@ -195,7 +208,7 @@ async function unseenPayments(
     at_most: pageSize,
   });
   const differences: Difference[] = [];
-  const found: (DatedFacts | undefined)[] = [];
+  const found: ReadObject[] = [];
   for (const id of intents) {
     const intent = await askStripe(stripe, async (client) => {
       try {
@@ -205,8 +218,9 @@ async function unseenPayments(
         throw error;
       }
     });
-    if (intent) found.push(dated(factsOfKnownIntent(intent), intent.created));
-    else differences.push(await database.call<Difference>("report_ghost_payment", { for_intent: id }));
+    if (intent) {
+      found.push({ id, reading: readIntent(intent, { isKnown: true }), created: intent.created });
+    } else differences.push(await database.call<Difference>("report_ghost_payment", { for_intent: id }));
   }
   const page = await compared(
     desk,

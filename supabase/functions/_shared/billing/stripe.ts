@@ -61,28 +61,32 @@ export async function askStripe<Result>(
 }
 
 /**
- * The event that a text is, if Stripe signed it with one of our secrets within the last five minutes; else undefined.
- * 503 `provider_not_configured` without a secret.
+ * Whether Stripe signed a text with one of our secrets within the last five minutes. Times more than five minutes off,
+ * either way, are refused, so that an old message cannot be sent again. Nothing of the text is read.
+ * @throws AppError `provider_not_configured` without a secret
  */
-export async function verifyEvent(
+export async function verifySignature(
   { webhookSecrets }: StripeAccess,
   text: string,
   signature: string,
-): Promise<Stripe.Event | undefined> {
+): Promise<boolean> {
   if (webhookSecrets.length === 0) throw notConfigured("STRIPE_WEBHOOK_SECRET");
   const [, signedAt] = /^t=(\d{1,12})(?:,v\d=[0-9a-f]{64})+$/.exec(signature.replaceAll(" ", "")) ?? [];
   // The SDK refuses what is old, not what is ahead.
-  if (!(Number(signedAt) <= Date.now() / 1000 + toleranceSeconds)) return undefined;
+  if (!(Number(signedAt) <= Date.now() / 1000 + toleranceSeconds)) return false;
   const { default: Sdk } = await import("stripe");
+  const signatures = Sdk.webhooks.signature;
+  if (!signatures) throw new Error("The Stripe SDK has no signatures.");
   for (const secret of webhookSecrets) {
     try {
       const crypto = Sdk.createSubtleCryptoProvider();
-      return await Sdk.webhooks.constructEventAsync(text, signature, secret, toleranceSeconds, crypto);
+      await signatures.verifyHeaderAsync(text, signature, secret, toleranceSeconds, crypto);
+      return true;
     } catch (error) {
       if (!(error instanceof Sdk.errors.StripeSignatureVerificationError)) throw error;
     }
   }
-  return undefined;
+  return false;
 }
 
 export function notConfigured(variable: BillingVariable): AppError {

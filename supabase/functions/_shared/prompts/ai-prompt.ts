@@ -97,7 +97,6 @@ async function* answerInPieces(
   const [prompt = ""] = request.questions.map((question) => question.prompt);
   const question = askForMotion(prompt, await pictures.of(0, signal), request.temperature);
   return enhanced(
-    prompt,
     inPieces ? yield* textPieces(model, question, signal) : await model.complete(question, signal),
   );
 }
@@ -148,27 +147,24 @@ function answerOf(request: OfOneText, completed: Completed): Written {
       return { answer: { prompts, ...told }, units: 1, details };
     }
     case "edit_prompt": {
-      const newText = plainField(text, longestText);
       return {
-        answer: { success: true, newText: newText || request.originalPromptText, ...told },
-        units: newText ? 1 : 0,
+        answer: { success: true, newText: plainField(text, longestText), ...told },
+        units: 1,
         details,
       };
     }
     case "generate_summary": {
-      const summary = plainLine(text, longestSummary);
-      return { answer: { summary: summary || null, ...told }, units: summary ? 1 : 0, details };
+      return { answer: { summary: plainLine(text, longestSummary), ...told }, units: 1, details };
     }
   }
 }
 
 const longestMotion = 4_000;
 
-function enhanced(prompt: string, { text, usage, model }: Completed): Written {
-  const written = plainLine(text, longestMotion);
+function enhanced({ text, usage, model }: Completed): Written {
   return {
-    answer: { enhanced_prompt: written || prompt, usage, model, local: false },
-    units: written ? 1 : 0,
+    answer: { enhanced_prompt: plainLine(text, longestMotion), usage, model, local: false },
+    units: 1,
     details: { task: "enhance_segment_prompt", model },
   };
 }
@@ -197,7 +193,6 @@ async function* enhanceMany(
         const text = plainLine(answer.text, longestMotion);
         usage[index] = answer.usage;
         usedModel = answer.model;
-        if (text === "") return index;
         texts[index] = text;
         written.add(index);
       } catch (error) {

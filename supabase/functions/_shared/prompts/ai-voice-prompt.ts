@@ -63,8 +63,8 @@ async function* answerTo(
     const { text, usage, model: used } = await model.complete(question, signal);
     const written = plainField(text, longestText);
     return {
-      answer: { ...heard, prompt: written || transcription, usage, model: used, local: false },
-      units: written || audio ? 1 : 0,
+      answer: { ...heard, prompt: written, usage, model: used, local: false },
+      units: 1,
       details: { task, model: used },
     };
   } catch (error) {

@@ -19,8 +19,10 @@ import type { PromptVariables } from "./variables.ts";
 const question = { system: "Write.", user: "{}", temperature: 0.5, maxTokens: 100 };
 const recording = new File([new Uint8Array(100)], "recording.webm", { type: "audio/webm" });
 const never = new AbortController().signal;
-const first = "moonshotai/kimi-k2-instruct-0905";
-const other = "llama-3.3-70b-versatile";
+const first = "openai/gpt-oss-120b";
+const other = "openai/gpt-oss-20b";
+const [sees, seesToo] = ["qwen/qwen3.6-27b", "qwen/qwen3.8-27b"];
+const images = ["https://media.example/1.png"];
 /** What a provider may say in a body, and nobody of ours may repeat. */
 const canary = "org_secret";
 
@@ -32,7 +34,7 @@ after(() => groq.close());
 const model = (waits: Partial<Waits> = {}, variables: PromptVariables = {}) =>
   createLanguageModel(
     { GROQ_API_KEY: "gsk_test", GROQ_BASE_URL: groq.url, ...variables },
-    { ...usualWaits, ...waits },
+    { waits: { ...usualWaits, ...waits } },
   );
 
 /** The ways in which a model is asked. */
@@ -142,7 +144,7 @@ for (const [way, ask] of Object.entries(ways)) {
       const { code, details } = await failureOf(ask(model()));
       assert.deepEqual([code, details["retry_after"]], ["provider_unavailable", 40]);
       // Once of each model: nobody waits so long for a prompt.
-      assert.equal(groq.asked.length, way === "a transcription" ? 1 : 2);
+      assert.equal(groq.asked.length, 2);
     });
 
     test("whoever leaves ends the provider's request", async () => {
@@ -196,14 +198,184 @@ describe("the other model", () => {
     }
   });
 
-  test("never looks at pictures", async () => {
+  test("of pictures is one that sees, too", async () => {
     groq.behaves({ status: 404 });
-    const images = ["https://media.example/1.png"];
     await failureOf(model().complete({ ...question, images }, never));
     assert.deepEqual(
       groq.asked.map((asked) => asked.model),
-      ["meta-llama/llama-4-scout-17b-16e-instruct"],
+      [sees, seesToo],
     );
+  });
+
+  test("hears where the first is gone", async () => {
+    groq.behaves({ status: 404, code: "model_not_found" }, "by the other");
+    assert.equal(await model().transcribe(recording, never), "by the other");
+    assert.deepEqual(
+      groq.asked.map(({ form }) => form?.["model"]),
+      ["whisper-large-v3-turbo", "whisper-large-v3"],
+    );
+  });
+});
+
+describe("an answer with nothing in it", () => {
+  const empty: GroqBehaviour[] = [
+    "",
+    " \n\t ",
+    "\u200b\u202e",
+    { pieces: [" ", "\n"], finish: "length" },
+    { pieces: ["<think>", "all the room is used up"], finish: "length" },
+    { pieces: ["<think>thought</think>", "\n\n"] },
+  ];
+  for (const way of ["a whole answer", "an answer in pieces"]) {
+    test(`${way}: a model that says nothing is replaced by the other; where both do, it is a failure`, async () => {
+      for (const behaviour of empty) {
+        groq.behaves(behaviour, "by the other");
+        const answer = (await ways[way]?.(model())) as Completed;
+        assert.deepEqual([answer.text, answer.model], ["by the other", other], JSON.stringify(behaviour));
+        groq.behaves(behaviour);
+        const { code } = await failureOf(ways[way]?.(model()) ?? Promise.resolve());
+        assert.equal(code, "provider_failed", JSON.stringify(behaviour));
+      }
+    });
+  }
+
+  test("a text that is not what was asked for is replaced as well", async () => {
+    groq.behaves("```", "a fox");
+    const asked = { ...question, isAnswer: (text: string) => text !== "```" };
+    const { text, model: by } = await model().complete(asked, never);
+    assert.deepEqual([text, by], ["a fox", other]);
+  });
+});
+
+describe("reasoning", () => {
+  test("each model is told only what it takes, and has room for its thoughts", async () => {
+    groq.behaves("an answer");
+    await model().complete(question, never);
+    await model().complete({ ...question, images }, never);
+    await model({}, { AI_PROMPT_MODEL: "someone/own-model" }).complete(question, never);
+    const told = groq.asked.map(
+      ({ model: named, reasoning_effort, reasoning_format, include_reasoning, max_completion_tokens }) => [
+        named,
+        reasoning_effort,
+        reasoning_format,
+        include_reasoning,
+        max_completion_tokens,
+      ],
+    );
+    assert.deepEqual(told, [
+      [first, "low", undefined, false, question.maxTokens + 2048],
+      [sees, "none", "hidden", undefined, question.maxTokens],
+      ["someone/own-model", undefined, undefined, undefined, question.maxTokens + 2048],
+    ]);
+  });
+
+  test("a model that refuses what its name promises is asked without, from then on", async () => {
+    const variables = { AI_PROMPT_MODEL: "openai/gpt-oss-120b-preview" };
+    groq.behaves(({ reasoning_effort }): GroqBehaviour =>
+      reasoning_effort === undefined
+        ? "an answer"
+        : { status: 400, code: "unsupported_parameter", param: "reasoning_effort" },
+    );
+    const asked = model({}, variables);
+    for (let turn = 0; turn < 2; turn++) {
+      const { text, model: by } = await asked.complete(question, never);
+      assert.deepEqual([text, by], ["an answer", variables.AI_PROMPT_MODEL]);
+    }
+    assert.deepEqual(
+      groq.asked.map(({ reasoning_effort }) => reasoning_effort),
+      ["low", undefined, undefined],
+    );
+  });
+
+  test("thoughts are in no answer, whole or in pieces, wherever a provider puts them", async () => {
+    for (const variables of [{}, { AI_PROMPT_MODEL: "someone/thinks-aloud" }]) {
+      for (const way of ["a whole answer", "an answer in pieces"]) {
+        groq.behaves({ thinks: "they want a fox", text: "a fox" });
+        const answer = (await ways[way]?.(model({}, variables))) as Completed;
+        assert.equal(answer.text, "a fox", JSON.stringify([variables, way]));
+      }
+    }
+  });
+
+  test("a block that ends without a beginning: dropped from a whole answer, a failure where its thoughts were shown", async () => {
+    const pieces = ["they want ", "a fox</think>\n\n", "a fox"];
+    groq.behaves({ pieces });
+    assert.equal((await model().complete(question, never)).text, "a fox");
+    groq.behaves({ pieces });
+    const { code } = await failureOf(ways["an answer in pieces"]?.(model()) ?? Promise.resolve());
+    assert.equal(code, "provider_failed");
+  });
+});
+
+describe("a model that is dead", () => {
+  after(() => groq.dead.clear());
+
+  for (const [code, status] of [
+    ["model_not_found", 404],
+    ["model_decommissioned", 400],
+  ] as const) {
+    test(`${status} ${code}: named in the log once, listed, and the other answers at once`, async () => {
+      groq.dead.clear();
+      groq.dead.set(first, code);
+      groq.behaves("by the other");
+      const logged: [Record<string, unknown>, string][] = [];
+      const note = (fields: Record<string, unknown>, message: string) => void logged.push([fields, message]);
+      const asked = createLanguageModel(
+        { GROQ_API_KEY: "gsk_test", GROQ_BASE_URL: groq.url },
+        { log: { info: note, warn: note, error: note } },
+      );
+      for (let turn = 0; turn < 3; turn++) {
+        assert.equal((await asked.complete(question, never)).model, other);
+      }
+      // Once to find out; afterwards the other is asked first.
+      assert.deepEqual(
+        groq.asked.map((one) => one.model),
+        [first, other, other, other],
+      );
+      assert.equal(logged.length, 1);
+      assert.deepEqual(logged[0]?.[0], { model: first, reason: code });
+      assert.match(logged[0]?.[1] ?? "", new RegExp(first));
+      assert.deepEqual(
+        asked.deadModels().map(({ model: named, reason }) => [named, reason]),
+        [[first, code]],
+      );
+      groq.dead.set(other, code);
+      assert.equal((await failureOf(asked.complete(question, never))).code, "provider_failed");
+      assert.equal(asked.deadModels().length, 2);
+      groq.dead.clear();
+      await asked.checkModels(never);
+      assert.deepEqual(asked.deadModels(), [], "what is served again is not dead");
+    });
+  }
+
+  test("is found before anybody asks it, by the provider's list", async () => {
+    groq.dead.clear();
+    groq.listed.delete("whisper-large-v3");
+    try {
+      const asked = model();
+      await asked.checkModels(never);
+      assert.deepEqual(
+        asked.deadModels().map(({ model: named, reason }) => [named, reason]),
+        [["whisper-large-v3", "not_listed"]],
+      );
+    } finally {
+      groq.listed.add("whisper-large-v3");
+    }
+  });
+
+  test("nothing else counts as dead: a bad request, a bad key, a fault", async () => {
+    for (const behaviour of [
+      { status: 400 },
+      { status: 401 },
+      { status: 404 },
+      { status: 500, retryAfter: 0 },
+      { status: 413 },
+    ]) {
+      groq.behaves(behaviour);
+      const asked = model();
+      await failureOf(asked.complete(question, never));
+      assert.deepEqual(asked.deadModels(), [], JSON.stringify(behaviour));
+    }
   });
 });
 

@@ -1,5 +1,5 @@
 import type { Completion } from "./language-model.ts";
-import { plainLine } from "./written-text.ts";
+import { plainLine, plainText } from "./written-text.ts";
 
 /**
  * What is asked of the model for each task. People's texts go into the user message as JSON, so that where a text ends
@@ -38,6 +38,7 @@ export function askForPrompts(wanted: PromptsWanted): Completion {
     }),
     temperature,
     maxTokens: 4096,
+    isAnswer: (text) => promptsIn(plainText(text), numberToGenerate).length > 0,
   };
 }
 
@@ -64,7 +65,8 @@ export function askForSummary(promptText: string): Completion {
     system: `You name pictures. ${asMaterial}\nSay in at most ten words what \`prompt\` shows. Answer with these words alone.`,
     user: JSON.stringify({ prompt: promptText }),
     temperature: 1,
-    maxTokens: 50,
+    // Ten words, of any language.
+    maxTokens: 100,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Log } from "../observability/log.ts";
 import { resolveByHost, type Resolve } from "../outgoing/target.ts";
 import { createLanguageModel, type LanguageModel, usualWaits, type Waits } from "./language-model.ts";
 import type { PromptVariables } from "./variables.ts";
@@ -13,15 +14,16 @@ export interface PromptWriter {
 
 export interface PromptWriterOptions {
   waits?: Waits;
+  log?: Log | undefined;
   resolve?: Resolve;
 }
 
 export function createPromptWriter(
   variables: PromptVariables,
-  { waits = usualWaits, resolve = resolveByHost }: PromptWriterOptions = {},
+  { waits = usualWaits, log, resolve = resolveByHost }: PromptWriterOptions = {},
 ): PromptWriter {
   return {
-    model: createLanguageModel(variables, waits),
+    model: createLanguageModel(variables, { waits, log }),
     allowsLocal: variables.AI_PROMPT_LOCAL === "1",
     resolve,
   };

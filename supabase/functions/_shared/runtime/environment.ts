@@ -65,7 +65,7 @@ export function createEnvironment({
     storage: createStorage({ publicUrl: url, serviceKey: storageKey, ...(fetch ? { fetch } : {}) }),
     webhooks: createWebhookSender({ allowPrivate: settings.DARKROOM_WEBHOOKS_ALLOW_PRIVATE === "on" }),
     stripe: createStripe(settings),
-    promptWriter: createPromptWriter(settings),
+    promptWriter: createPromptWriter(settings, { log }),
     fal: createFalWebhooks(settings),
     checkout: checkoutSettings(settings),
     receiptSeller: settings.RECEIPT_SELLER,

@@ -1,5 +1,6 @@
 -- A checkout as it is asked for: a new request, or the one that this call repeats. A repeat has the same key; without
--- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired.
+-- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired. A repeat whose page is
+-- over says so (`is_over`); renew_checkout() then makes room for another page.
 -- Guarantees: calls of one user follow each other, for the row of the customer is locked, so repeats find their first.
 create or replace function public.open_checkout(
   for_user uuid, amount_cents integer, success_url text, cancel_url text,
@@ -50,9 +51,7 @@ begin
             asked.auto_topup_monthly_cap_cents, asked.idempotency_key, asked.success_url, asked.cancel_url)
     returning * into known;
   end if;
-  return jsonb_build_object(
-    'request_id', known.request_id, 'session_id', known.id, 'url', known.url, 'user_id', for_user,
-    'customer', to_jsonb(customer));
+  return public.checkout_summary(known, customer);
 end
 $$;
 revoke all on function public.open_checkout from public, anon, authenticated;

@@ -20,7 +20,8 @@ begin
       update public.payments set reconciled_at = clock_timestamp() where id = payment.id;
       fault := case
         when payment.state is distinct from 'paid' then 'payment_not_recorded'
-        when (facts -> 'payment' ->> 'amount_cents')::integer <> payment.amount_cents then 'amount_differs' end;
+        when facts -> 'payment' ->> 'currency' = payment.currency
+             and (facts -> 'payment' ->> 'amount_cents')::bigint <> payment.amount_cents then 'amount_differs' end;
     elsif facts ? 'payment' and payment.state = 'paid' then
       fault := 'not_paid_at_stripe';
     end if;

@@ -11,7 +11,7 @@ begin
          expires_at = record_checkout_session.expires_at
    where session.request_id = for_request and session.id is null;
   select * into known from public.checkout_sessions as session where session.request_id = for_request;
-  return jsonb_build_object('session_id', known.id, 'url', known.url);
+  return jsonb_build_object('session_id', known.id, 'url', known.url, 'status', known.status);
 end
 $$;
 revoke all on function public.record_checkout_session from public, anon, authenticated;

@@ -1,9 +1,10 @@
 -- The one writer of payments, for events, the runner of automatic top-ups and the reconciler alike: adds what is told of a
 -- payment to what is known, and brings the ledger up to it.
 -- `facts`: {payment_intent_id, payment?: {state, amount_cents, currency, user_id, purpose, request_id, session_id},
--- refunds?: [{id, amount_cents, status, told_at?}], disputes?: the same}; told_at is when that was so.
+-- refunds?: [{id, amount_cents, currency, status, told_at?}], disputes?: the same}; told_at is when that was so.
 -- Guarantees: in any order and however often, the same facts come to the same state; a payment that does not fit what
--- was asked for credits nothing. Locks: the payment, the account, the person.
+-- was asked for credits nothing. Refunds and disputes in another currency are never counted as cents of ours.
+-- Locks: the payment, the account, the person.
 create or replace function public.record_payment(facts jsonb, told_at timestamptz)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -12,6 +13,16 @@ declare
   payment public.payments;
   misfit text;
 begin
+  if exists (
+    select from jsonb_array_elements(coalesce(facts -> 'refunds', '[]') || coalesce(facts -> 'disputes', '[]')) as taken
+     where taken ->> 'currency' <> 'usd') then
+    -- Of a payment that is not ours they are nothing of ours.
+    if exists (select from public.payments as known
+                where known.payment_intent_id = facts ->> 'payment_intent_id' and known.user_id is not null) then
+      return public.quarantine_payment(facts ->> 'payment_intent_id', 'wrong_currency', facts);
+    end if;
+    return jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest');
+  end if;
   insert into public.payments (payment_intent_id) values (facts ->> 'payment_intent_id')
   on conflict (payment_intent_id) do nothing;
   select * into payment from public.payments
@@ -64,6 +75,10 @@ begin
     payment.payment_intent_id, case when facts ? 'disputes' then 'dispute' else 'refund' end::public.ledger_entry_type);
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
+    -- A customer who paid in a currency of their own: the intent names that currency, its session names ours.
+    update public.billing_alerts as alert set state = 'released', note = 'settled by another event', closed_at = now()
+     where alert.subject = facts ->> 'payment_intent_id' and alert.reason = 'wrong_currency' and alert.state = 'open'
+       and alert.details ? 'payment';
   end if;
   return jsonb_build_object('state', 'handled');
 end

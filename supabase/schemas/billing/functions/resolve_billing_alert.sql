@@ -1,5 +1,5 @@
--- An operator has looked at an alert. `retry` handles its events again, after what was wrong has been set right;
--- `dismiss` leaves them be. Answers the alert and how many events are to be handled again.
+-- An operator has looked at an alert. `retry` releases its events to be handled again, after what was wrong has been set
+-- right; `dismiss` leaves them quarantined. Answers the alert and the events to handle again, as {id, body}.
 create or replace function public.resolve_billing_alert(for_alert uuid, resolution text, note text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -17,15 +17,21 @@ begin
   end if;
   if resolution = 'retry' then
     with released as (
-      update public.stripe_events as event set state = 'received', reason = null, handled_at = null
-       where event.state = 'quarantined' and alert.subject in (event.id, event.payment_intent_id)
+      update public.stripe_events as event
+         set state = case event.state when 'quarantined' then 'received' else event.state end,
+             reason = case event.state when 'quarantined' then null else event.reason end,
+             handled_at = case event.state when 'quarantined' then null else event.handled_at end,
+             attempts = 0, retry_at = now() + public.stripe_event_retry_delay(0)
+       where alert.subject in (event.id, event.payment_intent_id)
+         and (event.state = 'quarantined' or event.state = 'handled' and alert.reason = 'card_not_saved')
       returning event.id, event.event_created_at
     )
     select coalesce(array_agg(released.id order by released.event_created_at, released.id), '{}') into again from released;
   end if;
   return jsonb_build_object(
     'alert', to_jsonb(alert), 'events', (
-      select coalesce(jsonb_agg(event.payload order by event.event_created_at, event.id), '[]')
+      select coalesce(jsonb_agg(jsonb_build_object('id', event.id, 'body', event.body)
+               order by event.event_created_at, event.id), '[]')
         from public.stripe_events as event where event.id = any (again)));
 end
 $$;
