@@ -145,7 +145,9 @@ export async function startHost(
       log,
     };
     const localHost = await markLocalHost(pools.requests, isLocalInstallation(options), log);
-    const plan = options.localWorker ? localWorkPlan({ fal: options.fal, sandbox: sandboxRuns(options) }) : undefined;
+    const plan = options.localWorker
+      ? localWorkPlan({ fal: options.fal, sandbox: sandboxRuns(options) })
+      : undefined;
     const webhooks = createWebhookSender({ allowPrivate: options.webhooksAllowPrivate ?? false });
     const dispatcher =
       (options.webhooks ?? true) ? startDispatcher({ databaseUrl, sender: webhooks, log }) : undefined;

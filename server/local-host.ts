@@ -33,7 +33,8 @@ export function sandboxRuns(installation: Installation): boolean {
  */
 export function isLocalInstallation(installation: Installation): boolean {
   const { hostname = "127.0.0.1", databaseUrl, apiUrl } = installation;
-  const isReachedHere = apiUrl === undefined || (URL.canParse(apiUrl) && isLoopback(new URL(apiUrl).hostname));
+  const isReachedHere =
+    apiUrl === undefined || (URL.canParse(apiUrl) && isLoopback(new URL(apiUrl).hostname));
   return isLoopback(hostname) && databaseUrl === undefined && isReachedHere && !sellsForMoney(installation);
 }
 
@@ -86,7 +87,9 @@ export async function markLocalHost(sql: Pool, isLocal: boolean, log: Logger): P
     async notice(headers) {
       if (!isLocal || (!ending && !isProxied(headers))) return;
       if (!ending) {
-        log.warn("a request came through a proxy: this host no longer counts as local, so it gives no welcome bonus");
+        log.warn(
+          "a request came through a proxy: this host no longer counts as local, so it gives no welcome bonus",
+        );
         // Until it is written, requests wait; a failure is tried again by the next one.
         ending = mark(false).catch((error: unknown) => {
           ending = undefined;

@@ -32,7 +32,13 @@ export interface LocalWorkPlan {
 }
 
 /** With FAL_KEY, FAL runs the task types that it can, and the sandbox, where it runs, the rest. */
-export function localWorkPlan({ fal, sandbox }: { fal: FalVariables | undefined; sandbox: boolean }): LocalWorkPlan {
+export function localWorkPlan({
+  fal,
+  sandbox,
+}: {
+  fal: FalVariables | undefined;
+  sandbox: boolean;
+}): LocalWorkPlan {
   const used = fal?.FAL_KEY ? fal : undefined;
   const rest = sandboxTaskTypes.filter((type) => !used || !falTaskTypes.includes(type));
   return { fal: used, sandboxTypes: sandbox ? rest : [], notServed: sandbox ? [] : rest };

@@ -48,7 +48,9 @@ export const calculateTaskCostEndpoint = endpoint({
           task_id: uuid,
           status: taskStatus,
           final: z.boolean(),
-          held_microusd: z.int().describe("reserved now; 0 when it has ended, and for a part of an orchestration"),
+          held_microusd: z
+            .int()
+            .describe("reserved now; 0 when it has ended, and for a part of an orchestration"),
           charged_with: uuid.nullable().describe("the orchestrator whose charge includes this one"),
         }),
         quote.extend({

@@ -83,7 +83,9 @@ const created = z.object({
   price_version: z.int(),
   reused: z.boolean().describe("true when an earlier task made the output"),
   shares_run: z.boolean().describe("true while it waits for the same task, which is under way"),
-  held_microusd: z.int().describe("reserved on the account now; it grows while work that is paid by the second runs"),
+  held_microusd: z
+    .int()
+    .describe("reserved on the account now; it grows while work that is paid by the second runs"),
   deduplicated: z.boolean().describe("true when this answers a repeated request"),
 });
 

@@ -8,7 +8,9 @@ export const amountsOfWork = {
   estimated_cost_microusd: z.int(),
   hold: z
     .number()
-    .describe("credits that are held first; of work that is paid by the second, the hold grows while it runs"),
+    .describe(
+      "credits that are held first; of work that is paid by the second, the hold grows while it runs",
+    ),
   hold_microusd: z.int(),
   upper_bound: z.number().describe("credits: the most that is charged"),
   upper_bound_microusd: z.int(),
@@ -16,7 +18,9 @@ export const amountsOfWork = {
 
 /** The same under the names that clients know: `cost` is what is expected, or what it did cost. */
 export const quotedAmounts = {
-  cost: z.number().describe("credits (US cents): the same as `estimated_cost`; of work that has ended, its cost"),
+  cost: z
+    .number()
+    .describe("credits (US cents): the same as `estimated_cost`; of work that has ended, its cost"),
   cost_microusd: z.int(),
   ...amountsOfWork,
 };
@@ -26,7 +30,11 @@ type Amounts = Record<keyof typeof quotedAmounts, number>;
 /** The amounts of several tasks together. */
 export function totalAmounts(tasks: readonly Record<string, unknown>[]): Amounts {
   const total = (field: string) => tasks.reduce((sum, task) => sum + Number(task[field]), 0);
-  const [expected, hold, upperBound] = ["estimated_cost_microusd", "hold_microusd", "upper_bound_microusd"].map(total);
+  const [expected, hold, upperBound] = [
+    "estimated_cost_microusd",
+    "hold_microusd",
+    "upper_bound_microusd",
+  ].map(total);
   const credits = (microusd = 0) => microusd / 10_000;
   return {
     cost: credits(expected),

@@ -4,7 +4,7 @@
 -- and credit for one call covers one. What a dead process held is given back first.
 create or replace function public.open_paid_call(
   for_user uuid, for_token uuid, asked_user uuid, for_type text, for_units integer, idempotency_key text,
-  content_hash bytea, model_calls integer
+  content_hash bytea, model_calls integer default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -23,7 +23,7 @@ begin
     if not exists (select from public.credit_accounts where user_id = for_user) then
       perform public.refuse('user_not_found', 404);
     end if;
-    perform public.take_free_calls(for_user, open_paid_call.model_calls);
+    perform public.take_free_calls(for_user, coalesce(open_paid_call.model_calls, for_units));
     return null;
   end if;
   perform from public.credit_accounts where user_id = for_user for no key update;
