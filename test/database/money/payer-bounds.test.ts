@@ -340,7 +340,7 @@ test("a heartbeat and a report of progress raise the hold of a run, in the same 
     assert.equal((await taskOf(sql, taskId)).held, 3 * firstHold * perSecond);
   }));
 
-test("a run whose worker never heartbeats takes from the available credit what its hold is short of, and the rest is written off", () =>
+test("check 63: a run whose worker never heartbeats takes from the available credit what its hold is short of, and the rest is written off", () =>
   withDatabase(async (database) => {
     const { sql } = database;
     for (const [means, charged] of [
@@ -403,7 +403,7 @@ test("credit that comes while a run is under way keeps it alive", () =>
     );
   }));
 
-test("a spend cap ends a run as an empty account does; a hold never grows beyond it", () =>
+test("check 63: a spend cap ends a run as an empty account does; a hold never grows beyond it", () =>
   withDatabase(async (database) => {
     const { sql } = database;
     const user = await createUser(sql);
