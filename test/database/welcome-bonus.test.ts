@@ -37,7 +37,7 @@ async function refusal(sql: Pool, userId: string): Promise<string | null> {
   return row?.reason ?? null;
 }
 
-test("40 sign-ups from one network get five welcome bonuses on a local host, and none elsewhere", () =>
+test("40 sign-ups from one network get 20 welcome bonuses on a local host, and none elsewhere", () =>
   withDatabase(async ({ sql }) => {
     await byDefault(sql, { isLocal: false });
     for (let person = 0; person < 40; person++) {
@@ -49,7 +49,7 @@ test("40 sign-ups from one network get five welcome bonuses on a local host, and
     await byDefault(sql, { isLocal: true });
     const people: string[] = [];
     for (let person = 0; person < 40; person++) people.push(await signUp(sql, `203.0.113.${person}`));
-    assert.equal(await bonuses(sql), 5);
+    assert.equal(await bonuses(sql), 20);
     assert.equal(await refusal(sql, people[39] ?? ""), "network_limit");
     // Asked for again, from the session.
     assert.equal(
@@ -57,16 +57,17 @@ test("40 sign-ups from one network get five welcome bonuses on a local host, and
       "welcome_bonus_refused",
     );
     await signUp(sql, "198.51.100.7");
-    assert.equal(await bonuses(sql), 6);
+    assert.equal(await bonuses(sql), 21);
     // A day later the network has room again.
     await sql`update welcome_bonuses set created_at = created_at - interval '25 hours'`;
     await sql`select grant_welcome_bonus(${people[39] ?? ""})`;
-    assert.equal(await bonuses(sql), 7);
+    assert.equal(await bonuses(sql), 22);
   }));
 
-test("addresses of one IPv6 /48, and an IPv4 address in both its forms, are one network each", () =>
+test("addresses of one IPv6 /48, and an IPv4 address in both its forms, are one network each, of five bonuses a day", () =>
   withDatabase(async ({ sql }) => {
-    await byDefault(sql, { isLocal: true });
+    await byDefault(sql, { isLocal: false });
+    await sql`update credit_settings set welcome_bonus_needs_proven_address = false`;
     for (let person = 0; person < 6; person++) await signUp(sql, `2001:db8:7:${person}::${person}`);
     assert.equal(await bonuses(sql), 5);
     for (let person = 0; person < 6; person++) {

@@ -39,7 +39,7 @@ export const mutants: Mutant[] = [
     check: 63,
     breaks: "a hold does not grow while its task runs",
     file: `${tasks}/cover_run.sql`,
-    line: `  held := public.raise_hold(task, public.price_of_work(price, task.params, wanted_seconds, wanted_seconds));`,
+    line: `  held := public.raise_hold(task, public.hold_for_seconds(price, task.params, wanted_seconds));`,
     broken: `  held := task.held_microusd;`,
     tests: "money/payer-bounds",
     named: "check 63: 200 sequences",

@@ -260,7 +260,7 @@ create table public.credit_settings (
   is_local_host boolean not null default false,
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
-  -- From one network (IPv4 /24, IPv6 /48); null: any number.
+  -- From one network (IPv4 /24, IPv6 /48); null: any number. A local host gives at least 20.
   welcome_bonuses_per_network_and_day integer default 5 check (welcome_bonuses_per_network_and_day >= 0),
   -- Of all together.
   welcome_bonuses_per_day integer not null default 500 check (welcome_bonuses_per_day >= 0),

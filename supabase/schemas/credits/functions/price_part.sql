@@ -30,8 +30,8 @@ begin
     held_microusd := upper_bound_microusd;
   else
     expected_microusd := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
-    held_microusd := public.price_of_work(
-      price, params, public.first_hold_seconds(expected_seconds, upper_bound_seconds), upper_bound_seconds);
+    held_microusd := least(upper_bound_microusd, public.hold_for_seconds(
+      price, params, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
   end if;
 end
 $$;

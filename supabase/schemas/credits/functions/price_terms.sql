@@ -9,7 +9,7 @@ begin
   return jsonb_build_object('expected_seconds', expected, 'max_runtime_seconds', kind.max_runtime_seconds)
     || (public.amounts_of_quote(
           public.price_of_work(price, '{}', expected, kind.max_runtime_seconds),
-          public.price_of_work(price, '{}', first_hold, kind.max_runtime_seconds),
+          case price.billing_type when 'per_unit' then price.price_microusd else public.hold_for_seconds(price, '{}', first_hold) end,
           public.price_of_work(price, '{}', kind.max_runtime_seconds, kind.max_runtime_seconds))
         - '{cost,cost_microusd}'::text[]);
 end

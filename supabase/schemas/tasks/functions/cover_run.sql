@@ -13,7 +13,7 @@ begin
   -- From this moment, where the last look was long ago.
   wanted_seconds := greatest(task.covered_seconds, ceil(extract(epoch from now() - task.generation_started_at)))
                     + (select hold_growth_seconds from public.credit_settings);
-  held := public.raise_hold(task, public.price_of_work(price, task.params, wanted_seconds, wanted_seconds));
+  held := public.raise_hold(task, public.hold_for_seconds(price, task.params, wanted_seconds));
   if held < task.upper_bound_microusd then
     seconds := public.seconds_paid_by(held, price, task.params);
   end if;

@@ -1,7 +1,7 @@
 -- Ends runs whose held amount is used up and whose account allows no more: see end_uncovered_run(). Answers how many.
 -- `may_wait`: it waits for locks, lest a tenant run uncovered by holding one: half a second for one lock and a second in all, in an order
 -- by chance, so that one tenant's locks delay no other's end for long. Safe to run anywhere at once.
-create or replace function public.end_uncovered_runs(at_most integer default 10, may_wait boolean default true)
+create or replace function public.end_uncovered_runs(at_most integer default 50, may_wait boolean default true)
 returns integer
 language plpgsql security definer set search_path = '' set lock_timeout = '500ms' as $$
 declare

@@ -1,6 +1,6 @@
 -- Looks after the holds of runs whose held amount is used up soon, those that come first first: see grow_hold(). Safe to run
 -- anywhere at once. Answers how many runs it looked at.
-create or replace function public.grow_due_holds(at_most integer default 100)
+create or replace function public.grow_due_holds(at_most integer default 500)
 returns integer
 language plpgsql security definer set search_path = '' as $$
 declare
