@@ -383,7 +383,7 @@ test("a run that its account can pay no further ends with credit_exhausted, char
     await sql`select add_credit(${user.userId}, 'manual', 1000000)`;
     assert.equal(await refusedWith(setStatus(sql, taskId, "Queued")), "invalid_transition");
     const [receipt] = await sql<{ receipt: { lines: { total_microusd: number }[] } }[]>`
-      select get_receipt(${user.userId}, null, ${taskId}) as receipt`;
+      select get_receipt(for_user => ${user.userId}, for_entry => null, for_task => ${taskId}, for_call => null) as receipt`;
     assert.ok(JSON.stringify(receipt).includes(String(100 * perSecond + 100)));
     await assertHealthy(database.sql);
   }));
@@ -397,10 +397,9 @@ test("credit that comes while a run is under way keeps it alive", () =>
     await sql`select add_credit(${user.userId}, 'manual', ${300 * perSecond})`;
     await letRun(sql, taskId, 10);
     await sql`select end_uncovered_runs()`;
-    assert.deepEqual(
-      [(await taskOf(sql, taskId)).status, (await taskOf(sql, taskId)).covered],
-      ["In Progress", 125],
-    );
+    const { status, covered } = await taskOf(sql, taskId);
+    assert.equal(status, "In Progress");
+    assert.ok(covered !== null && covered >= 125 && covered < 130, String(covered));
   }));
 
 test("check 63: a spend cap ends a run as an empty account does; a hold never grows beyond it", () =>
@@ -438,17 +437,17 @@ test("the hold of an orchestration grows with its children, and what a child did
       segments.push(await runningTask(sql, user, { taskType: "travel_segment", params }));
     }
     const [first, second] = segments as [string, string];
-    // 90 seconds of its 120: 30 are left for the other.
+    // 90 seconds of its 120: 30 are left for the other, and the 60 of the stitch, which is not created yet.
     await letRun(sql, first, 89.5);
     await complete(sql, first, { worker: "gpu-1" });
-    await runUnderMaintenance(sql, second, 179.5);
+    await runUnderMaintenance(sql, second, 150);
     assert.equal((await taskOf(sql, second)).covered, 180);
     assert.equal((await accountOf(sql, user.userId)).held, expected);
-    // Then the stitch's 60, which is not created yet, and the 30 of the account.
+    // Then the 30 of the account.
     await runUnderMaintenance(sql, second, 85);
     assert.deepEqual(
       [(await taskOf(sql, second)).status, (await taskOf(sql, second)).covered],
-      ["In Progress", 270],
+      ["In Progress", 240],
     );
     assert.equal((await accountOf(sql, user.userId)).held, expected + 30 * perSecond);
     assert.deepEqual(await bookFaults(sql), []);

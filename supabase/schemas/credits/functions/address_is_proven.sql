@@ -8,7 +8,7 @@ declare
   known constant jsonb := to_jsonb(person);
 begin
   return person.email_confirmed_at is not null and (
-    (known ->> 'confirmation_sent_at')::timestamptz <= person.email_confirmed_at
+    coalesce((known ->> 'confirmation_sent_at')::timestamptz <= person.email_confirmed_at, false)
     or coalesce(person.raw_app_meta_data ->> 'provider', 'email') not in ('email', 'phone', 'anonymous'));
 end
 $$;
