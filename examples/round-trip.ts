@@ -54,7 +54,7 @@ const quote = await invoke<{ cost: number; exact: boolean }>("calculate-task-cos
   task_type: task.task_type,
   params: task.params,
 });
-console.log(`quoted        ${quote.cost} credits${quote.exact ? "" : " at most"}`);
+console.log(`quoted        ${quote.cost} credits${quote.exact ? "" : " expected"}`);
 
 const updates: TaskUpdate[] = [];
 const ended = new Promise<TaskUpdate>((resolve) => {

@@ -132,6 +132,33 @@ for (const signal of ["SIGHUP", "SIGINT"] as const) {
     }));
 }
 
+test("a host on loopback gives people a welcome bonus, and none from the first request on that came through a proxy", () =>
+  inFolder(async (folder) => {
+    const host = await startCli(folder);
+    const { output } = await runCli("status", folder);
+    const { ANON_KEY: apikey } = JSON.parse(output) as { ANON_KEY: string };
+    const send = async (path: string, body: object, headers: Record<string, string>) => {
+      const response = await fetch(`${host.url}${path}`, {
+        method: "POST",
+        headers: { apikey, "content-type": "application/json", ...headers },
+        body: JSON.stringify(body),
+      });
+      assert.equal(response.status, 200, await response.clone().text());
+      return (await response.json()) as Record<string, unknown>;
+    };
+    const creditsOf = async (email: string, headers: Record<string, string> = {}) => {
+      const signedUp = await send("/auth/v1/signup", { email, password: "a rather long password" }, headers);
+      const authorization = `Bearer ${String(signedUp["access_token"])}`;
+      const { balance_microusd: balance } = await send("/functions/v1/credit-balance", {}, { authorization });
+      return balance;
+    };
+    assert.equal(await creditsOf("ada@one.example"), 5_000_000);
+    assert.equal(await creditsOf("bob@two.example", { "x-forwarded-for": "203.0.113.9" }), 0);
+    assert.equal(await creditsOf("eve@three.example"), 0);
+    assert.ok(host.output().includes("no longer counts as local"));
+    assert.equal(await end(host.process, "SIGTERM"), 0);
+  }));
+
 test("a signal during the first start ends it with exit code 0 and leaves nothing half made", () =>
   inFolder(async (folder) => {
     const isThere = async (file: RegExp) => (await readdir(folder)).some((name) => file.test(name));

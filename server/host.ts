@@ -26,7 +26,8 @@ import { createFunctions } from "./functions/functions.ts";
 import { openWaitingRoom } from "./functions/news.ts";
 import { deriveKeys, type GivenKeys, secretInDatabase, secretInFolder } from "./keys.ts";
 import { type LivenessOptions, watchLiveness } from "./liveness.ts";
-import { startLocalWorker } from "./local-worker.ts";
+import { isLocalInstallation, type LocalHostMark, markLocalHost, sandboxRuns } from "./local-host.ts";
+import { localWorkPlan, startLocalWorker } from "./local-worker.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { Metrics } from "./metrics.ts";
 import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
@@ -53,6 +54,8 @@ export interface HostOptions {
   keys?: GivenKeys;
   /** Whether this host also works on tasks. */
   localWorker?: boolean;
+  /** Whether its sandbox runs; undefined: where nothing real is configured (see `sandboxRuns`). */
+  sandbox?: boolean | undefined;
   /** Holds every answer of the functions against its contract. */
   checkAnswers?: boolean;
   /** Where files of storage are kept, instead of the data folder. */
@@ -143,6 +146,10 @@ export async function startHost(
       checkAnswers: options.checkAnswers ?? false,
       log,
     };
+    const localHost = await markLocalHost(pools.requests, isLocalInstallation(options), log);
+    const plan = options.localWorker
+      ? localWorkPlan({ fal: options.fal, sandbox: sandboxRuns(options) })
+      : undefined;
     const webhooks = createWebhookSender({ allowPrivate: options.webhooksAllowPrivate ?? false });
     const dispatcher =
       (options.webhooks ?? true) ? startDispatcher({ databaseUrl, sender: webhooks, log }) : undefined;
@@ -155,20 +162,36 @@ export async function startHost(
       const reconciler = startReconciler({ databaseUrl, stripe: createStripe(options.billing), log });
       opened.add("services", "payment reconciler", () => reconciler.stop());
     }
-    const realtime = await serve(context, pools.readiness, schema, webhooks, front, options.liveness, opened);
+    const realtime = await serve({
+      context,
+      readiness: pools.readiness,
+      schema,
+      webhooks,
+      front,
+      livenessOptions: options.liveness,
+      opened,
+      localHost,
+      notServed: plan?.notServed ?? [],
+    });
     // A live event of a task is a hint that there may be a message.
     realtime.stream.on("task-updates:", () => dispatcher?.wake());
     const maintenance = startMaintenance(pools.maintenance, log);
     opened.add("services", "maintenance", () => maintenance.stop());
 
     front.open();
-    if (options.localWorker) {
+    if (plan) {
+      if (plan.notServed.length > 0) {
+        log.warn(
+          { task_types: plan.notServed },
+          "the sandbox is off, and no worker of this host serves these task types: start a worker for them, or set DARKROOM_SANDBOX=on",
+        );
+      }
       // Among the first to stop: it finishes its work through the front door.
       const worker = startLocalWorker({
         apiUrl: localUrl,
         publicUrl: context.apiUrl,
         serviceRoleKey: keys.serviceRoleKey,
-        fal: options.fal,
+        plan,
         log,
       });
       opened.add("announce", "local worker", () => worker.stop());
@@ -244,16 +267,31 @@ interface Part {
   stop?(): Promise<void>;
 }
 
+interface ServeOptions {
+  context: HostContext;
+  readiness: Pool;
+  schema: SchemaWatch;
+  webhooks: WebhookSender;
+  front: FrontDoor;
+  livenessOptions: HostOptions["liveness"];
+  opened: StopList;
+  localHost: LocalHostMark;
+  /** Task types that no worker of this host serves because the sandbox is off. */
+  notServed: readonly string[];
+}
+
 /** Mounts every part behind the front door. */
-async function serve(
-  context: HostContext,
-  readiness: Pool,
-  schema: SchemaWatch,
-  webhooks: WebhookSender,
-  front: FrontDoor,
-  livenessOptions: HostOptions["liveness"],
-  opened: StopList,
-): Promise<Realtime> {
+async function serve({
+  context,
+  readiness,
+  schema,
+  webhooks,
+  front,
+  livenessOptions,
+  opened,
+  localHost,
+  notServed,
+}: ServeOptions): Promise<Realtime> {
   const { sql, log } = context;
   const auth = createAuth(context);
   const rest = createRest(context);
@@ -290,7 +328,11 @@ async function serve(
     const obstacle = front.draining ? "stopping" : await databaseObstacle(readiness, schema);
     if (obstacle) return c.json({ status: "not ready", reason: obstacle }, 503);
     const warnings = await warningsOf(readiness, functions.models.deadModels());
-    return c.json({ status: "ready", ...(warnings.length > 0 && { warnings }) });
+    return c.json({
+      status: "ready",
+      ...(warnings.length > 0 && { warnings }),
+      ...(notServed.length > 0 && { not_served_by_this_host: notServed }),
+    });
   });
   app.get("/metrics", (c) =>
     c.text(metrics.text({ darkroom_waiting_requests: waitingRoom.size }, poolStatistics()), 200, {
@@ -303,6 +345,7 @@ async function serve(
 
   front.handler = async (request, bindings) => {
     const begun = performance.now();
+    await localHost.notice(request.headers);
     const response = await app.fetch(request, bindings);
     const seconds = (performance.now() - begun) / 1000;
     metrics.count(request.method, new URL(request.url).pathname, response.status, seconds);

@@ -2,9 +2,10 @@ import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { FalVariables } from "../supabase/functions/_shared/providers/variables.ts";
 import { DarkroomClient } from "../worker/client.ts";
+import { falTaskTypes } from "../worker/fal/models.ts";
 import { createFalProvider } from "../worker/fal/provider.ts";
 import type { Provider } from "../worker/provider.ts";
-import { createSandboxProvider } from "../worker/sandbox/provider.ts";
+import { createSandboxProvider, sandboxTaskTypes } from "../worker/sandbox/provider.ts";
 import { createWorker } from "../worker/worker.ts";
 
 export interface LocalWorker {
@@ -16,9 +17,31 @@ export interface LocalWorkerOptions {
   /** How the outside calls this host. */
   publicUrl: string;
   serviceRoleKey: string;
-  /** With FAL_KEY, FAL runs the task types that it can, and the sandbox the rest. */
-  fal?: FalVariables | undefined;
+  plan: LocalWorkPlan;
   log: Logger;
+}
+
+/** Who serves what in this process. */
+export interface LocalWorkPlan {
+  /** FAL's key and addresses, where FAL runs the task types that it can. */
+  fal: FalVariables | undefined;
+  /** What the sandbox does: all that FAL does not, or nothing. */
+  sandboxTypes: readonly string[];
+  /** What neither does because the sandbox is off. */
+  notServed: readonly string[];
+}
+
+/** With FAL_KEY, FAL runs the task types that it can, and the sandbox, where it runs, the rest. */
+export function localWorkPlan({
+  fal,
+  sandbox,
+}: {
+  fal: FalVariables | undefined;
+  sandbox: boolean;
+}): LocalWorkPlan {
+  const used = fal?.FAL_KEY ? fal : undefined;
+  const rest = sandboxTaskTypes.filter((type) => !used || !falTaskTypes.includes(type));
+  return { fal: used, sandboxTypes: sandbox ? rest : [], notServed: sandbox ? [] : rest };
 }
 
 const sandboxConcurrency = 2;
@@ -28,20 +51,18 @@ const stopGraceSeconds = 2;
 
 /** The workers inside the standalone host: the sandbox, so that a fresh installation makes pictures by itself, and FAL. */
 export function startLocalWorker(options: LocalWorkerOptions): LocalWorker {
-  const { apiUrl, publicUrl, fal } = options;
-  const sandbox = createSandboxProvider();
-  const remote = fal?.FAL_KEY
-    ? createFalProvider({ variables: fal, storageUrls: [apiUrl, publicUrl] })
-    : undefined;
-  const rest = sandbox.taskTypes.filter((type) => !remote?.taskTypes.includes(type));
+  const { apiUrl, publicUrl, plan } = options;
+  const { fal, sandboxTypes } = plan;
+  const sandbox = sandboxTypes.length > 0 ? createSandboxProvider() : undefined;
+  const remote = fal ? createFalProvider({ variables: fal, storageUrls: [apiUrl, publicUrl] }) : undefined;
   const workers = [
-    startWorker(options, { ...sandbox, taskTypes: rest }, sandboxConcurrency),
+    ...(sandbox ? [startWorker(options, { ...sandbox, taskTypes: sandboxTypes }, sandboxConcurrency)] : []),
     ...(remote ? [startWorker(options, remote, Number(fal?.FAL_CONCURRENCY ?? falConcurrency))] : []),
   ];
   return {
     async stop() {
       await Promise.all(workers.map((worker) => worker.stop()));
-      await sandbox.close();
+      await sandbox?.close();
     },
   };
 }

@@ -10,7 +10,9 @@ const duties: readonly { statement: string; everyMilliseconds: number }[] = [
   { statement: "select public.tend_paid_calls()", everyMilliseconds: 10_000 },
   { statement: "select public.mark_silent_workers()", everyMilliseconds: 10_000 },
   { statement: "select public.archive_finished_tasks()", everyMilliseconds: 10_000 },
-  { statement: "select public.refresh_run_estimates()", everyMilliseconds: 60_000 },
+  // Runs that are paid by the second: covered while the account can, ended when it cannot.
+  { statement: "select public.grow_due_holds()", everyMilliseconds: 2_000 },
+  { statement: "select public.end_uncovered_runs()", everyMilliseconds: 2_000 },
   { statement: "select public.forget_old_requests()", everyMilliseconds: 3_600_000 },
   { statement: "select public.tidy_counts()", everyMilliseconds: 3_600_000 },
   { statement: "select public.give_up_old_tasks()", everyMilliseconds: 3_600_000 },

@@ -25,6 +25,8 @@ export interface Settings {
   /** An S3-compatible store for the files; the data folder when undefined. */
   s3: S3Settings | undefined;
   localWorker: boolean;
+  /** Whether the local worker's sandbox runs; undefined: where nothing real is configured. */
+  sandbox: boolean | undefined;
   /** Holds every answer of the functions against its contract. */
   checkAnswers: boolean;
   /** Whether this host delivers webhooks. */
@@ -65,6 +67,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     },
     s3: s3Settings(value),
     localWorker: value("DARKROOM_WORKER")?.toLowerCase() !== "off",
+    sandbox: onOrOff("DARKROOM_SANDBOX", value("DARKROOM_SANDBOX")),
     checkAnswers: value("DARKROOM_CHECK_ANSWERS")?.toLowerCase() === "on",
     webhooks: value("DARKROOM_WEBHOOKS")?.toLowerCase() !== "off",
     webhooksAllowPrivate: value("DARKROOM_WEBHOOKS_ALLOW_PRIVATE")?.toLowerCase() === "on",
@@ -75,6 +78,14 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     stopDelayMilliseconds: stopDelay(value("DARKROOM_STOP_DELAY_MS") ?? "500"),
     logLevel: value("LOG_LEVEL") ?? "info",
   };
+}
+
+/** A switch whose default depends on other settings. */
+function onOrOff(name: string, text: string | undefined): boolean | undefined {
+  if (text === undefined) return undefined;
+  const given = text.toLowerCase();
+  if (given !== "on" && given !== "off") throw new Error(`${name} must be on or off, not "${text}".`);
+  return given === "on";
 }
 
 /** Our own names first, then those that AWS's tools share. */

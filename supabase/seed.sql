@@ -43,6 +43,21 @@ insert into public.task_types (name, run_type, category, alias_of, display_name)
 values ('image-upscale', 'gpu', 'upscale', 'image_upscale', 'Upscale')
 on conflict (name) do nothing;
 
+-- How long runs that are paid by the second are expected to take: their estimate and first hold. The others take what they cost.
+update public.task_types as kind set expected_seconds = figures.seconds
+  from (values ('travel_segment', 120), ('travel_stitch', 30), ('individual_travel_segment', 120),
+               ('join_clips_segment', 120), ('join_final_stitch', 30), ('edit_video_segment', 120), ('wgp', 120),
+               ('wan_2_2_t2i', 60), ('extract_frame', 5), ('generate_openpose', 20), ('rife_interpolate_images', 30))
+       as figures (name, seconds)
+ where kind.name = figures.name
+   and not exists (select from public.task_type_prices as price where price.task_type = kind.name);
+
+-- The models of the shipped workers and clients. An operator whose workers serve others adds them.
+insert into public.known_models (model)
+values ('wan_2_2_i2v_lightning_baseline_2_2_2'), ('wan_2_2_i2v_lightning_baseline_3_3'), ('wan-2.2'), ('vace_14B'),
+       ('qwen-image'), ('qwen-image-2512'), ('z-image')
+on conflict (model) do nothing;
+
 -- Those whose picture or film is decided by params and seed, once: until they have a price.
 update public.task_types as kind set is_reusable = true
  where name in (

@@ -17,7 +17,7 @@ const help = `Runs tasks for Darkroom.
   --url URL           base URL                        (DARKROOM_URL, SUPABASE_URL, or the running host's)
   --token TOKEN       personal access token, or the service key
                                                       (DARKROOM_TOKEN, SUPABASE_SERVICE_ROLE_KEY, or the running host's)
-  --worker-id ID      name of this worker             (default: this machine's name)
+  --worker-id ID      name of this worker             (default: this machine's name; the sandbox's begins with sandbox-)
   --provider NAME     what renders: sandbox, or fal   (default: sandbox; fal needs FAL_KEY, see docs/fal.md)
   --run-type TYPE     gpu or api                      (default: both)
   --concurrency N     tasks at once                   (default: 1)
@@ -61,7 +61,7 @@ if (runType !== undefined && runType !== "gpu" && runType !== "api") fail("--run
 
 const log = pino({ level: process.env["LOG_LEVEL"] ?? "info" });
 const { url, token } = await target();
-const workerId = values["worker-id"] ?? `${hostname()}-${values.provider}`;
+const workerId = nameOf(values.provider, values["worker-id"]);
 const provider = open(url);
 const worker = createWorker({
   client: new DarkroomClient({ url, token, workerId }),
@@ -88,6 +88,13 @@ try {
   fail(error instanceof ProviderUnusable ? message : `${url} refuses this worker's token: ${message}`);
 } finally {
   await provider.close?.();
+}
+
+/** The sandbox's workers say what they are by their name: their runs count in no statistics of run times. */
+function nameOf(provider: string, given: string | undefined): string {
+  if (provider !== "sandbox") return given ?? `${hostname()}-${provider}`;
+  const name = given ?? hostname();
+  return name.startsWith("sandbox-") ? name : `sandbox-${name}`;
 }
 
 /** Where to work: as told, else at the host that runs on this machine. */

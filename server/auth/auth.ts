@@ -127,6 +127,8 @@ export function createAuth(context: HostContext): { app: Hono } {
     const email = normalizedEmail(givenEmail);
     const passwordHash = await hashPassword(password);
     const opened = await sql.transaction(async (transaction) => {
+      // For the limit of welcome bonuses by network: a new person has no session yet.
+      await transaction`select set_config('darkroom.client_address', ${addressOf(c) ?? ""}, true)`;
       const { id } = await insertUser(
         transaction,
         { email, passwordHash, confirmed: true, appMetadata: {}, userMetadata: data ?? {} },

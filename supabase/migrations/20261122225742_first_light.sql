@@ -216,7 +216,7 @@ create table public.credit_grant_draws (
 );
 create index credit_grant_draws_by_grant on public.credit_grant_draws (grant_id);
 
--- What a task has reserved, and what became of it.
+-- What a task has reserved, and what became of it. The hold of work that is paid by the second grows while it runs.
 create table public.credit_holds (
   task_id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
@@ -315,6 +315,13 @@ create index open_calls_by_expiry on public.paid_calls (expires_at) where state 
 create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
 create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
 
+-- How many model calls an account was given today for nothing; one row an account.
+create table public.free_calls (
+  user_id uuid primary key references public.credit_accounts (user_id) on delete cascade,
+  day date not null,
+  calls integer not null check (calls >= 0)
+) with (fillfactor = 50);
+
 -- A price that was promised for ten minutes to one user, for one task type and these params; of a family, for payloads
 -- whose price depends on the same.
 create table public.task_quotes (
@@ -328,6 +335,7 @@ create table public.task_quotes (
   exact boolean not null,
   expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
+  held_microusd public.amount_microusd not null,
   -- As in tasks.
   part_prices jsonb,
   created_at timestamptz not null default now(),
@@ -367,21 +375,35 @@ create table public.promo_redemptions (
 create table public.welcome_bonuses (
   address_hash bytea primary key check (length(address_hash) = 32),
   domain text not null,
+  network_hash bytea check (length(network_hash) = 32),
   user_id uuid not null unique,
   entry_id uuid not null unique references public.credits_ledger (id),
   created_at timestamptz not null default now()
 );
 create index welcome_bonuses_by_domain on public.welcome_bonuses (domain, created_at);
+create index welcome_bonuses_by_network on public.welcome_bonuses (network_hash, created_at);
 create index welcome_bonuses_by_time on public.welcome_bonuses (created_at);
 
 -- What operators may set; one row.
 create table public.credit_settings (
   is_only boolean primary key default true check (is_only),
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
+  -- Whether a bonus needs an address that its owner has shown to be theirs: see address_is_proven(). A local host asks for none.
+  welcome_bonus_needs_proven_address boolean not null default true,
+  -- Written by the standalone host when it starts: nobody but its own machine reaches it, and it sells nothing.
+  is_local_host boolean not null default false,
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
-  -- What is left to lose where addresses are not proven: a host that sends no mail takes every address for confirmed.
+  -- From one network (IPv4 /24, IPv6 /48); null: any number. A local host gives at least 20.
+  welcome_bonuses_per_network_and_day integer default 5 check (welcome_bonuses_per_network_and_day >= 0),
+  -- Of all together.
   welcome_bonuses_per_day integer not null default 500 check (welcome_bonuses_per_day >= 0),
+  -- Model calls a day (UTC) of an account that nobody pays for; null: any number.
+  free_calls_per_day integer default 100 check (free_calls_per_day >= 0),
+  -- The first hold of work that is paid by the second covers this at least. Longer than two looks at running work.
+  first_hold_seconds integer not null default 60 check (first_hold_seconds between 30 and 86400),
+  -- By how much a hold grows while such work runs.
+  hold_growth_seconds integer not null default 60 check (hold_growth_seconds between 30 and 86400),
   shared_mail_domains text[] not null default array[
     'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
     'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',
@@ -589,6 +611,9 @@ create table public.task_types (
   alias_of text references public.task_types (name),
   -- The longest run that is waited for, and paid.
   max_runtime_seconds integer not null default 1200 check (max_runtime_seconds between 1 and 86400),
+  -- How long a run is expected to take: the operator's figure. It sets the estimate and the first hold of work that is paid
+  -- by the second; see expected_seconds().
+  expected_seconds integer not null default 60 check (expected_seconds between 1 and 86400),
   -- How many may run at once, of all users together; any number when null.
   max_running_tasks smallint check (max_running_tasks between 1 and 10000),
   is_active boolean not null default true,
@@ -744,12 +769,18 @@ create table public.tasks (
   -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
   reused_task_id uuid,
 
-  -- Money: the price it was quoted, what it may cost, what it did cost.
+  -- Money: the price it was quoted, what it is expected to cost, what it may cost, what it did cost.
   in_cloud boolean not null,
   price_id bigint not null,
+  expected_microusd public.amount_microusd not null default 0,
   upper_bound_microusd public.amount_microusd not null,
-  -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
-  children_bound_microusd public.amount_microusd not null default 0,
+  -- What is held for it: by its own hold, or as a part of its orchestrator's.
+  held_microusd public.amount_microusd not null default 0,
+  -- Of an orchestrator: what is held for its open children, and what the complete ones cost. Its hold covers that.
+  children_held_microusd public.amount_microusd not null default 0,
+  -- How many seconds of a run the held amount pays for, and until when that is; null where it pays for the longest run.
+  covered_seconds integer,
+  covered_until timestamptz,
   cost_microusd public.amount_microusd,
   -- Of an orchestrator, what its children were promised to cost: {type: {price_id, expected_seconds, upper_bound_seconds}}.
   part_prices jsonb,
@@ -783,6 +814,7 @@ create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, create
   where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
 create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
+create index running_tasks_by_cover on public.tasks (covered_until) where status = 'In Progress' and covered_until is not null;
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
 -- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
 create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
@@ -837,7 +869,8 @@ create index task_counts_by_lane on public.task_counts (lane_id);
 create index waiting_task_counts on public.task_counts (lane_id) where blocked <> 0 or scheduled <> 0;
 
 -- How long finished runs took: how many ended in each bucket, four to a doubling of seconds; see run_time_bucket.
--- Rows without a model are those of models beyond a type's first 200.
+-- Estimates for people: no price, hold or charge depends on them. Rows without a model are those of names that are not in
+-- `known_models`; runs of the sandbox and of owners' workers are not counted.
 create table public.task_run_times (
   task_type text not null,
   model text not null,
@@ -846,15 +879,9 @@ create table public.task_run_times (
   primary key (task_type, model, bucket)
 ) with (fillfactor = 50);
 
--- What such runs usually take, and at most: from task_run_times, once there are enough of them.
-create table public.task_run_estimates (
-  task_type text not null,
-  model text not null,
-  runs integer not null,
-  expected_seconds integer not null check (expected_seconds between 1 and upper_bound_seconds),
-  upper_bound_seconds integer not null,
-  updated_at timestamptz not null default now(),
-  primary key (task_type, model)
+-- The names of models that the operator's workers serve. Any other name that params carry counts as no model.
+create table public.known_models (
+  model text primary key check (model = trim(model) and length(model) between 1 and 200)
 );
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
@@ -957,8 +984,10 @@ create table public.archived_tasks (
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
+  expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
-  children_bound_microusd public.amount_microusd not null,
+  held_microusd public.amount_microusd not null,
+  children_held_microusd public.amount_microusd not null,
   cost_microusd public.amount_microusd,
   copied_from_share text,
   created_at timestamptz not null,
@@ -981,16 +1010,16 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
-         cost_microusd, copied_from_share, created_at, updated_at
+         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
   select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
-         cost_microusd, copied_from_share, created_at, updated_at
+         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
 
 -- supabase/schemas/workers/tables.sql
@@ -1540,6 +1569,23 @@ end
 $$;
 revoke all on function public.add_credit from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/address_is_proven.sql
+-- Whether somebody has shown that a mail address is theirs: by a mail that was sent to it before it counted as confirmed, or by
+-- an identity provider. A server that confirms every address by itself sends no mail, so nothing is proven there.
+create or replace function public.address_is_proven(person auth.users)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+declare
+  -- The standalone host's table has no column for mails.
+  known constant jsonb := to_jsonb(person);
+begin
+  return person.email_confirmed_at is not null and (
+    coalesce((known ->> 'confirmation_sent_at')::timestamptz <= person.email_confirmed_at, false)
+    or coalesce(person.raw_app_meta_data ->> 'provider', 'email') not in ('email', 'phone', 'anonymous'));
+end
+$$;
+revoke all on function public.address_is_proven from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/address_key.sql
 -- What all spellings of a mail address have in common: without case and `+tag`, and where dots mean nothing without them.
 create or replace function public.address_key(email text)
@@ -1556,6 +1602,20 @@ begin
 end
 $$;
 revoke all on function public.address_key from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/amounts_of_quote.sql
+-- The amounts of a quote or of a task as APIs show them: what it is expected to cost (`cost` is another name of that), what is
+-- held for it first, and the most that it can cost.
+create or replace function public.amounts_of_quote(expected_microusd bigint, held_microusd bigint, upper_bound_microusd bigint)
+returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object(
+    'cost', expected_microusd / 10000.0, 'cost_microusd', expected_microusd,
+    'estimated_cost', expected_microusd / 10000.0, 'estimated_cost_microusd', expected_microusd,
+    'hold', held_microusd / 10000.0, 'hold_microusd', held_microusd,
+    'upper_bound', upper_bound_microusd / 10000.0, 'upper_bound_microusd', upper_bound_microusd)
+$$;
+revoke all on function public.amounts_of_quote from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/are_cost_factors.sql
 -- Whether this says how params change a price: known names, and numbers from 0 to 1000.
@@ -1583,6 +1643,32 @@ end
 $$;
 revoke all on function public.are_cost_factors from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/available_for_hold.sql
+-- How much more an open hold may take: the available credit, within the spend caps that count for it; nothing while the
+-- account owes. The caller holds the account's lock.
+create or replace function public.available_for_hold(hold public.credit_holds)
+returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  account public.credit_accounts;
+begin
+  perform public.expire_grants(hold.user_id) from public.credit_accounts
+    where user_id = hold.user_id and next_expiry_at <= now();
+  select * into account from public.credit_accounts where user_id = hold.user_id;
+  if account.debt_microusd > 0 then
+    return 0;
+  end if;
+  return greatest(0, least(
+    account.balance_microusd - account.held_microusd,
+    -- As count_against_spend_caps() counts: in the month in which the work was created.
+    (select min(cap_microusd - case when month = public.spend_month(hold.created_at) then committed_microusd else 0 end)
+       from public.spend_caps
+      where (project_id = hold.project_id or token_id = hold.token_id)
+        and month <= public.spend_month(hold.created_at))));
+end
+$$;
+revoke all on function public.available_for_hold from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/calculate_cost_of_task.sql
 -- The quote of a task that waits or runs, the final charge of one that ended. Settles nothing.
 create or replace function public.calculate_cost_of_task(for_user uuid, for_task uuid)
@@ -1604,7 +1690,7 @@ begin
   else
     each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.params), 0);
     promised := jsonb_build_object(task.task_type, jsonb_build_object(
-      'price_id', price.id, 'expected_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1),
+      'price_id', price.id, 'expected_seconds', coalesce(round(task.expected_microusd / each_microusd), 1),
       'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));
   end if;
   is_final := task.status in ('Complete', 'Failed', 'Cancelled');
@@ -1612,12 +1698,11 @@ begin
   final_microusd := case
     when is_final and task.orchestrator_task_id is not null then coalesce(task.cost_microusd, 0)
     when is_final then coalesce(hold.charged_microusd, 0)
-    else task.upper_bound_microusd end;
-  return jsonb_build_object(
+    else task.expected_microusd end;
+  return public.amounts_of_quote(task.expected_microusd, task.held_microusd, task.upper_bound_microusd) || jsonb_build_object(
     'success', true, 'task_id', task.id, 'task_type', task.task_type, 'status', task.status,
     'final', is_final, 'exact', is_final or (price.billing_type = 'per_unit' and not task.is_orchestrator),
     'cost', final_microusd / 10000.0, 'cost_microusd', final_microusd,
-    'upper_bound', task.upper_bound_microusd / 10000.0, 'upper_bound_microusd', task.upper_bound_microusd,
     'held_microusd', case when hold.state = 'held' then hold.amount_microusd else 0 end,
     'billing_type', price.billing_type, 'price_version', price.version,
     'charged_with', task.orchestrator_task_id,
@@ -1640,27 +1725,24 @@ declare
   type_name constant text := (public.canonical_task_type(for_task_type)).name;
   quote record;
   kept public.task_quotes;
-  expected bigint;
-  upper_bound bigint;
 begin
   select * into quote
     from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true, task_count => calculate_task_cost.task_count);
   if for_user is not null then
     insert into public.task_quotes (user_id, task_type, is_of_family, params_hash, price_id, exact, expected_microusd,
-                                    upper_bound_microusd, part_prices)
+                                    held_microusd, upper_bound_microusd, part_prices)
     values (for_user, type_name, calculate_task_cost.is_of_family,
             public.hash_of_quoted(type_name, calculate_task_cost.params, calculate_task_cost.is_of_family),
-            (quote.price).id, quote.exact, quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices)
+            (quote.price).id, quote.exact, quote.expected_microusd, quote.held_microusd,
+            quote.upper_bound_microusd, quote.part_prices)
     returning * into kept;
   end if;
-  expected := quote.expected_microusd * task_count;
-  upper_bound := quote.upper_bound_microusd * task_count;
   return jsonb_build_object(
     'success', true, 'task_type', type_name, 'quote_id', kept.id, 'quote_expires_at', kept.expires_at,
-    'cost', expected / 10000.0, 'cost_microusd', expected,
-    'upper_bound', upper_bound / 10000.0, 'upper_bound_microusd', upper_bound,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
     'price_version', (quote.price).version, 'breakdown', quote.breakdown)
+    || public.amounts_of_quote(
+         quote.expected_microusd * task_count, quote.held_microusd * task_count, quote.upper_bound_microusd * task_count)
     || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;
 end
 $$;
@@ -2377,7 +2459,8 @@ revoke all on function public.find_ledger_faults from public, anon, authenticate
 -- while the promise stands.
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
-  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out part_prices jsonb
+  out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
+  out exact boolean, out part_prices jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -2395,12 +2478,27 @@ begin
     perform public.refuse('quote_mismatch', 422);
   end if;
   select * into price from public.task_type_prices where id = quote.price_id;
+  expected_microusd := quote.expected_microusd;
+  held_microusd := quote.held_microusd;
   upper_bound_microusd := quote.upper_bound_microusd;
   exact := quote.exact;
   part_prices := quote.part_prices;
 end
 $$;
 revoke all on function public.find_quote from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/first_hold_seconds.sql
+-- How many seconds the first hold of a run pays for: what such a run is expected to take, and not less than the floor, so
+-- that a run is covered until its hold is looked at again.
+create or replace function public.first_hold_seconds(expected_seconds integer, upper_bound_seconds integer)
+returns integer
+language plpgsql stable set search_path = '' as $$
+begin
+  return least(upper_bound_seconds, greatest(
+    first_hold_seconds.expected_seconds, (select first_hold_seconds from public.credit_settings)));
+end
+$$;
+revoke all on function public.first_hold_seconds from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/give_back_to_spend_caps.sql
 -- What a closed hold did not spend counts for its caps no more, unless its month is over.
@@ -2493,8 +2591,9 @@ begin
   select welcome_bonus_microusd into bonus_microusd from public.credit_settings;
   entry := public.add_credit(for_user, 'manual', bonus_microusd, 'welcome:' || for_user, jsonb_build_object(
     'is_welcome_bonus', true, 'description', 'Welcome bonus', 'actor', 'system'));
-  insert into public.welcome_bonuses (address_hash, domain, user_id, entry_id)
-  select sha256(convert_to(public.address_key(email), 'UTF8')), public.mail_domain(email), for_user, entry.id
+  insert into public.welcome_bonuses (address_hash, domain, network_hash, user_id, entry_id)
+  select sha256(convert_to(public.address_key(email), 'UTF8')), public.mail_domain(email),
+         sha256(convert_to(public.network_of_person(for_user), 'UTF8')), for_user, entry.id
     from auth.users where id = for_user;
   update public.users set given_credits = true where id = for_user;
   return jsonb_build_object(
@@ -2531,6 +2630,17 @@ begin
 end
 $$;
 revoke all on function public.hash_of_quoted from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/hold_for_seconds.sql
+-- What must be held so that it pays for so many seconds of work: rounded up, where a price is rounded to the nearest.
+create or replace function public.hold_for_seconds(price public.task_type_prices, params jsonb, seconds integer)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return least(ceil(price.price_microusd * public.price_multiplier(price, params) * seconds), 1e14)::bigint;
+end
+$$;
+revoke all on function public.hold_for_seconds from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/is_shared_mail_host.sql
 -- Whether this address is at a large provider, where people take one mailbox each. A name under a provider's (fastmail
@@ -2582,7 +2692,8 @@ returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
   return jsonb_build_object('currency', 'usd', 'unit', 'credits', 'prices', (
-    select jsonb_agg(public.price_summary(public.current_price(kind.name)) || jsonb_build_object(
+    select jsonb_agg(public.price_summary(public.current_price(kind.name))
+           || public.price_terms(kind, public.current_price(kind.name)) || jsonb_build_object(
              'display_name', kind.display_name, 'run_type', kind.run_type, 'category', kind.category,
              'content_type', kind.content_type, 'is_visible', kind.is_visible,
              'announced', (select coalesce(jsonb_agg(public.price_summary(price) order by price.valid_from, price.version), '[]')
@@ -2614,6 +2725,26 @@ end
 $$;
 revoke all on function public.mail_domain from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/network_of_person.sql
+-- The network from which somebody signed up: the /24 of an IPv4 address, the /48 of an IPv6 one. The standalone host says the
+-- address while it makes the person; else it is that of their first session. Null where neither is known.
+create or replace function public.network_of_person(for_user uuid)
+returns text
+language plpgsql stable set search_path = '' as $$
+declare
+  address inet := coalesce(
+    nullif(current_setting('darkroom.client_address', true), '')::inet,
+    (select ip from auth.sessions where user_id = for_user order by created_at, id limit 1));
+begin
+  -- An IPv4 address in the form of IPv6 is an IPv4 address.
+  if address <<= '::ffff:0.0.0.0/96' then
+    address := replace(host(address), '::ffff:', '')::inet;
+  end if;
+  return text(network(set_masklen(address, case family(address) when 4 then 24 else 48 end)));
+end
+$$;
+revoke all on function public.network_of_person from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/open_credit_account.sql
 create or replace function public.open_credit_account(for_user uuid)
 returns void
@@ -2623,7 +2754,7 @@ $$;
 revoke all on function public.open_credit_account from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/open_hold.sql
--- Reserves a task's upper bound, or refuses with 402, also where a spend cap of the project or of the token that asked
+-- Reserves what a task is expected to cost, or refuses with 402, also where a spend cap of the project or of the token that asked
 -- for it is reached. A task that still waits 30 days after it could have run is given up: see give_up_old_tasks().
 create or replace function public.open_hold(
   for_user uuid, for_task uuid, hold_microusd bigint, for_project uuid, for_token uuid default null,
@@ -2652,13 +2783,13 @@ $$;
 revoke all on function public.open_hold from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/open_paid_call.sql
--- Covers a call before a provider is asked, or refuses with 402; null where it is free: without a price, without an
--- account to charge, with nothing to pay for. The same key and content again answer what the first call answered.
+-- Covers a call before a provider is asked, or refuses with 402; null where it is free: without an account to charge, with
+-- nothing to pay for, or without a price. What has no price counts as `model_calls` against the account's daily allowance. The same key and content again answer what the first call answered.
 -- Guarantees: calls of an account are opened and closed under its lock, so of two with one key the second sees the first,
 -- and credit for one call covers one. What a dead process held is given back first.
 create or replace function public.open_paid_call(
   for_user uuid, for_token uuid, asked_user uuid, for_type text, for_units integer, idempotency_key text,
-  content_hash bytea
+  content_hash bytea, model_calls integer default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -2670,7 +2801,14 @@ begin
   if asked_user <> for_user then
     perform public.refuse('forbidden', 403);
   end if;
-  if for_user is null or required = 0 then
+  if for_user is null or for_units = 0 then
+    return null;
+  end if;
+  if required = 0 then
+    if not exists (select from public.credit_accounts where user_id = for_user) then
+      perform public.refuse('user_not_found', 404);
+    end if;
+    perform public.take_free_calls(for_user, coalesce(open_paid_call.model_calls, for_units));
     return null;
   end if;
   perform from public.credit_accounts where user_id = for_user for no key update;
@@ -2846,12 +2984,13 @@ $$;
 revoke all on function public.price_of_work from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_part.sql
--- What one piece of work is expected to cost, and at most: by what was promised for its type, else by the price in force
--- and what runs of its kind took.
+-- What one piece of work is expected to cost, what is held for it first, and what it costs at most: by what was promised for its
+-- type, else by the price in force and the operator's figures. Work that is paid by the second costs at most its longest run.
+-- Nothing that a payer can influence is read but the params themselves.
 create or replace function public.price_part(
-  for_task_type text, model text, params jsonb, promised jsonb,
+  for_task_type text, params jsonb, promised jsonb,
   out price public.task_type_prices, out expected_seconds integer, out upper_bound_seconds integer,
-  out expected_microusd bigint, out upper_bound_microusd bigint
+  out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -2867,14 +3006,19 @@ begin
       expected_seconds := 1;
       upper_bound_seconds := 1;
     else
-      select estimate.expected_seconds, estimate.upper_bound_seconds into expected_seconds, upper_bound_seconds
-        from public.run_estimate(for_task_type, model) as estimate;
+      expected_seconds := public.expected_seconds(for_task_type);
+      upper_bound_seconds := (select max_runtime_seconds from public.task_types where name = for_task_type);
     end if;
   end if;
   upper_bound_microusd := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
-  expected_microusd := case
-    when price.billing_type = 'per_unit' then upper_bound_microusd
-    else public.price_of_work(price, params, expected_seconds, upper_bound_seconds) end;
+  if price.billing_type = 'per_unit' then
+    expected_microusd := upper_bound_microusd;
+    held_microusd := upper_bound_microusd;
+  else
+    expected_microusd := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
+    held_microusd := least(upper_bound_microusd, public.hold_for_seconds(
+      price, params, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
+  end if;
 end
 $$;
 revoke all on function public.price_part from public, anon, authenticated;
@@ -2895,6 +3039,25 @@ begin
 end
 $$;
 revoke all on function public.price_summary from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/price_terms.sql
+-- What work of a type comes to at a price before anything of its params counts: the estimate, the first hold and the most.
+create or replace function public.price_terms(kind public.task_types, price public.task_type_prices)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  expected constant integer := public.expected_seconds(kind.name);
+  first_hold constant integer := public.first_hold_seconds(expected, kind.max_runtime_seconds);
+begin
+  return jsonb_build_object('expected_seconds', expected, 'max_runtime_seconds', kind.max_runtime_seconds)
+    || (public.amounts_of_quote(
+          public.price_of_work(price, '{}', expected, kind.max_runtime_seconds),
+          case price.billing_type when 'per_unit' then price.price_microusd else public.hold_for_seconds(price, '{}', first_hold) end,
+          public.price_of_work(price, '{}', kind.max_runtime_seconds, kind.max_runtime_seconds))
+        - '{cost,cost_microusd}'::text[]);
+end
+$$;
+revoke all on function public.price_terms from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/publish_price.sql
 -- A new version of a type's price, from a time on that is not past. Tasks and quotes keep theirs. The same key again
@@ -2954,25 +3117,26 @@ revoke all on function public.publish_price from public, anon, authenticated;
 grant execute on function public.publish_price to service_role;
 
 -- supabase/schemas/credits/functions/quote_task.sql
--- The price of a task before it runs. Per unit it is exact. Per second it is expected to take as long as runs of its kind
--- usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is the sum of the
--- children that its plan speaks of, and what was promised for each kind of them is in part_prices.
--- `promised` is such a promise, which counts instead of the prices and estimates of today. The breakdown is made for
+-- The price of a task before it runs. Per unit it is exact. Per second it is what the operator expects such a run to take, and
+-- at most the longest run of its type; an orchestrator is the sum of the children that its plan speaks of, and what was
+-- promised for each kind of them is in part_prices.
+-- `promised` is such a promise, which counts instead of the prices and figures of today. The breakdown is made for
 -- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
   for_task_type text, params jsonb, promised jsonb default null, with_breakdown boolean default false,
   task_count integer default 1,
-  out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
+  out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
+  out exact boolean,
   out part_prices jsonb, out breakdown jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
-  model constant text := public.model_of_params(params);
   is_orchestration constant boolean := (select category = 'orchestration' from public.task_types where name = for_task_type);
   part record;
   priced record;
 begin
   expected_microusd := 0;
+  held_microusd := 0;
   upper_bound_microusd := 0;
   breakdown := '[]';
   if is_orchestration then
@@ -2980,8 +3144,9 @@ begin
     exact := false;
     part_prices := '{}';
     for part in select * from public.planned_children(for_task_type, params) loop
-      select * into priced from public.price_part(part.child_type, model, params, promised);
+      select * into priced from public.price_part(part.child_type, params, promised);
       expected_microusd := expected_microusd + part.child_count * priced.expected_microusd;
+      held_microusd := held_microusd + part.child_count * priced.held_microusd;
       upper_bound_microusd := upper_bound_microusd + part.child_count * priced.upper_bound_microusd;
       part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
         'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
@@ -2992,10 +3157,11 @@ begin
       end if;
     end loop;
   else
-    select * into priced from public.price_part(for_task_type, model, params, promised);
+    select * into priced from public.price_part(for_task_type, params, promised);
     price := priced.price;
     exact := price.billing_type = 'per_unit';
     expected_microusd := priced.expected_microusd;
+    held_microusd := priced.held_microusd;
     upper_bound_microusd := priced.upper_bound_microusd;
     if with_breakdown then
       breakdown := breakdown || public.price_line(
@@ -3149,6 +3315,21 @@ end
 $$;
 revoke all on function public.reserve_credit from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/seconds_paid_by.sql
+-- How many whole seconds of work an amount pays for at a price; null where seconds cost nothing, so that any amount pays
+-- for all of them.
+create or replace function public.seconds_paid_by(amount_microusd bigint, price public.task_type_prices, params jsonb)
+returns integer
+language plpgsql stable set search_path = '' as $$
+declare
+  second_microusd constant numeric := price.price_microusd * public.price_multiplier(price, params);
+begin
+  return case when price.billing_type = 'per_second' and second_microusd > 0
+    then least(floor(amount_microusd / second_microusd), 86400)::integer end;
+end
+$$;
+revoke all on function public.seconds_paid_by from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/set_spend_cap.sql
 -- Limits what a project, or a token, may spend in a calendar month (UTC); null lifts the limit. What it has spent and
 -- holds this month counts. Open holds stay.
@@ -3295,6 +3476,37 @@ end
 $$;
 revoke all on function public.take_back_credit from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/take_free_calls.sql
+-- Counts model calls that nobody pays for against the account's allowance of the day (UTC); 429 `free_allowance_used` when they
+-- do not fit, and then none is counted. One row an account, so any number of racers share one allowance.
+create or replace function public.take_free_calls(for_user uuid, model_calls integer)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  allowance constant integer := (select free_calls_per_day from public.credit_settings);
+  today constant date := (now() at time zone 'UTC')::date;
+begin
+  if allowance is null or model_calls = 0 then
+    return;
+  end if;
+  if model_calls <= allowance then
+    insert into public.free_calls as used (user_id, day, calls) values (for_user, today, model_calls)
+    on conflict (user_id) do update
+      set day = excluded.day,
+          calls = excluded.calls + case when used.day = excluded.day then used.calls else 0 end
+      where excluded.calls + case when used.day = excluded.day then used.calls else 0 end <= allowance;
+    if found then
+      return;
+    end if;
+  end if;
+  perform public.refuse('free_allowance_used', 429, jsonb_build_object(
+    'limit', allowance, 'required', model_calls,
+    'remaining', allowance - coalesce((select calls from public.free_calls where user_id = for_user and day = today), 0),
+    'retry_after', ceil(extract(epoch from (today + 1)::timestamp at time zone 'UTC' - now()))));
+end
+$$;
+revoke all on function public.take_free_calls from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/tend_paid_calls.sql
 -- Gives back what dead processes hold for calls, and forgets answers, with their keys, after seven days.
 create or replace function public.tend_paid_calls(at_most integer default 200)
@@ -3345,24 +3557,29 @@ $$;
 revoke all on function public.verify_ledger from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/welcome_bonus_refusal.sql
--- Why this person gets no welcome bonus; null when there is no reason. One bonus is for one person with a mailbox:
--- the address is confirmed, no spelling of it had one, and neither its domain nor the day is a source of any number of them.
+-- Why this person gets no welcome bonus; null when there is no reason. One bonus is for one person with a mailbox: the address
+-- is confirmed and, but for a local host or where the operator decided otherwise, proven; no spelling of it had one; and neither
+-- its domain nor its network nor the day is a source of any number of them.
 create or replace function public.welcome_bonus_refusal(for_user uuid)
 returns text
 language plpgsql stable set search_path = '' as $$
 declare
   person auth.users;
   settings public.credit_settings;
+  network text;
 begin
   if exists (select from public.welcome_bonuses where user_id = for_user) then
     return 'already_granted';
   end if;
   select * into person from auth.users where id = for_user;
   select * into settings from public.credit_settings;
+  network := public.network_of_person(for_user);
   return case
     when settings.welcome_bonus_microusd = 0 then 'no_bonus'
     when coalesce(person.is_anonymous, false) or person.email is null then 'anonymous'
     when person.email_confirmed_at is null then 'address_not_confirmed'
+    when settings.welcome_bonus_needs_proven_address and not settings.is_local_host
+         and not public.address_is_proven(person) then 'address_not_proven'
     when exists (select from public.welcome_bonuses
                   where address_hash = sha256(convert_to(public.address_key(person.email), 'UTF8'))) then 'address_used'
     when not public.is_shared_mail_host(person.email)
@@ -3370,6 +3587,12 @@ begin
            select count(*) from public.welcome_bonuses
             where domain = public.mail_domain(person.email) and created_at > now() - interval '1 day')
       then 'domain_limit'
+    when settings.welcome_bonuses_per_network_and_day is not null and network is null then 'network_unknown'
+    -- Whoever tries a local host out signs up more than once: each example makes a person of its own.
+    when greatest(settings.welcome_bonuses_per_network_and_day, case when settings.is_local_host then 20 end) <= (
+           select count(*) from public.welcome_bonuses
+            where network_hash = sha256(convert_to(network, 'UTF8')) and created_at > now() - interval '1 day')
+      then 'network_limit'
     when settings.welcome_bonuses_per_day <= (
            select count(*) from public.welcome_bonuses where created_at > now() - interval '1 day')
       then 'day_limit' end;
@@ -4842,14 +5065,14 @@ begin
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd,
-    children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at)
+    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id,
+    expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at)
   select
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd,
-    children_bound_microusd, cost_microusd, copied_from_share, created_at, updated_at
+    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id,
+    expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks where id = any (leaving);
   delete from public.tasks where id = any (leaving);
   return cardinality(leaving);
@@ -5095,7 +5318,8 @@ begin
          slot = terms.free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
          generation_started_at = now(), updated_at = now(),
          progress = null, progress_message = null, error_message = null, error_details = null,
-         lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
+         lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds)),
+         covered_until = case when not by_owner then now() + make_interval(secs => covered_seconds) end
    -- By its id: the place of a row that was changed just now is not yet known to this statement.
    where id = (select id from public.tasks
                 where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
@@ -5553,7 +5777,7 @@ begin
         from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
-       where part.status = 'Complete' and part.cost_microusd > 0
+       where part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
              work.is_reused, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
@@ -5572,8 +5796,8 @@ revoke all on function public.cost_lines from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cost_of_run.sql
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
--- its finished parts cost, each once, also those of an orchestration within it that failed; else the price it was quoted,
--- by the database's clock.
+-- its parts cost, each once, also those of an orchestration within it that failed; else the price it was quoted,
+-- by the database's clock. A part that ended without a charge has no cost.
 create or replace function public.cost_of_run(
   task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
 )
@@ -5583,8 +5807,7 @@ begin
   return (
     select case
         when task.is_orchestrator then
-          (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part
-            where part.status = 'Complete')
+          (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part)
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
           price, public.billed_params(task.params, task.result_data), extract(epoch from ended_at - task.generation_started_at),
@@ -5640,30 +5863,86 @@ $$;
 revoke all on function public.count_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cover_child.sql
--- A child is paid from the hold of its (outermost) orchestrator; when the children outgrow what was
--- reserved, the hold is raised (402 when the account cannot). Without this, an orchestrator would be a way
+-- A child is paid from the hold of its (outermost) orchestrator; when the children need more than what is
+-- held, the hold is raised (402 when the account cannot). Without this, an orchestrator would be a way
 -- to free work.
-create or replace function public.cover_child(orchestrator_id uuid, child_bound_microusd bigint)
+create or replace function public.cover_child(orchestrator_id uuid, child_microusd bigint)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   orchestrator public.tasks;
   excess bigint;
 begin
-  update public.tasks set children_bound_microusd = children_bound_microusd + child_bound_microusd
+  update public.tasks set children_held_microusd = children_held_microusd + child_microusd
    where id = orchestrator_id
   returning * into orchestrator;
+  excess := orchestrator.children_held_microusd - orchestrator.held_microusd;
+  if excess <= 0 then
+    return;
+  end if;
+  update public.tasks set held_microusd = children_held_microusd where id = orchestrator_id;
   if orchestrator.orchestrator_task_id is null then
-    perform public.extend_hold(orchestrator_id, orchestrator.children_bound_microusd);
+    perform public.extend_hold(orchestrator_id, orchestrator.children_held_microusd);
   else
-    excess := orchestrator.children_bound_microusd - orchestrator.upper_bound_microusd;
-    if excess > 0 then
-      perform public.cover_child(orchestrator.orchestrator_task_id, least(excess, child_bound_microusd));
-    end if;
+    perform public.cover_child(orchestrator.orchestrator_task_id, excess);
   end if;
 end
 $$;
 revoke all on function public.cover_child from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/cover_cost.sql
+-- Before a finished run is charged: a hold that is short of its cost takes the rest from the available credit, and what a part
+-- did not use serves the other parts of its orchestration. The caller holds the locks of the task and its orchestrations.
+create or replace function public.cover_cost(finished public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  held bigint := finished.held_microusd;
+begin
+  if not finished.in_cloud then
+    return;
+  end if;
+  if finished.cost_microusd > held and not finished.is_orchestrator then
+    held := public.raise_hold(finished, finished.cost_microusd);
+    update public.tasks set held_microusd = held where id = finished.id;
+  end if;
+  if finished.orchestrator_task_id is not null then
+    update public.tasks set children_held_microusd = children_held_microusd - greatest(held - finished.cost_microusd, 0)
+     where id = finished.orchestrator_task_id;
+  end if;
+end
+$$;
+revoke all on function public.cover_cost from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/cover_run.sql
+-- Holds one more step of a run, as far as the account and its caps allow, and answers the task with the time until which it is
+-- covered now. The caller holds the locks of the task, its orchestrations and its account.
+create or replace function public.cover_run(task public.tasks)
+returns public.tasks
+language plpgsql set search_path = '' as $$
+declare
+  price public.task_type_prices;
+  wanted_seconds integer;
+  held bigint;
+  seconds integer;
+begin
+  select * into price from public.task_type_prices where id = task.price_id;
+  -- From this moment, where the last look was long ago.
+  wanted_seconds := greatest(task.covered_seconds, ceil(extract(epoch from now() - task.generation_started_at)))
+                    + (select hold_growth_seconds from public.credit_settings);
+  held := public.raise_hold(task, public.hold_for_seconds(price, task.params, wanted_seconds));
+  if held < task.upper_bound_microusd then
+    seconds := public.seconds_paid_by(held, price, task.params);
+  end if;
+  update public.tasks
+     set held_microusd = held, covered_seconds = seconds,
+         covered_until = task.generation_started_at + make_interval(secs => seconds)
+   where id = task.id
+  returning * into task;
+  return task;
+end
+$$;
+revoke all on function public.cover_run from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/create_one_task.sql
 -- One task of a create: see create_task. Locks, in this order: shot, orchestrator, dependencies, tenant, account.
@@ -5710,12 +5989,14 @@ begin
     insert into public.tasks (
       id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
       orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
-      result_key, is_following, in_cloud, price_id, upper_bound_microusd, part_prices)
+      result_key, is_following, in_cloud, price_id, expected_microusd, held_microusd, upper_bound_microusd, covered_seconds,
+      part_prices)
     values (
       new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
       task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
       task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.result_key, task.is_following,
-      task.in_cloud, task.price_id, task.upper_bound_microusd, task.part_prices)
+      task.in_cloud, task.price_id, task.expected_microusd, task.held_microusd, task.upper_bound_microusd,
+      task.covered_seconds, task.part_prices)
     on conflict (id) do nothing;
     if not found then
       -- The same id, committed by another request since our look.
@@ -5731,7 +6012,7 @@ begin
 
   return public.created_task(task, plan.exact, plan.price_version) || jsonb_build_object(
     'held_microusd', case when task.in_cloud and task.orchestrator_task_id is null and task.reused_task_id is null
-                          then task.upper_bound_microusd else 0 end,
+                          then task.held_microusd else 0 end,
     'deduplicated', false);
 end
 $$;
@@ -5807,19 +6088,20 @@ revoke all on function public.create_task from public, anon, authenticated;
 grant execute on function public.create_task to service_role;
 
 -- supabase/schemas/tasks/functions/created_task.sql
--- What a create answers about a task, the first time and every time after. One that reused a result is complete, and costs what
--- it did cost; the others, their upper bound.
+-- What a create answers about a task, the first time and every time after. `cost` is what it is expected to cost; of one that
+-- reused a result, and is complete, what it did cost.
 create or replace function public.created_task(task public.tasks, exact boolean, price_version integer)
 returns jsonb
 language plpgsql immutable set search_path = '' as $$
 declare
   is_reused constant boolean := task.reused_task_id is not null;
-  cost constant bigint := case when is_reused then task.cost_microusd else task.upper_bound_microusd end;
 begin
-  return jsonb_build_object(
+  return case when is_reused then public.amounts_of_quote(task.cost_microusd, task.cost_microusd, task.cost_microusd)
+    else public.amounts_of_quote(task.expected_microusd, task.held_microusd, task.upper_bound_microusd) end
+    || jsonb_build_object(
     'task_id', task.id, 'status', case when is_reused then 'Task complete' else 'Task queued' end,
     'task_type', task.task_type, 'project_id', task.project_id,
-    'cost', cost / 10000.0, 'upper_bound_microusd', cost, 'exact', exact or is_reused, 'price_version', price_version,
+    'exact', exact or is_reused, 'price_version', price_version,
     'reused', is_reused, 'shares_run', task.is_following);
 end
 $$;
@@ -5969,6 +6251,76 @@ end
 $$;
 revoke all on function public.end_uncovered_parts from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/end_uncovered_run.sql
+-- Ends a run that its account can pay no further: Failed with `credit_exhausted`, not retried, and charged for the seconds
+-- that it took, at most what is held for it. A part is charged with its orchestration, which ends with it.
+-- The caller holds the locks of the task, its orchestrations, its tenant and its account.
+create or replace function public.end_uncovered_run(task public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  ended_at constant timestamptz := clock_timestamp();
+  ended public.tasks;
+begin
+  update public.tasks
+     set generation_processed_at = ended_at,
+         cost_microusd = least(public.cost_of_run(task, true, ended_at), task.held_microusd)
+   where id = task.id
+  returning * into ended;
+  if ended.orchestrator_task_id is null then
+    perform public.close_hold(ended.id, ended.cost_microusd, public.charge_metadata(ended));
+  end if;
+  perform public.end_task(ended.id, 'Failed', 'credit_exhausted');
+end
+$$;
+revoke all on function public.end_uncovered_run from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/end_uncovered_runs.sql
+-- Ends runs whose held amount is used up and whose account allows no more: see end_uncovered_run(). Answers how many.
+-- `may_wait`: it waits for locks, lest a tenant run uncovered by holding one: half a second for one lock and a second in all, in an order
+-- by chance, so that one tenant's locks delay no other's end for long. Safe to run anywhere at once.
+create or replace function public.end_uncovered_runs(at_most integer default 50, may_wait boolean default true)
+returns integer
+language plpgsql security definer set search_path = '' set lock_timeout = '500ms' as $$
+declare
+  begun constant timestamptz := clock_timestamp();
+  run record;
+  task public.tasks;
+  ended integer := 0;
+begin
+  if not may_wait then
+    perform set_config('lock_timeout', '1ms', true);
+  end if;
+  for run in
+    select id, user_id from (
+      select id, user_id from public.tasks
+       where status = 'In Progress' and covered_until <= now() order by covered_until limit 1000) as uncovered
+     order by random() limit at_most
+  loop
+    exit when clock_timestamp() > begun + interval '1 second';
+    begin
+      -- In the order of all: orchestrations, the task, the tenant, the account.
+      perform public.lock_orchestrators(run.id);
+      select * into task from public.tasks
+       where id = run.id and status = 'In Progress' and covered_until <= now() for no key update;
+      continue when not found;
+      perform public.lock_tenant(run.user_id);
+      perform from public.credit_accounts where user_id = run.user_id for no key update;
+      task := public.cover_run(task);
+      if task.covered_until <= now() then
+        perform public.end_uncovered_run(task);
+        ended := ended + 1;
+      end if;
+    exception when lock_not_available or deadlock_detected then
+      continue;
+    end;
+  end loop;
+  return ended;
+end
+$$;
+revoke all on function public.end_uncovered_runs from public, anon, authenticated;
+grant execute on function public.end_uncovered_runs to service_role;
+
 -- supabase/schemas/tasks/functions/enter_queue.sql
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
 -- the task was planned.
@@ -6004,9 +6356,9 @@ begin
   if task.in_cloud then
     if task.orchestrator_task_id is null then
       perform public.open_hold(
-        task.user_id, task.id, task.upper_bound_microusd, task.project_id, for_token, task.run_after);
+        task.user_id, task.id, task.held_microusd, task.project_id, for_token, task.run_after);
     else
-      perform public.cover_child(task.orchestrator_task_id, task.upper_bound_microusd);
+      perform public.cover_child(task.orchestrator_task_id, task.held_microusd);
     end if;
   end if;
   if task.unmet_dependencies = 0 and not task.is_scheduled then
@@ -6042,6 +6394,18 @@ begin
 end
 $$;
 revoke all on function public.expected_parts from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/expected_seconds.sql
+-- How long a run of this type is expected to take: the operator's figure, at most the longest run. Never a measured one:
+-- payers make what is measured.
+create or replace function public.expected_seconds(for_task_type text)
+returns integer
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select least(expected_seconds, max_runtime_seconds) from public.task_types where name = for_task_type);
+end
+$$;
+revoke all on function public.expected_seconds from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/explain_empty_claim.sql
 -- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
@@ -6453,8 +6817,7 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.orchestrator_task_id is null and ended.in_cloud
      and coalesce(ended.charged_microusd, 0)
-         <> least(coalesce(case when ended.status = 'Complete' or ended.is_orchestrator then ended.cost_microusd end, 0),
-                  coalesce(ended.hold_amount, 0))
+         <> least(coalesce(ended.cost_microusd, 0), coalesce(ended.hold_amount, 0))
   union all
   select 'cost_is_not_the_price', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended
@@ -6471,11 +6834,11 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
-       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part
-        where part.status = 'Complete')
+       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part)
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
+      and ended.error_message is distinct from 'credit_exhausted'
   union all
   -- Covered while it is open, and only then.
   select 'open_without_cover', task.user_id, task.id::text, jsonb_build_object('status', task.status)
@@ -6488,8 +6851,8 @@ language sql stable set search_path = '' as $$
     join public.credit_holds as hold on hold.task_id = task.id and hold.state = 'held'
    where task.is_orchestrator
      and hold.amount_microusd < (
-       select coalesce(sum(case part.status when 'Complete' then least(part.cost_microusd::bigint, part.upper_bound_microusd::bigint)
-                             else part.upper_bound_microusd end), 0)
+       select coalesce(sum(case part.status when 'Complete' then least(part.cost_microusd::bigint, part.held_microusd::bigint)
+                             else part.held_microusd end), 0)
          from public.tasks as part
         where part.orchestrator_task_id = task.id and part.status in ('Queued', 'In Progress', 'Complete'))
   union all
@@ -6572,6 +6935,7 @@ begin
   end if;
   perform public.note_run_time(finished);
   perform public.free_slots(array[task]);
+  perform public.cover_cost(finished);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;
@@ -6950,6 +7314,61 @@ $$;
 revoke all on function public.give_up_old_tasks from public, anon, authenticated;
 grant execute on function public.give_up_old_tasks to service_role;
 
+-- supabase/schemas/tasks/functions/grow_due_holds.sql
+-- Looks after the holds of runs whose held amount is used up soon, those that come first first: see grow_hold(). Safe to run
+-- anywhere at once. Answers how many runs it looked at.
+create or replace function public.grow_due_holds(at_most integer default 500)
+returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+  run uuid;
+  looked_at integer := 0;
+begin
+  for run in
+    select id from public.tasks
+     where status = 'In Progress' and covered_until < now() + public.hold_check_ahead()
+     order by covered_until limit at_most
+  loop
+    perform public.grow_hold(run);
+    looked_at := looked_at + 1;
+  end loop;
+  return looked_at;
+end
+$$;
+revoke all on function public.grow_due_holds from public, anon, authenticated;
+grant execute on function public.grow_due_holds to service_role;
+
+-- supabase/schemas/tasks/functions/grow_hold.sql
+-- Covers a run for one more step before its held amount is used up: by a step of seconds, or by what the account and its caps
+-- still allow. What then runs uncovered is ended by end_uncovered_runs().
+-- Guarantee: waits for no lock. What somebody has locked is covered by a later call.
+create or replace function public.grow_hold(for_task uuid)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  orchestration uuid;
+  task public.tasks;
+begin
+  foreach orchestration in array public.orchestrations_around(for_task) loop
+    perform from public.tasks where id = orchestration for no key update skip locked;
+    if not found then
+      return;
+    end if;
+  end loop;
+  select * into task from public.tasks
+   where id = for_task and status = 'In Progress' and covered_until < now() + public.hold_check_ahead()
+     for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  perform from public.credit_accounts where user_id = task.user_id for no key update skip locked;
+  if found then
+    perform public.cover_run(task);
+  end if;
+end
+$$;
+revoke all on function public.grow_hold from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/hash_of_request.sql
 -- What tells whether a create is the same as one before; priority and attempts may differ.
 create or replace function public.hash_of_request(request jsonb)
@@ -6960,6 +7379,16 @@ begin
 end
 $$;
 revoke all on function public.hash_of_request from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/hold_check_ahead.sql
+-- How long before a held amount is used up it grows: several times as long as the pause between two looks at it, and shorter
+-- than a step.
+create or replace function public.hold_check_ahead()
+returns interval
+language sql immutable set search_path = '' as $$
+  select interval '20 seconds'
+$$;
+revoke all on function public.hold_check_ahead from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/is_result.sql
 -- Whether a file that completes a run is a result for others: one that nobody can replace any more, made of the files that the
@@ -6974,6 +7403,15 @@ end
 $$;
 revoke all on function public.is_result from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/is_sandbox_worker.sql
+-- Whether a run is the sandbox's: the sandbox names its workers so, on every host.
+create or replace function public.is_sandbox_worker(worker_id text)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(starts_with(worker_id, 'sandbox-'), false)
+$$;
+revoke all on function public.is_sandbox_worker from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/keep_row.sql
 -- Refuses to delete or change what tasks speak of without a foreign key.
 create or replace function public.keep_row()
@@ -6984,6 +7422,17 @@ begin
 end
 $$;
 revoke all on function public.keep_row from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/known_model.sql
+-- A model's name where the operator lists it in `known_models`, else no model: names come from payers.
+create or replace function public.known_model(named text)
+returns text
+language plpgsql stable set search_path = '' as $$
+begin
+  return coalesce((select model from public.known_models where model = named), '');
+end
+$$;
+revoke all on function public.known_model from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/lane_count.sql
 -- How many tasks of a lane are ready, blocked, scheduled and running.
@@ -7306,16 +7755,17 @@ $$;
 revoke all on function public.note_provider_job from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/note_run_time.sql
--- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
+-- Counts how long a finished run took, under its model where the operator knows that. Never waits: a run whose bucket somebody is writing is not counted.
 create or replace function public.note_run_time(finished public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   for_bucket smallint;
-  for_model text := coalesce(finished.model, '');
+  for_model constant text := public.known_model(finished.model);
 begin
-  -- An owner's machine says nothing about the cloud's.
-  if finished.is_orchestrator or finished.claimed_by_owner or finished.generation_started_at is null then
+  -- Neither an owner's machine nor the sandbox says anything about the cloud's.
+  if finished.is_orchestrator or finished.claimed_by_owner or public.is_sandbox_worker(finished.worker_id)
+     or finished.generation_started_at is null then
     return;
   end if;
   for_bucket := public.run_time_bucket(extract(epoch from finished.generation_processed_at - finished.generation_started_at));
@@ -7326,11 +7776,6 @@ begin
   if found or exists (select from public.task_run_times
                        where task_type = finished.task_type and model = for_model and bucket = for_bucket) then
     return;
-  end if;
-  if for_model <> '' and not exists (
-       select from public.task_run_times where task_type = finished.task_type and model = for_model)
-     and (select count(distinct model) from public.task_run_times where task_type = finished.task_type) >= 200 then
-    for_model := '';
   end if;
   insert into public.task_run_times (task_type, model, bucket, runs) values (finished.task_type, for_model, for_bucket, 1)
   on conflict (task_type, model, bucket) do nothing;
@@ -7386,6 +7831,23 @@ begin
 end
 $$;
 revoke all on function public.open_turn from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/orchestrations_around.sql
+-- The orchestrations that a task is part of, outermost first, in the order in which they are locked.
+create or replace function public.orchestrations_around(for_task uuid)
+returns uuid[]
+language plpgsql stable set search_path = '' as $$
+begin
+  return array(
+    with recursive around (id, depth) as (
+      select orchestrator_task_id, 1 from public.tasks where id = for_task
+      union all
+      select wider.orchestrator_task_id, depth + 1 from around join public.tasks as wider on wider.id = around.id
+    )
+    select id from around where id is not null order by depth desc);
+end
+$$;
+revoke all on function public.orchestrations_around from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/orchestrator_of_params.sql
 -- The task that these params name as their orchestrator: the first of the known places that holds a row's
@@ -7818,14 +8280,24 @@ begin
     end if;
   end if;
   planned.price_id := (quote.price).id;
+  planned.expected_microusd := quote.expected_microusd;
+  planned.held_microusd := quote.held_microusd;
   planned.upper_bound_microusd := quote.upper_bound_microusd;
+  if planned.is_following then
+    -- Nobody raises the hold of a task that does not run.
+    planned.held_microusd := greatest(
+      quote.held_microusd, least((quote.price).reuse_price_microusd, quote.upper_bound_microusd));
+  end if;
+  if planned.in_cloud and not planned.is_orchestrator and planned.held_microusd < planned.upper_bound_microusd then
+    planned.covered_seconds := public.seconds_paid_by(planned.held_microusd, quote.price, new_params);
+  end if;
 
   planned.status := 'Queued';
   planned.attempt := 0;
   planned.attempts := 0;
   planned.generation_created := false;
   planned.result_data := '{}';
-  planned.children_bound_microusd := 0;
+  planned.children_held_microusd := 0;
   planned.created_at := now();
   planned.updated_at := now();
 end
@@ -8085,6 +8557,48 @@ $$;
 revoke all on function public.queue_position from public, anon, authenticated;
 grant execute on function public.queue_position to service_role;
 
+-- supabase/schemas/tasks/functions/raise_hold.sql
+-- Raises what is held for a task to an amount, at most its upper bound, or as far as the account and its spend caps allow.
+-- A part takes first what its orchestrations hold and have not given to a part. Answers what is held now; the caller writes it
+-- into the task's row. Never refuses. The caller holds the locks of the task and its orchestrations.
+create or replace function public.raise_hold(task public.tasks, wanted_microusd bigint)
+returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  outermost public.tasks := task;
+  unused bigint := 0;
+  hold public.credit_holds;
+  held bigint;
+  missing bigint;
+begin
+  while outermost.orchestrator_task_id is not null loop
+    select * into outermost from public.tasks where id = outermost.orchestrator_task_id;
+    unused := unused + greatest(outermost.held_microusd - outermost.children_held_microusd, 0);
+  end loop;
+  -- The account before the hold's row is read: whoever changes one has locked the other.
+  perform from public.credit_accounts where user_id = task.user_id for no key update;
+  select * into hold from public.credit_holds where task_id = outermost.id and state = 'held' for no key update;
+  held := case when outermost.id = task.id then hold.amount_microusd else task.held_microusd end;
+  if hold.task_id is null then
+    return task.held_microusd;
+  end if;
+  missing := least(wanted_microusd, task.upper_bound_microusd) - held;
+  if missing > unused then
+    missing := least(missing, unused + public.available_for_hold(hold));
+  end if;
+  if missing <= 0 then
+    return held;
+  end if;
+  if outermost.id = task.id then
+    perform public.extend_hold(task.id, held + missing);
+  else
+    perform public.cover_child(task.orchestrator_task_id, missing);
+  end if;
+  return held + missing;
+end
+$$;
+revoke all on function public.raise_hold from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/ready_lane.sql
 -- Says that a lane has a task that may run. The caller holds the tenant's lock.
 create or replace function public.ready_lane(for_lane bigint, waiting_since timestamptz)
@@ -8114,37 +8628,6 @@ begin
 end
 $$;
 revoke all on function public.ready_lane from public, anon, authenticated;
-
--- supabase/schemas/tasks/functions/refresh_run_estimates.sql
--- Draws new estimates from the times that finished runs took, for types that are paid by the second: the median is
--- expected, and twice what 99 of 100 stayed below is the upper bound, at most what the type may run. Fewer than 50 runs
--- say nothing.
-create or replace function public.refresh_run_estimates()
-returns void
-language plpgsql security definer set search_path = '' as $$
-begin
-  insert into public.task_run_estimates as known (task_type, model, runs, expected_seconds, upper_bound_seconds)
-  select fresh.task_type, fresh.model, fresh.runs, least(fresh.expected, fresh.bound), fresh.bound
-    from (select ranked.task_type, ranked.model, max(ranked.total)::integer as runs,
-                 ceil(public.run_time_of_bucket(min(bucket) filter (where up_to >= total * 0.5)))::integer as expected,
-                 least(ceil(2 * public.run_time_of_bucket(min(bucket) filter (where up_to >= total * 0.99)))::integer,
-                       max(kind.max_runtime_seconds)) as bound
-            from (select *, sum(runs) over (partition by task_type, model order by bucket) as up_to,
-                         sum(runs) over (partition by task_type, model) as total
-                    from public.task_run_times) as ranked
-            join public.task_types as kind on kind.name = ranked.task_type
-           where (public.current_price(kind.name)).billing_type = 'per_second'
-           group by ranked.task_type, ranked.model having max(ranked.total) >= 50) as fresh
-   order by fresh.task_type, fresh.model
-  on conflict (task_type, model) do update
-    set runs = excluded.runs, expected_seconds = excluded.expected_seconds,
-        upper_bound_seconds = excluded.upper_bound_seconds, updated_at = now()
-    where (known.expected_seconds, known.upper_bound_seconds)
-          is distinct from (excluded.expected_seconds, excluded.upper_bound_seconds);
-end
-$$;
-revoke all on function public.refresh_run_estimates from public, anon, authenticated;
-grant execute on function public.refresh_run_estimates to service_role;
 
 -- supabase/schemas/tasks/functions/refuse_archived_change.sql
 -- The refusal of a change to a task that is not in `tasks`: 404, or why what is archived stays as it is.
@@ -8267,8 +8750,8 @@ $$;
 revoke all on function public.release_followers_of_deleted from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/release_overdue_work.sql
--- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over, and who followed a run
--- that is over. For a claim that found nothing. Answers whether there was any, so that it is worth another look.
+-- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over or whose hold is used up, and
+-- who followed a run that is over. For a claim that found nothing. Answers whether there was any, so that it is worth another look.
 create or replace function public.release_overdue_work()
 returns boolean
 language plpgsql set search_path = '' as $$
@@ -8280,6 +8763,9 @@ begin
   end if;
   if exists (select from public.tasks where status = 'In Progress' and lease_expires_at < now()) then
     released := released + public.sweep_expired_leases(16);
+  end if;
+  if exists (select from public.tasks where status = 'In Progress' and covered_until <= now()) then
+    released := released + public.end_uncovered_runs(4, may_wait => false);
   end if;
   if exists (select from public.results_to_share) then
     released := released + public.settle_followers(16);
@@ -8378,6 +8864,8 @@ begin
          output_location = coalesce(changes ->> 'output_location', task.output_location),
          generation_started_at = case when (changes ->> 'reset_generation_started_at')::boolean
            then now() else task.generation_started_at end,
+         covered_until = case when (changes ->> 'reset_generation_started_at')::boolean
+           then now() + (task.covered_until - task.generation_started_at) else task.covered_until end,
          progress_shown_at = case
            when changes ?| array['progress', 'progress_message', 'output_location']
             and (task.progress_shown_at is null or task.progress_shown_at <= clock_timestamp() - interval '500 milliseconds')
@@ -8386,6 +8874,9 @@ begin
            (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false)),
          updated_at = now()
    where id = task.id;
+  if task.covered_until < now() + public.hold_check_ahead() then
+    perform public.grow_hold(task.id);
+  end if;
 end
 $$;
 revoke all on function public.report_progress from public, anon, authenticated;
@@ -8650,8 +9141,8 @@ begin
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
-      task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
-      task.project_id, (select token_id from public.credit_holds where task_id = task.id), task.run_after);
+      task.user_id, task.id, task.held_microusd, task.project_id,
+      (select token_id from public.credit_holds where task_id = task.id), task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());
@@ -8700,26 +9191,6 @@ begin
 end
 $$;
 revoke all on function public.reuse_result from public, anon, authenticated;
-
--- supabase/schemas/tasks/functions/run_estimate.sql
--- How long such a run is expected to take, and at most. Without enough runs of its model: as long as its type may.
-create or replace function public.run_estimate(
-  for_task_type text, for_model text,
-  out runs integer, out expected_seconds integer, out upper_bound_seconds integer
-)
-language plpgsql stable set search_path = '' as $$
-begin
-  select known.runs, known.expected_seconds, known.upper_bound_seconds
-    into runs, expected_seconds, upper_bound_seconds
-    from public.task_run_estimates as known
-   where known.task_type = for_task_type and known.model = coalesce(for_model, '');
-  if not found then
-    select 0, max_runtime_seconds, max_runtime_seconds into runs, expected_seconds, upper_bound_seconds
-      from public.task_types where name = for_task_type;
-  end if;
-end
-$$;
-revoke all on function public.run_estimate from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/run_is_under_way.sql
 -- Whether a task with this key waits for a worker, or runs. Who asks under the tenant's lock knows it until they commit,
@@ -8875,7 +9346,7 @@ revoke all on function public.scale from public, anon, authenticated;
 grant execute on function public.scale to service_role;
 
 -- supabase/schemas/tasks/functions/settle_ended_orchestrator.sql
--- A failed or cancelled orchestration costs what its finished children cost.
+-- A failed or cancelled orchestration costs what its children cost.
 create or replace function public.settle_ended_orchestrator(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -9579,7 +10050,13 @@ language sql set search_path = '' as $$
   )
   update public.tasks as task
      set lease_expires_at = now() + (select heartbeat_lease from public.queue_settings)
-    from kept where task.id = kept.id and task.status = 'In Progress'
+    from kept where task.id = kept.id and task.status = 'In Progress';
+
+  -- What the cloud runs is covered for as long again.
+  select public.grow_hold(task.id) from public.tasks as task
+   where for_owner is null and task.status = 'In Progress' and task.worker_id = for_worker
+     and task.covered_until < now() + public.hold_check_ahead()
+   order by task.id limit 64
 $$;
 revoke all on function public.extend_worker_leases from public, anon, authenticated;
 
@@ -12138,7 +12615,8 @@ begin
     perform cron.schedule('darkroom-expire-due-grants', '10 seconds', 'select public.expire_due_grants()');
     perform cron.schedule('darkroom-tend-paid-calls', '10 seconds', 'select public.tend_paid_calls()');
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
-    perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
+    perform cron.schedule('darkroom-grow-due-holds', '2 seconds', 'select public.grow_due_holds()');
+    perform cron.schedule('darkroom-end-uncovered-runs', '2 seconds', 'select public.end_uncovered_runs()');
   end if;
 end
 $$;
@@ -12281,6 +12759,7 @@ alter table public.credit_grants enable row level security;
 alter table public.credit_grant_draws enable row level security;
 alter table public.credit_holds enable row level security;
 alter table public.paid_calls enable row level security;
+alter table public.free_calls enable row level security;
 alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
 alter table public.task_quotes enable row level security;
@@ -12290,12 +12769,13 @@ alter table public.welcome_bonuses enable row level security;
 alter table public.credit_settings enable row level security;
 
 revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.paid_calls, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
+  public.credit_holds, public.paid_calls, public.free_calls, public.spend_caps, public.task_type_prices, public.task_quotes,
+  public.promo_codes,
   public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
 grant select on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.paid_calls, public.spend_caps, public.task_quotes, public.promo_redemptions
+  public.credit_holds, public.paid_calls, public.free_calls, public.spend_caps, public.task_quotes, public.promo_redemptions
   to authenticated, service_role;
 revoke all on public.user_credit_balance from anon, authenticated, service_role;
 grant select on public.user_credit_balance to authenticated, service_role;
@@ -12315,6 +12795,8 @@ create policy credit_grant_draws_select_own on public.credit_grant_draws for sel
 create policy credit_holds_select_own on public.credit_holds for select to authenticated
   using (user_id = (select auth.uid()));
 create policy paid_calls_select_own on public.paid_calls for select to authenticated
+  using (user_id = (select auth.uid()));
+create policy free_calls_select_own on public.free_calls for select to authenticated
   using (user_id = (select auth.uid()));
 create policy task_type_prices_select on public.task_type_prices for select to anon, authenticated
   using (true);
@@ -12364,7 +12846,7 @@ alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
 alter table public.task_counts enable row level security;
 alter table public.task_run_times enable row level security;
-alter table public.task_run_estimates enable row level security;
+alter table public.known_models enable row level security;
 alter table public.results_to_share enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.run_reports enable row level security;
@@ -12374,13 +12856,13 @@ alter table public.provider_jobs enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.task_run_estimates, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
+  public.task_counts, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
   public.archived_tasks, public.all_tasks, public.provider_jobs
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
-grant update (max_running_tasks, is_reusable) on public.task_types to service_role;
+grant update (max_running_tasks, is_reusable, expected_seconds) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions: what clients write into the table themselves is turned into the same by triggers, so that
@@ -12407,6 +12889,7 @@ create policy archived_tasks_select_own on public.archived_tasks for select to a
   using (user_id = (select auth.uid()));
 
 grant select, update on public.queue_settings to service_role;
+grant select, insert, update, delete on public.known_models to service_role;
 
 -- supabase/schemas/workers/policies.sql
 alter table public.workers enable row level security;

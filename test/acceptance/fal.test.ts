@@ -304,8 +304,8 @@ for (const { name, start } of hosts) {
     });
 
     if (name === "Node") {
-      test("a host with FAL's key runs FAL's types there, and the others in the sandbox", async () => {
-        await startSecondHost(host, { localWorker: true, fal: fal.variables });
+      test("a host with FAL's key and DARKROOM_SANDBOX=on runs FAL's types there, and the others in the sandbox", async () => {
+        await startSecondHost(host, { localWorker: true, sandbox: true, fal: fal.variables });
         const remote = await queueTask(host, person);
         const local = await queueTask(host, person, { taskType: "single_image" });
         await ends(remote.task_id, "Complete");
@@ -314,6 +314,20 @@ for (const { name, start } of hosts) {
           fal.jobs.map(({ model }) => model),
           ["fal-ai/z-image/turbo"],
         );
+      });
+
+      test("a host with FAL's key leaves the types that FAL does not run to other workers, and /ready names them", async () => {
+        const second = await startSecondHost(host, { localWorker: true, fal: fal.variables });
+        const remote = await queueTask(host, person);
+        const left = await queueTask(host, person, { taskType: "single_image" });
+        await ends(remote.task_id, "Complete");
+        const answer = await fetch(`${second.apiUrl}/ready`);
+        const ready = (await answer.json()) as { not_served_by_this_host: string[] };
+        assert.equal(answer.status, 200);
+        assert.ok(ready.not_served_by_this_host.includes("single_image"));
+        assert.ok(!ready.not_served_by_this_host.includes("z_image_turbo"));
+        const [task] = await host.sql`select status from tasks where id = ${left.task_id}`;
+        assert.equal(task?.["status"], "Queued");
       });
     }
   });

@@ -220,7 +220,7 @@ test("an orchestrator that is over takes no more children", () =>
 
 test("an orchestrator's children cannot outgrow what the account covers", () =>
   withDatabase(async (database) => {
-    const user = await createUser(database.sql, 3 * 333_600);
+    const user = await createUser(database.sql, 3 * 33_360);
     const orchestrator = await queueTask(database.sql, user, {
       taskType: "travel_orchestrator",
       params: { orchestrator_details: { num_new_segments_to_generate: 1 } },
@@ -237,7 +237,7 @@ test("an orchestrator's children cannot outgrow what the account covers", () =>
       [await child(), await child(), await child(), await child()],
       ["none", "none", "none", "insufficient_credits"],
     );
-    assert.equal((await accountOf(database.sql, user.userId)).held, 3 * 333_600);
+    assert.equal((await accountOf(database.sql, user.userId)).held, 3 * 33_360);
   }));
 
 test("a price changed after a task was quoted is not its price", () =>

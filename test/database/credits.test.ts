@@ -134,7 +134,7 @@ test("a task that is retried counts for the cap of the token that asked for it, 
     const [made] = await sql<{ id: string }[]>`
       select create_task(null, ${sql.json([order])}, false, for_token => ${tokenId}) ->> 'task_id' as id`;
     const taskId = made?.id ?? "";
-    const bound = 278 * 600;
+    const bound = 278 * 60;
     assert.equal(await committed(), bound);
     await setStatus(sql, taskId, "Failed");
     assert.equal(await committed(), 0);

@@ -34,7 +34,7 @@ const taskTypes: Omit<ModelTaskType, "limit">[] = [
     runType: "api",
     isOrchestrator: false,
     price: 6500,
-    maxSeconds: null,
+    heldSeconds: null,
     reusePrice: 400,
   },
   {
@@ -42,7 +42,7 @@ const taskTypes: Omit<ModelTaskType, "limit">[] = [
     runType: "api",
     isOrchestrator: false,
     price: 39_000,
-    maxSeconds: null,
+    heldSeconds: null,
     reusePrice: 0,
   },
   {
@@ -50,7 +50,7 @@ const taskTypes: Omit<ModelTaskType, "limit">[] = [
     runType: "gpu",
     isOrchestrator: false,
     price: 278,
-    maxSeconds: 1200,
+    heldSeconds: 120,
     reusePrice: null,
   },
   {
@@ -58,7 +58,7 @@ const taskTypes: Omit<ModelTaskType, "limit">[] = [
     runType: "gpu",
     isOrchestrator: true,
     price: 278,
-    maxSeconds: null,
+    heldSeconds: null,
     reusePrice: null,
   },
 ];

@@ -36,6 +36,11 @@ const impossible: { in: string; code: string; because: string }[] = [
     code: "user_not_found",
     because: "a grant, like a debt, is of an account that exists, and accounts are not deleted",
   })),
+  ...["insufficient_credits", "account_in_debt", "spend_cap_reached"].map((code) => ({
+    in: "raise_hold",
+    code,
+    because: "it asks for no more than available_for_hold() allows, under the same lock of the account",
+  })),
 ];
 
 /** The same of an endpoint's use cases. */

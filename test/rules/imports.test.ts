@@ -64,7 +64,8 @@ const rooms: Record<string, readonly string[]> = {
   media: [],
   prompts: ["credits", "media", "outgoing/target.ts", "type observability"],
   providers: ["media", "outgoing", "tasks"],
-  generators: [],
+  // A family answers what its tasks come to.
+  generators: ["credits/amount-shapes.ts"],
   realtime: [],
   webhooks: ["outgoing"],
 };

@@ -69,7 +69,8 @@ const matrix: Record<string, Rule> = {
   task_types:        { anon: reads, owner: reads, stranger: reads, service: ["rows", "denied", "rows", "denied"], row: anyRow,
                        update: "max_running_tasks = null" },
   task_counts:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
-  task_run_estimates: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  known_models:      { anon: nothing, owner: nothing, stranger: nothing, service: all, row: anyRow,
+                       update: "model = model", insert: () => "(model) values ('another')" },
   task_run_times:    { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_dependencies: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -100,6 +101,7 @@ const matrix: Record<string, Rule> = {
   credit_settings:  { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "denied", "rows", "denied"], row: anyRow,
                       update: "welcome_bonus_microusd = 1" },
   credit_holds:     { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
+  free_calls:       { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   paid_calls:       { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   credits_ledger:   { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   task_type_prices: { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
@@ -457,13 +459,11 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
   await sql`update projects set max_running_tasks = 5 where id = ${user.projectId}`;
   await sql`update task_types set max_running_tasks = 100 where name = 'z_image_turbo'`;
   await sql`insert into task_run_times (task_type, model, bucket, runs) values ('z_image_turbo', '', 1, 1) on conflict do nothing`;
-  await sql`
-    insert into task_run_estimates (task_type, model, runs, expected_seconds, upper_bound_seconds)
-    values ('travel_segment', '', 50, 30, 60) on conflict do nothing`;
   await sql`update auth.users set is_anonymous = false, email_confirmed_at = now() where id = ${userId}`;
   await sql`select create_promo_code('HELLO', 100, 1000, null, null, 30, 'a hello', 'operator')`;
   await sql`select redeem_promo_code(${userId}, 'hello')`;
   await sql`select set_spend_cap(${userId}, ${user.projectId}, null, 1000000000)`;
+  await sql`select open_paid_call(${userId}, null, null, 'ai-voice-prompt', 1, null, null)`;
   await sql`select publish_price('ai-prompt', 'per_unit', 1, '{}', null, 'test', 'test', ${userId})`;
   await sql`select open_paid_call(${userId}, null, null, 'ai-prompt', 1, null, null)`;
   await sql`select calculate_task_cost(${userId}, 'z_image_turbo', '{}')`;

@@ -30,7 +30,7 @@ export interface ModelTaskType {
   /** Of one output, or of one second. */
   price: number;
   /** Null: priced by output. */
-  maxSeconds: number | null;
+  heldSeconds: number | null;
   limit: number | null;
   /** Of an output that an earlier run made; null where outputs are not reused. */
   reusePrice: number | null;
@@ -61,7 +61,7 @@ export interface ModelTask {
   /** When its lease ended, if it is over: a number by which such tasks are rescued in order. */
   expired: number | null;
   bound: number;
-  childrenBound: number;
+  childrenHeld: number;
   hold: number | undefined;
   wasCharged: boolean;
   /** Equal tasks of a project have the same, where it reuses results; null in others, and in those that did not run. */
@@ -120,7 +120,7 @@ export interface TaskRow {
   cost: number | null;
   hold: number | null;
   wasCharged: boolean;
-  childrenBound: number;
+  childrenHeld: number;
   inCloud: boolean;
   isEarly: boolean;
   expired: number | null;
@@ -182,7 +182,7 @@ export class QueueModel {
       return "invalid_dependency";
     const inCloud = orchestrator ? orchestrator.inCloud : project.user.allowsCloud;
     const bound = this.bound(type, request.children);
-    const covered = (orchestrator?.childrenBound ?? 0) + bound * ids.length;
+    const covered = (orchestrator?.childrenHeld ?? 0) + bound * ids.length;
     const key = inCloud && project.reuses ? keyOf(request) : null;
     const result = this.#result(project, key);
     if (result) {
@@ -200,7 +200,8 @@ export class QueueModel {
     if (inCloud) missing = orchestrator ? covered - (orchestrator.hold ?? covered) : bound * ids.length;
     if (missing > this.available(project.user)) return "insufficient_credits";
     if (inCloud && orchestrator) {
-      orchestrator.childrenBound = covered;
+      orchestrator.childrenHeld = covered;
+      orchestrator.bound = Math.max(orchestrator.bound, covered);
       if (orchestrator.hold !== undefined) orchestrator.hold += Math.max(missing, 0);
     }
     for (const id of ids) {
@@ -230,7 +231,7 @@ export class QueueModel {
       byOwner: null,
       expired: null,
       bound: this.bound(request.type, request.children),
-      childrenBound: 0,
+      childrenHeld: 0,
       hold: undefined,
       wasCharged: false,
       key: null,
@@ -277,11 +278,11 @@ export class QueueModel {
   }
 
   bound(type: ModelTaskType, children: number): number {
-    if (!type.isOrchestrator) return type.price * (type.maxSeconds ?? 1);
+    if (!type.isOrchestrator) return type.price * (type.heldSeconds ?? 1);
     const segment = this.types.find(({ name }) => name === "travel_segment");
     assert.ok(segment);
-    // So many segments, and the stitch, which costs as much.
-    return (children + 1) * this.bound(segment, 0);
+    // So many segments, and the stitch, for which a minute is held.
+    return children * this.bound(segment, 0) + 60 * segment.price;
   }
 
   held(user: ModelUser): number {
@@ -474,8 +475,11 @@ export class QueueModel {
       return;
     }
     if (task.byOwner || !task.inCloud || !hasOutput) task.cost = 0;
-    else task.cost = task.type.maxSeconds === null ? task.type.price : "by time";
-    if (task.cost !== "by time") this.#charge(task, task.cost);
+    else task.cost = task.type.heldSeconds === null ? task.type.price : "by time";
+    if (task.cost !== "by time") {
+      this.#giveToOthers(task, task.cost);
+      this.#charge(task, task.cost);
+    }
     this.#releaseFollowers(task);
   }
 
@@ -529,9 +533,8 @@ export class QueueModel {
     if (task.dependencies.some(({ status }) => status === "Failed" || status === "Cancelled"))
       return "invalid_dependency";
     if (task.inCloud && !task.orchestrator) {
-      const bound = Math.max(task.bound, task.childrenBound);
-      if (bound > this.available(task.project.user)) return "insufficient_credits";
-      task.hold = bound;
+      if (task.bound > this.available(task.project.user)) return "insufficient_credits";
+      task.hold = task.bound;
     }
     if (!task.project.reuses) task.key = null;
     task.isFollowing = this.#leader(task.project, task.key) !== undefined;
@@ -579,6 +582,11 @@ export class QueueModel {
     task.hold = undefined;
   }
 
+  /** What a part that is complete did not use of what was held for it serves the other parts. */
+  #giveToOthers(part: ModelTask, cost: number): void {
+    if (part.inCloud && part.orchestrator) part.orchestrator.childrenHeld -= Math.max(part.bound - cost, 0);
+  }
+
   /** Holds the database against the model, to the last task. */
   compare(rows: QueueRows): void {
     this.#note(rows);
@@ -590,6 +598,7 @@ export class QueueModel {
           row.cost !== null && row.cost > 0 && row.cost <= task.bound && row.cost % task.type.price === 0,
         );
         task.cost = row.cost;
+        this.#giveToOthers(task, row.cost);
         this.#charge(task, row.cost);
       }
     }
@@ -603,7 +612,7 @@ export class QueueModel {
       cost: task.cost,
       hold: task.hold ?? null,
       wasCharged: task.wasCharged,
-      childrenBound: task.childrenBound,
+      childrenHeld: task.childrenHeld,
       inCloud: task.inCloud,
       isEarly: task.isEarly,
       expired: task.expired,

@@ -8,7 +8,7 @@ export async function queueRows(sql: Sql): Promise<QueueRows> {
       'tasks', (select coalesce(jsonb_agg(jsonb_build_object(
           'id', task.id, 'status', status, 'attempt', attempt, 'attempts', attempts, 'worker', worker_id,
           'byOwner', claimed_by_owner, 'isScheduled', is_scheduled, 'unmet', unmet_dependencies,
-          'cost', cost_microusd, 'childrenBound', children_bound_microusd, 'inCloud', in_cloud,
+          'cost', cost_microusd, 'childrenHeld', children_held_microusd, 'inCloud', in_cloud,
           'isEarly', coalesce(run_after > now(), false),
           'expired', case when lease_expires_at < now()
                        then round(extract(epoch from lease_expires_at - timestamptz '2000-01-01'))::integer end,

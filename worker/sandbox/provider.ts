@@ -28,6 +28,9 @@ const runs: Record<string, Run> = {
   lora_training: runTraining,
 };
 
+/** What the sandbox does. */
+export const sandboxTaskTypes: readonly string[] = Object.keys(runs);
+
 /**
  * The sandbox: does every task type without a model, so that everything can be tried without a GPU. It draws pictures and
  * films from prompts and inputs, and conducts orchestrations as GPU workers do.
@@ -36,7 +39,7 @@ export function createSandboxProvider(): Provider & { close(): Promise<void> } {
   const renderer = new RenderThread();
   return {
     name: "sandbox",
-    taskTypes: Object.keys(runs),
+    taskTypes: sandboxTaskTypes,
     async run(task, context) {
       const run = runs[task.task_type];
       if (!run) throw new RenderError(`the sandbox knows no ${task.task_type}`, { isRetryable: true });

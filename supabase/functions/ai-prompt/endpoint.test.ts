@@ -623,6 +623,35 @@ describeEndpoint(aiPromptEndpoint, {
       await under.refused("user_not_found", { ...edit, user_id: randomUUID() }, under.service, provider());
       assert.deepEqual(groq.asked, []);
     }),
+    "429 free_allowance_used: model calls count, not requests, and Retry-After is the rest of the day":
+      async (under) => {
+        const { session } = await under.person();
+        const prompts = (count: number) => ({
+          task: "enhance_segment_prompt",
+          prompts: Array.from({ length: count }, (_, index) => `a fox ${index}`),
+        });
+        const allow = (calls: number) => under.sql`update credit_settings set free_calls_per_day = ${calls}`;
+        await allow(51);
+        try {
+          groq.behaves("a red fox");
+          assert.equal((await under.call(prompts(50), session, often())).status, 200);
+          groq.asked.length = 0;
+          const { status, headers, body } = await under.refused(
+            "free_allowance_used",
+            prompts(2),
+            session,
+            often(),
+          );
+          assert.deepEqual([status, body["limit"], body["remaining"], body["required"]], [429, 51, 1, 2]);
+          const wait = Number(headers.get("retry-after"));
+          assert.ok(wait > 0 && wait <= 86_400, String(wait));
+          assert.equal(groq.asked.length, 0);
+          assert.equal((await under.call(edit, session, often())).status, 200);
+          await under.refused("free_allowance_used", edit, session, often());
+        } finally {
+          await allow(100);
+        }
+      },
     "whoever hangs up pays for what was sent, and ends the provider's request": priced(async (under) => {
       const { session, userId } = await under.person({ balanceMicrousd: 10_000 });
       const pace = new Pace("a red fox");

@@ -15,7 +15,7 @@ const told = {
 };
 
 /**
- * 200 the text, whole or in pieces · 402 not covered · 409 the same call is being answered · 422 the key of another call
+ * 200 the text, whole or in pieces · 402 not covered · 429 the free calls of today are used up · 409 the same call is being answered · 422 the key of another call
  * · 502, 503, 504 the provider failed, is not there, took too long
  */
 export const aiPromptEndpoint = endpoint({
@@ -47,6 +47,7 @@ export const aiPromptEndpoint = endpoint({
     "insufficient_credits",
     "account_in_debt",
     "spend_cap_reached",
+    "free_allowance_used",
     "insufficient_scope",
     "user_not_found",
     "call_in_progress",

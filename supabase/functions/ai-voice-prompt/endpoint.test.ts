@@ -209,6 +209,27 @@ describeEndpoint(aiVoicePromptEndpoint, {
         assert.equal(first.body["prompt"], "a red fox");
       },
     ),
+    "429 free_allowance_used: a recording that is written from is two model calls": async (under) => {
+      const { session } = await under.person();
+      const allow = (calls: number) => under.sql`update credit_settings set free_calls_per_day = ${calls}`;
+      await allow(3);
+      try {
+        groq.behaves("make it red", "a red fox");
+        assert.equal((await under.call(recording(), session, provider())).status, 200);
+        await under.refused("free_allowance_used", recording(), session, provider());
+        groq.behaves("make it red");
+        const heard = recording({ task: "transcribe_only" });
+        assert.equal((await under.call(heard, session, provider())).status, 200);
+        await under.refused(
+          "free_allowance_used",
+          recording({ task: "transcribe_only" }),
+          session,
+          provider(),
+        );
+      } finally {
+        await allow(100);
+      }
+    },
     "502, 503, 504: what fails before anything is written down": async ({ refused, person }) => {
       const { session } = await person();
       for (const [code, behaviour] of [

@@ -5,7 +5,7 @@ import { writeFromVoice } from "../_shared/prompts/ai-voice-prompt.ts";
 import { recordingLimitBytes, voiceRequest } from "../_shared/prompts/voice-request.ts";
 
 /**
- * 200 what was said, and the text · 400 nothing was said · 402 not covered · 409 the same call is being answered
+ * 200 what was said, and the text · 400 nothing was said · 402 not covered · 429 the free calls of today are used up · 409 the same call is being answered
  * · 422 the key of another call · 502, 503, 504 the provider failed, is not there, took too long
  */
 export const aiVoicePromptEndpoint = endpoint({
@@ -38,6 +38,7 @@ export const aiVoicePromptEndpoint = endpoint({
     "insufficient_credits",
     "account_in_debt",
     "spend_cap_reached",
+    "free_allowance_used",
     "insufficient_scope",
     "user_not_found",
     "call_in_progress",

@@ -20,9 +20,16 @@ describeEndpoint(calculateTaskCostEndpoint, {
         assert.deepEqual([body["cost"], body["cost_microusd"], body["exact"]], [3.9, 39_000, true]);
       }
     },
-    "200: an estimate with its upper bound": async ({ call, service }) => {
-      const { body } = await call({ task_type: "travel_segment" }, service);
-      assert.deepEqual([body["exact"], body["upper_bound_microusd"]], [false, 278 * 1200]);
+    "200: an estimate, the first hold and the upper bound, each by its name": async ({ call, service }) => {
+      const { body } = await call({ task_type: "extract_frame" }, service);
+      assert.deepEqual(
+        [body["exact"], body["estimated_cost_microusd"], body["hold_microusd"], body["upper_bound_microusd"]],
+        [false, 278 * 5, 278 * 60, 278 * 600],
+      );
+      assert.deepEqual(
+        [body["cost"], body["estimated_cost"], body["hold"], body["upper_bound"]],
+        [0.139, 0.139, 1.668, 16.68],
+      );
     },
     "200: a task's cost, while it waits and when it is over": async ({ sql, call, person, service }) => {
       const owner = await person();

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { quotedAmounts } from "../_shared/credits/amount-shapes.ts";
 import { costOfTask, quoteTask } from "../_shared/credits/calculate-task-cost.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
 import { familyFields, quoteFamily, readFamily } from "../_shared/generators/family-request.ts";
@@ -22,10 +23,7 @@ const body = z
 const quote = z.object({
   success: z.literal(true),
   task_type: z.string(),
-  cost: z.number().describe("credits (US cents): the exact price, or what is expected"),
-  cost_microusd: z.int(),
-  upper_bound: z.number().describe("what is held, and the most that is charged"),
-  upper_bound_microusd: z.int(),
+  ...quotedAmounts,
   exact: z.boolean(),
   billing_type: z.enum(["per_unit", "per_second"]),
   price_version: z.int(),
@@ -50,7 +48,9 @@ export const calculateTaskCostEndpoint = endpoint({
           task_id: uuid,
           status: taskStatus,
           final: z.boolean(),
-          held_microusd: z.int(),
+          held_microusd: z
+            .int()
+            .describe("reserved now; 0 when it has ended, and for a part of an orchestration"),
           charged_with: uuid.nullable().describe("the orchestrator whose charge includes this one"),
         }),
         quote.extend({

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { quotedAmounts } from "../_shared/credits/amount-shapes.ts";
 import { endpoint, idempotencyKeyOf, json } from "../_shared/http/endpoint.ts";
 import { params, text, uuid } from "../_shared/http/fields.ts";
 import { createFamily, familyFields, readFamily } from "../_shared/generators/family-request.ts";
@@ -77,17 +78,14 @@ const created = z.object({
     .describe("complete with the output of an earlier task, where the project reuses results"),
   task_type: z.string(),
   project_id: uuid,
-  cost: z
-    .number()
-    .describe(
-      "credits (US cents): the exact price, or the upper bound of an estimate; of a reuse, what it cost",
-    ),
-  upper_bound_microusd: z.int(),
+  ...quotedAmounts,
   exact: z.boolean(),
   price_version: z.int(),
   reused: z.boolean().describe("true when an earlier task made the output"),
   shares_run: z.boolean().describe("true while it waits for the same task, which is under way"),
-  held_microusd: z.int().describe("reserved on the account until the task ends"),
+  held_microusd: z
+    .int()
+    .describe("reserved on the account now; it grows while work that is paid by the second runs"),
   deduplicated: z.boolean().describe("true when this answers a repeated request"),
 });
 
@@ -109,8 +107,7 @@ export const createTaskEndpoint = endpoint({
           task_id: uuid.describe("of the first"),
           task_ids: z.array(uuid),
           tasks: z.array(created),
-          cost: created.shape.cost.describe("credits (US cents) of all: exact, or the upper bounds"),
-          upper_bound_microusd: z.int().describe("of all"),
+          cost: created.shape.cost.describe("credits (US cents) of all, as the other amounts are"),
           held_microusd: z.int().describe("of all"),
           meta: z
             .record(z.string(), z.unknown())

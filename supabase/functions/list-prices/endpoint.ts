@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { amountsOfWork } from "../_shared/credits/amount-shapes.ts";
 import { listPrices } from "../_shared/credits/list-prices.ts";
 import { priceSummary } from "../_shared/credits/price-shapes.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
@@ -25,6 +26,9 @@ export const listPricesEndpoint = endpoint({
             category: z.string(),
             content_type: z.string().nullable(),
             is_visible: z.boolean(),
+            expected_seconds: z.int().describe("how long a run is expected to take"),
+            max_runtime_seconds: z.int().describe("the longest run that is paid"),
+            ...amountsOfWork,
             announced: z.array(priceSummary).describe("versions whose time has not come"),
           }),
         ),

@@ -4,6 +4,7 @@ alter table public.credit_grants enable row level security;
 alter table public.credit_grant_draws enable row level security;
 alter table public.credit_holds enable row level security;
 alter table public.paid_calls enable row level security;
+alter table public.free_calls enable row level security;
 alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
 alter table public.task_quotes enable row level security;
@@ -13,12 +14,13 @@ alter table public.welcome_bonuses enable row level security;
 alter table public.credit_settings enable row level security;
 
 revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.paid_calls, public.spend_caps, public.task_type_prices, public.task_quotes, public.promo_codes,
+  public.credit_holds, public.paid_calls, public.free_calls, public.spend_caps, public.task_type_prices, public.task_quotes,
+  public.promo_codes,
   public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
 grant select on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
-  public.credit_holds, public.paid_calls, public.spend_caps, public.task_quotes, public.promo_redemptions
+  public.credit_holds, public.paid_calls, public.free_calls, public.spend_caps, public.task_quotes, public.promo_redemptions
   to authenticated, service_role;
 revoke all on public.user_credit_balance from anon, authenticated, service_role;
 grant select on public.user_credit_balance to authenticated, service_role;
@@ -38,6 +40,8 @@ create policy credit_grant_draws_select_own on public.credit_grant_draws for sel
 create policy credit_holds_select_own on public.credit_holds for select to authenticated
   using (user_id = (select auth.uid()));
 create policy paid_calls_select_own on public.paid_calls for select to authenticated
+  using (user_id = (select auth.uid()));
+create policy free_calls_select_own on public.free_calls for select to authenticated
   using (user_id = (select auth.uid()));
 create policy task_type_prices_select on public.task_type_prices for select to anon, authenticated
   using (true);

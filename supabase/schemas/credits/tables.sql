@@ -82,7 +82,7 @@ create table public.credit_grant_draws (
 );
 create index credit_grant_draws_by_grant on public.credit_grant_draws (grant_id);
 
--- What a task has reserved, and what became of it.
+-- What a task has reserved, and what became of it. The hold of work that is paid by the second grows while it runs.
 create table public.credit_holds (
   task_id uuid primary key,
   user_id uuid not null references public.credit_accounts (user_id),
@@ -181,6 +181,13 @@ create index open_calls_by_expiry on public.paid_calls (expires_at) where state 
 create index paid_calls_by_token on public.paid_calls (token_id, created_at) where token_id is not null;
 create index answered_calls_by_age on public.paid_calls (closed_at) where answer is not null;
 
+-- How many model calls an account was given today for nothing; one row an account.
+create table public.free_calls (
+  user_id uuid primary key references public.credit_accounts (user_id) on delete cascade,
+  day date not null,
+  calls integer not null check (calls >= 0)
+) with (fillfactor = 50);
+
 -- A price that was promised for ten minutes to one user, for one task type and these params; of a family, for payloads
 -- whose price depends on the same.
 create table public.task_quotes (
@@ -194,6 +201,7 @@ create table public.task_quotes (
   exact boolean not null,
   expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
+  held_microusd public.amount_microusd not null,
   -- As in tasks.
   part_prices jsonb,
   created_at timestamptz not null default now(),
@@ -233,21 +241,35 @@ create table public.promo_redemptions (
 create table public.welcome_bonuses (
   address_hash bytea primary key check (length(address_hash) = 32),
   domain text not null,
+  network_hash bytea check (length(network_hash) = 32),
   user_id uuid not null unique,
   entry_id uuid not null unique references public.credits_ledger (id),
   created_at timestamptz not null default now()
 );
 create index welcome_bonuses_by_domain on public.welcome_bonuses (domain, created_at);
+create index welcome_bonuses_by_network on public.welcome_bonuses (network_hash, created_at);
 create index welcome_bonuses_by_time on public.welcome_bonuses (created_at);
 
 -- What operators may set; one row.
 create table public.credit_settings (
   is_only boolean primary key default true check (is_only),
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
+  -- Whether a bonus needs an address that its owner has shown to be theirs: see address_is_proven(). A local host asks for none.
+  welcome_bonus_needs_proven_address boolean not null default true,
+  -- Written by the standalone host when it starts: nobody but its own machine reaches it, and it sells nothing.
+  is_local_host boolean not null default false,
   -- A mail domain of one's own is a way to any number of addresses. Those of the large providers are not.
   welcome_bonuses_per_domain_and_day integer not null default 20 check (welcome_bonuses_per_domain_and_day >= 0),
-  -- What is left to lose where addresses are not proven: a host that sends no mail takes every address for confirmed.
+  -- From one network (IPv4 /24, IPv6 /48); null: any number. A local host gives at least 20.
+  welcome_bonuses_per_network_and_day integer default 5 check (welcome_bonuses_per_network_and_day >= 0),
+  -- Of all together.
   welcome_bonuses_per_day integer not null default 500 check (welcome_bonuses_per_day >= 0),
+  -- Model calls a day (UTC) of an account that nobody pays for; null: any number.
+  free_calls_per_day integer default 100 check (free_calls_per_day >= 0),
+  -- The first hold of work that is paid by the second covers this at least. Longer than two looks at running work.
+  first_hold_seconds integer not null default 60 check (first_hold_seconds between 30 and 86400),
+  -- By how much a hold grows while such work runs.
+  hold_growth_seconds integer not null default 60 check (hold_growth_seconds between 30 and 86400),
   shared_mail_domains text[] not null default array[
     'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.com', 'msn.com', 'yahoo.com',
     'yahoo.co.uk', 'ymail.com', 'icloud.com', 'me.com', 'mac.com', 'aol.com',

@@ -10,7 +10,7 @@ alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
 alter table public.task_counts enable row level security;
 alter table public.task_run_times enable row level security;
-alter table public.task_run_estimates enable row level security;
+alter table public.known_models enable row level security;
 alter table public.results_to_share enable row level security;
 alter table public.task_requests enable row level security;
 alter table public.run_reports enable row level security;
@@ -20,13 +20,13 @@ alter table public.provider_jobs enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.task_run_estimates, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
+  public.task_counts, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
   public.archived_tasks, public.all_tasks, public.provider_jobs
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
-grant update (max_running_tasks, is_reusable) on public.task_types to service_role;
+grant update (max_running_tasks, is_reusable, expected_seconds) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions: what clients write into the table themselves is turned into the same by triggers, so that
@@ -53,3 +53,4 @@ create policy archived_tasks_select_own on public.archived_tasks for select to a
   using (user_id = (select auth.uid()));
 
 grant select, update on public.queue_settings to service_role;
+grant select, insert, update, delete on public.known_models to service_role;

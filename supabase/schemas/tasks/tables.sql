@@ -13,6 +13,9 @@ create table public.task_types (
   alias_of text references public.task_types (name),
   -- The longest run that is waited for, and paid.
   max_runtime_seconds integer not null default 1200 check (max_runtime_seconds between 1 and 86400),
+  -- How long a run is expected to take: the operator's figure. It sets the estimate and the first hold of work that is paid
+  -- by the second; see expected_seconds().
+  expected_seconds integer not null default 60 check (expected_seconds between 1 and 86400),
   -- How many may run at once, of all users together; any number when null.
   max_running_tasks smallint check (max_running_tasks between 1 and 10000),
   is_active boolean not null default true,
@@ -168,12 +171,18 @@ create table public.tasks (
   -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
   reused_task_id uuid,
 
-  -- Money: the price it was quoted, what it may cost, what it did cost.
+  -- Money: the price it was quoted, what it is expected to cost, what it may cost, what it did cost.
   in_cloud boolean not null,
   price_id bigint not null,
+  expected_microusd public.amount_microusd not null default 0,
   upper_bound_microusd public.amount_microusd not null,
-  -- Of an orchestrator: the upper bounds of its children so far, which its hold covers.
-  children_bound_microusd public.amount_microusd not null default 0,
+  -- What is held for it: by its own hold, or as a part of its orchestrator's.
+  held_microusd public.amount_microusd not null default 0,
+  -- Of an orchestrator: what is held for its open children, and what the complete ones cost. Its hold covers that.
+  children_held_microusd public.amount_microusd not null default 0,
+  -- How many seconds of a run the held amount pays for, and until when that is; null where it pays for the longest run.
+  covered_seconds integer,
+  covered_until timestamptz,
   cost_microusd public.amount_microusd,
   -- Of an orchestrator, what its children were promised to cost: {type: {price_id, expected_seconds, upper_bound_seconds}}.
   part_prices jsonb,
@@ -207,6 +216,7 @@ create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, create
   where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
 create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
 create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
+create index running_tasks_by_cover on public.tasks (covered_until) where status = 'In Progress' and covered_until is not null;
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
 -- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
 create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
@@ -261,7 +271,8 @@ create index task_counts_by_lane on public.task_counts (lane_id);
 create index waiting_task_counts on public.task_counts (lane_id) where blocked <> 0 or scheduled <> 0;
 
 -- How long finished runs took: how many ended in each bucket, four to a doubling of seconds; see run_time_bucket.
--- Rows without a model are those of models beyond a type's first 200.
+-- Estimates for people: no price, hold or charge depends on them. Rows without a model are those of names that are not in
+-- `known_models`; runs of the sandbox and of owners' workers are not counted.
 create table public.task_run_times (
   task_type text not null,
   model text not null,
@@ -270,15 +281,9 @@ create table public.task_run_times (
   primary key (task_type, model, bucket)
 ) with (fillfactor = 50);
 
--- What such runs usually take, and at most: from task_run_times, once there are enough of them.
-create table public.task_run_estimates (
-  task_type text not null,
-  model text not null,
-  runs integer not null,
-  expected_seconds integer not null check (expected_seconds between 1 and upper_bound_seconds),
-  upper_bound_seconds integer not null,
-  updated_at timestamptz not null default now(),
-  primary key (task_type, model)
+-- The names of models that the operator's workers serve. Any other name that params carry counts as no model.
+create table public.known_models (
+  model text primary key check (model = trim(model) and length(model) between 1 and 200)
 );
 
 -- Who waits for whom; `dependant_on` in rows, for the way back.
@@ -381,8 +386,10 @@ create table public.archived_tasks (
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
+  expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
-  children_bound_microusd public.amount_microusd not null,
+  held_microusd public.amount_microusd not null,
+  children_held_microusd public.amount_microusd not null,
   cost_microusd public.amount_microusd,
   copied_from_share text,
   created_at timestamptz not null,
@@ -405,14 +412,14 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
-         cost_microusd, copied_from_share, created_at, updated_at
+         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
   select id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator,
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, upper_bound_microusd, children_bound_microusd,
-         cost_microusd, copied_from_share, created_at, updated_at
+         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;

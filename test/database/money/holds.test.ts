@@ -235,23 +235,23 @@ test("check 5: 64 that settle, release or expire one hold at once end it once; x
     );
   }));
 
-test("check 6: 300 runs that took longer than was held for them cost what was quoted at most, and the rest is written off", (context) =>
+test("check 6: 300 runs that took longer than was held for them cost what the account has and what was quoted at most, and the rest is written off", (context) =>
   withDatabase(async ({ sql }) => {
     const random = randomFrom(6);
     const perSecond = 278;
+    const upperBound = 150 * perSecond;
+    await sql`update task_types set max_runtime_seconds = 150 where name = 'travel_segment'`;
     let beyond = 0;
     let charged = 0;
     let writtenOff = 0;
     for (let run = 0; run < 300; run++) {
-      const bound = 1 + Math.floor(random() * 60);
-      await sql`
-        insert into task_run_estimates (task_type, model, runs, expected_seconds, upper_bound_seconds)
-        values ('travel_segment', '', 50, 1, ${bound})
-        on conflict (task_type, model) do update set upper_bound_seconds = excluded.upper_bound_seconds`;
+      const held = (60 + Math.floor(random() * 60)) * perSecond;
+      await sql`update task_types set expected_seconds = ${held / perSecond} where name = 'travel_segment'`;
       // Nothing beside the hold that a charge could be taken from; for every other run something.
-      const { userId, projectId } = await createUser(sql, bound * perSecond + (run % 2) * 50_000);
+      const means = held + (run % 2) * 5_000;
+      const { userId, projectId } = await createUser(sql, means);
       const params = sql.json({ prompt: "a fox" });
-      const [quoted] = await sql<{ quote: { upper_bound_microusd: number } }[]>`
+      const [quoted] = await sql<{ quote: { hold_microusd: number; upper_bound_microusd: number } }[]>`
         select calculate_task_cost(${userId}, 'travel_segment', ${params}) as quote`;
       const taskId = await queueTask(
         sql,
@@ -259,7 +259,7 @@ test("check 6: 300 runs that took longer than was held for them cost what was qu
         { taskType: "travel_segment", params: { prompt: "a fox" } },
       );
       assert.equal((await claim(sql, "worker"))?.task_id, taskId);
-      const seconds = 1 + Math.floor(random() * 120);
+      const seconds = 1 + Math.floor(random() * 240);
       await sql`
         update tasks set generation_started_at = now() - make_interval(secs => ${seconds - 0.5}) where id = ${taskId}`;
       await sql`select complete_task(for_user => null, for_task => ${taskId}, output_text => 'done')`;
@@ -269,22 +269,19 @@ test("check 6: 300 runs that took longer than was held for them cost what was qu
                ceil(extract(epoch from generation_processed_at - generation_started_at))::int as took
           from credits_ledger join tasks on tasks.id = task_id where task_id = ${taskId}`;
       assert.ok(paid && quoted);
-      const cost = paid.took * perSecond;
-      assert.equal(quoted.quote.upper_bound_microusd, bound * perSecond);
+      const cost = Math.min(paid.took * perSecond, upperBound);
+      assert.deepEqual([quoted.quote.hold_microusd, quoted.quote.upper_bound_microusd], [held, upperBound]);
       assert.deepEqual(
         { charge: paid.charge, write_off: paid.write_off },
-        { charge: Math.min(cost, bound * perSecond), write_off: Math.max(cost - bound * perSecond, 0) },
+        { charge: Math.min(cost, means), write_off: Math.max(cost - means, 0) },
       );
-      assert.deepEqual(await accountOf(sql, userId), {
-        balance: bound * perSecond + (run % 2) * 50_000 - paid.charge,
-        held: 0,
-      });
+      assert.deepEqual(await accountOf(sql, userId), { balance: means - paid.charge, held: 0 });
       if (paid.write_off > 0) beyond++;
       charged += paid.charge;
       writtenOff += paid.write_off;
     }
     assert.deepEqual(await bookFaults(sql), []);
     context.diagnostic(
-      `${beyond} of 300 beyond their bound; charged ${charged}, written off ${writtenOff} micro-dollars`,
+      `${beyond} of 300 beyond the account's means; charged ${charged}, written off ${writtenOff} micro-dollars`,
     );
   }));

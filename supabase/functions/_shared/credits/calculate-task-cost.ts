@@ -5,6 +5,8 @@ export interface Quote {
   cost: number;
   cost_microusd: number;
   quote_id?: string | null;
+  estimated_cost_microusd: number;
+  hold_microusd: number;
   upper_bound_microusd: number;
   exact: boolean;
 }

@@ -19,6 +19,8 @@ export interface CallToPay {
   type: string;
   /** What a provider is asked for; 0 where none is asked. */
   units: number;
+  /** How many calls to models that is, which count against the allowance where they are free. */
+  modelCalls: number;
   /** Whom the service has pay; nobody when it does not say. */
   userId: string | undefined;
   idempotencyKey: string | undefined;
@@ -52,12 +54,12 @@ export interface OpenedCall {
 /**
  * Covers a call before a provider is asked.
  * @throws AppError `insufficient_credits`, `account_in_debt`, `spend_cap_reached`, `call_in_progress`,
- * `idempotency_key_reused`, `forbidden`, `user_not_found`
+ * `free_allowance_used`, `idempotency_key_reused`, `forbidden`, `user_not_found`
  */
 export async function openPaidCall(
   database: Pick<Database, "call">,
   caller: Caller,
-  { type, units, userId, idempotencyKey, content }: CallToPay,
+  { type, units, modelCalls, userId, idempotencyKey, content }: CallToPay,
 ): Promise<OpenedCall> {
   const opened = await database.call<{ call_id: string; answer: Record<string, unknown> | null } | null>(
     "open_paid_call",
@@ -68,6 +70,7 @@ export async function openPaidCall(
       for_type: type,
       for_units: units,
       idempotency_key: idempotencyKey ?? null,
+      model_calls: modelCalls,
       content_hash: idempotencyKey === undefined ? null : await hashOf(content),
     },
   );

@@ -87,6 +87,10 @@ export const errorCodes = {
     message: "The client closed the connection before its request was complete.",
   },
   rate_limited: { status: 429, message: "Too many requests; wait before the next." },
+  free_allowance_used: {
+    status: 429,
+    message: "The free calls of this account are used up for today.",
+  },
   internal_error: { status: 500, message: "Something failed on our side." },
   provider_failed: { status: 502, message: "The provider behind this refused what we asked for." },
   provider_not_configured: { status: 503, message: "The provider behind this is not set up here." },

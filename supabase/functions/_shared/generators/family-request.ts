@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { type Database, json } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
+import { totalAmounts } from "../credits/amount-shapes.ts";
 import { params, text, uuid } from "../http/fields.ts";
 import { familyOf } from "./families.ts";
 import type { FamilyInput } from "./family.ts";
@@ -76,7 +77,6 @@ export async function createFamily(
   });
   const all = (field: string) => created.tasks.every((task) => task[field] === true);
   const total = (field: string) => created.tasks.reduce((sum, task) => sum + Number(task[field]), 0);
-  const upperBound = total("upper_bound_microusd");
   return {
     ...created.tasks[0],
     ...created,
@@ -85,8 +85,7 @@ export async function createFamily(
     exact: all("exact"),
     task_id: created.task_ids[0] ?? "",
     family: request.family,
-    cost: upperBound / 10_000,
-    upper_bound_microusd: upperBound,
+    ...totalAmounts(created.tasks),
     held_microusd: total("held_microusd"),
   };
 }

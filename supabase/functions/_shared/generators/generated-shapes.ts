@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { quotedAmounts } from "../credits/amount-shapes.ts";
 import { taskStatus, timestamp, uuid } from "../http/fields.ts";
 
 /** 201: the first task's row, as readers see it, and the ids of all. */
@@ -14,7 +15,6 @@ export const generated = z.looseObject({
   output_location: z.string().nullable(),
   created_at: timestamp,
   updated_at: timestamp,
-  cost: z.number().describe("credits (US cents) of all: exact, or the upper bounds"),
-  upper_bound_microusd: z.int(),
+  ...quotedAmounts,
   deduplicated: z.boolean().describe("true when this answers a repeated request"),
 });

@@ -49,6 +49,7 @@ export async function writePrompt(
     ...order,
     type: "ai-prompt",
     units: writer.model.isConfigured ? questions : 0,
+    modelCalls: questions,
     content: request,
   });
   const leaving = new AbortController();

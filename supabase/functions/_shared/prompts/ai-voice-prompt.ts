@@ -30,6 +30,8 @@ export async function writeFromVoice(
     ...order,
     type: "ai-voice-prompt",
     units: writer.model.isConfigured ? 1 : 0,
+    // Hearing and writing are a call each.
+    modelCalls: request.audio && request.task !== "transcribe_only" ? 2 : 1,
     content: request,
   });
   if (answer) return { ...answer, deduplicated: true };

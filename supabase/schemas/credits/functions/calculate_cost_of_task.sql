@@ -18,7 +18,7 @@ begin
   else
     each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.params), 0);
     promised := jsonb_build_object(task.task_type, jsonb_build_object(
-      'price_id', price.id, 'expected_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1),
+      'price_id', price.id, 'expected_seconds', coalesce(round(task.expected_microusd / each_microusd), 1),
       'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));
   end if;
   is_final := task.status in ('Complete', 'Failed', 'Cancelled');
@@ -26,12 +26,11 @@ begin
   final_microusd := case
     when is_final and task.orchestrator_task_id is not null then coalesce(task.cost_microusd, 0)
     when is_final then coalesce(hold.charged_microusd, 0)
-    else task.upper_bound_microusd end;
-  return jsonb_build_object(
+    else task.expected_microusd end;
+  return public.amounts_of_quote(task.expected_microusd, task.held_microusd, task.upper_bound_microusd) || jsonb_build_object(
     'success', true, 'task_id', task.id, 'task_type', task.task_type, 'status', task.status,
     'final', is_final, 'exact', is_final or (price.billing_type = 'per_unit' and not task.is_orchestrator),
     'cost', final_microusd / 10000.0, 'cost_microusd', final_microusd,
-    'upper_bound', task.upper_bound_microusd / 10000.0, 'upper_bound_microusd', task.upper_bound_microusd,
     'held_microusd', case when hold.state = 'held' then hold.amount_microusd else 0 end,
     'billing_type', price.billing_type, 'price_version', price.version,
     'charged_with', task.orchestrator_task_id,

@@ -2,7 +2,8 @@
 -- while the promise stands.
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
-  out price public.task_type_prices, out upper_bound_microusd bigint, out exact boolean, out part_prices jsonb
+  out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
+  out exact boolean, out part_prices jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -20,6 +21,8 @@ begin
     perform public.refuse('quote_mismatch', 422);
   end if;
   select * into price from public.task_type_prices where id = quote.price_id;
+  expected_microusd := quote.expected_microusd;
+  held_microusd := quote.held_microusd;
   upper_bound_microusd := quote.upper_bound_microusd;
   exact := quote.exact;
   part_prices := quote.part_prices;

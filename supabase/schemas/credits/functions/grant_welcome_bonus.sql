@@ -30,8 +30,9 @@ begin
   select welcome_bonus_microusd into bonus_microusd from public.credit_settings;
   entry := public.add_credit(for_user, 'manual', bonus_microusd, 'welcome:' || for_user, jsonb_build_object(
     'is_welcome_bonus', true, 'description', 'Welcome bonus', 'actor', 'system'));
-  insert into public.welcome_bonuses (address_hash, domain, user_id, entry_id)
-  select sha256(convert_to(public.address_key(email), 'UTF8')), public.mail_domain(email), for_user, entry.id
+  insert into public.welcome_bonuses (address_hash, domain, network_hash, user_id, entry_id)
+  select sha256(convert_to(public.address_key(email), 'UTF8')), public.mail_domain(email),
+         sha256(convert_to(public.network_of_person(for_user), 'UTF8')), for_user, entry.id
     from auth.users where id = for_user;
   update public.users set given_credits = true where id = for_user;
   return jsonb_build_object(

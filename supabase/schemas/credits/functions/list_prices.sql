@@ -4,7 +4,8 @@ returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
   return jsonb_build_object('currency', 'usd', 'unit', 'credits', 'prices', (
-    select jsonb_agg(public.price_summary(public.current_price(kind.name)) || jsonb_build_object(
+    select jsonb_agg(public.price_summary(public.current_price(kind.name))
+           || public.price_terms(kind, public.current_price(kind.name)) || jsonb_build_object(
              'display_name', kind.display_name, 'run_type', kind.run_type, 'category', kind.category,
              'content_type', kind.content_type, 'is_visible', kind.is_visible,
              'announced', (select coalesce(jsonb_agg(public.price_summary(price) order by price.valid_from, price.version), '[]')

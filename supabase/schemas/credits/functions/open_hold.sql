@@ -1,4 +1,4 @@
--- Reserves a task's upper bound, or refuses with 402, also where a spend cap of the project or of the token that asked
+-- Reserves what a task is expected to cost, or refuses with 402, also where a spend cap of the project or of the token that asked
 -- for it is reached. A task that still waits 30 days after it could have run is given up: see give_up_old_tasks().
 create or replace function public.open_hold(
   for_user uuid, for_task uuid, hold_microusd bigint, for_project uuid, for_token uuid default null,

@@ -1,10 +1,10 @@
--- Covers a call before a provider is asked, or refuses with 402; null where it is free: without a price, without an
--- account to charge, with nothing to pay for. The same key and content again answer what the first call answered.
+-- Covers a call before a provider is asked, or refuses with 402; null where it is free: without an account to charge, with
+-- nothing to pay for, or without a price. What has no price counts as `model_calls` against the account's daily allowance. The same key and content again answer what the first call answered.
 -- Guarantees: calls of an account are opened and closed under its lock, so of two with one key the second sees the first,
 -- and credit for one call covers one. What a dead process held is given back first.
 create or replace function public.open_paid_call(
   for_user uuid, for_token uuid, asked_user uuid, for_type text, for_units integer, idempotency_key text,
-  content_hash bytea
+  content_hash bytea, model_calls integer default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -16,7 +16,14 @@ begin
   if asked_user <> for_user then
     perform public.refuse('forbidden', 403);
   end if;
-  if for_user is null or required = 0 then
+  if for_user is null or for_units = 0 then
+    return null;
+  end if;
+  if required = 0 then
+    if not exists (select from public.credit_accounts where user_id = for_user) then
+      perform public.refuse('user_not_found', 404);
+    end if;
+    perform public.take_free_calls(for_user, coalesce(open_paid_call.model_calls, for_units));
     return null;
   end if;
   perform from public.credit_accounts where user_id = for_user for no key update;

@@ -1,9 +1,10 @@
--- What one piece of work is expected to cost, and at most: by what was promised for its type, else by the price in force
--- and what runs of its kind took.
+-- What one piece of work is expected to cost, what is held for it first, and what it costs at most: by what was promised for its
+-- type, else by the price in force and the operator's figures. Work that is paid by the second costs at most its longest run.
+-- Nothing that a payer can influence is read but the params themselves.
 create or replace function public.price_part(
-  for_task_type text, model text, params jsonb, promised jsonb,
+  for_task_type text, params jsonb, promised jsonb,
   out price public.task_type_prices, out expected_seconds integer, out upper_bound_seconds integer,
-  out expected_microusd bigint, out upper_bound_microusd bigint
+  out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -19,14 +20,19 @@ begin
       expected_seconds := 1;
       upper_bound_seconds := 1;
     else
-      select estimate.expected_seconds, estimate.upper_bound_seconds into expected_seconds, upper_bound_seconds
-        from public.run_estimate(for_task_type, model) as estimate;
+      expected_seconds := public.expected_seconds(for_task_type);
+      upper_bound_seconds := (select max_runtime_seconds from public.task_types where name = for_task_type);
     end if;
   end if;
   upper_bound_microusd := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
-  expected_microusd := case
-    when price.billing_type = 'per_unit' then upper_bound_microusd
-    else public.price_of_work(price, params, expected_seconds, upper_bound_seconds) end;
+  if price.billing_type = 'per_unit' then
+    expected_microusd := upper_bound_microusd;
+    held_microusd := upper_bound_microusd;
+  else
+    expected_microusd := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
+    held_microusd := least(upper_bound_microusd, public.hold_for_seconds(
+      price, params, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
+  end if;
 end
 $$;
 revoke all on function public.price_part from public, anon, authenticated;

@@ -1,22 +1,23 @@
--- The price of a task before it runs. Per unit it is exact. Per second it is expected to take as long as runs of its kind
--- usually do, and at most as long as nearly all of them did, or as its type may; an orchestrator is the sum of the
--- children that its plan speaks of, and what was promised for each kind of them is in part_prices.
--- `promised` is such a promise, which counts instead of the prices and estimates of today. The breakdown is made for
+-- The price of a task before it runs. Per unit it is exact. Per second it is what the operator expects such a run to take, and
+-- at most the longest run of its type; an orchestrator is the sum of the children that its plan speaks of, and what was
+-- promised for each kind of them is in part_prices.
+-- `promised` is such a promise, which counts instead of the prices and figures of today. The breakdown is made for
 -- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
   for_task_type text, params jsonb, promised jsonb default null, with_breakdown boolean default false,
   task_count integer default 1,
-  out price public.task_type_prices, out expected_microusd bigint, out upper_bound_microusd bigint, out exact boolean,
+  out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
+  out exact boolean,
   out part_prices jsonb, out breakdown jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
-  model constant text := public.model_of_params(params);
   is_orchestration constant boolean := (select category = 'orchestration' from public.task_types where name = for_task_type);
   part record;
   priced record;
 begin
   expected_microusd := 0;
+  held_microusd := 0;
   upper_bound_microusd := 0;
   breakdown := '[]';
   if is_orchestration then
@@ -24,8 +25,9 @@ begin
     exact := false;
     part_prices := '{}';
     for part in select * from public.planned_children(for_task_type, params) loop
-      select * into priced from public.price_part(part.child_type, model, params, promised);
+      select * into priced from public.price_part(part.child_type, params, promised);
       expected_microusd := expected_microusd + part.child_count * priced.expected_microusd;
+      held_microusd := held_microusd + part.child_count * priced.held_microusd;
       upper_bound_microusd := upper_bound_microusd + part.child_count * priced.upper_bound_microusd;
       part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
         'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
@@ -36,10 +38,11 @@ begin
       end if;
     end loop;
   else
-    select * into priced from public.price_part(for_task_type, model, params, promised);
+    select * into priced from public.price_part(for_task_type, params, promised);
     price := priced.price;
     exact := price.billing_type = 'per_unit';
     expected_microusd := priced.expected_microusd;
+    held_microusd := priced.held_microusd;
     upper_bound_microusd := priced.upper_bound_microusd;
     if with_breakdown then
       breakdown := breakdown || public.price_line(

@@ -44,7 +44,8 @@ begin
          slot = terms.free_slot, project_slot = free_project_slot, task_type_slot = free_type_slot,
          generation_started_at = now(), updated_at = now(),
          progress = null, progress_message = null, error_message = null, error_details = null,
-         lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds))
+         lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds)),
+         covered_until = case when not by_owner then now() + make_interval(secs => covered_seconds) end
    -- By its id: the place of a row that was changed just now is not yet known to this statement.
    where id = (select id from public.tasks
                 where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled

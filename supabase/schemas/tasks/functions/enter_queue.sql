@@ -32,9 +32,9 @@ begin
   if task.in_cloud then
     if task.orchestrator_task_id is null then
       perform public.open_hold(
-        task.user_id, task.id, task.upper_bound_microusd, task.project_id, for_token, task.run_after);
+        task.user_id, task.id, task.held_microusd, task.project_id, for_token, task.run_after);
     else
-      perform public.cover_child(task.orchestrator_task_id, task.upper_bound_microusd);
+      perform public.cover_child(task.orchestrator_task_id, task.held_microusd);
     end if;
   end if;
   if task.unmet_dependencies = 0 and not task.is_scheduled then

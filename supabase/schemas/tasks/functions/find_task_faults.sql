@@ -17,8 +17,7 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.orchestrator_task_id is null and ended.in_cloud
      and coalesce(ended.charged_microusd, 0)
-         <> least(coalesce(case when ended.status = 'Complete' or ended.is_orchestrator then ended.cost_microusd end, 0),
-                  coalesce(ended.hold_amount, 0))
+         <> least(coalesce(ended.cost_microusd, 0), coalesce(ended.hold_amount, 0))
   union all
   select 'cost_is_not_the_price', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended
@@ -35,11 +34,11 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
-       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part
-        where part.status = 'Complete')
+       select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part)
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
+      and ended.error_message is distinct from 'credit_exhausted'
   union all
   -- Covered while it is open, and only then.
   select 'open_without_cover', task.user_id, task.id::text, jsonb_build_object('status', task.status)
@@ -52,8 +51,8 @@ language sql stable set search_path = '' as $$
     join public.credit_holds as hold on hold.task_id = task.id and hold.state = 'held'
    where task.is_orchestrator
      and hold.amount_microusd < (
-       select coalesce(sum(case part.status when 'Complete' then least(part.cost_microusd::bigint, part.upper_bound_microusd::bigint)
-                             else part.upper_bound_microusd end), 0)
+       select coalesce(sum(case part.status when 'Complete' then least(part.cost_microusd::bigint, part.held_microusd::bigint)
+                             else part.held_microusd end), 0)
          from public.tasks as part
         where part.orchestrator_task_id = task.id and part.status in ('Queued', 'In Progress', 'Complete'))
   union all

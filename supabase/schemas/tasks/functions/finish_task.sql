@@ -30,6 +30,7 @@ begin
   end if;
   perform public.note_run_time(finished);
   perform public.free_slots(array[task]);
+  perform public.cover_cost(finished);
   if task.orchestrator_task_id is null then
     perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
   end if;

@@ -1,13 +1,14 @@
--- Counts how long a finished run took. Never waits: a run whose bucket somebody is writing is not counted.
+-- Counts how long a finished run took, under its model where the operator knows that. Never waits: a run whose bucket somebody is writing is not counted.
 create or replace function public.note_run_time(finished public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   for_bucket smallint;
-  for_model text := coalesce(finished.model, '');
+  for_model constant text := public.known_model(finished.model);
 begin
-  -- An owner's machine says nothing about the cloud's.
-  if finished.is_orchestrator or finished.claimed_by_owner or finished.generation_started_at is null then
+  -- Neither an owner's machine nor the sandbox says anything about the cloud's.
+  if finished.is_orchestrator or finished.claimed_by_owner or public.is_sandbox_worker(finished.worker_id)
+     or finished.generation_started_at is null then
     return;
   end if;
   for_bucket := public.run_time_bucket(extract(epoch from finished.generation_processed_at - finished.generation_started_at));
@@ -18,11 +19,6 @@ begin
   if found or exists (select from public.task_run_times
                        where task_type = finished.task_type and model = for_model and bucket = for_bucket) then
     return;
-  end if;
-  if for_model <> '' and not exists (
-       select from public.task_run_times where task_type = finished.task_type and model = for_model)
-     and (select count(distinct model) from public.task_run_times where task_type = finished.task_type) >= 200 then
-    for_model := '';
   end if;
   insert into public.task_run_times (task_type, model, bucket, runs) values (finished.task_type, for_model, for_bucket, 1)
   on conflict (task_type, model, bucket) do nothing;

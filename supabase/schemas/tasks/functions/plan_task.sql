@@ -118,14 +118,24 @@ begin
     end if;
   end if;
   planned.price_id := (quote.price).id;
+  planned.expected_microusd := quote.expected_microusd;
+  planned.held_microusd := quote.held_microusd;
   planned.upper_bound_microusd := quote.upper_bound_microusd;
+  if planned.is_following then
+    -- Nobody raises the hold of a task that does not run.
+    planned.held_microusd := greatest(
+      quote.held_microusd, least((quote.price).reuse_price_microusd, quote.upper_bound_microusd));
+  end if;
+  if planned.in_cloud and not planned.is_orchestrator and planned.held_microusd < planned.upper_bound_microusd then
+    planned.covered_seconds := public.seconds_paid_by(planned.held_microusd, quote.price, new_params);
+  end if;
 
   planned.status := 'Queued';
   planned.attempt := 0;
   planned.attempts := 0;
   planned.generation_created := false;
   planned.result_data := '{}';
-  planned.children_bound_microusd := 0;
+  planned.children_held_microusd := 0;
   planned.created_at := now();
   planned.updated_at := now();
 end

@@ -1,5 +1,5 @@
--- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over, and who followed a run
--- that is over. For a claim that found nothing. Answers whether there was any, so that it is worth another look.
+-- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over or whose hold is used up, and
+-- who followed a run that is over. For a claim that found nothing. Answers whether there was any, so that it is worth another look.
 create or replace function public.release_overdue_work()
 returns boolean
 language plpgsql set search_path = '' as $$
@@ -11,6 +11,9 @@ begin
   end if;
   if exists (select from public.tasks where status = 'In Progress' and lease_expires_at < now()) then
     released := released + public.sweep_expired_leases(16);
+  end if;
+  if exists (select from public.tasks where status = 'In Progress' and covered_until <= now()) then
+    released := released + public.end_uncovered_runs(4, may_wait => false);
   end if;
   if exists (select from public.results_to_share) then
     released := released + public.settle_followers(16);

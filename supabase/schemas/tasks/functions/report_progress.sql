@@ -20,6 +20,8 @@ begin
          output_location = coalesce(changes ->> 'output_location', task.output_location),
          generation_started_at = case when (changes ->> 'reset_generation_started_at')::boolean
            then now() else task.generation_started_at end,
+         covered_until = case when (changes ->> 'reset_generation_started_at')::boolean
+           then now() + (task.covered_until - task.generation_started_at) else task.covered_until end,
          progress_shown_at = case
            when changes ?| array['progress', 'progress_message', 'output_location']
             and (task.progress_shown_at is null or task.progress_shown_at <= clock_timestamp() - interval '500 milliseconds')
@@ -28,6 +30,9 @@ begin
            (select heartbeats from public.workers where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)), false)),
          updated_at = now()
    where id = task.id;
+  if task.covered_until < now() + public.hold_check_ahead() then
+    perform public.grow_hold(task.id);
+  end if;
 end
 $$;
 revoke all on function public.report_progress from public, anon, authenticated;

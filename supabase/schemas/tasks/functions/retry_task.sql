@@ -45,8 +45,8 @@ begin
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
-      task.user_id, task.id, greatest(task.upper_bound_microusd, task.children_bound_microusd),
-      task.project_id, (select token_id from public.credit_holds where task_id = task.id), task.run_after);
+      task.user_id, task.id, task.held_microusd, task.project_id,
+      (select token_id from public.credit_holds where task_id = task.id), task.run_after);
   end if;
   if unmet = 0 and not is_early then
     perform public.ready_lane(lane, now());

@@ -1,4 +1,4 @@
--- A failed or cancelled orchestration costs what its finished children cost.
+-- A failed or cancelled orchestration costs what its children cost.
 create or replace function public.settle_ended_orchestrator(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$

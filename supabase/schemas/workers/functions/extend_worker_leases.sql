@@ -19,6 +19,12 @@ language sql set search_path = '' as $$
   )
   update public.tasks as task
      set lease_expires_at = now() + (select heartbeat_lease from public.queue_settings)
-    from kept where task.id = kept.id and task.status = 'In Progress'
+    from kept where task.id = kept.id and task.status = 'In Progress';
+
+  -- What the cloud runs is covered for as long again.
+  select public.grow_hold(task.id) from public.tasks as task
+   where for_owner is null and task.status = 'In Progress' and task.worker_id = for_worker
+     and task.covered_until < now() + public.hold_check_ahead()
+   order by task.id limit 64
 $$;
 revoke all on function public.extend_worker_leases from public, anon, authenticated;
