@@ -69,6 +69,8 @@ const matrix: Record<string, Rule> = {
   task_types:        { anon: reads, owner: reads, stranger: reads, service: ["rows", "denied", "rows", "denied"], row: anyRow,
                        update: "max_running_tasks = null" },
   task_counts:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  limit_counts:      { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  task_outbox:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_run_estimates: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_run_times:    { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_dependencies: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
