@@ -323,9 +323,11 @@ async function take(
     ),
   );
   const names = calls.map(({ name }, number) => `${name}: ${answers[number]?.code}`).join(" | ");
-  assert.deepEqual([...(await brokenPromises(sql))], [], `before the outbox, after ${names}`);
   const noted = await sql`select from task_outbox`;
-  counts.set("outbox", (counts.get("outbox") ?? 0) + noted.length);
+  if (noted.length > 0) {
+    counts.set("outbox", (counts.get("outbox") ?? 0) + noted.length);
+    assert.deepEqual([...(await brokenPromises(sql))], [], `before the outbox, after ${names}`);
+  }
   await doLeftWork(sql);
   const [rows, broken] = await Promise.all([queueRows(sql), brokenPromises(sql)]);
   assert.deepEqual([...broken], [], `after ${names}`);

@@ -422,8 +422,8 @@ test("check 83: a project with much in it is hidden when its owner deletes it, a
     const [second] = await sql<{ id: string }[]>`
       insert into projects (user_id, name) values (${user.userId}, 'small') returning id`;
     const small = { userId: user.userId, projectId: second?.id ?? "" };
-    await queueTask(sql, small);
     await orchestration(sql, user, 60);
+    await queueTask(sql, small);
     await sql`insert into generations (project_id, location)
               select ${user.projectId}, 'https://media.example/' || n || '.png' from generate_series(1, 150) as n`;
     const browser = await database.sessionAs("authenticated", { sub: user.userId });
