@@ -8908,27 +8908,27 @@ begin
   select * into settings from public.queue_settings;
   if public.limit_count('open_tasks', for_user) >= settings.max_open_tasks then
     perform public.refuse_limit('max_open_tasks', settings.max_open_tasks,
-      'The account has %s open tasks, the most allowed. Wait until tasks have ended, or cancel some, and send the request again.');
+      'An account may have at most %s open tasks. Wait until tasks have ended, or cancel some, then send the request again.');
   end if;
   if orchestrator is not null then
     if public.limit_count('children', orchestrator) >= settings.max_children then
       perform public.refuse_limit('max_children', settings.max_children,
-        'The orchestrator has %s children, the most allowed. Create a second orchestrator for the others.');
+        'An orchestrator may have at most %s children. Create a second orchestrator for the others.');
     end if;
     if is_orchestrator and public.orchestration_depth(orchestrator) >= settings.max_orchestration_depth then
       perform public.refuse_limit('max_orchestration_depth', settings.max_orchestration_depth,
-        'Orchestrators are nested %s deep, the most allowed. Create this one as a child of an orchestrator further up.');
+        'Orchestrators may be nested at most %s deep. Create this one as a child of an orchestrator further up.');
     end if;
   end if;
   if exists (select from public.tasks
               where id = any (dependencies) and status <> 'Complete'
                 and public.limit_count('dependants', id) >= settings.max_dependants) then
     perform public.refuse_limit('max_dependants', settings.max_dependants,
-      'A task of dependant_on has %s tasks that wait for it, the most allowed. Create this task when it is complete.');
+      'For a task, at most %s others may wait. Create this task when the tasks of dependant_on are complete.');
   end if;
   if depth > settings.max_dependency_depth then
     perform public.refuse_limit('max_dependency_depth', settings.max_dependency_depth,
-      'The chain of dependencies before this task is longer than %s. Create this task when the first of them are complete.');
+      'A chain of dependencies may have at most %s tasks before this one. Create it when the first of them are complete.');
   end if;
 end
 $$;
@@ -9621,7 +9621,7 @@ begin
     end if;
     -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
     select * into task from public.tasks
-     where id = silent.id and status = 'In Progress' and lease_expires_at < now() for no key update skip locked;
+     where id = silent.id and status = 'In Progress' and lease_expires_at <= now() for no key update skip locked;
     continue when not found;
     begin
       perform public.rescue_task(task, 'lease_expired');

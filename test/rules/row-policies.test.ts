@@ -512,6 +512,7 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
   await sql`
     insert into results_to_share (project_id, result_key, user_id)
     values (${user.projectId}, ${randomBytes(32)}, ${userId})`;
+  await sql`insert into task_outbox (kind, subject_id, user_id) values ('release_dependants', ${taskId}, ${userId})`;
   await sql`select worker_heartbeat(${userId}, ${worker}, '{}', '[{"message": "loaded"}]')`;
   const [generation] = await sql<
     { id: string }[]

@@ -34,7 +34,7 @@ begin
     end if;
     -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
     select * into task from public.tasks
-     where id = silent.id and status = 'In Progress' and lease_expires_at < now() for no key update skip locked;
+     where id = silent.id and status = 'In Progress' and lease_expires_at <= now() for no key update skip locked;
     continue when not found;
     begin
       perform public.rescue_task(task, 'lease_expired');
