@@ -176,6 +176,8 @@ export async function startHost(
     // A live event of a task is a hint that there may be a message.
     realtime.stream.on("task-updates:", () => dispatcher?.wake());
     const maintenance = startMaintenance(pools.maintenance, log);
+    // What announce_outbox() writes when a change leaves work behind.
+    realtime.stream.onLogMessage("darkroom.outbox", () => maintenance.runOutbox());
     opened.add("services", "maintenance", () => maintenance.stop());
 
     front.open();

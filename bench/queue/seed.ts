@@ -116,8 +116,8 @@ async function makeQueuedTasks(sql: Sql): Promise<void> {
         on plan.situation = 'blocked' and dependency.user_id = plan.user_id
      order by plan.number`;
   await sql`
-    insert into public.task_dependencies (dependency_id, task_id)
-    select dependant_on[1], id from public.tasks where unmet_dependencies > 0`;
+    insert into public.task_dependencies (dependency_id, task_id, is_waiting)
+    select dependant_on[1], id, true from public.tasks where unmet_dependencies > 0`;
 }
 
 /** As claim_from_lane() leaves them, with a lease that outlasts the benchmark. */
@@ -147,6 +147,11 @@ async function makeCounts(sql: Sql): Promise<void> {
            count(*) filter (where status = 'Queued' and unmet_dependencies > 0),
            count(*) filter (where status = 'In Progress')
       from public.tasks group by lane_id`;
+  await sql`
+    insert into public.limit_counts (subject, subject_id, amount)
+    select 'open_tasks', user_id, count(*) from public.tasks group by user_id
+    union all
+    select 'dependants', dependency_id, count(*) from public.task_dependencies group by dependency_id`;
 }
 
 /** As open_hold() reserves. */

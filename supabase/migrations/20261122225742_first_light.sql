@@ -100,6 +100,8 @@ create table public.projects (
   max_running_tasks smallint check (max_running_tasks between 1 and 1000),
   -- Whether the same task again is answered with what it made before; see docs/reuse.md.
   reuses_results boolean not null default false,
+  -- Set when its owner has deleted it and its rows are not all removed yet. Its owner does not see it from then on.
+  deleted_at timestamptz,
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);
@@ -732,6 +734,8 @@ create table public.tasks (
   orchestrator_task_id uuid references public.tasks (id) on delete set null,
   dependant_on uuid[],
   unmet_dependencies public.natural_number not null default 0,
+  -- The longest chain of tasks before it that were open when it was created, or more: what max_dependency_depth limits.
+  dependency_depth public.natural_number not null default 0,
   priority public.task_priority not null default 0,
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
@@ -812,9 +816,9 @@ create unique index one_running_task_per_task_type_slot on public.tasks (task_ty
   where task_type_slot is not null;
 create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, created_at, id)
   where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
-create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
-create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
-create index running_tasks_by_cover on public.tasks (covered_until) where status = 'In Progress' and covered_until is not null;
+create index scheduled_tasks on public.tasks (run_after) include (user_id) where is_scheduled;
+create index running_tasks_by_lease on public.tasks (lease_expires_at) include (user_id) where status = 'In Progress';
+create index running_tasks_by_cover on public.tasks (covered_until) include (user_id) where status = 'In Progress' and covered_until is not null;
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
 -- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
 create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
@@ -884,14 +888,48 @@ create table public.known_models (
   model text primary key check (model = trim(model) and length(model) between 1 and 200)
 );
 
--- Who waits for whom; `dependant_on` in rows, for the way back.
+-- Which task waits for which; `dependant_on` in rows, for the way back. `is_waiting` until the dependant is released or ends.
+-- A queued task counts these rows in `unmet_dependencies`, so it cannot run before it is released.
 create table public.task_dependencies (
   dependency_id uuid not null references public.tasks (id) on delete cascade,
   task_id uuid not null references public.tasks (id) on delete cascade,
+  is_waiting boolean not null,
   primary key (dependency_id, task_id),
   check (dependency_id <> task_id)
 );
 create index task_dependencies_by_task on public.task_dependencies (task_id);
+create index waiting_dependants on public.task_dependencies (dependency_id, task_id) where is_waiting;
+
+-- What the limits of queue_settings are compared with: a user's open tasks, the tasks that wait for a task, the children of an
+-- orchestrator. Kept by triggers in the way of task_counts: a subject has several rows, of which a change takes one that
+-- no other transaction is writing. Their sum is the count; a single row may be below zero.
+create table public.limit_counts (
+  id bigint generated always as identity primary key,
+  subject text not null check (subject in ('open_tasks', 'dependants', 'children')),
+  subject_id uuid not null,
+  amount integer not null
+) with (fillfactor = 50);
+create index limit_counts_by_subject on public.limit_counts (subject_id, subject);
+
+-- Work that follows from a committed change and is too large for its transaction. run_task_outbox() does it in batches.
+--   release_dependants  the task `subject_id` is complete: tasks that wait for it are released
+--   end_relatives       the task has ended: its open parts and the tasks that wait for it end too
+--   delete_project      the project is being deleted: its tasks end, its rows are removed
+-- A row may be there twice, and every step may be repeated. No foreign keys: a row outlives what it names, and is then
+-- removed as done.
+create table public.task_outbox (
+  id bigint generated always as identity primary key,
+  kind text not null check (kind in ('release_dependants', 'end_relatives', 'delete_project')),
+  subject_id uuid not null,
+  user_id uuid not null,
+  -- Of `end_relatives`: the status that parts get, and the task whose end was the first.
+  new_status public.task_status check (new_status in ('Failed', 'Cancelled')),
+  origin_id uuid,
+  created_at timestamptz not null default now(),
+  constraint ends_have_a_status check ((kind = 'end_relatives') = (new_status is not null and origin_id is not null))
+);
+create index task_outbox_by_user on public.task_outbox (user_id, id);
+create index task_outbox_by_subject on public.task_outbox (subject_id, kind);
 
 -- Results, or runs that ended without one, that tasks still follow: more than the run's own transaction gives them to, or
 -- tasks that somebody held. settle_followers() sees to them. Written under the tenant's lock.
@@ -942,6 +980,16 @@ create table public.queue_settings (
   reuse_results_for interval not null default '90 days' check (reuse_results_for >= '0'),
   -- How long the lines of `system_logs` are kept.
   log_retention interval not null default '7 days',
+  -- Limits; see docs/operations.md. Of a user: tasks that are queued or run, also those that wait for a time or a dependency.
+  max_open_tasks integer not null default 10000 check (max_open_tasks between 1 and 1000000),
+  -- Of a task: how many wait for it, and how many stand one behind the other before it.
+  max_dependants integer not null default 1000 check (max_dependants between 1 and 100000),
+  max_dependency_depth integer not null default 1000 check (max_dependency_depth between 1 and 100000),
+  -- Of an orchestrator: its children, finished ones too; and how many orchestrators are nested, itself counted.
+  max_children integer not null default 1000 check (max_children between 1 and 100000),
+  max_orchestration_depth integer not null default 5 check (max_orchestration_depth between 1 and 20),
+  -- How many other tasks a transaction releases or ends with a task; the rest are left to task_outbox.
+  direct_cascade integer not null default 20 check (direct_cascade between 1 and 1000),
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );
@@ -4935,6 +4983,29 @@ end
 $$;
 revoke all on function public.add_to_count from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/add_to_limit_count.sql
+-- Adds to a count that a limit is compared with. Takes a row that no other transaction is writing, or makes a new one,
+-- so it waits for nobody.
+create or replace function public.add_to_limit_count(of_subject text, of_subject_id uuid, change integer)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  counted record;
+begin
+  update public.limit_counts set amount = amount + change
+   where id = (select id from public.limit_counts
+                where subject_id = of_subject_id and subject = of_subject limit 1 for no key update skip locked)
+  returning id, amount into counted;
+  if not found then
+    insert into public.limit_counts (subject, subject_id, amount) values (of_subject, of_subject_id, change);
+  elsif counted.amount = 0 and of_subject <> 'open_tasks' then
+    -- Tasks end, and their counts with them. A user's row stays: the next task needs it.
+    delete from public.limit_counts where id = counted.id;
+  end if;
+end
+$$;
+revoke all on function public.add_to_limit_count from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/allows_cloud.sql
 -- A user's tasks go to the cloud unless they chose otherwise.
 create or replace function public.allows_cloud(settings jsonb)
@@ -4977,6 +5048,22 @@ begin
 end
 $$;
 revoke all on function public.announce_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/announce_outbox.sql
+-- Tells hosts in the write-ahead log that there is work in task_outbox, so that they do it at once. A hint: their timer, and
+-- pg_cron, look as well.
+create or replace function public.announce_outbox()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from pg_catalog.pg_proc
+              where proname = 'pg_logical_emit_message' and pg_catalog.has_function_privilege(oid, 'execute')) then
+    perform pg_catalog.pg_logical_emit_message(true, 'darkroom.outbox', '');
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.announce_outbox from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/answered_request.sql
 -- The first answer to a request with this key; null when the key is new. Another request with it is 422.
@@ -5090,6 +5177,40 @@ language sql stable set search_path = '' as $$
     from public.archived_tasks as archived where archived.id = for_task
 $$;
 revoke all on function public.archived_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/as_reused.sql
+-- The row of a task that ends with the output of an earlier run, without the generation or variant: nothing is written. It costs
+-- the reuse price of its quote, never more than its run might have; nothing where the owner's own machine made the output.
+create or replace function public.as_reused(task public.tasks, result public.tasks)
+returns public.tasks
+language plpgsql stable set search_path = '' as $$
+declare
+  kept constant jsonb := result.result_data;
+begin
+  -- The thumbnail is a file of its own, which may be gone.
+  if exists (select from storage.objects
+              where bucket_id = 'image_uploads' and name = kept ->> 'thumbnail_path') then
+    task.thumbnail_url := result.thumbnail_url;
+  end if;
+  task.output_location := result.output_location;
+  task.status := 'Complete';
+  task.is_following := false;
+  task.unmet_dependencies := 0;
+  -- The key is that of the run, which others find by it.
+  task.result_key := null;
+  task.reused_task_id := result.id;
+  task.claimed_by_owner := result.claimed_by_owner;
+  task.progress := 1;
+  task.generation_processed_at := clock_timestamp();
+  task.updated_at := now();
+  task.result_data := jsonb_strip_nulls(jsonb_build_object('public_url', kept -> 'public_url'));
+  task.cost_microusd := case when result.claimed_by_owner then 0 else (
+    select least(price.reuse_price_microusd, task.upper_bound_microusd)
+      from public.task_type_prices as price where price.id = task.price_id) end;
+  return task;
+end
+$$;
+revoke all on function public.as_reused from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/billed_params.sql
 -- The params by which a finished task is priced: its own, but for how many images it asked for where it made fewer.
@@ -5282,6 +5403,8 @@ language plpgsql set search_path = '' as $$
 declare
   -- Of the lane's type: its limit and longest run; and a free slot of the user, but for an orchestrator.
   terms record;
+  head public.tasks;
+  ended uuid;
   free_project_slot smallint;
   free_type_slot smallint;
   task public.tasks;
@@ -5312,6 +5435,26 @@ begin
     end if;
   end if;
 
+  -- Parts of orchestrations that are over end here; the outbox has not reached them yet.
+  for look in 1 .. 16 loop
+    ended := null;
+    select * into head from public.tasks
+     where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+     order by priority desc, created_at, id limit 1 for no key update skip locked;
+    exit when not found or head.orchestrator_task_id is null;
+    ended := public.ended_orchestrator(head.orchestrator_task_id);
+    exit when ended is null;
+    if exists (select from public.provider_jobs where task_id = head.id) then
+      -- Its end may cost something, which end_task() knows; the outbox calls that.
+      return null;
+    end if;
+    perform public.end_part_of_ended(head, ended);
+  end loop;
+  if ended is not null then
+    -- Others may follow. Another claim, or the outbox, goes on with them.
+    return null;
+  end if;
+
   update public.tasks
      set status = 'In Progress', attempt = attempt + 1,
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
@@ -5321,9 +5464,7 @@ begin
          lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds)),
          covered_until = case when not by_owner then now() + make_interval(secs => covered_seconds) end
    -- By its id: the place of a row that was changed just now is not yet known to this statement.
-   where id = (select id from public.tasks
-                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                order by priority desc, created_at, id limit 1 for no key update skip locked)
+   where id = head.id
   returning * into task;
   if not found then
     perform public.close_lane_if_idle(lane.id);
@@ -5378,11 +5519,12 @@ declare
   claimed jsonb;
   claims jsonb := '[]';
 begin
-  select settings.tended_at, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
+  -- Hosts tend the queue every two seconds, and pg_cron every five: then a claim does no maintenance.
+  select settings.tended_at >= now() - interval '15 seconds' as is_tended, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
          exists (select from public.task_type_slots) as has_limited_types
     into known
     from public.queue_settings as settings left join public.workers as caller on caller.id = row_id;
-  if known.tended_at < now() - interval '5 seconds' then
+  if not known.is_tended then
     perform public.tend_queue(16);
   end if;
   worker := known.worker;
@@ -5410,7 +5552,7 @@ begin
     claimed := public.claim_one_task(for_user, for_worker, case when worker.heartbeats then known.heartbeat_lease end,
                                      known.affinity_max_wait, worker.current_model, run_types, types, only_models,
                                      same_model_only and worker.current_model is not null);
-    if claimed is null and claims = '[]' and public.release_overdue_work() then
+    if claimed is null and claims = '[]' and not known.is_tended and public.release_overdue_work() then
       continue;
     end if;
     exit when claimed is null;
@@ -5818,6 +5960,21 @@ end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/count_dependant.sql
+-- Keeps the number of tasks that wait for a task.
+create or replace function public.count_dependant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if coalesce(new.is_waiting, false) <> coalesce(old.is_waiting, false) then
+    perform public.add_to_limit_count('dependants', coalesce(new.dependency_id, old.dependency_id),
+                                      case when new.is_waiting then 1 else -1 end);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.count_dependant from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/count_task.sql
 -- Moves a task from the count of its old state to that of its new one. Takes any of the lane's rows that nobody is
 -- writing, and makes a new one rather than wait.
@@ -5837,6 +5994,15 @@ begin
     is_now := case
       when new.status = 'In Progress' then 'running' when new.status <> 'Queued' then 'ended'
       when new.unmet_dependencies > 0 then 'blocked' when new.is_scheduled then 'scheduled' else 'ready' end;
+  end if;
+  if (coalesce(was, 'ended') = 'ended') <> (coalesce(is_now, 'ended') = 'ended') then
+    perform public.add_to_limit_count('open_tasks', coalesce(new.user_id, old.user_id),
+                                      case when coalesce(is_now, 'ended') = 'ended' then -1 else 1 end);
+  end if;
+  if tg_op = 'INSERT' and new.orchestrator_task_id is not null then
+    perform public.add_to_limit_count('children', new.orchestrator_task_id, 1);
+  elsif tg_op = 'DELETE' and old.orchestrator_task_id is not null then
+    perform public.add_to_limit_count('children', old.orchestrator_task_id, -1);
   end if;
   if tg_op = 'UPDATE' and old.lane_id <> new.lane_id then
     perform public.add_to_count(old.lane_id, was, -1);
@@ -5988,12 +6154,14 @@ begin
   else
     insert into public.tasks (
       id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-      orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
+      orchestrator_task_id, dependant_on, unmet_dependencies, dependency_depth, priority, run_after, is_scheduled, max_attempts,
+      request_hash,
       result_key, is_following, in_cloud, price_id, expected_microusd, held_microusd, upper_bound_microusd, covered_seconds,
       part_prices)
     values (
       new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
-      task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
+      task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies,
+      task.dependency_depth, task.priority,
       task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.result_key, task.is_following,
       task.in_cloud, task.price_id, task.expected_microusd, task.held_microusd, task.upper_bound_microusd,
       task.covered_seconds, task.part_prices)
@@ -6107,6 +6275,80 @@ end
 $$;
 revoke all on function public.created_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/delete_large_project.sql
+-- A person, or the service, deletes a project over REST. A small one goes with this statement; one with much in it is marked, which
+-- hides it, and task_outbox ends its tasks and removes its rows in batches. Without this, the more a project has, the less
+-- likely it could be deleted within a statement's time.
+create or replace function public.delete_large_project()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  few constant integer := (select direct_cascade from public.queue_settings);
+begin
+  if old.deleted_at is null then
+    if (select count(*) from (
+          select from public.tasks where project_id = old.id and status in ('Queued', 'In Progress') limit few + 1) as one) <= few
+       and (select count(*) from (select from public.tasks where project_id = old.id limit 201) as one) <= 200
+       and (select count(*) from (select from public.archived_tasks where project_id = old.id limit 201) as one) <= 200
+       and (select count(*) from (select from public.generations where project_id = old.id limit 201) as one) <= 200 then
+      return old;
+    end if;
+    update public.projects set deleted_at = now() where id = old.id;
+    insert into public.task_outbox (kind, subject_id, user_id) values ('delete_project', old.id, old.user_id);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.delete_large_project from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/delete_some_of_project.sql
+-- Ends up to so many open tasks of a project that is being deleted; when none is open, removes as many rows; at last the project.
+create or replace function public.delete_some_of_project(
+  for_project uuid, at_most integer, out did integer, out is_done boolean
+)
+language plpgsql set search_path = '' as $$
+declare
+  started constant timestamptz := clock_timestamp();
+  next_id uuid;
+begin
+  did := 0;
+  is_done := false;
+  if not exists (select from public.projects where id = for_project and deleted_at is not null) then
+    is_done := true;
+    return;
+  end if;
+  for next_id in
+    select id from public.tasks where project_id = for_project and status in ('Queued', 'In Progress')
+     order by is_orchestrator desc, id limit at_most
+  loop
+    exit when clock_timestamp() > started + interval '100 ms';
+    perform public.end_task(next_id, 'Cancelled', 'project_deleted');
+    did := did + 1;
+  end loop;
+  if did > 0 then
+    return;
+  end if;
+  delete from public.tasks where id in (select id from public.tasks where project_id = for_project limit least(at_most, 100));
+  get diagnostics did = row_count;
+  if did = 0 then
+    delete from public.archived_tasks
+     where id in (select id from public.archived_tasks where project_id = for_project limit least(at_most, 200));
+    get diagnostics did = row_count;
+  end if;
+  if did = 0 then
+    delete from public.generations
+     where id in (select id from public.generations where project_id = for_project limit least(at_most, 100));
+    get diagnostics did = row_count;
+  end if;
+  if did = 0 then
+    delete from public.projects where id = for_project;
+    did := 1;
+    is_done := true;
+  end if;
+end
+$$;
+revoke all on function public.delete_some_of_project from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/doctor.sql
 -- Proves from the tables alone that no task is lost, charged twice or unpaid and that every account adds up; lists what
 -- is wrong, with its row, at most so many. `chain_digest` stands for every entry up to now: kept elsewhere, it shows
@@ -6146,6 +6388,61 @@ $$;
 revoke all on function public.doctor from public, anon, authenticated;
 grant execute on function public.doctor to service_role;
 
+-- supabase/schemas/tasks/functions/end_leftover_parts.sql
+-- Ends the parts that a complete orchestrator leaves behind: some at once, and all that run; task_outbox has the rest. They would
+-- run without cover, for its hold ends here.
+create or replace function public.end_leftover_parts(orchestrator public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  part uuid;
+begin
+  for part in
+    select id from public.tasks
+     where orchestrator_task_id = orchestrator.id and status in ('Queued', 'In Progress')
+     order by created_at, id limit (select direct_cascade from public.queue_settings)
+  loop
+    perform public.end_task(part, 'Cancelled', 'orchestrator_finished');
+  end loop;
+  foreach part in array public.running_parts_of_ended(orchestrator.user_id) loop
+    perform public.end_task(part, 'Cancelled', 'orchestrator_finished');
+  end loop;
+  if exists (select from public.tasks
+              where orchestrator_task_id = orchestrator.id and status in ('Queued', 'In Progress')) then
+    insert into public.task_outbox (kind, subject_id, user_id, new_status, origin_id)
+    values ('end_relatives', orchestrator.id, orchestrator.user_id, 'Cancelled', orchestrator.id);
+  end if;
+end
+$$;
+revoke all on function public.end_leftover_parts from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/end_part_of_ended.sql
+-- Ends a queued part of an orchestration that is over, before the outbox does, because a claim has met it. Waits for nobody: the
+-- caller has the part's lock, and what follows from its end is left to the outbox.
+create or replace function public.end_part_of_ended(part public.tasks, ended uuid)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  end_status constant public.task_status := (
+    select case status when 'Failed' then 'Failed' else 'Cancelled' end from public.tasks where id = ended);
+begin
+  update public.tasks
+     set status = end_status, is_scheduled = false, updated_at = now(),
+         error_message = format('Cascaded %s from related task %s', lower(end_status::text), ended)
+   where id = part.id;
+  if part.is_orchestrator then
+    perform public.settle_ended_orchestrator(part);
+  end if;
+  if exists (select from public.task_dependencies where dependency_id = part.id and is_waiting)
+     or exists (select from public.tasks
+                 where orchestrator_task_id = part.id and status in ('Queued', 'In Progress')) then
+    insert into public.task_outbox (kind, subject_id, user_id, new_status, origin_id)
+    values ('end_relatives', part.id, part.user_id, end_status, ended);
+  end if;
+end
+$$;
+revoke all on function public.end_part_of_ended from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/end_project_tasks.sql
 -- A project that is deleted ends its tasks first: what is finished is paid while its rows are still there.
 create or replace function public.end_project_tasks()
@@ -6165,21 +6462,78 @@ end
 $$;
 revoke all on function public.end_project_tasks from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/end_some_relatives.sql
+-- Ends up to so many open parts of a task that has ended, and of the tasks that wait for it; each as end_task() does, with what
+-- depends on it in turn. When the task was queued again meanwhile, they have no reason to end: there is nothing left to do.
+create or replace function public.end_some_relatives(
+  entry public.task_outbox, at_most integer, out did integer, out is_done boolean
+)
+language plpgsql set search_path = '' as $$
+declare
+  started constant timestamptz := clock_timestamp();
+  subject_status public.task_status;
+  next_id uuid;
+  parts uuid[];
+  waiting uuid[] := '{}';
+begin
+  did := 0;
+  -- Locked, so that it is not queued again meanwhile.
+  select status into subject_status from public.tasks where id = entry.subject_id for share skip locked;
+  if not found then
+    is_done := not exists (select from public.tasks where id = entry.subject_id);
+    return;
+  end if;
+  if subject_status in ('Queued', 'In Progress') then
+    is_done := true;
+    return;
+  end if;
+  parts := array(
+    select id from public.tasks
+     where orchestrator_task_id = entry.subject_id and status in ('Queued', 'In Progress')
+     order by created_at, id limit at_most);
+  if subject_status <> 'Complete' then
+    waiting := array(
+      select task_id from public.task_dependencies
+       where dependency_id = entry.subject_id and is_waiting and task_id <> all (parts)
+       order by task_id limit at_most - cardinality(parts));
+  end if;
+  is_done := cardinality(parts) + cardinality(waiting) < at_most;
+  foreach next_id in array parts || waiting loop
+    if clock_timestamp() > started + interval '100 ms' then
+      is_done := false;
+      exit;
+    end if;
+    perform public.end_task(
+      next_id, entry.new_status,
+      case when next_id <> all (parts) then 'dependency_failed'
+           when subject_status = 'Complete' then 'orchestrator_finished'
+           else format('Cascaded %s from related task %s', lower(entry.new_status::text), entry.origin_id) end,
+      is_dependant => next_id <> all (parts));
+    did := did + 1;
+  end loop;
+end
+$$;
+revoke all on function public.end_some_relatives from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/end_task.sql
 -- Fails or cancels a task, and with it whoever cannot go on: its orchestrator, the orchestrator's other
--- children, and all who depend on any of them. Rows that have ended stay as they are.
+-- children, and all who depend on any of them. Rows that have ended stay as they are. At most `direct_cascade` children and
+-- dependants end with it; task_outbox has the rest: see next_to_end(). `is_dependant`: the task ends for a dependency that
+-- did, so it fails, and `new_status` is for what ends with it as a relative.
 -- Charges nothing but an orchestrator's finished children; every other hold is released.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
 -- `already_ended` is the task as it was, where its row says so already.
 create or replace function public.end_task(
-  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null
+  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null,
+  is_dependant boolean default false
 )
 returns void
 language plpgsql set search_path = '' as $$
 declare
-  relatives uuid[] := array[for_task];
-  dependants uuid[] := '{}';
+  relatives uuid[] := case when is_dependant then '{}' else array[for_task] end;
+  dependants uuid[] := case when is_dependant then array[for_task] else '{}' end;
+  room integer := (select direct_cascade from public.queue_settings);
   ended public.tasks[];
   ended_ids uuid[];
   orchestrators uuid[] := '{}';
@@ -6218,12 +6572,9 @@ begin
         perform public.close_hold(task.id, 0);
       end if;
     end loop;
-    relatives := array(
-      select id from public.tasks where orchestrator_task_id = any (ended_ids)
-      union
-      select orchestrator_task_id from unnest(ended) where orchestrator_task_id is not null);
-    dependants := array(
-      select distinct task_id from public.task_dependencies where dependency_id = any (ended_ids));
+    update public.task_dependencies set is_waiting = false where task_id = any (ended_ids) and is_waiting;
+    select next.* into relatives, dependants, room
+      from public.next_to_end(ended, new_status, for_task, room) as next;
   end loop;
 
   -- Last, when no child can finish any more.
@@ -6235,12 +6586,17 @@ $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/end_uncovered_parts.sql
--- The open children of an orchestrator that was deleted would run without cover: they end. Their reference to it is gone
+-- The open children of an orchestrator that was deleted would run without cover: they end. It was open, or the outbox had not
+-- ended them yet. Their reference to it is gone
 -- by now, so they are known by having no hold. Afterwards, and not before, for one statement may delete them all.
 create or replace function public.end_uncovered_parts()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  if old.status not in ('Queued', 'In Progress')
+     and not exists (select from public.task_outbox where subject_id = old.id and kind = 'end_relatives') then
+    return null;
+  end if;
   perform public.end_task(part.id, 'Cancelled', 'orchestrator_deleted')
      from public.tasks as part
     where part.project_id = old.project_id and part.created_at >= old.created_at
@@ -6321,6 +6677,28 @@ $$;
 revoke all on function public.end_uncovered_runs from public, anon, authenticated;
 grant execute on function public.end_uncovered_runs to service_role;
 
+-- supabase/schemas/tasks/functions/ended_orchestrator.sql
+-- The nearest of an orchestrator and those above it that is over; null when none is. A part of one that is over is neither
+-- claimed nor given parts of its own: the outbox ends it.
+create or replace function public.ended_orchestrator(of_orchestrator uuid)
+returns uuid
+language plpgsql stable set search_path = '' as $$
+declare
+  candidate uuid := of_orchestrator;
+  known record;
+begin
+  while candidate is not null loop
+    select status, orchestrator_task_id into known from public.tasks where id = candidate;
+    if known.status in ('Complete', 'Failed', 'Cancelled') then
+      return candidate;
+    end if;
+    candidate := known.orchestrator_task_id;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.ended_orchestrator from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/enter_queue.sql
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
 -- the task was planned.
@@ -6350,8 +6728,9 @@ begin
     end if;
   end if;
   if task.dependant_on is not null then
-    insert into public.task_dependencies (dependency_id, task_id)
-    select id, task.id from public.tasks where id = any (task.dependant_on);
+    -- Locked since the task was planned, so their status is the same.
+    insert into public.task_dependencies (dependency_id, task_id, is_waiting)
+    select id, task.id, status <> 'Complete' from public.tasks where id = any (task.dependant_on);
   end if;
   if task.in_cloud then
     if task.orchestrator_task_id is null then
@@ -6477,19 +6856,27 @@ $$;
 revoke all on function public.extend_lease from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/fail_orphaned_dependant.sql
--- A task that waited for one that was deleted can never run. What was complete when it was deleted is not
--- waited for: then the counter and the dependencies that are left agree.
+-- A task that waited for one that was deleted can never run. One that was complete, and whose dependants the outbox has not
+-- released yet, releases them.
 create or replace function public.fail_orphaned_dependant()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  dependant public.tasks;
 begin
-  perform public.end_task(task.id, 'Failed', 'dependency_failed')
-     from public.tasks as task
-    where task.id = old.task_id and task.status = 'Queued'
-      and task.unmet_dependencies > (
-        select count(*) from public.task_dependencies as needed
-          join public.tasks as dependency on dependency.id = needed.dependency_id
-         where needed.task_id = task.id and dependency.status <> 'Complete');
+  select * into dependant from public.tasks where id = old.task_id and status = 'Queued' for no key update;
+  if not found then
+    return null;
+  end if;
+  if exists (select from public.task_outbox where subject_id = old.dependency_id and kind = 'release_dependants') then
+    update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
+    if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
+      perform public.lock_tenant(dependant.user_id);
+      perform public.ready_lane(dependant.lane_id, now());
+    end if;
+  else
+    perform public.end_task(dependant.id, 'Failed', 'dependency_failed');
+  end if;
   return null;
 end
 $$;
@@ -6577,7 +6964,7 @@ declare
   project public.projects;
 begin
   select * into project from public.projects
-   where id = for_project and (for_user is null or user_id = for_user);
+   where id = for_project and deleted_at is null and (for_user is null or user_id = for_user);
   if not found then
     perform public.refuse('project_not_found', 404);
   end if;
@@ -6649,19 +7036,35 @@ language sql stable set search_path = '' as $$
     from public.tasks as task
    where task.status = 'Queued' and (task.dependant_on is not null or task.unmet_dependencies > 0)
      and task.unmet_dependencies <> task.is_following::integer + (
-       select count(*) from public.task_dependencies as needed
-         join public.tasks as dependency on dependency.id = needed.dependency_id
-        where needed.task_id = task.id and dependency.status <> 'Complete')
+       select count(*) from public.task_dependencies as needed where needed.task_id = task.id and needed.is_waiting)
+  union all
+  select 'dependency_mark_differs', task.user_id, task.id::text, jsonb_build_object('dependency_id', needed.dependency_id)
+    from public.task_dependencies as needed
+    join public.tasks as task on task.id = needed.task_id
+    join public.tasks as dependency on dependency.id = needed.dependency_id
+   where case when task.status <> 'Queued' then needed.is_waiting
+              when dependency.status <> 'Complete' then not needed.is_waiting
+              else needed.is_waiting and not exists (
+                select from public.task_outbox as noted
+                 where noted.subject_id = dependency.id and noted.kind = 'release_dependants') end
+  union all
+  select 'outbox_is_not_worked_off', noted.user_id, noted.id::text,
+         jsonb_build_object('kind', noted.kind, 'subject_id', noted.subject_id, 'created_at', noted.created_at)
+    from public.task_outbox as noted where noted.created_at < now() - interval '5 minutes'
   union all
   select 'waits_for_what_will_not_come', task.user_id, task.id::text, '{}'
     from public.tasks as task
    where task.status in ('Queued', 'In Progress')
      and (exists (select from public.task_dependencies as needed
                     join public.tasks as dependency on dependency.id = needed.dependency_id
-                   where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
+                   where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled')
+                     and not exists (select from public.task_outbox as noted
+                                      where noted.subject_id = dependency.id and noted.kind = 'end_relatives'))
           or exists (select from public.tasks as orchestrator
                       where orchestrator.id = task.orchestrator_task_id
-                        and orchestrator.status in ('Complete', 'Failed', 'Cancelled')))
+                        and orchestrator.status in ('Complete', 'Failed', 'Cancelled')
+                        and not exists (select from public.task_outbox as noted
+                                         where noted.subject_id = orchestrator.id and noted.kind = 'end_relatives')))
   union all
   select 'follows_nobody', task.user_id, task.id::text, '{}'
     from public.tasks as task
@@ -6729,6 +7132,23 @@ language sql stable set search_path = '' as $$
     from public.task_types as kind left join public.task_type_slots as slot on slot.task_type = kind.name
    group by kind.name
   having count(slot.slot) <> coalesce(greatest(kind.max_running_tasks, count(slot.task_id)), 0)
+  union all
+  select 'limit_count_differs', null, coalesce(counted.subject_id, real.subject_id)::text,
+         jsonb_build_object('subject', coalesce(counted.subject, real.subject), 'counted', counted.amount, 'real', real.amount)
+    from (select subject, subject_id, sum(amount) as amount from public.limit_counts
+           where subject = 'open_tasks' or exists (select from public.tasks where tasks.id = subject_id)
+           group by subject, subject_id having sum(amount) <> 0) as counted
+    full join (
+      select 'open_tasks' as subject, task.user_id as subject_id, count(*) as amount
+        from public.tasks as task where task.status in ('Queued', 'In Progress') group by task.user_id
+      union all
+      select 'dependants', needed.dependency_id, count(*)
+        from public.task_dependencies as needed where needed.is_waiting group by needed.dependency_id
+      union all
+      select 'children', task.orchestrator_task_id, count(*)
+        from public.tasks as task where task.orchestrator_task_id is not null group by task.orchestrator_task_id) as real
+      on real.subject = counted.subject and real.subject_id = counted.subject_id
+   where counted.amount is distinct from real.amount
   union all
   select 'counter_differs', lane.user_id, lane.id::text, jsonb_build_object(
          'ready', counted.ready, 'running', counted.running, 'blocked', counted.blocked, 'scheduled', counted.scheduled)
@@ -6883,6 +7303,7 @@ returns void
 language plpgsql set search_path = '' as $$
 declare
   task public.tasks;
+  room integer := (select direct_cascade from public.queue_settings);
 begin
   foreach task in array shared loop
     update public.tasks
@@ -6893,7 +7314,7 @@ begin
            generation_created = task.generation_created, result_data = task.result_data,
            cost_microusd = task.cost_microusd, error_message = null
      where id = task.id;
-    perform public.release_dependants(task.id);
+    room := room - public.release_dependants(task.id, room);
   end loop;
   foreach task in array shared loop
     perform public.close_hold(task.id, task.cost_microusd, public.charge_metadata(task));
@@ -6925,10 +7346,7 @@ begin
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
-    -- What it leaves behind would run without cover, for its hold ends here.
-    perform public.end_task(child.id, 'Cancelled', 'orchestrator_finished')
-       from public.tasks as child
-      where child.orchestrator_task_id = task.id and child.status in ('Queued', 'In Progress');
+    perform public.end_leftover_parts(finished);
     -- Counted again: a child may have finished while we waited for it.
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
@@ -7287,27 +7705,36 @@ revoke all on function public.give_task_back from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/give_up_old_tasks.sql
 -- Fails tasks that have waited so long that their hold is over; what they held is given back. One that runs is
--- looked at again a day later: its lease sees to its end.
+-- looked at again a day later: its lease sees to its end. A user whose tenant's lock is held is passed over, and so is a task
+-- whose end would wait longer than 200 ms for a lock.
 create or replace function public.give_up_old_tasks(at_most integer default 200)
 returns void
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
 declare
-  overdue uuid;
+  started constant timestamptz := clock_timestamp();
+  overdue record;
 begin
   for overdue in
-    select task_id from public.credit_holds
+    select task_id, user_id from public.credit_holds
      where state = 'held' and expires_at <= now() order by expires_at limit at_most
   loop
-    -- The task before its hold, as everywhere.
-    perform from public.tasks where id = overdue and status = 'Queued' for no key update skip locked;
-    if found then
-      perform public.end_task(overdue, 'Failed', 'hold_expired');
-    else
-      update public.credit_holds set expires_at = now() + interval '1 day'
-       where task_id = (select task_id from public.credit_holds
-                         where task_id = overdue and state = 'held' and expires_at <= now()
-                           for no key update skip locked);
-    end if;
+    exit when clock_timestamp() > started + interval '2 seconds';
+    perform from public.task_tenants where user_id = overdue.user_id for no key update skip locked;
+    continue when not found;
+    begin
+      -- The task before its hold, as everywhere.
+      perform from public.tasks where id = overdue.task_id and status = 'Queued' for no key update skip locked;
+      if found then
+        perform public.end_task(overdue.task_id, 'Failed', 'hold_expired');
+      else
+        update public.credit_holds set expires_at = now() + interval '1 day'
+         where task_id = (select task_id from public.credit_holds
+                           where task_id = overdue.task_id and state = 'held' and expires_at <= now()
+                             for no key update skip locked);
+      end if;
+    exception when lock_not_available or deadlock_detected then
+      continue;
+    end;
   end loop;
 end
 $$;
@@ -7596,6 +8023,18 @@ end
 $$;
 revoke all on function public.lift_lanes from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/limit_count.sql
+-- How many open tasks a user has, tasks wait for a task, or children an orchestrator has.
+create or replace function public.limit_count(of_subject text, of_subject_id uuid)
+returns integer
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select coalesce(sum(amount), 0)::integer from public.limit_counts
+           where subject_id = of_subject_id and subject = of_subject);
+end
+$$;
+revoke all on function public.limit_count from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/lock_orchestrators.sql
 -- Locks the orchestrations that a task is part of, outermost first, before anybody locks the task: its end may be
 -- theirs, and of two parts that end at once the second sees the first.
@@ -7713,6 +8152,54 @@ end
 $$;
 revoke all on function public.newest_turn_mark from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/next_to_end.sql
+-- The next step of end_task(): what ends because these tasks have ended. All orchestrators that they are part of; of their open
+-- parts and the tasks that wait for them as many as `room` has, and the rest is noted in task_outbox. Where something is
+-- left, the family's parts that run end as well, of which a user has at most five, and queued ones that a provider may be running:
+-- so nothing is delivered or used for an orchestration whose cost is settled. Parts that are left are not claimed, and dependants that are left wait: neither can run.
+create or replace function public.next_to_end(
+  ended public.tasks[], new_status public.task_status, origin uuid, room integer,
+  out relatives uuid[], out dependants uuid[], out room_left integer
+)
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  parts uuid[];
+  waiting uuid[];
+begin
+  relatives := array(
+    select distinct orchestrator_task_id from unnest(ended) where orchestrator_task_id is not null);
+  dependants := '{}';
+  room_left := room;
+  foreach task in array ended loop
+    parts := array(
+      select id from public.tasks
+       where orchestrator_task_id = task.id and status in ('Queued', 'In Progress') and id <> all (relatives)
+       order by created_at, id limit room_left + 1);
+    waiting := array(
+      select task_id from public.task_dependencies
+       where dependency_id = task.id and is_waiting and task_id <> all (relatives || parts || dependants)
+       order by task_id limit room_left + 1);
+    if cardinality(parts) + cardinality(waiting) > room_left then
+      insert into public.task_outbox (kind, subject_id, user_id, new_status, origin_id)
+      values ('end_relatives', task.id, task.user_id, new_status, origin);
+      parts := parts[1:room_left];
+      waiting := waiting[1:room_left - cardinality(parts)];
+      relatives := relatives || array(
+        select part.id from public.tasks as part join public.provider_jobs as job on job.task_id = part.id
+         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts) limit 100);
+    end if;
+    relatives := relatives || parts;
+    dependants := dependants || waiting;
+    room_left := room_left - cardinality(parts) - cardinality(waiting);
+  end loop;
+  if room_left = 0 then
+    relatives := relatives || public.running_parts_of_ended(ended[1].user_id);
+  end if;
+end
+$$;
+revoke all on function public.next_to_end from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/note_provider_job.sql
 -- Notes the job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
 -- by a JSON null, that there is none any more. Refuses what would begin a second one while the first may still end
@@ -7783,6 +8270,35 @@ end
 $$;
 revoke all on function public.note_run_time from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/open_dependency_depth.sql
+-- The longest chain of tasks that are not complete which a task with these dependencies would stand behind, itself not counted.
+-- Reads the numbers that were stored at creation. They are too high where the first of a chain have completed since; so a
+-- number above the limit is counted anew, along at most 5,000 dependencies.
+create or replace function public.open_dependency_depth(dependencies uuid[], allowed integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  depth integer;
+  counted record;
+begin
+  select coalesce(max(dependency_depth) + 1, 0) into depth
+    from public.tasks where id = any (dependencies) and status <> 'Complete';
+  if depth <= allowed then
+    return depth;
+  end if;
+  with recursive before (task_id, level) as (
+    select id, 1 from public.tasks where id = any (dependencies) and status <> 'Complete'
+    union
+    select needed.dependency_id, before.level + 1
+      from before join public.task_dependencies as needed on needed.task_id = before.task_id and needed.is_waiting
+     where before.level <= allowed
+  )
+  select count(*) as steps, max(level) as level into counted from (select level from before limit 5001) as step;
+  return case when counted.steps > 5000 then depth else counted.level end;
+end
+$$;
+revoke all on function public.open_dependency_depth from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/open_lanes.sql
 -- Brings `is_open` of a user's ready lanes in line with the user's choice and free slots.
 -- The caller holds the tenant's lock.
@@ -7831,6 +8347,24 @@ begin
 end
 $$;
 revoke all on function public.open_turn from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/orchestration_depth.sql
+-- How many orchestrators stand above a child of this one, itself counted.
+create or replace function public.orchestration_depth(of_orchestrator uuid)
+returns integer
+language plpgsql stable set search_path = '' as $$
+declare
+  above uuid := of_orchestrator;
+  depth integer := 0;
+begin
+  while above is not null loop
+    depth := depth + 1;
+    above := (select orchestrator_task_id from public.tasks where id = above);
+  end loop;
+  return depth;
+end
+$$;
+revoke all on function public.orchestration_depth from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/orchestrations_around.sql
 -- The orchestrations that a task is part of, outermost first, in the order in which they are locked.
@@ -8129,7 +8663,8 @@ revoke all on function public.plan_direct_change from public, anon, authenticate
 
 -- supabase/schemas/tasks/functions/plan_direct_task.sql
 -- A row that a browser, or the service, writes into `tasks` itself, over REST: becomes what create_task() would have
--- made of it, whatever else it says. Only the columns of a request count.
+-- made of it, whatever else it says. Only the columns of a request count. It writes nothing that lasts but an empty lane: with
+-- `on conflict` (PostgREST's `resolution=`) the row may not be inserted. What lasts is done by queue_direct_task().
 create or replace function public.plan_direct_task()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -8139,6 +8674,9 @@ declare
 begin
   if new.status <> 'Queued' then
     perform public.refuse('invalid_request', 400, '{"field": "status"}');
+  end if;
+  if exists (select from public.archived_tasks where id = new.id) then
+    perform public.refuse('task_id_conflict', 409);
   end if;
   if caller is not null then
     -- As create-task counts.
@@ -8152,7 +8690,7 @@ begin
     new.id);
   new := plan.planned;
   if (plan.result).id is not null then
-    new := public.reuse_result(new, plan.result);
+    new := public.as_reused(new, plan.result);
   end if;
   return new;
 end
@@ -8194,7 +8732,8 @@ begin
        where id <> new_id and project_id = project.id;
     end if;
   end if;
-  if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
+  if orchestrator.status in ('Complete', 'Failed', 'Cancelled')
+     or orchestrator.orchestrator_task_id is not null and public.ended_orchestrator(orchestrator.orchestrator_task_id) is not null then
     perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
       'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
   end if;
@@ -8204,6 +8743,10 @@ begin
     from (select value::uuid as id, min(ordinality) as position
             from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
            group by 1) as given;
+  if cardinality(dependencies) > 200 then
+    -- As create-task's contract says; rows over REST have no contract.
+    perform public.refuse('invalid_request', 400, '{"field": "dependant_on"}');
+  end if;
   if dependencies is not null then
     select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
            count(*) filter (where status <> 'Complete')
@@ -8229,8 +8772,15 @@ begin
       result := public.find_result(project.id, planned.result_key);
     end if;
   end if;
+  planned.dependency_depth := 0;
   if result.id is null then
     perform public.lock_tenant(project.user_id);
+    if unmet > 0 then
+      planned.dependency_depth := public.open_dependency_depth(
+        dependencies, (select max_dependency_depth from public.queue_settings));
+    end if;
+    perform public.require_task_room(project.user_id, dependencies, orchestrator.id,
+                                     type_row.category = 'orchestration', planned.dependency_depth);
     -- Read again: under the tenant's lock a limit neither comes nor goes.
     select * into project from public.projects where id = project.id;
   end if;
@@ -8362,7 +8912,7 @@ begin
   else
     select * into project from public.projects where id = (request ->> 'project_id')::uuid;
   end if;
-  if project.id is null or (for_user is not null and project.user_id <> for_user) then
+  if project.id is null or project.deleted_at is not null or (for_user is not null and project.user_id <> for_user) then
     perform public.refuse('project_not_found', 404);
   end if;
   return project;
@@ -8371,12 +8921,19 @@ $$;
 revoke all on function public.project_of_request from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/queue_direct_task.sql
--- The rest of what create_task() does, for a row that was written over REST.
+-- The rest of what create_task() does, for a row that was written over REST. After the insert, so for rows that there are.
 create or replace function public.queue_direct_task()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks := new;
 begin
-  perform public.enter_queue(new);
+  if new.reused_task_id is not null then
+    task := public.with_reused_output(task);
+    update public.tasks set generation_created = task.generation_created, result_data = task.result_data
+     where id = task.id;
+  end if;
+  perform public.enter_queue(task);
   return null;
 end
 $$;
@@ -8661,6 +9218,18 @@ end
 $$;
 revoke all on function public.refuse_archived_change from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/refuse_limit.sql
+-- Refuses a task that would exceed a limit of queue_settings.
+create or replace function public.refuse_limit(limit_name text, allowed integer, message text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform public.refuse('task_limit_reached', 422, jsonb_build_object(
+    'limit_name', limit_name, 'limit', allowed, 'message', format(message, allowed)));
+end
+$$;
+revoke all on function public.refuse_limit from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/register_tenant.sql
 -- Gives a user a place in the queue, with five slots.
 create or replace function public.register_tenant(for_user uuid)
@@ -8676,25 +9245,21 @@ $$;
 revoke all on function public.register_tenant from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/release_dependants.sql
--- One dependency fewer for everyone who waited for this task; whoever waits for nothing more is queued.
-create or replace function public.release_dependants(finished_task uuid)
-returns void
+-- Releases the tasks that wait for this one, which is complete: at most so many at once, `direct_cascade` by default; task_outbox
+-- has the rest, which wait until they are released. Answers how many it released.
+create or replace function public.release_dependants(finished_task uuid, at_most integer default null)
+returns integer
 language plpgsql set search_path = '' as $$
 declare
-  dependant public.tasks;
+  room constant integer := coalesce(at_most, (select direct_cascade from public.queue_settings));
+  released constant integer := public.release_some_dependants(finished_task, room);
 begin
-  for dependant in
-    select task.* from public.tasks as task
-     where task.id in (select task_id from public.task_dependencies where dependency_id = finished_task)
-       and task.status = 'Queued'
-     order by task.id for no key update
-  loop
-    update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
-    if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
-      perform public.lock_tenant(dependant.user_id);
-      perform public.ready_lane(dependant.lane_id, now());
-    end if;
-  end loop;
+  if released = room
+     and exists (select from public.task_dependencies where dependency_id = finished_task and is_waiting) then
+    insert into public.task_outbox (kind, subject_id, user_id)
+    select 'release_dependants', id, user_id from public.tasks where id = finished_task;
+  end if;
+  return released;
 end
 $$;
 revoke all on function public.release_dependants from public, anon, authenticated;
@@ -8750,8 +9315,9 @@ $$;
 revoke all on function public.release_followers_of_deleted from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/release_overdue_work.sql
--- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over or whose hold is used up, and
--- who followed a run that is over. For a claim that found nothing. Answers whether there was any, so that it is worth another look.
+-- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over, and who followed a run
+-- that is over. For a claim that found nothing where neither a host's timer nor pg_cron runs. Answers whether there was any, so
+-- that it is worth another look.
 create or replace function public.release_overdue_work()
 returns boolean
 language plpgsql set search_path = '' as $$
@@ -8770,36 +9336,104 @@ begin
   if exists (select from public.results_to_share) then
     released := released + public.settle_followers(16);
   end if;
+  if exists (select from public.task_outbox) then
+    released := released + public.run_task_outbox(16);
+  end if;
   return released > 0;
 end
 $$;
 revoke all on function public.release_overdue_work from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/release_scheduled_tasks.sql
--- Lets tasks go whose time has come; answers how many. Safe to run anywhere at once: a task that another run has
--- locked is skipped.
+-- Lets tasks go whose time has come; answers how many: at most so many, 50 of one user, for up to 500 ms. Waits for nobody and
+-- is safe to run anywhere at once: a user whose tenant's lock is held is passed over, and so is a task that is locked.
 create or replace function public.release_scheduled_tasks(at_most integer default 1000)
 returns integer
 language plpgsql set search_path = '' as $$
 declare
+  started constant timestamptz := clock_timestamp();
+  due record;
+  -- Users whose lock we have, how many tasks of each went, and users who are busy.
+  ours uuid[] := '{}';
+  counts integer[] := '{}';
+  busy uuid[] := '{}';
+  place integer;
   task public.tasks;
   released integer := 0;
 begin
-  for task in
-    select * from public.tasks where is_scheduled and run_after <= now()
-     order by run_after limit at_most for no key update skip locked
+  for due in
+    select id, user_id from public.tasks where is_scheduled and run_after <= now() order by run_after
   loop
+    exit when released >= at_most or clock_timestamp() > started + interval '500 ms';
+    continue when due.user_id = any (busy);
+    place := array_position(ours, due.user_id);
+    if place is null then
+      perform from public.task_tenants where user_id = due.user_id for no key update skip locked;
+      if not found then
+        busy := busy || due.user_id;
+        continue;
+      end if;
+      ours := ours || due.user_id;
+      counts := counts || 0;
+      place := cardinality(ours);
+    end if;
+    select * into task from public.tasks
+     where id = due.id and is_scheduled and run_after <= now() for no key update skip locked;
+    continue when not found;
     update public.tasks set is_scheduled = false where id = task.id;
     if task.unmet_dependencies = 0 then
-      perform public.lock_tenant(task.user_id);
       perform public.ready_lane(task.lane_id, task.run_after);
     end if;
     released := released + 1;
+    counts[place] := counts[place] + 1;
+    if counts[place] >= 50 then
+      busy := busy || due.user_id;
+    end if;
   end loop;
   return released;
 end
 $$;
 revoke all on function public.release_scheduled_tasks from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/release_some_dependants.sql
+-- One dependency fewer for up to so many tasks that wait for this one; those that wait for nothing more are ready. Answers how many.
+create or replace function public.release_some_dependants(finished_task uuid, at_most integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  next_ids constant uuid[] := array(
+    select task_id from public.task_dependencies
+     where dependency_id = finished_task and is_waiting order by task_id limit at_most);
+  owner_id uuid;
+  lane bigint;
+begin
+  if cardinality(next_ids) = 0 then
+    return 0;
+  end if;
+  perform from public.tasks where id = any (next_ids) order by id for no key update;
+  with released as (
+    update public.task_dependencies set is_waiting = false
+     where dependency_id = finished_task and task_id = any (next_ids) and is_waiting
+    returning task_id
+  )
+  update public.tasks set unmet_dependencies = unmet_dependencies - 1
+   where id in (select task_id from released) and status = 'Queued';
+  -- In a project, so of one user.
+  select user_id into owner_id from public.tasks
+   where id = any (next_ids) and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled limit 1;
+  if found then
+    perform public.lock_tenant(owner_id);
+    for lane in
+      select distinct lane_id from public.tasks
+       where id = any (next_ids) and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+    loop
+      perform public.ready_lane(lane, now());
+    end loop;
+  end if;
+  return cardinality(next_ids);
+end
+$$;
+revoke all on function public.release_some_dependants from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/repeated_report.sql
 -- The first answer to a report that ended a run of this locked task; null when it is no repeat. Without an attempt it cannot be
@@ -8940,6 +9574,45 @@ begin
 end
 $$;
 revoke all on function public.require_output from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/require_task_room.sql
+-- Refuses an open task that would exceed a limit of queue_settings. The caller holds the tenant's lock, so of two creates at a
+-- limit the second counts the first; ends that are not committed yet count as open.
+create or replace function public.require_task_room(
+  for_user uuid, dependencies uuid[], orchestrator uuid, is_orchestrator boolean, depth integer
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  settings public.queue_settings;
+begin
+  select * into settings from public.queue_settings;
+  if public.limit_count('open_tasks', for_user) >= settings.max_open_tasks then
+    perform public.refuse_limit('max_open_tasks', settings.max_open_tasks,
+      'An account may have at most %s open tasks. Wait until tasks have ended, or cancel some, then send the request again.');
+  end if;
+  if orchestrator is not null then
+    if public.limit_count('children', orchestrator) >= settings.max_children then
+      perform public.refuse_limit('max_children', settings.max_children,
+        'An orchestrator may have at most %s children. Create a second orchestrator for the others.');
+    end if;
+    if is_orchestrator and public.orchestration_depth(orchestrator) >= settings.max_orchestration_depth then
+      perform public.refuse_limit('max_orchestration_depth', settings.max_orchestration_depth,
+        'Orchestrators may be nested at most %s deep. Create this one as a child of an orchestrator further up.');
+    end if;
+  end if;
+  if exists (select from public.tasks
+              where id = any (dependencies) and status <> 'Complete'
+                and public.limit_count('dependants', id) >= settings.max_dependants) then
+    perform public.refuse_limit('max_dependants', settings.max_dependants,
+      'For a task, at most %s others may wait. Create this task when the tasks of dependant_on are complete.');
+  end if;
+  if depth > settings.max_dependency_depth then
+    perform public.refuse_limit('max_dependency_depth', settings.max_dependency_depth,
+      'A chain of dependencies may have at most %s tasks before this one. Create it when the first of them are complete.');
+  end if;
+end
+$$;
+revoke all on function public.require_task_room from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/rescue_task.sql
 -- Takes a running task back from a worker that is gone. An orchestrator that has created parts has done what it can do, and
@@ -9108,8 +9781,7 @@ declare
   follows boolean := false;
 begin
   if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
-     or exists (select from public.tasks where id = task.orchestrator_task_id
-                 and status in ('Complete', 'Failed', 'Cancelled')) then
+     or task.orchestrator_task_id is not null and public.ended_orchestrator(task.orchestrator_task_id) is not null then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
   end if;
   perform from public.tasks
@@ -9121,11 +9793,15 @@ begin
                  where id = any (task.dependant_on) and status in ('Failed', 'Cancelled')) then
     perform public.refuse('invalid_dependency', 422);
   end if;
-  select count(*) into unmet
-    from public.task_dependencies as needed
-    join public.tasks as dependency on dependency.id = needed.dependency_id
-   where needed.task_id = task.id and dependency.status <> 'Complete';
   perform public.lock_tenant(task.user_id);
+  -- Its orchestrator has counted it as a child since it was created, and its place in a chain is the same.
+  perform public.require_task_room(
+    task.user_id, array(select dependency_id from public.task_dependencies where task_id = task.id), null, false, 0);
+  update public.task_dependencies as needed set is_waiting = dependency.status <> 'Complete'
+    from public.tasks as dependency
+   where needed.task_id = task.id and dependency.id = needed.dependency_id
+     and needed.is_waiting <> (dependency.status <> 'Complete');
+  select count(*) into unmet from public.task_dependencies where task_id = task.id and is_waiting;
   lane := public.lane_of_task(task);
   if task.result_key is not null then
     key := (select task.result_key from public.projects where id = task.project_id and reuses_results);
@@ -9153,41 +9829,12 @@ revoke all on function public.retry_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/reuse_result.sql
 -- A task as it is when it ends with the output of an earlier run, of which its own generation or variant is made here; the
--- row is not written yet. It costs the reuse price of its quote, never more than its run might have; nothing where
--- the owner's own machine made the output.
+-- row is not written yet.
 create or replace function public.reuse_result(task public.tasks, result public.tasks)
 returns public.tasks
 language plpgsql set search_path = '' as $$
-declare
-  kept constant jsonb := result.result_data;
-  made public.made_output;
 begin
-  -- The thumbnail is a file of its own, which may be gone.
-  if exists (select from storage.objects
-              where bucket_id = 'image_uploads' and name = kept ->> 'thumbnail_path') then
-    task.thumbnail_url := result.thumbnail_url;
-  end if;
-  task.output_location := result.output_location;
-  made := public.create_output(task, coalesce(kept ->> 'public_url', result.output_location), task.thumbnail_url);
-
-  task.status := 'Complete';
-  task.is_following := false;
-  task.unmet_dependencies := 0;
-  -- The key is that of the run, which others find by it.
-  task.result_key := null;
-  task.reused_task_id := result.id;
-  task.claimed_by_owner := result.claimed_by_owner;
-  task.progress := 1;
-  task.generation_processed_at := clock_timestamp();
-  task.updated_at := now();
-  task.generation_created := made.generation_id is not null;
-  task.result_data := jsonb_strip_nulls(jsonb_build_object(
-    'generation_id', made.generation_id, 'variant_id', made.variant_id, 'public_url', kept -> 'public_url',
-    'warnings', nullif(made.warnings, '[]')));
-  task.cost_microusd := case when result.claimed_by_owner then 0 else (
-    select least(price.reuse_price_microusd, task.upper_bound_microusd)
-      from public.task_type_prices as price where price.id = task.price_id) end;
-  return task;
+  return public.with_reused_output(public.as_reused(task, result));
 end
 $$;
 revoke all on function public.reuse_result from public, anon, authenticated;
@@ -9206,6 +9853,103 @@ begin
 end
 $$;
 revoke all on function public.run_is_under_way from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_outbox_entry.sql
+-- Does a batch of one row of task_outbox, and removes the row when nothing is left of it. Answers how many tasks or rows it
+-- changed. The caller holds the row's and the tenant's lock.
+create or replace function public.run_outbox_entry(entry public.task_outbox, at_most integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  did integer;
+  is_done boolean;
+begin
+  if entry.kind = 'release_dependants' then
+    did := public.release_some_dependants(entry.subject_id, at_most);
+    is_done := did < at_most;
+  elsif entry.kind = 'end_relatives' then
+    select * into did, is_done from public.end_some_relatives(entry, at_most);
+  else
+    select * into did, is_done from public.delete_some_of_project(entry.subject_id, at_most);
+  end if;
+  if is_done then
+    delete from public.task_outbox where id = entry.id;
+    did := did + 1;
+  end if;
+  return did;
+end
+$$;
+revoke all on function public.run_outbox_entry from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_outbox_of_user.sql
+-- Does what task_outbox notes for one user, the oldest first, for up to 100 ms: see run_task_outbox(). Nothing while their tenant's
+-- lock is held.
+create or replace function public.run_outbox_of_user(for_user uuid, at_most integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  started constant timestamptz := clock_timestamp();
+  entry public.task_outbox;
+  last_id bigint := 0;
+  did integer;
+  total integer := 0;
+begin
+  perform from public.task_tenants where user_id = for_user for no key update skip locked;
+  if not found and exists (select from public.task_tenants where user_id = for_user) then
+    return 0;
+  end if;
+  while total < at_most and clock_timestamp() < started + interval '100 ms' loop
+    select * into entry from public.task_outbox
+     where user_id = for_user and id > last_id order by id limit 1 for update skip locked;
+    exit when not found;
+    last_id := entry.id;
+    begin
+      did := public.run_outbox_entry(entry, at_most - total);
+    exception when lock_not_available or deadlock_detected then
+      -- Left as it was, for another time. Others of this user's rows would wait for the same locks.
+      exit;
+    end;
+    total := total + did;
+  end loop;
+  return total;
+end
+$$;
+revoke all on function public.run_outbox_of_user from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_task_outbox.sql
+-- Does work that task_outbox notes, for some users. Answers how much: 0 when there is nothing that it could do.
+-- Guarantees: a call is one transaction of some 250 ms, of which one user gets 100 ms, or of a second in which it only met users
+-- who are busy. A user whose tenant's lock is held
+-- is passed over, and so is one whose rows are locked for longer than 200 ms: nobody delays others. What it does may be
+-- done again. Safe to run anywhere at once.
+-- Users are taken in the order of their ids from `start_at` on, which is random: each has its chance, however many rows
+-- another has.
+create or replace function public.run_task_outbox(at_most integer default 200, start_at uuid default gen_random_uuid())
+returns integer
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
+declare
+  started constant timestamptz := clock_timestamp();
+  next_user uuid := start_at;
+  has_wrapped boolean := false;
+  total integer := 0;
+begin
+  for look in 1 .. 64 loop
+    exit when total >= at_most or clock_timestamp() > started + interval '150 ms' * case when total > 0 then 1 else 7 end;
+    select user_id into next_user from public.task_outbox where user_id > next_user order by user_id limit 1;
+    if not found then
+      exit when has_wrapped;
+      has_wrapped := true;
+      next_user := '00000000-0000-0000-0000-000000000000';
+      continue;
+    end if;
+    exit when has_wrapped and next_user > start_at;
+    total := total + public.run_outbox_of_user(next_user, at_most - total);
+  end loop;
+  return total;
+end
+$$;
+revoke all on function public.run_task_outbox from public, anon, authenticated;
+grant execute on function public.run_task_outbox to service_role;
 
 -- supabase/schemas/tasks/functions/run_time_bucket.sql
 -- The bucket of task_run_times for a run of so many seconds: four to a doubling, from a tenth of a second on.
@@ -9258,6 +10002,20 @@ begin
 end
 $$;
 revoke all on function public.run_time_statistics from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/running_parts_of_ended.sql
+-- A user's running tasks, of at most five, that are parts of an orchestration that is over.
+create or replace function public.running_parts_of_ended(for_user uuid)
+returns uuid[]
+language plpgsql stable set search_path = '' as $$
+begin
+  return array(
+    select id from public.tasks
+     where user_id = for_user and slot is not null and orchestrator_task_id is not null
+       and public.ended_orchestrator(orchestrator_task_id) is not null);
+end
+$$;
+revoke all on function public.running_parts_of_ended from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/scale.sql
 -- How many workers are wanted now, by run type and model: those that run something, and as many more as finish the
@@ -9363,34 +10121,60 @@ revoke all on function public.settle_ended_orchestrator from public, anon, authe
 
 -- supabase/schemas/tasks/functions/settle_followers.sql
 -- Gives the longest noted result to those who still follow it, at most so many; where there is no result any more, lets one
--- of them run. Answers how many tasks moved on. Safe to run anywhere at once: what another has locked is passed over.
--- One result a call, so that locks are taken in the order of a completion.
+-- of them run. Answers how many tasks moved on. Safe to run anywhere at once: what another has locked is passed over, and so
+-- is a user whose tenant's lock is held, or whose rows are locked for longer than 200 ms. One result a call.
 create or replace function public.settle_followers(at_most integer default 200)
 returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
 declare
+  candidate record;
+  busy uuid[] := '{}';
   noted public.results_to_share;
-  result public.tasks;
+  moved integer;
+begin
+  for candidate in select project_id, result_key, user_id from public.results_to_share order by created_at loop
+    continue when candidate.user_id = any (busy);
+    -- Under the tenant's lock: who begins to follow notes it under that lock too, so no note is lost.
+    perform from public.task_tenants where user_id = candidate.user_id for no key update skip locked;
+    if not found then
+      busy := busy || candidate.user_id;
+      continue;
+    end if;
+    select * into noted from public.results_to_share
+     where project_id = candidate.project_id and result_key = candidate.result_key for update skip locked;
+    continue when not found;
+    begin
+      moved := public.settle_followers_of(noted, at_most);
+      return moved;
+    exception when lock_not_available or deadlock_detected then
+      busy := busy || candidate.user_id;
+    end;
+  end loop;
+  return 0;
+end
+$$;
+revoke all on function public.settle_followers from public, anon, authenticated;
+grant execute on function public.settle_followers to service_role;
+
+-- supabase/schemas/tasks/functions/settle_followers_of.sql
+-- One noted result: see settle_followers(). The caller holds the tenant's and the note's lock.
+create or replace function public.settle_followers_of(noted public.results_to_share, at_most integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  result constant public.tasks := public.find_result(noted.project_id, noted.result_key);
   shared public.tasks[] := '{}';
 begin
-  select * into noted from public.results_to_share order by created_at limit 1 for update skip locked;
-  if not found then
-    return 0;
-  end if;
-  result := public.find_result(noted.project_id, noted.result_key);
   if result.id is not null then
     shared := public.share_result(result, at_most);
   end if;
-  -- Under the tenant's lock: who begins to follow notes it under that lock too, so no note is lost.
-  perform public.lock_tenant(noted.user_id);
   delete from public.results_to_share where project_id = noted.project_id and result_key = noted.result_key;
   perform public.finish_followers(shared);
   return cardinality(shared)
          + public.release_followers(noted.project_id, noted.result_key, noted.user_id)::integer;
 end
 $$;
-revoke all on function public.settle_followers from public, anon, authenticated;
-grant execute on function public.settle_followers to service_role;
+revoke all on function public.settle_followers_of from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/share_result.sql
 -- Gives a result to tasks that follow its run, in the order of claims and at most so many: their rows as finish_followers() will
@@ -9461,24 +10245,54 @@ $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/sweep_expired_leases.sql
--- Rescues tasks whose worker fell silent: back to the queue, or failed after the last attempt.
--- Safe to run anywhere at once: a task that another sweep has locked is skipped. Answers how many.
+-- Rescues tasks whose worker fell silent: back to the queue, or failed after the last attempt. Answers how many: at most so many,
+-- 20 of one user, for up to 500 ms.
+-- Safe to run anywhere at once: a task that is locked, a user whose tenant's lock is held, and a rescue that would wait longer
+-- than 200 ms for a lock are left for another time, so nobody delays others.
 create or replace function public.sweep_expired_leases(at_most integer default 200)
 returns integer
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set lock_timeout = '200ms' as $$
 declare
+  started constant timestamptz := clock_timestamp();
+  silent record;
+  ours uuid[] := '{}';
+  counts integer[] := '{}';
+  busy uuid[] := '{}';
+  place integer;
   task public.tasks;
   rescued integer := 0;
 begin
-  for task in
-    select * from public.tasks
-     where status = 'In Progress' and lease_expires_at < now()
-     order by lease_expires_at limit at_most for no key update skip locked
+  for silent in
+    select id, user_id from public.tasks
+     where status = 'In Progress' and lease_expires_at < now() order by lease_expires_at
   loop
-    -- An earlier rescue of this loop may have ended it with its orchestration.
-    continue when not exists (select from public.tasks where id = task.id and status = 'In Progress');
-    perform public.rescue_task(task, 'lease_expired');
-    rescued := rescued + 1;
+    exit when rescued >= at_most or clock_timestamp() > started + interval '500 ms';
+    continue when silent.user_id = any (busy);
+    place := array_position(ours, silent.user_id);
+    if place is null then
+      perform from public.task_tenants where user_id = silent.user_id for no key update skip locked;
+      if not found then
+        busy := busy || silent.user_id;
+        continue;
+      end if;
+      ours := ours || silent.user_id;
+      counts := counts || 0;
+      place := cardinality(ours);
+    end if;
+    -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
+    select * into task from public.tasks
+     where id = silent.id and status = 'In Progress' and lease_expires_at <= now() for no key update skip locked;
+    continue when not found;
+    begin
+      perform public.rescue_task(task, 'lease_expired');
+      rescued := rescued + 1;
+      counts[place] := counts[place] + 1;
+    exception when lock_not_available or deadlock_detected then
+      busy := busy || silent.user_id;
+    end;
+    if counts[place] >= 20 then
+      busy := busy || silent.user_id;
+    end if;
   end loop;
   return rescued;
 end
@@ -9809,6 +10623,7 @@ returns void
 language plpgsql security definer set search_path = '' as $$
 declare
   lane bigint;
+  counted record;
 begin
   for lane in
     select lane_id from public.task_counts group by lane_id having count(*) > 1 order by lane_id limit 10000
@@ -9829,6 +10644,28 @@ begin
       from total
      where kept.id = (select min(id) from mine) and total.ready is not null;
   end loop;
+  for counted in
+    select subject, subject_id from public.limit_counts
+     group by subject, subject_id having count(*) > 1 order by subject, subject_id limit 10000
+  loop
+    with mine as (
+      select * from public.limit_counts
+       where subject_id = counted.subject_id and subject = counted.subject for update skip locked
+    ), gone as (
+      delete from public.limit_counts
+       where id in (select id from mine) and id <> (select min(id) from mine)
+      returning amount
+    )
+    update public.limit_counts as kept set amount = kept.amount + total.amount
+      from (select sum(amount)::integer as amount from gone) as total
+     where kept.id = (select min(id) from mine) and total.amount is not null;
+  end loop;
+  delete from public.limit_counts
+   where id in (
+     select left_behind.id from public.limit_counts as left_behind
+      where case subject when 'open_tasks' then not exists (select from public.task_tenants where user_id = subject_id)
+            else amount = 0 or not exists (select from public.tasks where tasks.id = subject_id) end
+        for update skip locked);
   delete from public.task_counts as left_behind
    where not exists (select from public.task_lanes where id = left_behind.lane_id);
   update public.task_run_times set runs = runs / 2
@@ -10027,6 +10864,24 @@ language sql immutable set search_path = '' as $$
   select case when noun ~ '^[aeiou]' then 'an ' else 'a ' end || noun
 $$;
 revoke all on function public.with_article from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/with_reused_output.sql
+-- Makes the generation or variant of a task that ends with the output of an earlier run; answers its row with what is known then.
+create or replace function public.with_reused_output(task public.tasks)
+returns public.tasks
+language plpgsql set search_path = '' as $$
+declare
+  made constant public.made_output := public.create_output(
+    task, coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
+begin
+  task.generation_created := made.generation_id is not null;
+  task.result_data := jsonb_strip_nulls(jsonb_build_object(
+    'generation_id', made.generation_id, 'variant_id', made.variant_id, 'public_url', task.result_data -> 'public_url',
+    'warnings', nullif(made.warnings, '[]')));
+  return task;
+end
+$$;
+revoke all on function public.with_reused_output from public, anon, authenticated;
 
 -- supabase/schemas/workers/functions/extend_worker_leases.sql
 -- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no
@@ -10255,25 +11110,27 @@ revoke all on function public.rescue_tasks_of_ended_worker from public, anon, au
 -- supabase/schemas/workers/functions/rescue_worker_tasks.sql
 -- Gives the running tasks of a worker that has ended back to the queue, or fails them after the last attempt.
 -- Answers how many. Whatever somebody has locked is left to them: it is being ended, reported on or rescued just
--- now. What it leaves behind is rescued when the lease expires.
+-- now. A user whose tenant's lock is held is passed over, so that the worker's report waits for no user. What it leaves behind is rescued when the lease expires.
 create or replace function public.rescue_worker_tasks(for_worker text, for_owner uuid, reason text)
 returns integer
 language plpgsql set search_path = '' as $$
 declare
-  candidate uuid;
+  candidate record;
   task public.tasks;
   rescued integer := 0;
 begin
   for candidate in
-    select running.id from public.tasks as running
+    select running.id, running.user_id from public.tasks as running
      where running.status = 'In Progress' and running.worker_id = for_worker
        and public.is_run_of_worker(running, for_worker, for_owner)
      order by running.id
   loop
+    perform from public.task_tenants where user_id = candidate.user_id for no key update skip locked;
+    continue when not found;
     begin
       -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
       select * into task from public.tasks as running
-       where running.id = candidate and public.is_run_of_worker(running, for_worker, for_owner)
+       where running.id = candidate.id and public.is_run_of_worker(running, for_worker, for_owner)
          for no key update skip locked;
       if found then
         perform public.rescue_task(task, reason);
@@ -11272,13 +12129,17 @@ create or replace function public.make_variant_primary()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  -- Not in vain: this row will not be written, for its task has added one here already.
-  if tg_op = 'INSERT' and exists (
-       select from public.generation_variants
-        where generation_id = new.generation_id and source_task_id = new.source_task_id) then
-    return new;
+  if tg_op = 'INSERT' then
+    -- Of two inserts of one id the second waits here, and then sees the first.
+    perform pg_advisory_xact_lock(hashtextextended(new.id::text, 0));
   end if;
   perform from public.generations where id = new.generation_id for no key update;
+  -- Not in vain: with `on conflict`, this row will not be written where there is one of its id, or one that its task has added here.
+  if tg_op = 'INSERT' and exists (
+       select from public.generation_variants
+        where id = new.id or generation_id = new.generation_id and source_task_id = new.source_task_id) then
+    return new;
+  end if;
   update public.generation_variants set is_primary = false
    where generation_id = new.generation_id and is_primary and id <> new.id;
   return new;
@@ -12487,6 +13348,10 @@ begin
                   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
     return null;
   end if;
+  if tg_op = 'INSERT' and new.reused_task_id is not null then
+    -- Over REST, its output is made after the insert.
+    new.result_data := (select result_data from public.tasks where id = new.id);
+  end if;
   next_seq := nextval('public.webhook_sequence');
   body := public.webhook_payload(event, json_build_object(
     'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type,
@@ -12557,6 +13422,9 @@ end
 $$;
 
 -- supabase/schemas/tasks/triggers.sql
+-- In this order: the first leaves a large project to the outbox, and the second does not run then.
+create trigger delete_large_project before delete on public.projects
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.delete_large_project();
 create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
@@ -12564,13 +13432,16 @@ create trigger tasks_leave_queue before delete on public.tasks
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
 create trigger tasks_end_uncovered_parts after delete on public.tasks
-  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
-  execute function public.end_uncovered_parts();
+  for each row when (old.is_orchestrator) execute function public.end_uncovered_parts();
 create trigger release_followers_of_deleted after delete on public.tasks
   for each row when (old.result_key is not null and not old.is_following and old.status in ('Queued', 'In Progress'))
   execute function public.release_followers_of_deleted();
+create trigger count_dependant after insert or delete or update of is_waiting on public.task_dependencies
+  for each row execute function public.count_dependant();
+create trigger announce_outbox after insert on public.task_outbox
+  for each statement execute function public.announce_outbox();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
-  for each row execute function public.fail_orphaned_dependant();
+  for each row when (old.is_waiting) execute function public.fail_orphaned_dependant();
 create trigger plan_direct_task before insert on public.tasks
   for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_task();
 create trigger queue_direct_task after insert on public.tasks
@@ -12609,6 +13480,7 @@ begin
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
     perform cron.schedule('darkroom-settle-followers', '2 seconds', 'select public.settle_followers()');
+    perform cron.schedule('darkroom-run-task-outbox', '1 second', 'select public.run_task_outbox(200)');
     perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
@@ -12738,7 +13610,7 @@ grant select, delete on public.projects to authenticated;
 grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
 grant update (name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
 create policy projects_own on public.projects for all to authenticated
-  using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+  using (user_id = (select auth.uid()) and deleted_at is null) with check (user_id = (select auth.uid()));
 
 -- supabase/schemas/limits/policies.sql
 alter table public.rate_limits enable row level security;
@@ -12845,6 +13717,8 @@ alter table public.turn_marks enable row level security;
 alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
 alter table public.task_counts enable row level security;
+alter table public.limit_counts enable row level security;
+alter table public.task_outbox enable row level security;
 alter table public.task_run_times enable row level security;
 alter table public.known_models enable row level security;
 alter table public.results_to_share enable row level security;
@@ -12856,7 +13730,7 @@ alter table public.provider_jobs enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
+  public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
   public.archived_tasks, public.all_tasks, public.provider_jobs
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
+import { json, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type DatabaseUnderTest, type Session, withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -112,6 +112,17 @@ test("an inserted row is refused as create-task refuses it, and leaves nothing b
     for (const [code, session, params] of cases) {
       assert.equal(await refusedWith(write(session, insert, params)), code);
     }
+    const many = Array.from({ length: 201 }, () => randomUUID());
+    assert.equal(
+      await refusedWith(
+        write(
+          browser,
+          "insert into tasks (project_id, task_type, params, dependant_on) values ($1, 'z_image_turbo', '{}', $2)",
+          [user.projectId, many],
+        ),
+      ),
+      "invalid_request",
+    );
     for (const column of [
       "user_id",
       "cost_microusd",
@@ -300,4 +311,144 @@ test("a direct write and a completion at once: one of them counts", () =>
     assert.equal((await taskRow(sql, task))["status"], "Complete");
     assert.deepEqual(await accountOf(sql, user.userId), { balance: 1_000_000 - price, held: 0 });
     await assertSound(sql);
+  }));
+
+/** Everything that writing a task may leave behind, counted. */
+async function traces(sql: Sql): Promise<Record<string, unknown>> {
+  const [row] = await sql`
+    select (select count(*)::int from tasks) as tasks, (select count(*)::int from generations) as generations,
+           (select count(*)::int from generation_variants) as variants, (select count(*)::int from shot_generations) as placed,
+           (select count(*)::int from credit_holds) as holds, (select count(*)::int from credits_ledger) as entries,
+           (select count(*)::int from task_dependencies) as dependencies, (select count(*)::int from task_requests) as requests,
+           (select count(*)::int from task_slots where task_id is not null) as slots,
+           (select count(*)::int from task_lanes where is_ready) as ready_lanes,
+           (select coalesce(sum(ready + blocked + scheduled + running), 0)::int from task_counts) as counted,
+           (select coalesce(sum(amount), 0)::int from limit_counts) as limited,
+           (select count(*)::int from realtime.messages) as messages, (select count(*)::int from webhook_deliveries) as deliveries`;
+  return row ?? {};
+}
+
+test("check 84: a row that conflicts with a task that there is leaves nothing behind, whether it is ignored, merged or refused", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql);
+    await sql`update projects set reuses_results = true where id = ${user.projectId}`;
+    await sql`select publish_price('z_image_turbo', 'per_unit', 6500, '{}', null, 'test', 'reuse', 'reuse', 400)`;
+    const params = { prompt: "a fox", seed: 7 };
+    const ran = await queueTask(sql, user, { params });
+    await claim(sql, "worker");
+    await complete(sql, ran);
+    const cancelled = await queueTask(sql, user, { params: { prompt: "another" } });
+    const leader = await queueTask(sql, user, { params: { prompt: "a wolf", seed: 1 } });
+    await sql`select update_task_status(${user.userId}, 'user', ${cancelled}, 'Cancelled')`;
+    const before = await traces(sql);
+
+    for (const role of ["authenticated", "service_role"] as const) {
+      const session = await database.sessionAs(role, role === "authenticated" ? { sub: user.userId } : {});
+      for (const [id, written, dependencies] of [
+        [cancelled, params, null],
+        [ran, params, null],
+        [cancelled, { prompt: "a wolf", seed: 1 }, null],
+        [cancelled, { prompt: "a dependant" }, [leader]],
+      ] as const) {
+        const insert = `insert into tasks (id, project_id, task_type, params, dependant_on)
+                        values ($1, $2, 'z_image_turbo', $3::jsonb, $4)`;
+        const values = [id, user.projectId, json(written), dependencies];
+        assert.deepEqual(
+          await write(session, `${insert} on conflict (id) do nothing returning id`, values),
+          [],
+        );
+        assert.deepEqual(await traces(sql), before);
+        await assert.rejects(
+          write(session, `${insert} on conflict (id) do update set params = excluded.params`, values),
+          { code: "42501" },
+        );
+        await assert.rejects(write(session, insert, values), { code: "23505" });
+        assert.deepEqual(await traces(sql), before);
+      }
+    }
+    await assertSound(sql);
+
+    // The same row under an id of its own is a reuse: made, charged and told of once.
+    const browser = await browserOf(database, user);
+    const id = randomUUID();
+    const [row] = await write(
+      browser,
+      `insert into tasks (id, project_id, task_type, params) values ($1, $2, 'z_image_turbo', $3::jsonb)
+       on conflict (id) do nothing returning status, output_location`,
+      [id, user.projectId, json(params)],
+    );
+    assert.equal(row?.["status"], "Complete");
+    const reused = await taskRow(sql, id);
+    assert.equal(reused["reused_task_id"], ran);
+    assert.equal(Number(reused["cost_microusd"]), 400);
+    assert.equal(reused["generation_created"], true);
+    const [generation] = await sql`
+      select id from generations where id = ${(reused["result_data"] as { generation_id: string }).generation_id}`;
+    assert.ok(generation);
+    const after = await traces(sql);
+    assert.equal(after["entries"], Number(before["entries"]) + 1);
+    await assertSound(sql);
+  }));
+
+test("check 84: a row whose id is committed by another while it is written leaves nothing behind", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql);
+    await sql`update projects set reuses_results = true where id = ${user.projectId}`;
+    const params = { prompt: "a fox", seed: 7 };
+    const ran = await queueTask(sql, user, { params });
+    await claim(sql, "worker");
+    await complete(sql, ran);
+    const [first, second] = [await browserOf(database, user), await browserOf(database, user)];
+    const insert = `insert into tasks (id, project_id, task_type, params) values ($1, $2, 'z_image_turbo', $3::jsonb)
+                    on conflict (id) do nothing returning id`;
+    const values = [randomUUID(), user.projectId, json(params)];
+    await first.query("begin");
+    await write(first, insert, values);
+    const meanwhile = write(second, insert, values);
+    await database.lockIsWaitedFor();
+    await first.query("commit");
+    assert.deepEqual(await meanwhile, []);
+    const generations = await sql`select from generations`;
+    assert.equal(generations.length, 2, "one of the run, one of the reuse");
+    await assertSound(sql);
+  }));
+
+test("check 84: a variant that conflicts with one that there is takes the place of no primary variant", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql);
+    const browser = await browserOf(database, user);
+    const generationOf = async (name: string) => {
+      const [row] = await sql<{ id: string }[]>`
+        insert into generations (project_id, location) values (${user.projectId}, ${`https://media.example/${name}.png`})
+        returning id`;
+      const [variant] = await sql<{ id: string }[]>`
+        insert into generation_variants (generation_id, location, is_primary, variant_type)
+        values (${row?.id ?? ""}, ${`https://media.example/${name}.png`}, true, 'original') returning id`;
+      return { id: row?.id ?? "", variant: variant?.id ?? "" };
+    };
+    const [one, other] = [await generationOf("a"), await generationOf("b")];
+    const insert = `insert into generation_variants (id, generation_id, location, is_primary, variant_type)
+                    values ($1, $2, 'https://media.example/c.png', true, 'edit') on conflict (id) do nothing returning id`;
+    for (const generation of [one, other]) {
+      assert.deepEqual(await write(browser, insert, [one.variant, generation.id]), []);
+    }
+
+    // Of two at once, for two generations, one is written.
+    const second = await browserOf(database, user);
+    const id = randomUUID();
+    await browser.query("begin");
+    await write(browser, insert, [id, one.id]);
+    const meanwhile = write(second, insert, [id, other.id]);
+    await database.lockIsWaitedFor();
+    await browser.query("commit");
+    assert.deepEqual(await meanwhile, []);
+    const primaries =
+      await sql`select id, generation_id from generation_variants where is_primary order by generation_id = ${other.id}`;
+    assert.deepEqual(
+      primaries.map((row) => row["id"]),
+      [id, other.variant],
+    );
   }));

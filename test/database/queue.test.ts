@@ -9,6 +9,7 @@ import {
   createUser,
   queueTask,
   setStatus,
+  stopTending,
   type TestUser,
 } from "../support/factories.ts";
 
@@ -55,6 +56,7 @@ test("a scheduled task is not claimed before its time, and is at once when it co
     assert.deepEqual(await reasons(sql), { queued: 1, scheduled: 1 });
 
     await sql`update tasks set run_after = now() - interval '1 second' where id = ${later}`;
+    await stopTending(sql);
     assert.equal((await claim(sql, "w"))?.task_id, later);
   }));
 
@@ -76,6 +78,7 @@ test("a scheduled task that waits for another waits for both", () =>
     assert.equal((await claim(sql, "w"))?.task_id, first);
     assert.equal(await claim(sql, "w"), null);
     await sql`update tasks set run_after = now() where id = ${second}`;
+    await sql`select tend_queue()`;
     assert.equal((await claim(sql, "w"))?.task_id, second);
   }));
 
@@ -392,6 +395,7 @@ test("a scheduled task that failed and is retried waits for its time all the sam
     await setStatus(sql, task, "Queued");
     assert.equal(await claim(sql, "w"), null);
     await sql`update tasks set run_after = now()`;
+    await sql`select tend_queue()`;
     assert.equal((await claim(sql, "w"))?.task_id, task);
   }));
 

@@ -10,6 +10,7 @@ import {
   refusedWith,
   setStatus,
   wrongAccounts,
+  stopTending,
 } from "../support/factories.ts";
 
 const statuses = ["Queued", "In Progress", "Complete", "Failed", "Cancelled"] as const;
@@ -197,12 +198,13 @@ test("an expired lease is rescued once by two sweeps, and failed after the last 
     assert.deepEqual(await accountOf(database.sql, user.userId), { balance: 1_000_000, held: 0 });
   }));
 
-test("a claim that finds nothing rescues what has expired and takes it", () =>
+test("where no timer tends the queue, a claim rescues what has expired and takes it", () =>
   withDatabase(async (database) => {
     const user = await createUser(database.sql);
     const taskId = await queueTask(database.sql, user);
     await claim(database.sql, "worker-1");
     await database.sql`update tasks set lease_expires_at = now() - interval '1 second'`;
+    await stopTending(database.sql);
 
     const claimed = await claim(database.sql, "worker-2");
     assert.equal(claimed?.task_id, taskId);

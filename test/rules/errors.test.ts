@@ -77,7 +77,13 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
     code: "output_replaced",
     because: "a file that another writer replaced is its answer `over`: the run reports by itself",
   },
-  ...["invalid_dependency", "account_in_debt", "insufficient_credits", "spend_cap_reached"].map((code) => ({
+  ...[
+    "invalid_dependency",
+    "task_limit_reached",
+    "account_in_debt",
+    "insufficient_credits",
+    "spend_cap_reached",
+  ].map((code) => ({
     endpoint: "fal-webhook",
     code,
     because: "it fails runs and puts them back; it retries none",

@@ -71,6 +71,8 @@ const matrix: Record<string, Rule> = {
   task_counts:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   known_models:      { anon: nothing, owner: nothing, stranger: nothing, service: all, row: anyRow,
                        update: "model = model", insert: () => "(model) values ('another')" },
+  limit_counts:      { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
+  task_outbox:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_run_times:    { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_dependencies: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   task_lanes:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
@@ -509,6 +511,7 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
   await sql`
     insert into results_to_share (project_id, result_key, user_id)
     values (${user.projectId}, ${randomBytes(32)}, ${userId})`;
+  await sql`insert into task_outbox (kind, subject_id, user_id) values ('release_dependants', ${taskId}, ${userId})`;
   await sql`select worker_heartbeat(${userId}, ${worker}, '{}', '[{"message": "loaded"}]')`;
   const [generation] = await sql<
     { id: string }[]

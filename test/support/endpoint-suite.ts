@@ -423,8 +423,9 @@ function assertRefusal(contract: Endpoint["contract"], answer: EndpointAnswer, r
   assert.ok(typeof error === "string" && isErrorCode(error), answer.text);
   assert.ok(errorsOf(contract).includes(error), `${error} is not documented for ${contract.name}`);
   assert.equal(answer.status, errorCodes[error].status);
-  // The one refusal whose sentence says which file it is about.
+  // The refusals whose sentence says which file, or which limit, it is about.
   if (error === "invalid_output") assert.match(String(message), /"[^"]+\/tasks\/[^"]+"/);
+  else if (error === "task_limit_reached") assert.match(String(message), /at most \d+/);
   else assert.equal(message, errorCodes[error].message);
   assert.equal(request_id, requestId);
   assert.match(answer.headers.get("content-type") ?? "", /^application\/json/);

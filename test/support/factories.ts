@@ -91,6 +91,11 @@ export async function emptyQueue(connection: Connection): Promise<void> {
   await run(connection, "delete from task_run_times");
 }
 
+/** No timer has tended the queue for a while, so the next claim does. */
+export async function stopTending(connection: Connection): Promise<void> {
+  await run(connection, "update queue_settings set tended_at = '-infinity'");
+}
+
 export interface Claimed {
   task_id: string;
   params: Record<string, unknown>;

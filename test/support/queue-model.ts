@@ -154,6 +154,8 @@ export type Transition = { status: Status; kind: "service" | "personal-access-to
 
 export class QueueModel {
   readonly tasks = new Map<string, ModelTask>();
+  /** Of one user: how many tasks may be open. */
+  maxOpenTasks = Infinity;
   /** Whether turns say who is next: not where marks were made, or claims at the same moment left their order open. */
   #turnsAreKnown = true;
   #hasOverdueLanes = false;
@@ -182,7 +184,6 @@ export class QueueModel {
       return "invalid_dependency";
     const inCloud = orchestrator ? orchestrator.inCloud : project.user.allowsCloud;
     const bound = this.bound(type, request.children);
-    const covered = (orchestrator?.childrenHeld ?? 0) + bound * ids.length;
     const key = inCloud && project.reuses ? keyOf(request) : null;
     const result = this.#result(project, key);
     if (result) {
@@ -196,9 +197,16 @@ export class QueueModel {
       }
       return "none";
     }
+    const coveredWith = (count: number) => (orchestrator?.childrenHeld ?? 0) + bound * count;
     let missing = 0;
-    if (inCloud) missing = orchestrator ? covered - (orchestrator.hold ?? covered) : bound * ids.length;
-    if (missing > this.available(project.user)) return "insufficient_credits";
+    // One after the other, as they are created: the first that is refused says why.
+    for (let count = 1; count <= ids.length; count++) {
+      if (this.openTasks(project.user) + count > this.maxOpenTasks) return "task_limit_reached";
+      const covered = coveredWith(count);
+      if (inCloud) missing = orchestrator ? covered - (orchestrator.hold ?? covered) : bound * count;
+      if (missing > this.available(project.user)) return "insufficient_credits";
+    }
+    const covered = coveredWith(ids.length);
     if (inCloud && orchestrator) {
       orchestrator.childrenHeld = covered;
       orchestrator.bound = Math.max(orchestrator.bound, covered);
@@ -285,6 +293,10 @@ export class QueueModel {
     return children * this.bound(segment, 0) + 60 * segment.price;
   }
 
+  openTasks(user: ModelUser): number {
+    return [...this.tasks.values()].filter((task) => task.project.user === user && !isOver(task)).length;
+  }
+
   held(user: ModelUser): number {
     let held = 0;
     for (const task of this.tasks.values()) if (task.project.user === user) held += task.hold ?? 0;
@@ -330,10 +342,7 @@ export class QueueModel {
     let taken = 0;
     while (taken < options.maxTasks) {
       const candidates = this.claimable(options);
-      if (candidates.length === 0) {
-        if (taken === 0 && this.releaseDue()) continue;
-        break;
-      }
+      if (candidates.length === 0) break;
       const answer = claimed[taken];
       assert.ok(answer, `a claim got nothing, though it may take ${describe(candidates)}`);
       const task = this.tasks.get(answer.task_id);
@@ -532,6 +541,7 @@ export class QueueModel {
     if (task.wasCharged || (task.orchestrator && isOver(task.orchestrator))) return "invalid_transition";
     if (task.dependencies.some(({ status }) => status === "Failed" || status === "Cancelled"))
       return "invalid_dependency";
+    if (this.openTasks(task.project.user) >= this.maxOpenTasks) return "task_limit_reached";
     if (task.inCloud && !task.orchestrator) {
       if (task.bound > this.available(task.project.user)) return "insufficient_credits";
       task.hold = task.bound;
@@ -587,9 +597,19 @@ export class QueueModel {
     if (part.inCloud && part.orchestrator) part.orchestrator.childrenHeld -= Math.max(part.bound - cost, 0);
   }
 
-  /** Holds the database against the model, to the last task. */
-  compare(rows: QueueRows): void {
+  /**
+   * Holds the database against the model, to the last task. Where ends were left to the outbox, what ends both as a relative and
+   * as a dependant may have ended as either.
+   */
+  compare(rows: QueueRows, endsMayDiffer = false): void {
     this.#note(rows);
+    if (endsMayDiffer) {
+      for (const { id, status } of rows.tasks) {
+        const task = this.tasks.get(id);
+        const hasFailed = (one: Status | undefined) => one === "Failed" || one === "Cancelled";
+        if (task && hasFailed(task.status) && hasFailed(status)) task.status = status;
+      }
+    }
     for (const row of rows.tasks) {
       const task = this.tasks.get(row.id);
       assert.ok(task, `task ${row.id} came from nowhere`);

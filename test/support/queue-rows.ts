@@ -64,6 +64,10 @@ export async function leftovers(sql: Sql): Promise<{ what: string; count: number
       ('taken slots of projects', (select count(*)::int from project_slots where task_id is not null)),
       ('taken slots of types', (select count(*)::int from task_type_slots where task_id is not null)),
       ('open lanes', (select count(*)::int from task_lanes where is_open)),
+      ('rows of the outbox', (select count(*)::int from task_outbox)),
+      ('counts of limits', (select count(*)::int from (
+         select from limit_counts where subject <> 'children'
+          group by subject, subject_id having sum(amount) <> 0) as counted)),
       ('noted results', (select count(*)::int from results_to_share)),
       ('open turns', (select count(*)::int from user_turns where is_open))) as left_over (what, count)
      where count > 0`;

@@ -221,6 +221,24 @@ describeEndpoint(createTaskEndpoint, {
       const { body } = await refused("orchestrator_finished", child, service);
       assert.equal(body["orchestrator_status"], "Cancelled");
     },
+    "422 task_limit_reached: names the limit, its value and what to do": async ({
+      sql,
+      call,
+      refused,
+      person,
+    }) => {
+      const { projectId, session } = await person();
+      await sql`update queue_settings set max_open_tasks = 1`;
+      try {
+        assert.equal((await call(order(projectId), session)).status, 200);
+        const { body } = await refused("task_limit_reached", order(projectId), session);
+        assert.equal(body["limit_name"], "max_open_tasks");
+        assert.equal(body["limit"], 1);
+        assert.match(String(body["message"]), /^An account may have at most 1 open tasks/);
+      } finally {
+        await sql`update queue_settings set max_open_tasks = default`;
+      }
+    },
     "422 unknown_task_type": async ({ refused, person }) => {
       const { projectId, session } = await person();
       const body = { ...order(projectId), task_type: "no_such_type" };

@@ -89,7 +89,7 @@ const created = z.object({
   deduplicated: z.boolean().describe("true when this answers a repeated request"),
 });
 
-/** 200 the queued task, the batch, or what a family makes · 402 no cover, in debt, a spend cap · 404 foreign project, quote, or row that an input names · 409 id taken, quote too old · 422 unknown type or family, bad dependency, reused key */
+/** 200 the queued task, the batch, or what a family makes · 402 no cover, in debt, a spend cap · 404 foreign project, quote, or row that an input names · 409 id taken, quote too old · 422 unknown type or family, bad dependency, a limit, reused key */
 export const createTaskEndpoint = endpoint({
   name: "create-task",
   summary: "Creates a task, or up to 100 at once: priced, covered by a hold, queued.",
@@ -143,6 +143,7 @@ export const createTaskEndpoint = endpoint({
     "unknown_task_type",
     "unknown_family",
     "invalid_dependency",
+    "task_limit_reached",
     "idempotency_key_reused",
   ],
   async run({ body, caller, database, headers }) {

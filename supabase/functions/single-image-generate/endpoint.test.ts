@@ -156,6 +156,16 @@ describeEndpoint(singleImageGenerateEndpoint, {
         );
       }
     },
+    "422 task_limit_reached: one task more than may be open": async ({ sql, call, refused, person }) => {
+      const { projectId, session } = await person();
+      await sql`update queue_settings set max_open_tasks = 1`;
+      try {
+        assert.equal((await call({ project_id: projectId, prompt: "a fox" }, session)).status, 201);
+        await refused("task_limit_reached", { project_id: projectId, prompt: "a wolf" }, session);
+      } finally {
+        await sql`update queue_settings set max_open_tasks = default`;
+      }
+    },
     "422 unknown_task_type: where the operator has switched it off": async ({ refused, person, sql }) => {
       const { projectId, session } = await person();
       await sql`update task_types set is_active = false where name = 'single_image'`;

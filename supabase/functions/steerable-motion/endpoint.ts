@@ -21,6 +21,7 @@ export const steerableMotionEndpoint = endpoint({
     "project_not_found",
     "shot_not_found",
     "unknown_task_type",
+    "task_limit_reached",
     "idempotency_key_reused",
   ],
   async run({ body, caller, database, headers }) {

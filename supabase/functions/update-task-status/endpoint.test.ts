@@ -227,5 +227,17 @@ describeEndpoint(updateTaskStatusEndpoint, {
       await setStatus(sql, first, "Failed");
       await refused("invalid_dependency", { task_id, status: "Queued" }, owner.session);
     },
+    "422 task_limit_reached: a retry of one task more than may be open": async ({ sql, refused, person }) => {
+      const owner = await person();
+      const task_id = await queueTask(sql, owner);
+      await setStatus(sql, task_id, "Failed");
+      await queueTask(sql, owner);
+      await sql`update queue_settings set max_open_tasks = 1`;
+      try {
+        await refused("task_limit_reached", { task_id, status: "Queued" }, owner.session);
+      } finally {
+        await sql`update queue_settings set max_open_tasks = default`;
+      }
+    },
   },
 });

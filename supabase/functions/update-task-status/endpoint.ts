@@ -84,6 +84,7 @@ export const updateTaskStatusEndpoint = endpoint({
     "provider_job_open",
     "task_cancelled",
     "invalid_dependency",
+    "task_limit_reached",
     "invalid_output",
     "output_not_found",
     "output_not_final",

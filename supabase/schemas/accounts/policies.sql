@@ -16,4 +16,4 @@ grant select, delete on public.projects to authenticated;
 grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
 grant update (name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
 create policy projects_own on public.projects for all to authenticated
-  using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+  using (user_id = (select auth.uid()) and deleted_at is null) with check (user_id = (select auth.uid()));

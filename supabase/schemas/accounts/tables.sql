@@ -34,6 +34,8 @@ create table public.projects (
   max_running_tasks smallint check (max_running_tasks between 1 and 1000),
   -- Whether the same task again is answered with what it made before; see docs/reuse.md.
   reuses_results boolean not null default false,
+  -- Set when its owner has deleted it and its rows are not all removed yet. Its owner does not see it from then on.
+  deleted_at timestamptz,
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);

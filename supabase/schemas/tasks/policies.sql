@@ -9,6 +9,8 @@ alter table public.turn_marks enable row level security;
 alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
 alter table public.task_counts enable row level security;
+alter table public.limit_counts enable row level security;
+alter table public.task_outbox enable row level security;
 alter table public.task_run_times enable row level security;
 alter table public.known_models enable row level security;
 alter table public.results_to_share enable row level security;
@@ -20,7 +22,7 @@ alter table public.provider_jobs enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
+  public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
   public.archived_tasks, public.all_tasks, public.provider_jobs
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;

@@ -134,6 +134,8 @@ create table public.tasks (
   orchestrator_task_id uuid references public.tasks (id) on delete set null,
   dependant_on uuid[],
   unmet_dependencies public.natural_number not null default 0,
+  -- The longest chain of tasks before it that were open when it was created, or more: what max_dependency_depth limits.
+  dependency_depth public.natural_number not null default 0,
   priority public.task_priority not null default 0,
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
@@ -214,9 +216,9 @@ create unique index one_running_task_per_task_type_slot on public.tasks (task_ty
   where task_type_slot is not null;
 create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, created_at, id)
   where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
-create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
-create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
-create index running_tasks_by_cover on public.tasks (covered_until) where status = 'In Progress' and covered_until is not null;
+create index scheduled_tasks on public.tasks (run_after) include (user_id) where is_scheduled;
+create index running_tasks_by_lease on public.tasks (lease_expires_at) include (user_id) where status = 'In Progress';
+create index running_tasks_by_cover on public.tasks (covered_until) include (user_id) where status = 'In Progress' and covered_until is not null;
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
 -- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
 create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
@@ -286,14 +288,48 @@ create table public.known_models (
   model text primary key check (model = trim(model) and length(model) between 1 and 200)
 );
 
--- Who waits for whom; `dependant_on` in rows, for the way back.
+-- Which task waits for which; `dependant_on` in rows, for the way back. `is_waiting` until the dependant is released or ends.
+-- A queued task counts these rows in `unmet_dependencies`, so it cannot run before it is released.
 create table public.task_dependencies (
   dependency_id uuid not null references public.tasks (id) on delete cascade,
   task_id uuid not null references public.tasks (id) on delete cascade,
+  is_waiting boolean not null,
   primary key (dependency_id, task_id),
   check (dependency_id <> task_id)
 );
 create index task_dependencies_by_task on public.task_dependencies (task_id);
+create index waiting_dependants on public.task_dependencies (dependency_id, task_id) where is_waiting;
+
+-- What the limits of queue_settings are compared with: a user's open tasks, the tasks that wait for a task, the children of an
+-- orchestrator. Kept by triggers in the way of task_counts: a subject has several rows, of which a change takes one that
+-- no other transaction is writing. Their sum is the count; a single row may be below zero.
+create table public.limit_counts (
+  id bigint generated always as identity primary key,
+  subject text not null check (subject in ('open_tasks', 'dependants', 'children')),
+  subject_id uuid not null,
+  amount integer not null
+) with (fillfactor = 50);
+create index limit_counts_by_subject on public.limit_counts (subject_id, subject);
+
+-- Work that follows from a committed change and is too large for its transaction. run_task_outbox() does it in batches.
+--   release_dependants  the task `subject_id` is complete: tasks that wait for it are released
+--   end_relatives       the task has ended: its open parts and the tasks that wait for it end too
+--   delete_project      the project is being deleted: its tasks end, its rows are removed
+-- A row may be there twice, and every step may be repeated. No foreign keys: a row outlives what it names, and is then
+-- removed as done.
+create table public.task_outbox (
+  id bigint generated always as identity primary key,
+  kind text not null check (kind in ('release_dependants', 'end_relatives', 'delete_project')),
+  subject_id uuid not null,
+  user_id uuid not null,
+  -- Of `end_relatives`: the status that parts get, and the task whose end was the first.
+  new_status public.task_status check (new_status in ('Failed', 'Cancelled')),
+  origin_id uuid,
+  created_at timestamptz not null default now(),
+  constraint ends_have_a_status check ((kind = 'end_relatives') = (new_status is not null and origin_id is not null))
+);
+create index task_outbox_by_user on public.task_outbox (user_id, id);
+create index task_outbox_by_subject on public.task_outbox (subject_id, kind);
 
 -- Results, or runs that ended without one, that tasks still follow: more than the run's own transaction gives them to, or
 -- tasks that somebody held. settle_followers() sees to them. Written under the tenant's lock.
@@ -344,6 +380,16 @@ create table public.queue_settings (
   reuse_results_for interval not null default '90 days' check (reuse_results_for >= '0'),
   -- How long the lines of `system_logs` are kept.
   log_retention interval not null default '7 days',
+  -- Limits; see docs/operations.md. Of a user: tasks that are queued or run, also those that wait for a time or a dependency.
+  max_open_tasks integer not null default 10000 check (max_open_tasks between 1 and 1000000),
+  -- Of a task: how many wait for it, and how many stand one behind the other before it.
+  max_dependants integer not null default 1000 check (max_dependants between 1 and 100000),
+  max_dependency_depth integer not null default 1000 check (max_dependency_depth between 1 and 100000),
+  -- Of an orchestrator: its children, finished ones too; and how many orchestrators are nested, itself counted.
+  max_children integer not null default 1000 check (max_children between 1 and 100000),
+  max_orchestration_depth integer not null default 5 check (max_orchestration_depth between 1 and 20),
+  -- How many other tasks a transaction releases or ends with a task; the rest are left to task_outbox.
+  direct_cascade integer not null default 20 check (direct_cascade between 1 and 1000),
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );

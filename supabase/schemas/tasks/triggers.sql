@@ -1,3 +1,6 @@
+-- In this order: the first leaves a large project to the outbox, and the second does not run then.
+create trigger delete_large_project before delete on public.projects
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.delete_large_project();
 create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
@@ -5,13 +8,16 @@ create trigger tasks_leave_queue before delete on public.tasks
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
 create trigger tasks_end_uncovered_parts after delete on public.tasks
-  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
-  execute function public.end_uncovered_parts();
+  for each row when (old.is_orchestrator) execute function public.end_uncovered_parts();
 create trigger release_followers_of_deleted after delete on public.tasks
   for each row when (old.result_key is not null and not old.is_following and old.status in ('Queued', 'In Progress'))
   execute function public.release_followers_of_deleted();
+create trigger count_dependant after insert or delete or update of is_waiting on public.task_dependencies
+  for each row execute function public.count_dependant();
+create trigger announce_outbox after insert on public.task_outbox
+  for each statement execute function public.announce_outbox();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
-  for each row execute function public.fail_orphaned_dependant();
+  for each row when (old.is_waiting) execute function public.fail_orphaned_dependant();
 create trigger plan_direct_task before insert on public.tasks
   for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_task();
 create trigger queue_direct_task after insert on public.tasks
@@ -50,6 +56,7 @@ begin
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
     perform cron.schedule('darkroom-settle-followers', '2 seconds', 'select public.settle_followers()');
+    perform cron.schedule('darkroom-run-task-outbox', '1 second', 'select public.run_task_outbox(200)');
     perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');

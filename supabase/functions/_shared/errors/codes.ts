@@ -73,6 +73,10 @@ export const errorCodes = {
     status: 422,
     message: "A dependency is missing, foreign, finished badly or circular.",
   },
+  task_limit_reached: {
+    status: 422,
+    message: "The task would exceed a limit. Wait until tasks have ended, then send the request again.",
+  },
   token_limit_reached: { status: 422, message: "The account has as many access tokens as it may." },
   webhook_limit_reached: { status: 422, message: "The project has as many webhooks as it may." },
   webhook_url_refused: { status: 422, message: "Nothing can be sent to this address." },

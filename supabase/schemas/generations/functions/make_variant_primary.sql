@@ -3,13 +3,17 @@ create or replace function public.make_variant_primary()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  -- Not in vain: this row will not be written, for its task has added one here already.
-  if tg_op = 'INSERT' and exists (
-       select from public.generation_variants
-        where generation_id = new.generation_id and source_task_id = new.source_task_id) then
-    return new;
+  if tg_op = 'INSERT' then
+    -- Of two inserts of one id the second waits here, and then sees the first.
+    perform pg_advisory_xact_lock(hashtextextended(new.id::text, 0));
   end if;
   perform from public.generations where id = new.generation_id for no key update;
+  -- Not in vain: with `on conflict`, this row will not be written where there is one of its id, or one that its task has added here.
+  if tg_op = 'INSERT' and exists (
+       select from public.generation_variants
+        where id = new.id or generation_id = new.generation_id and source_task_id = new.source_task_id) then
+    return new;
+  end if;
   update public.generation_variants set is_primary = false
    where generation_id = new.generation_id and is_primary and id <> new.id;
   return new;

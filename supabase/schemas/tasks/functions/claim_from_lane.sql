@@ -8,6 +8,8 @@ language plpgsql set search_path = '' as $$
 declare
   -- Of the lane's type: its limit and longest run; and a free slot of the user, but for an orchestrator.
   terms record;
+  head public.tasks;
+  ended uuid;
   free_project_slot smallint;
   free_type_slot smallint;
   task public.tasks;
@@ -38,6 +40,26 @@ begin
     end if;
   end if;
 
+  -- Parts of orchestrations that are over end here; the outbox has not reached them yet.
+  for look in 1 .. 16 loop
+    ended := null;
+    select * into head from public.tasks
+     where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+     order by priority desc, created_at, id limit 1 for no key update skip locked;
+    exit when not found or head.orchestrator_task_id is null;
+    ended := public.ended_orchestrator(head.orchestrator_task_id);
+    exit when ended is null;
+    if exists (select from public.provider_jobs where task_id = head.id) then
+      -- Its end may cost something, which end_task() knows; the outbox calls that.
+      return null;
+    end if;
+    perform public.end_part_of_ended(head, ended);
+  end loop;
+  if ended is not null then
+    -- Others may follow. Another claim, or the outbox, goes on with them.
+    return null;
+  end if;
+
   update public.tasks
      set status = 'In Progress', attempt = attempt + 1,
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
@@ -47,9 +69,7 @@ begin
          lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds)),
          covered_until = case when not by_owner then now() + make_interval(secs => covered_seconds) end
    -- By its id: the place of a row that was changed just now is not yet known to this statement.
-   where id = (select id from public.tasks
-                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                order by priority desc, created_at, id limit 1 for no key update skip locked)
+   where id = head.id
   returning * into task;
   if not found then
     perform public.close_lane_if_idle(lane.id);

@@ -22,11 +22,12 @@ declare
   claimed jsonb;
   claims jsonb := '[]';
 begin
-  select settings.tended_at, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
+  -- Hosts tend the queue every two seconds, and pg_cron every five: then a claim does no maintenance.
+  select settings.tended_at >= now() - interval '15 seconds' as is_tended, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
          exists (select from public.task_type_slots) as has_limited_types
     into known
     from public.queue_settings as settings left join public.workers as caller on caller.id = row_id;
-  if known.tended_at < now() - interval '5 seconds' then
+  if not known.is_tended then
     perform public.tend_queue(16);
   end if;
   worker := known.worker;
@@ -54,7 +55,7 @@ begin
     claimed := public.claim_one_task(for_user, for_worker, case when worker.heartbeats then known.heartbeat_lease end,
                                      known.affinity_max_wait, worker.current_model, run_types, types, only_models,
                                      same_model_only and worker.current_model is not null);
-    if claimed is null and claims = '[]' and public.release_overdue_work() then
+    if claimed is null and claims = '[]' and not known.is_tended and public.release_overdue_work() then
       continue;
     end if;
     exit when claimed is null;

@@ -17,6 +17,15 @@ begin
       when new.status = 'In Progress' then 'running' when new.status <> 'Queued' then 'ended'
       when new.unmet_dependencies > 0 then 'blocked' when new.is_scheduled then 'scheduled' else 'ready' end;
   end if;
+  if (coalesce(was, 'ended') = 'ended') <> (coalesce(is_now, 'ended') = 'ended') then
+    perform public.add_to_limit_count('open_tasks', coalesce(new.user_id, old.user_id),
+                                      case when coalesce(is_now, 'ended') = 'ended' then -1 else 1 end);
+  end if;
+  if tg_op = 'INSERT' and new.orchestrator_task_id is not null then
+    perform public.add_to_limit_count('children', new.orchestrator_task_id, 1);
+  elsif tg_op = 'DELETE' and old.orchestrator_task_id is not null then
+    perform public.add_to_limit_count('children', old.orchestrator_task_id, -1);
+  end if;
   if tg_op = 'UPDATE' and old.lane_id <> new.lane_id then
     perform public.add_to_count(old.lane_id, was, -1);
     perform public.add_to_count(new.lane_id, is_now, 1);

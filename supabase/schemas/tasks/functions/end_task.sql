@@ -1,17 +1,21 @@
 -- Fails or cancels a task, and with it whoever cannot go on: its orchestrator, the orchestrator's other
--- children, and all who depend on any of them. Rows that have ended stay as they are.
+-- children, and all who depend on any of them. Rows that have ended stay as they are. At most `direct_cascade` children and
+-- dependants end with it; task_outbox has the rest: see next_to_end(). `is_dependant`: the task ends for a dependency that
+-- did, so it fails, and `new_status` is for what ends with it as a relative.
 -- Charges nothing but an orchestrator's finished children; every other hold is released.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
 -- `already_ended` is the task as it was, where its row says so already.
 create or replace function public.end_task(
-  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null
+  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null,
+  is_dependant boolean default false
 )
 returns void
 language plpgsql set search_path = '' as $$
 declare
-  relatives uuid[] := array[for_task];
-  dependants uuid[] := '{}';
+  relatives uuid[] := case when is_dependant then '{}' else array[for_task] end;
+  dependants uuid[] := case when is_dependant then array[for_task] else '{}' end;
+  room integer := (select direct_cascade from public.queue_settings);
   ended public.tasks[];
   ended_ids uuid[];
   orchestrators uuid[] := '{}';
@@ -50,12 +54,9 @@ begin
         perform public.close_hold(task.id, 0);
       end if;
     end loop;
-    relatives := array(
-      select id from public.tasks where orchestrator_task_id = any (ended_ids)
-      union
-      select orchestrator_task_id from unnest(ended) where orchestrator_task_id is not null);
-    dependants := array(
-      select distinct task_id from public.task_dependencies where dependency_id = any (ended_ids));
+    update public.task_dependencies set is_waiting = false where task_id = any (ended_ids) and is_waiting;
+    select next.* into relatives, dependants, room
+      from public.next_to_end(ended, new_status, for_task, room) as next;
   end loop;
 
   -- Last, when no child can finish any more.

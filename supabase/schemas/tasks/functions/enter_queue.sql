@@ -26,8 +26,9 @@ begin
     end if;
   end if;
   if task.dependant_on is not null then
-    insert into public.task_dependencies (dependency_id, task_id)
-    select id, task.id from public.tasks where id = any (task.dependant_on);
+    -- Locked since the task was planned, so their status is the same.
+    insert into public.task_dependencies (dependency_id, task_id, is_waiting)
+    select id, task.id, status <> 'Complete' from public.tasks where id = any (task.dependant_on);
   end if;
   if task.in_cloud then
     if task.orchestrator_task_id is null then

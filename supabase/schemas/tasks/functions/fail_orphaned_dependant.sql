@@ -1,16 +1,24 @@
--- A task that waited for one that was deleted can never run. What was complete when it was deleted is not
--- waited for: then the counter and the dependencies that are left agree.
+-- A task that waited for one that was deleted can never run. One that was complete, and whose dependants the outbox has not
+-- released yet, releases them.
 create or replace function public.fail_orphaned_dependant()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  dependant public.tasks;
 begin
-  perform public.end_task(task.id, 'Failed', 'dependency_failed')
-     from public.tasks as task
-    where task.id = old.task_id and task.status = 'Queued'
-      and task.unmet_dependencies > (
-        select count(*) from public.task_dependencies as needed
-          join public.tasks as dependency on dependency.id = needed.dependency_id
-         where needed.task_id = task.id and dependency.status <> 'Complete');
+  select * into dependant from public.tasks where id = old.task_id and status = 'Queued' for no key update;
+  if not found then
+    return null;
+  end if;
+  if exists (select from public.task_outbox where subject_id = old.dependency_id and kind = 'release_dependants') then
+    update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
+    if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
+      perform public.lock_tenant(dependant.user_id);
+      perform public.ready_lane(dependant.lane_id, now());
+    end if;
+  else
+    perform public.end_task(dependant.id, 'Failed', 'dependency_failed');
+  end if;
   return null;
 end
 $$;

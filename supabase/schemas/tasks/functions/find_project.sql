@@ -6,7 +6,7 @@ declare
   project public.projects;
 begin
   select * into project from public.projects
-   where id = for_project and (for_user is null or user_id = for_user);
+   where id = for_project and deleted_at is null and (for_user is null or user_id = for_user);
   if not found then
     perform public.refuse('project_not_found', 404);
   end if;

@@ -29,19 +29,35 @@ language sql stable set search_path = '' as $$
     from public.tasks as task
    where task.status = 'Queued' and (task.dependant_on is not null or task.unmet_dependencies > 0)
      and task.unmet_dependencies <> task.is_following::integer + (
-       select count(*) from public.task_dependencies as needed
-         join public.tasks as dependency on dependency.id = needed.dependency_id
-        where needed.task_id = task.id and dependency.status <> 'Complete')
+       select count(*) from public.task_dependencies as needed where needed.task_id = task.id and needed.is_waiting)
+  union all
+  select 'dependency_mark_differs', task.user_id, task.id::text, jsonb_build_object('dependency_id', needed.dependency_id)
+    from public.task_dependencies as needed
+    join public.tasks as task on task.id = needed.task_id
+    join public.tasks as dependency on dependency.id = needed.dependency_id
+   where case when task.status <> 'Queued' then needed.is_waiting
+              when dependency.status <> 'Complete' then not needed.is_waiting
+              else needed.is_waiting and not exists (
+                select from public.task_outbox as noted
+                 where noted.subject_id = dependency.id and noted.kind = 'release_dependants') end
+  union all
+  select 'outbox_is_not_worked_off', noted.user_id, noted.id::text,
+         jsonb_build_object('kind', noted.kind, 'subject_id', noted.subject_id, 'created_at', noted.created_at)
+    from public.task_outbox as noted where noted.created_at < now() - interval '5 minutes'
   union all
   select 'waits_for_what_will_not_come', task.user_id, task.id::text, '{}'
     from public.tasks as task
    where task.status in ('Queued', 'In Progress')
      and (exists (select from public.task_dependencies as needed
                     join public.tasks as dependency on dependency.id = needed.dependency_id
-                   where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
+                   where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled')
+                     and not exists (select from public.task_outbox as noted
+                                      where noted.subject_id = dependency.id and noted.kind = 'end_relatives'))
           or exists (select from public.tasks as orchestrator
                       where orchestrator.id = task.orchestrator_task_id
-                        and orchestrator.status in ('Complete', 'Failed', 'Cancelled')))
+                        and orchestrator.status in ('Complete', 'Failed', 'Cancelled')
+                        and not exists (select from public.task_outbox as noted
+                                         where noted.subject_id = orchestrator.id and noted.kind = 'end_relatives')))
   union all
   select 'follows_nobody', task.user_id, task.id::text, '{}'
     from public.tasks as task
@@ -109,6 +125,23 @@ language sql stable set search_path = '' as $$
     from public.task_types as kind left join public.task_type_slots as slot on slot.task_type = kind.name
    group by kind.name
   having count(slot.slot) <> coalesce(greatest(kind.max_running_tasks, count(slot.task_id)), 0)
+  union all
+  select 'limit_count_differs', null, coalesce(counted.subject_id, real.subject_id)::text,
+         jsonb_build_object('subject', coalesce(counted.subject, real.subject), 'counted', counted.amount, 'real', real.amount)
+    from (select subject, subject_id, sum(amount) as amount from public.limit_counts
+           where subject = 'open_tasks' or exists (select from public.tasks where tasks.id = subject_id)
+           group by subject, subject_id having sum(amount) <> 0) as counted
+    full join (
+      select 'open_tasks' as subject, task.user_id as subject_id, count(*) as amount
+        from public.tasks as task where task.status in ('Queued', 'In Progress') group by task.user_id
+      union all
+      select 'dependants', needed.dependency_id, count(*)
+        from public.task_dependencies as needed where needed.is_waiting group by needed.dependency_id
+      union all
+      select 'children', task.orchestrator_task_id, count(*)
+        from public.tasks as task where task.orchestrator_task_id is not null group by task.orchestrator_task_id) as real
+      on real.subject = counted.subject and real.subject_id = counted.subject_id
+   where counted.amount is distinct from real.amount
   union all
   select 'counter_differs', lane.user_id, lane.id::text, jsonb_build_object(
          'ready', counted.ready, 'running', counted.running, 'blocked', counted.blocked, 'scheduled', counted.scheduled)

@@ -4,6 +4,7 @@ returns void
 language plpgsql set search_path = '' as $$
 declare
   task public.tasks;
+  room integer := (select direct_cascade from public.queue_settings);
 begin
   foreach task in array shared loop
     update public.tasks
@@ -14,7 +15,7 @@ begin
            generation_created = task.generation_created, result_data = task.result_data,
            cost_microusd = task.cost_microusd, error_message = null
      where id = task.id;
-    perform public.release_dependants(task.id);
+    room := room - public.release_dependants(task.id, room);
   end loop;
   foreach task in array shared loop
     perform public.close_hold(task.id, task.cost_microusd, public.charge_metadata(task));

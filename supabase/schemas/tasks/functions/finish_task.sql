@@ -20,10 +20,7 @@ begin
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
-    -- What it leaves behind would run without cover, for its hold ends here.
-    perform public.end_task(child.id, 'Cancelled', 'orchestrator_finished')
-       from public.tasks as child
-      where child.orchestrator_task_id = task.id and child.status in ('Queued', 'In Progress');
+    perform public.end_leftover_parts(finished);
     -- Counted again: a child may have finished while we waited for it.
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;

@@ -1,5 +1,6 @@
 -- A row that a browser, or the service, writes into `tasks` itself, over REST: becomes what create_task() would have
--- made of it, whatever else it says. Only the columns of a request count.
+-- made of it, whatever else it says. Only the columns of a request count. It writes nothing that lasts but an empty lane: with
+-- `on conflict` (PostgREST's `resolution=`) the row may not be inserted. What lasts is done by queue_direct_task().
 create or replace function public.plan_direct_task()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -9,6 +10,9 @@ declare
 begin
   if new.status <> 'Queued' then
     perform public.refuse('invalid_request', 400, '{"field": "status"}');
+  end if;
+  if exists (select from public.archived_tasks where id = new.id) then
+    perform public.refuse('task_id_conflict', 409);
   end if;
   if caller is not null then
     -- As create-task counts.
@@ -22,7 +26,7 @@ begin
     new.id);
   new := plan.planned;
   if (plan.result).id is not null then
-    new := public.reuse_result(new, plan.result);
+    new := public.as_reused(new, plan.result);
   end if;
   return new;
 end

@@ -32,7 +32,8 @@ begin
        where id <> new_id and project_id = project.id;
     end if;
   end if;
-  if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
+  if orchestrator.status in ('Complete', 'Failed', 'Cancelled')
+     or orchestrator.orchestrator_task_id is not null and public.ended_orchestrator(orchestrator.orchestrator_task_id) is not null then
     perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
       'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
   end if;
@@ -42,6 +43,10 @@ begin
     from (select value::uuid as id, min(ordinality) as position
             from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
            group by 1) as given;
+  if cardinality(dependencies) > 200 then
+    -- As create-task's contract says; rows over REST have no contract.
+    perform public.refuse('invalid_request', 400, '{"field": "dependant_on"}');
+  end if;
   if dependencies is not null then
     select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
            count(*) filter (where status <> 'Complete')
@@ -67,8 +72,15 @@ begin
       result := public.find_result(project.id, planned.result_key);
     end if;
   end if;
+  planned.dependency_depth := 0;
   if result.id is null then
     perform public.lock_tenant(project.user_id);
+    if unmet > 0 then
+      planned.dependency_depth := public.open_dependency_depth(
+        dependencies, (select max_dependency_depth from public.queue_settings));
+    end if;
+    perform public.require_task_room(project.user_id, dependencies, orchestrator.id,
+                                     type_row.category = 'orchestration', planned.dependency_depth);
     -- Read again: under the tenant's lock a limit neither comes nor goes.
     select * into project from public.projects where id = project.id;
   end if;

@@ -14,7 +14,7 @@ begin
   else
     select * into project from public.projects where id = (request ->> 'project_id')::uuid;
   end if;
-  if project.id is null or (for_user is not null and project.user_id <> for_user) then
+  if project.id is null or project.deleted_at is not null or (for_user is not null and project.user_id <> for_user) then
     perform public.refuse('project_not_found', 404);
   end if;
   return project;

@@ -1,5 +1,6 @@
--- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over or whose hold is used up, and
--- who followed a run that is over. For a claim that found nothing. Answers whether there was any, so that it is worth another look.
+-- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over, and who followed a run
+-- that is over. For a claim that found nothing where neither a host's timer nor pg_cron runs. Answers whether there was any, so
+-- that it is worth another look.
 create or replace function public.release_overdue_work()
 returns boolean
 language plpgsql set search_path = '' as $$
@@ -17,6 +18,9 @@ begin
   end if;
   if exists (select from public.results_to_share) then
     released := released + public.settle_followers(16);
+  end if;
+  if exists (select from public.task_outbox) then
+    released := released + public.run_task_outbox(16);
   end if;
   return released > 0;
 end

@@ -12,8 +12,7 @@ declare
   follows boolean := false;
 begin
   if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
-     or exists (select from public.tasks where id = task.orchestrator_task_id
-                 and status in ('Complete', 'Failed', 'Cancelled')) then
+     or task.orchestrator_task_id is not null and public.ended_orchestrator(task.orchestrator_task_id) is not null then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
   end if;
   perform from public.tasks
@@ -25,11 +24,15 @@ begin
                  where id = any (task.dependant_on) and status in ('Failed', 'Cancelled')) then
     perform public.refuse('invalid_dependency', 422);
   end if;
-  select count(*) into unmet
-    from public.task_dependencies as needed
-    join public.tasks as dependency on dependency.id = needed.dependency_id
-   where needed.task_id = task.id and dependency.status <> 'Complete';
   perform public.lock_tenant(task.user_id);
+  -- Its orchestrator has counted it as a child since it was created, and its place in a chain is the same.
+  perform public.require_task_room(
+    task.user_id, array(select dependency_id from public.task_dependencies where task_id = task.id), null, false, 0);
+  update public.task_dependencies as needed set is_waiting = dependency.status <> 'Complete'
+    from public.tasks as dependency
+   where needed.task_id = task.id and dependency.id = needed.dependency_id
+     and needed.is_waiting <> (dependency.status <> 'Complete');
+  select count(*) into unmet from public.task_dependencies where task_id = task.id and is_waiting;
   lane := public.lane_of_task(task);
   if task.result_key is not null then
     key := (select task.result_key from public.projects where id = task.project_id and reuses_results);

@@ -16,6 +16,10 @@ begin
                   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
     return null;
   end if;
+  if tg_op = 'INSERT' and new.reused_task_id is not null then
+    -- Over REST, its output is made after the insert.
+    new.result_data := (select result_data from public.tasks where id = new.id);
+  end if;
   next_seq := nextval('public.webhook_sequence');
   body := public.webhook_payload(event, json_build_object(
     'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type,

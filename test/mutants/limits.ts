@@ -1,0 +1,178 @@
+import type { Mutant } from "./mutant.ts";
+
+const functions = "supabase/schemas/tasks/functions";
+
+/** Limits of tasks, and work that is left to the outbox. */
+export const mutants: Mutant[] = [
+  {
+    check: 66,
+    breaks: "one task more than the limit is open",
+    file: `${functions}/require_task_room.sql`,
+    line: `public.limit_count('open_tasks', for_user) >= settings.max_open_tasks then`,
+    broken: `public.limit_count('open_tasks', for_user) > settings.max_open_tasks then`,
+    tests: "database/task-limits",
+    named: "check 66: a user's open tasks",
+  },
+  {
+    check: 66,
+    breaks: "the limit is looked at before the tenant's lock",
+    file: `${functions}/plan_task.sql`,
+    line: `    perform public.lock_tenant(project.user_id);
+    if unmet > 0 then`,
+    broken: `    if unmet > 0 then`,
+    tests: "database/task-limits",
+    named: "check 66: two creates at once",
+  },
+  {
+    check: 66,
+    breaks: "a retry is not counted",
+    file: `${functions}/retry_task.sql`,
+    line: `  perform public.require_task_room(`,
+    broken: `  perform length(`,
+    tests: "database/task-limits",
+    named: "check 66: every way",
+  },
+  {
+    check: 66,
+    breaks: "a task that ends gives no room back",
+    file: `${functions}/count_task.sql`,
+    line: `case when coalesce(is_now, 'ended') = 'ended' then -1 else 1 end);`,
+    broken: `case when coalesce(is_now, 'ended') = 'ended' then 0 else 1 end);`,
+    tests: "database/task-limits",
+    named: "check 66: a user's open tasks",
+  },
+  {
+    check: 66,
+    breaks: "a dependant that ends is still counted",
+    file: `${functions}/end_task.sql`,
+    line: `    update public.task_dependencies set is_waiting = false where task_id = any (ended_ids) and is_waiting;\n`,
+    broken: ``,
+    tests: "database/task-limits",
+    named: "check 66: a task's dependants",
+  },
+  {
+    check: 66,
+    breaks: "a chain is counted from its first task, complete or not",
+    file: `${functions}/open_dependency_depth.sql`,
+    line: `  if depth <= allowed then`,
+    broken: `  if true then`,
+    tests: "database/task-limits",
+    named: "check 66: a chain",
+  },
+  {
+    check: 81,
+    breaks: "a completion releases all dependants itself",
+    file: `${functions}/release_dependants.sql`,
+    line: `coalesce(at_most, (select direct_cascade from public.queue_settings))`,
+    broken: `100000`,
+    tests: "database/task-outbox",
+    named: "check 81: of 4,000",
+  },
+  {
+    check: 81,
+    breaks: "parts that wait for the outbox are claimed",
+    file: `${functions}/claim_from_lane.sql`,
+    line: `    ended := public.ended_orchestrator(head.orchestrator_task_id);`,
+    broken: `    ended := null;`,
+    tests: "database/task-outbox",
+    named: "check 81: parts of an orchestration that",
+  },
+  {
+    check: 81,
+    breaks: "only the orchestrator itself is looked at, not those above it",
+    file: `${functions}/ended_orchestrator.sql`,
+    line: `    candidate := known.orchestrator_task_id;`,
+    broken: `    candidate := null;`,
+    tests: "database/task-outbox",
+    named: "check 81: parts of an orchestration within",
+  },
+  {
+    check: 81,
+    breaks: "parts that run are left to the outbox",
+    file: `${functions}/next_to_end.sql`,
+    line: `  if room_left = 0 then`,
+    broken: `  if false then`,
+    tests: "database/task-outbox",
+    named: "check 81: parts of an orchestration that",
+  },
+  {
+    check: 81,
+    breaks: "a release that is done again counts down twice",
+    file: `${functions}/release_some_dependants.sql`,
+    line: `   where id in (select task_id from released) and status = 'Queued';`,
+    broken: `   where (id in (select task_id from released) or id = any (next_ids)) and status = 'Queued' and unmet_dependencies > 0
+     and (select count(*) from released) >= 0;
+  update public.task_dependencies set is_waiting = true
+   where dependency_id = finished_task and task_id = next_ids[1];`,
+    tests: "database/task-outbox",
+    named: "check 81: a batch",
+  },
+  {
+    check: 81,
+    breaks: "a task that was queued again ends its dependants all the same",
+    file: `${functions}/end_some_relatives.sql`,
+    line: `  if subject_status in ('Queued', 'In Progress') then`,
+    broken: `  if false then`,
+    tests: "database/task-outbox",
+    named: "check 81: a task that is queued again",
+  },
+  {
+    check: 82,
+    breaks: "schedules wait for a tenant whose lock is held",
+    file: `${functions}/release_scheduled_tasks.sql`,
+    line: `where user_id = due.user_id for no key update skip locked;`,
+    broken: `where user_id = due.user_id for no key update;`,
+    tests: "database/task-outbox",
+    named: "check 82: while",
+  },
+  {
+    check: 82,
+    breaks: "the first user whose lock is held stops the outbox",
+    file: `${functions}/run_task_outbox.sql`,
+    line: `    total := total + public.run_outbox_of_user(next_user, at_most - total);`,
+    broken: `    total := total + public.run_outbox_of_user(next_user, at_most - total);
+    exit when total = 0;`,
+    tests: "database/task-outbox",
+    named: "check 82: a row",
+  },
+  {
+    check: 82,
+    breaks: "a noted result of a user whose lock is held is in front of all",
+    file: `${functions}/settle_followers.sql`,
+    line: `      busy := busy || candidate.user_id;
+      continue;`,
+    broken: `      return 0;`,
+    tests: "database/task-outbox",
+    named: "check 82: while",
+  },
+  {
+    check: 83,
+    breaks: "a large project is deleted at once",
+    file: `${functions}/delete_large_project.sql`,
+    line: `  if old.deleted_at is null then`,
+    broken: `  if true then
+    return old;
+  end if;
+  if old.deleted_at is null then`,
+    tests: "database/task-outbox",
+    named: "check 83:",
+  },
+  {
+    check: 84,
+    breaks: "the output of a reuse is made before its row is inserted",
+    file: `${functions}/plan_direct_task.sql`,
+    line: `    new := public.as_reused(new, plan.result);`,
+    broken: `    new := public.reuse_result(new, plan.result);`,
+    tests: "database/direct-writes",
+    named: "check 84: a row that conflicts",
+  },
+  {
+    check: 84,
+    breaks: "a variant takes the primary's place before it is known to be new",
+    file: "supabase/schemas/generations/functions/make_variant_primary.sql",
+    line: `        where id = new.id or generation_id = new.generation_id and source_task_id = new.source_task_id) then`,
+    broken: `        where generation_id = new.generation_id and source_task_id = new.source_task_id) then`,
+    tests: "database/direct-writes",
+    named: "check 84: a variant",
+  },
+];
