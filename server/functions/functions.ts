@@ -25,7 +25,9 @@ interface StorageService {
 export interface Functions {
   app: Hono;
   openapi: Record<string, unknown>;
-  database: Pick<Database, "ping" | "lastAnswer">;
+  database: Pick<Database, "call" | "ping" | "lastAnswer">;
+  /** The storage service, as functions use it. */
+  storage: Environment["storage"];
   stop(): Promise<void>;
 }
 
@@ -52,6 +54,7 @@ export function createFunctions(
     app,
     openapi: openApi(endpoints, context.apiUrl),
     database: environment.database,
+    storage: environment.storage,
     stop: () => environment.database.close(),
   };
 }

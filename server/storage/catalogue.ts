@@ -126,6 +126,8 @@ export interface Catalogue {
   bucket(id: string): Promise<Bucket | undefined>;
   buckets(actor: Actor, id?: string): Promise<Record<string, unknown>[]>;
   find(actor: Actor, bucket: string, name: string): Promise<ObjectRow | undefined>;
+  /** An object that everybody reads who knows its URL, as far as it is delivered; whether its bucket is public is for the caller. */
+  findPublic(bucket: string, name: string): Promise<ObjectRow | undefined>;
   /** Which of these names the actor can read. */
   existing(actor: Actor, bucket: string, names: string[]): Promise<Set<string>>;
   /**
@@ -239,6 +241,13 @@ export function createCatalogue(sql: Pool): Catalogue {
       };
       // No policy binds the service, so it needs no transaction of its own role: every completion reads its file here.
       return actor.role === "service_role" ? await read(sql) : await as(actor, read);
+    },
+
+    async findPublic(bucket, name) {
+      const [row] = await sql<ObjectRow[]>`
+        select ${columns} from storage.objects
+         where bucket_id = ${bucket} and name = ${name} and public.is_readable_file(bucket_id, name)`;
+      return row;
     },
 
     existing: (actor, bucket, names) =>

@@ -56,12 +56,15 @@ export async function completeTaskWithFile(
   run: ReportedRun,
   { file, firstFrame, ...wishes }: { file: OutputFile; firstFrame: OutputFile | undefined } & OutputWishes,
 ): Promise<Completion> {
-  const prepared = await prepareOutput(database, caller, run);
+  const names = [
+    outputName(file.filename),
+    ...(firstFrame ? [`thumbnails/${outputName(firstFrame.filename)}`] : []),
+  ];
+  const prepared = await prepareOutput(database, caller, run, names);
   if ("completed" in prepared) return prepared.completed;
-  const { folder, name_prefix: prefix, media } = prepared;
-
-  const path = `${folder}/${prefix}${outputName(file.filename)}`;
-  const thumbnailPath = firstFrame && `${folder}/thumbnails/${prefix}${outputName(firstFrame.filename)}`;
+  const { media } = prepared;
+  const [path, thumbnailPath] = prepared.paths;
+  if (path === undefined) throw new Error("no path was issued for an output");
   const checked: CheckedFiles = { [path]: await checkBytes(file.bytes) };
   if (firstFrame && thumbnailPath) checked[thumbnailPath] = await checkBytes(firstFrame.bytes);
 

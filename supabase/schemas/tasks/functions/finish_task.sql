@@ -20,6 +20,7 @@ begin
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
+    perform public.keep_published_files(task.id);
     -- What it leaves behind would run without cover, for its hold ends here.
     perform public.end_task(child.id, 'Cancelled', 'orchestrator_finished')
        from public.tasks as child

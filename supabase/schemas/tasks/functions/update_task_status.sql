@@ -68,6 +68,7 @@ begin
     if output_path is not null then
       perform public.require_output(task, output_path, public.output_media(task.task_type), checked_files);
     end if;
+    perform public.deliver_files(task, array[output_path], changes ->> 'output_location');
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
     if task.result_key is not null then
