@@ -165,7 +165,11 @@ const askingMilliseconds = 1_500;
 /** Ends a transaction that was only a question. */
 class Undo extends Error {}
 
-export function createCatalogue(sql: Pool): Catalogue {
+/** `beforeCommit` hears of content that a change adds or drops while the transaction is open. */
+export function createCatalogue(
+  sql: Pool,
+  beforeCommit: (contents: readonly ContentPlace[]) => Promise<void> = () => Promise.resolve(),
+): Catalogue {
   async function as<T>(actor: Actor, work: (transaction: Sql) => Promise<T>): Promise<T> {
     try {
       return (await sql.transaction(async (transaction) => {
@@ -184,8 +188,10 @@ export function createCatalogue(sql: Pool): Catalogue {
     try {
       return await as(actor, async (transaction) => {
         made = undefined;
-        made = await work(transaction);
-        return made.result;
+        const done = await work(transaction);
+        await beforeCommit(done.contents);
+        made = done;
+        return done.result;
       });
     } catch (error) {
       const { result, rows, contents } = (made as Change<T> | undefined) ?? {};

@@ -88,7 +88,7 @@ export interface Storage {
 export function createStorage(context: HostContext): Storage {
   const { log, storageDirectory } = context;
   const identifier = hostIdentifier(context);
-  const catalogue = createCatalogue(context.sql);
+  const catalogue = createCatalogue(context.sql, (contents) => inDoubt.expect(contents));
   const store = context.s3
     ? createS3Store(context.s3, log)
     : createDiskStore(storageDirectory, () => isContentHeld(context.sql));

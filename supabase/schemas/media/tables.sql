@@ -26,6 +26,8 @@ create table public.output_files (
   task_id uuid not null,
   attempt public.natural_number not null,
   created_at timestamptz not null default now(),
+  -- Until then an upload URL may write it; null where none was signed.
+  upload_until timestamptz,
   -- Since then parts of this running orchestrator read it as their input.
   published_at timestamptz,
   delivered_at timestamptz,

@@ -26,7 +26,7 @@ export async function generateUploadUrl(
 ): Promise<UploadUrl> {
   const thumbnailName = `thumbnails/thumb_${Date.now()}_${randomName()}.jpg`;
   const names = [outputName(filename), ...(withThumbnail ? [thumbnailName] : [])];
-  const prepared = await prepareOutput(database, caller, run, names);
+  const prepared = await prepareOutput(database, caller, run, { fileNames: names, forUpload: true });
   if ("completed" in prepared) {
     throw new AppError("task_not_running", { task_id: run.taskId, current_status: "Complete" });
   }

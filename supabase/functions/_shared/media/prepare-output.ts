@@ -31,12 +31,12 @@ export type PreparedOutput =
       media: Medium[] | null;
     };
 
-/** Names are taken as they are: make them safe by `outputName`. */
+/** Names are taken as they are: make them safe by `outputName`. `forUpload`: URLs will be signed that write the files. */
 export async function prepareOutput(
   database: Pick<Database, "call">,
   caller: Caller,
   { taskId, workerId, attempt }: ReportedRun,
-  fileNames: readonly string[] = [],
+  { fileNames = [], forUpload = false }: { fileNames?: readonly string[]; forUpload?: boolean } = {},
 ): Promise<PreparedOutput> {
   return await database.call("prepare_output", {
     for_user: forUser(caller),
@@ -44,5 +44,6 @@ export async function prepareOutput(
     for_worker: workerId,
     for_attempt: attempt,
     file_names: [...fileNames],
+    for_upload: forUpload,
   });
 }

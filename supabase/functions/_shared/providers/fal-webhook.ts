@@ -119,7 +119,7 @@ async function complete(
   const caller = { kind: "service" } as const;
   const run = { taskId, attempt, workerId: undefined };
   const names = files.map(({ filename }) => outputName(filename));
-  const prepared = await prepareOutput(database, caller, run, names);
+  const prepared = await prepareOutput(database, caller, run, { fileNames: names });
   if ("completed" in prepared) return;
   const stored: MoreOutput[] = [];
   const checked: CheckedFiles = {};

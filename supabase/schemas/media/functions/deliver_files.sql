@@ -1,19 +1,24 @@
--- Makes the files of a completing run readable, in the transaction that charges for it: those that it is completed with, and those
--- of its own that the text of its output names. Files of other tasks, and its owner's uploads, are left as they are.
--- Refuses a file whose deletion has begun.
-create or replace function public.deliver_files(task public.tasks, paths text[], output_text text default null)
+-- Makes the files that complete a run readable, in the transaction that charges for it. Files of other tasks, and its owner's uploads,
+-- are left as they are.
+-- Refuses a file whose deletion has begun; and, where storage would let an upload URL replace it after delivery, one that
+-- has such a URL: `output_replaceable`, with all of them in `paths`. The caller completes the run with copies.
+create or replace function public.deliver_files(task public.tasks, paths text[])
 returns void
 language plpgsql set search_path = '' as $$
 declare
   own constant text[] := array(
     select distinct path from unnest(paths) as path
-     where starts_with(path, format('%s/tasks/%s/', task.user_id, task.id))
-    union
-    select file.path from public.output_files as file
-     where file.task_id = task.id and file.delivered_at is null and position(file.path in output_text) > 0
-     order by 1);
+     where starts_with(path, format('%s/tasks/%s/', task.user_id, task.id)) order by path);
+  replaceable text[];
   delivered integer;
 begin
+  if cardinality(own) > 0 and not public.keeps_finished_files() then
+    replaceable := array(select file.path from public.output_files as file
+                          where file.path = any (own) and file.upload_until > now() order by file.path);
+    if cardinality(replaceable) > 0 then
+      perform public.refuse('output_replaceable', 409, jsonb_build_object('paths', replaceable));
+    end if;
+  end if;
   insert into public.output_files as file (path, task_id, attempt, delivered_at, check_at)
   select path, task.id, task.attempt, now(), null from unnest(own) as path
   on conflict (path) do update

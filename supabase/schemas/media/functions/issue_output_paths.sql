@@ -2,7 +2,8 @@
 -- Each path has 128 random bits of its own: who knows one file of a run cannot name another. The service and the run's worker,
 -- which are answered with it, are the only ones that learn it before the file is delivered. A public bucket of Supabase gives a
 -- file to everybody who can name it, so the secret is the lock there.
-create or replace function public.issue_output_paths(task public.tasks, file_names text[])
+-- `for_upload`: upload URLs are signed for them. Those last two hours, and an upload takes its time.
+create or replace function public.issue_output_paths(task public.tasks, file_names text[], for_upload boolean)
 returns text[]
 language plpgsql set search_path = '' as $$
 declare
@@ -17,7 +18,8 @@ begin
     into paths
     from (select name, position, substring(name from '[^/]*$') as last_part
             from unnest(file_names) with ordinality as named (name, position)) as file;
-  insert into public.output_files (path, task_id, attempt) select unnest(paths), task.id, task.attempt;
+  insert into public.output_files (path, task_id, attempt, upload_until)
+  select unnest(paths), task.id, task.attempt, case when for_upload then now() + interval '3 hours' end;
   return coalesce(paths, '{}');
 end
 $$;

@@ -86,8 +86,8 @@ begin
   perform public.deliver_files(
     task,
     array[output_path, case when new_thumbnail is not null then thumbnail_path end]
-      || array(select value ->> 'path' from jsonb_array_elements(more_outputs)),
-    output_text);
+      || array(select value ->> 'path' from jsonb_array_elements(more_outputs)));
+  perform public.deliver_named_files(task.id, output_text);
   task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
 

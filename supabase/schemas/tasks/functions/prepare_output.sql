@@ -3,7 +3,7 @@
 -- For a task that this caller has completed already: the stored answer, so a repeat uploads nothing.
 create or replace function public.prepare_output(
   for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null,
-  file_names text[] default '{}'
+  file_names text[] default '{}', for_upload boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -14,7 +14,7 @@ begin
   end if;
   perform public.extend_lease(task);
   return jsonb_build_object(
-    'paths', to_jsonb(public.issue_output_paths(task, file_names)), 'media', public.output_media(task.task_type));
+    'paths', to_jsonb(public.issue_output_paths(task, file_names, for_upload)), 'media', public.output_media(task.task_type));
 end
 $$;
 revoke all on function public.prepare_output from public, anon, authenticated;
