@@ -17,7 +17,8 @@ export function startAbandonedFileDeletion(dependencies: {
   async function run(): Promise<void> {
     try {
       const { deleted } = await deleteAbandonedFiles(dependencies, () => stopping);
-      if (deleted > 0) log.info({ count: deleted }, "files of runs that ended without completing were deleted");
+      if (deleted > 0)
+        log.info({ count: deleted }, "files of runs that ended without completing were deleted");
     } catch (error) {
       log.warn({ err: error }, "files of ended runs were not deleted; they are tried again");
     }
