@@ -39,6 +39,7 @@ import { createRest } from "./rest/rest.ts";
 import { StopList } from "./stop-list.ts";
 import { SchemaWatch } from "./schema/schema-watch.ts";
 import { createS3Store, type S3Settings } from "./storage/s3-store.ts";
+import { startAbandonedFileDeletion } from "./storage/abandoned-files.ts";
 import { createStorage } from "./storage/storage.ts";
 import { warningsOf } from "./warnings.ts";
 import { startDispatcher } from "./webhooks/dispatcher.ts";
@@ -301,6 +302,13 @@ async function serve({
   const realtime = createRealtime(context);
   const waitingRoom = openWaitingRoom(realtime.stream, log);
   const functions = createFunctions(context, storage, waitingRoom, webhooks);
+  const abandonedFiles = startAbandonedFileDeletion({
+    database: functions.database,
+    storage: functions.storage,
+    log,
+  });
+  // Before the storage and the database that it uses.
+  opened.add("requests", "deletion of abandoned files", () => abandonedFiles.stop());
   const liveness = watchLiveness({
     pools: [
       { name: "darkroom-requests", ping: () => sql`select 1`, lastAnswer: () => sql.lastAnswer() },

@@ -218,6 +218,7 @@ export const validRequests: Record<string, Maker> = {
   },
   "set-spend-cap": asSomeone(({ projectId }) => ({ project_id: projectId, cap: 1_000_000 })),
   "run-doctor": asService(() => ({ limit: 10 })),
+  "delete-abandoned-files": asService(() => ({})),
   "generate-pat": asSomeone(() => ({ label: "studio", scopes: ["tasks:run"], expires_in_days: 30 })),
   "list-pats": asSomeone(() => ({})),
   async "revoke-pat"(scene) {

@@ -26,8 +26,10 @@ interface StorageService {
 export interface Functions {
   app: Hono;
   openapi: Record<string, unknown>;
-  database: Pick<Database, "ping" | "lastAnswer">;
+  database: Pick<Database, "call" | "ping" | "lastAnswer">;
   models: LanguageModel;
+  /** The storage service, as functions use it. */
+  storage: Environment["storage"];
   stop(): Promise<void>;
 }
 
@@ -55,6 +57,7 @@ export function createFunctions(
     openapi: openApi(endpoints, context.apiUrl),
     database: environment.database,
     models: environment.promptWriter.model,
+    storage: environment.storage,
     stop: () => environment.database.close(),
   };
 }

@@ -49,6 +49,7 @@ import { getReceiptEndpoint } from "../../supabase/functions/get-receipt/endpoin
 import { createPromoCodeEndpoint } from "../../supabase/functions/create-promo-code/endpoint.ts";
 import { redeemPromoCodeEndpoint } from "../../supabase/functions/redeem-promo-code/endpoint.ts";
 import { setSpendCapEndpoint } from "../../supabase/functions/set-spend-cap/endpoint.ts";
+import { deleteAbandonedFilesEndpoint } from "../../supabase/functions/delete-abandoned-files/endpoint.ts";
 import { runDoctorEndpoint } from "../../supabase/functions/run-doctor/endpoint.ts";
 import { reconcilePaymentsEndpoint } from "../../supabase/functions/reconcile-payments/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
@@ -84,6 +85,7 @@ export const endpoints: readonly Endpoint[] = [
   triggerAutoTopupEndpoint,
   resolveBillingAlertEndpoint,
   reconcilePaymentsEndpoint,
+  deleteAbandonedFilesEndpoint,
   listBillingAlertsEndpoint,
   confirmCheckoutEndpoint,
   stripeWebhookEndpoint,

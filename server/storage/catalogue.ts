@@ -126,6 +126,8 @@ export interface Catalogue {
   bucket(id: string): Promise<Bucket | undefined>;
   buckets(actor: Actor, id?: string): Promise<Record<string, unknown>[]>;
   find(actor: Actor, bucket: string, name: string): Promise<ObjectRow | undefined>;
+  /** An object that everybody reads who knows its URL, as far as it is delivered; whether its bucket is public is for the caller. */
+  findPublic(bucket: string, name: string): Promise<ObjectRow | undefined>;
   /** Which of these names the actor can read. */
   existing(actor: Actor, bucket: string, names: string[]): Promise<Set<string>>;
   /**
@@ -163,7 +165,11 @@ const askingMilliseconds = 1_500;
 /** Ends a transaction that was only a question. */
 class Undo extends Error {}
 
-export function createCatalogue(sql: Pool): Catalogue {
+/** `beforeCommit` hears of content that a change adds or drops while the transaction is open. */
+export function createCatalogue(
+  sql: Pool,
+  beforeCommit: (contents: readonly ContentPlace[]) => Promise<void> = () => Promise.resolve(),
+): Catalogue {
   async function as<T>(actor: Actor, work: (transaction: Sql) => Promise<T>): Promise<T> {
     try {
       return (await sql.transaction(async (transaction) => {
@@ -182,8 +188,10 @@ export function createCatalogue(sql: Pool): Catalogue {
     try {
       return await as(actor, async (transaction) => {
         made = undefined;
-        made = await work(transaction);
-        return made.result;
+        const done = await work(transaction);
+        await beforeCommit(done.contents);
+        made = done;
+        return done.result;
       });
     } catch (error) {
       const { result, rows, contents } = (made as Change<T> | undefined) ?? {};
@@ -239,6 +247,13 @@ export function createCatalogue(sql: Pool): Catalogue {
       };
       // No policy binds the service, so it needs no transaction of its own role: every completion reads its file here.
       return actor.role === "service_role" ? await read(sql) : await as(actor, read);
+    },
+
+    async findPublic(bucket, name) {
+      const [row] = await sql<ObjectRow[]>`
+        select ${columns} from storage.objects
+         where bucket_id = ${bucket} and name = ${name} and public.is_readable_file(bucket_id, name)`;
+      return row;
     },
 
     existing: (actor, bucket, names) =>

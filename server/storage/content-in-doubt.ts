@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Logger } from "pino";
 import { createDurably } from "../durable-file.ts";
@@ -10,6 +10,13 @@ import { contentKey, type ObjectStore } from "./object-store.ts";
 export interface ContentInDoubt {
   /** Never fails: content that cannot be noted is kept, and logged. */
   add(contents: readonly ContentPlace[]): Promise<void>;
+  /**
+   * Inside a transaction that adds or drops content, before its commit: a process that is killed before it has settled the content
+   * leaves notes of it. Without waiting for the disk, for a killed process loses nothing that it wrote. Never fails.
+   */
+  expect(contents: readonly ContentPlace[]): Promise<void>;
+  /** A row names the content, or it is deleted: nothing is in doubt. Never fails. */
+  settle(contents: readonly ContentPlace[]): Promise<void>;
   /** Asks about a bounded number, and deletes what certainly no row names. Never fails. */
   sweep(): Promise<void>;
 }
@@ -55,6 +62,30 @@ export function createContentInDoubt({
     }
   }
 
+  async function expect(contents: readonly ContentPlace[]): Promise<void> {
+    for (const content of contents) {
+      try {
+        contentKey(content.bucket, content.version);
+        const note = path.join(folder, nameOf(content));
+        await writeFile(note, "", { flag: "a", mode: 0o600 }).catch(async (error: unknown) => {
+          if (codeOf(error) !== "ENOENT") throw error;
+          await mkdir(folder, { recursive: true });
+          await writeFile(note, "", { flag: "a", mode: 0o600 });
+        });
+      } catch (error) {
+        log.warn({ err: error, ...content }, "content could not be noted before its commit");
+      }
+    }
+  }
+
+  async function settle(contents: readonly ContentPlace[]): Promise<void> {
+    for (const content of contents) {
+      await rm(path.join(folder, nameOf(content)), { force: true }).catch((error: unknown) =>
+        log.warn({ err: error, ...content }, "the note of content that is settled stays for the next sweep"),
+      );
+    }
+  }
+
   async function sweepOnce(): Promise<void> {
     const notes = (await namesIn(folder)).sort();
     if (notes.length === 0) return;
@@ -78,6 +109,8 @@ export function createContentInDoubt({
 
   return {
     add,
+    expect,
+    settle,
     sweep: () =>
       sweepOnce().catch((error: unknown) => log.warn({ err: error }, "content in doubt was not looked at")),
   };

@@ -25,6 +25,7 @@ export async function copyObject(
     const userMetadata = target.userMetadata ?? source.user_metadata ?? undefined;
     const object = { bucket: bucket.id, name, version, metadata, userMetadata, ownerId: actor.userId };
     const { id, replaced } = await catalogue.write(actor, object, rules);
+    await dependencies.inDoubt.settle([{ bucket: bucket.id, version }]);
     if (replaced) await discard(dependencies, bucket.id, replaced);
     return { id };
   } catch (error) {
@@ -45,7 +46,10 @@ export async function moveObject(
   try {
     const id = await catalogue.move(actor, source, { bucket: bucket.id, name, version });
     if (!id) throw new StorageError("NoSuchKey");
-    if (!stays) await discard(dependencies, source.bucket_id, source.version);
+    if (!stays) {
+      await dependencies.inDoubt.settle([{ bucket: bucket.id, version }]);
+      await discard(dependencies, source.bucket_id, source.version);
+    }
     return id;
   } catch (error) {
     if (!stays) await discardUnlessInDoubt(dependencies, bucket.id, version, error);

@@ -88,7 +88,7 @@ export interface Storage {
 export function createStorage(context: HostContext): Storage {
   const { log, storageDirectory } = context;
   const identifier = hostIdentifier(context);
-  const catalogue = createCatalogue(context.sql);
+  const catalogue = createCatalogue(context.sql, (contents) => inDoubt.expect(contents));
   const store = context.s3
     ? createS3Store(context.s3, log)
     : createDiskStore(storageDirectory, () => isContentHeld(context.sql));
@@ -152,15 +152,18 @@ export function createStorage(context: HostContext): Storage {
     return bucket;
   }
 
-  async function objectOf(reader: Actor, bucket: string, name: string): Promise<ObjectRow> {
-    const row = await catalogue.find(reader, bucket, name);
+  async function objectOf(reader: Actor | "everybody", bucket: string, name: string): Promise<ObjectRow> {
+    const row =
+      reader === "everybody"
+        ? await catalogue.findPublic(bucket, name)
+        : await catalogue.find(reader, bucket, name);
     if (!row) throw new StorageError("NoSuchKey");
     return row;
   }
 
   async function send(
     c: Context,
-    reader: Actor,
+    reader: Actor | "everybody",
     { bucket, name, shared }: { bucket: string; name: string; shared: boolean },
   ) {
     const isHead = c.req.method === "HEAD";
@@ -264,7 +267,7 @@ export function createStorage(context: HostContext): Storage {
       const name = nameOf(c);
       const bucket = await catalogue.bucket(c.req.param("bucket"));
       if (!bucket?.public) throw new StorageError("NoSuchBucket");
-      return await send(c, serviceActor, { bucket: bucket.id, name, shared: true });
+      return await send(c, "everybody", { bucket: bucket.id, name, shared: true });
     } catch (error) {
       // Read by browsers and players, which know a missing file by its status alone.
       if (error instanceof StorageError && error.code.startsWith("NoSuch")) return c.json(error.body(), 404);

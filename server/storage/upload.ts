@@ -68,6 +68,7 @@ export async function upload(
     };
     const object = { bucket: bucket.id, name, version, metadata, userMetadata: sent.userMetadata, ownerId };
     const { id, replaced } = await catalogue.write(actor, object, rules);
+    await dependencies.inDoubt.settle([{ bucket: bucket.id, version }]);
     if (replaced) await discard(dependencies, bucket.id, replaced);
     return { id, eTag: stored.eTag };
   } catch (error) {
@@ -103,6 +104,7 @@ export async function discard(
   if (version === null) return;
   try {
     await store.remove(bucket, version);
+    await inDoubt.settle([{ bucket, version }]);
   } catch (error) {
     log.error({ err: error, bucket, version }, "content without an object was not deleted");
     await inDoubt.add([{ bucket, version }]);

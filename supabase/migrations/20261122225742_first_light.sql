@@ -1238,6 +1238,28 @@ on conflict (id) do update
        file_size_limit = excluded.file_size_limit,
        allowed_mime_types = excluded.allowed_mime_types;
 
+-- The files that runs write: one row for each path, from before its worker learns it. The service alone reads a file before the row
+-- says `delivered_at`, which the completing transaction writes: see is_readable_file(). What no run can deliver any more is deleted:
+-- see take_abandoned_files(). Rows outlive their tasks, as files do. Nobody reads the table: it names what is secret.
+create table public.output_files (
+  path text primary key,
+  task_id uuid not null,
+  attempt public.natural_number not null,
+  created_at timestamptz not null default now(),
+  -- Until then an upload URL may write it; null where none was signed.
+  upload_until timestamptz,
+  -- Since then parts of this running orchestrator read it as their input.
+  published_at timestamptz,
+  delivered_at timestamptz,
+  -- When it is looked at whether a run can deliver it yet; the first time after a worker that lost its lease had time to end.
+  check_at timestamptz default now() + interval '15 minutes',
+  -- Since then its content may be gone.
+  deleting_since timestamptz,
+  constraint delivered_files_are_kept check (delivered_at is null or (check_at is null and deleting_since is null))
+);
+create index output_files_to_check on public.output_files (check_at) where check_at is not null;
+create index undelivered_files_by_task on public.output_files (task_id) where delivered_at is null;
+
 -- supabase/schemas/realtime/tables.sql
 -- Numbers task updates, so that a client can tell an older one from a newer.
 create sequence public.task_update_sequence;
@@ -5794,7 +5816,7 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 
 -- supabase/schemas/tasks/functions/complete_task.sql
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
--- dependants. Guarantees: one output and one charge, for the status is checked under the row's lock;
+-- dependants, and that others than the service can read its files (deliver_files()). Guarantees: one output and one charge, for the status is checked under the row's lock;
 -- the same worker and attempt get the first answer again; everybody else 409, and nothing changes.
 -- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
@@ -5878,6 +5900,11 @@ begin
     result.result_data := more;
     shared := public.share_result(result, 20);
   end if;
+  perform public.deliver_files(
+    task,
+    array[output_path, case when new_thumbnail is not null then thumbnail_path end]
+      || array(select value ->> 'path' from jsonb_array_elements(more_outputs)));
+  perform public.deliver_named_files(task.id, output_text);
   task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
 
@@ -6173,6 +6200,7 @@ begin
                                     public.hash_of_request(request));
     end if;
   end if;
+  perform public.publish_inputs(task, for_user is not null);
   perform public.enter_queue(task, for_token);
   if request ? 'placeholder' then
     perform public.make_placeholder(task, request -> 'placeholder');
@@ -7286,6 +7314,10 @@ language sql stable set search_path = '' as $$
     from public.all_tasks as task join public.credit_holds as hold on hold.task_id = task.id
    where task.orchestrator_task_id is not null
   union all
+  -- See keep_finished_files(): runs are completed with copies then, which costs a copy each.
+  select 'finished_files_are_not_kept', null, 'storage.objects', '{}'
+   where not public.keeps_finished_files()
+  union all
   -- Lost: nobody runs it, and nobody would.
   select 'lease_not_swept', task.user_id, task.id::text, jsonb_build_object('lease_expires_at', task.lease_expires_at)
     from public.tasks as task
@@ -7346,6 +7378,7 @@ begin
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
+    perform public.keep_published_files(task.id);
     perform public.end_leftover_parts(finished);
     -- Counted again: a child may have finished while we waited for it.
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
@@ -8470,7 +8503,7 @@ revoke all on function public.output_fault from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/output_is_stored.sql
 -- Whether a file is in storage, of those that this task may be completed with: its own, its owner's uploads, and
--- the files of complete tasks of its project (an orchestrator passes on what a child made). A complete task's
+-- files that complete tasks of its project delivered (an orchestrator passes on what a child made). A complete task's
 -- files stay as they are; another's may still be replaced. What is out of reach is refused, there or not.
 create or replace function public.output_is_stored(task public.tasks, path text)
 returns boolean
@@ -8493,7 +8526,8 @@ begin
       perform public.refuse('output_not_final', 409, jsonb_build_object('path', path));
     end if;
   end if;
-  return exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
+  return (maker_status is null or public.is_readable_file('image_uploads', path))
+    and exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
 end
 $$;
 revoke all on function public.output_is_stored from public, anon, authenticated;
@@ -8873,11 +8907,12 @@ $$;
 revoke all on function public.plans_stitch from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/prepare_output.sql
--- Where the output of a running task goes: a folder of its owner and of it alone. The attempt is part of
--- each name, so a late worker's file never replaces the file of the one after it. `media`: the kinds of file that it may be.
+-- Where the files of a running task go: `paths` for these names, secret until they are delivered (issue_output_paths()). The attempt
+-- is part of each, so a late worker's file never replaces the file of the one after it. `media`: the kinds of file that the output may be.
 -- For a task that this caller has completed already: the stored answer, so a repeat uploads nothing.
 create or replace function public.prepare_output(
-  for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null
+  for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null,
+  file_names text[] default '{}', for_upload boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -8888,8 +8923,7 @@ begin
   end if;
   perform public.extend_lease(task);
   return jsonb_build_object(
-    'folder', format('%s/tasks/%s', task.user_id, task.id), 'name_prefix', task.attempt || '-',
-    'media', public.output_media(task.task_type));
+    'paths', to_jsonb(public.issue_output_paths(task, file_names, for_upload)), 'media', public.output_media(task.task_type));
 end
 $$;
 revoke all on function public.prepare_output from public, anon, authenticated;
@@ -10799,6 +10833,7 @@ begin
     perform public.note_provider_job(task, changes -> 'provider_job');
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
+    perform public.deliver_named_files(task.id, changes ->> 'output_location');
     -- Where the file is stays known, for a repeat of its completion.
     update public.tasks
        set output_location = changes ->> 'output_location', updated_at = now(),
@@ -10816,6 +10851,8 @@ begin
     if output_path is not null then
       perform public.require_output(task, output_path, public.output_media(task.task_type), checked_files);
     end if;
+    perform public.deliver_files(task, array[output_path]);
+    perform public.deliver_named_files(task.id, changes ->> 'output_location');
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
     if task.result_key is not null then
@@ -12619,10 +12656,96 @@ begin
            || coalesce((file.metadata ->> 'eTag') || ' ' || (file.metadata ->> 'size'), file.version) || '>'
       from storage.objects as file join storage.buckets as bucket on bucket.id = file.bucket_id
      where file.bucket_id = parts[2] and file.name = public.url_decoded(parts[3])
-       and (bucket.public or split_part(file.name, '/', 1) = for_user::text));
+       and (bucket.public or split_part(file.name, '/', 1) = for_user::text)
+       and public.is_readable_file(file.bucket_id, file.name));
 end
 $$;
 revoke all on function public.content_of_url from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/deliver_files.sql
+-- Makes the files that complete a run readable, in the transaction that charges for it. Files of other tasks, and its owner's uploads,
+-- are left as they are.
+-- Refuses a file whose deletion has begun; and, where storage would let an upload URL replace it after delivery, one that
+-- has such a URL: `output_replaceable`, with all of them in `paths`. The caller completes the run with copies.
+create or replace function public.deliver_files(task public.tasks, paths text[])
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  own constant text[] := array(
+    select distinct path from unnest(paths) as path
+     where starts_with(path, format('%s/tasks/%s/', task.user_id, task.id)) order by path);
+  replaceable text[];
+  delivered integer;
+begin
+  if cardinality(own) > 0 and not public.keeps_finished_files() then
+    replaceable := array(select file.path from public.output_files as file
+                          where file.path = any (own) and file.upload_until > now() order by file.path);
+    if cardinality(replaceable) > 0 then
+      perform public.refuse('output_replaceable', 409, jsonb_build_object('paths', replaceable));
+    end if;
+  end if;
+  insert into public.output_files as file (path, task_id, attempt, delivered_at, check_at)
+  select path, task.id, task.attempt, now(), null from unnest(own) as path
+  on conflict (path) do update
+     set delivered_at = coalesce(file.delivered_at, excluded.delivered_at), check_at = null
+   where file.deleting_since is null;
+  get diagnostics delivered = row_count;
+  if delivered <> cardinality(own) then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', (
+      select file.path from public.output_files as file
+       where file.path = any (own) and file.deleting_since is not null order by file.path limit 1)));
+  end if;
+end
+$$;
+revoke all on function public.deliver_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/deliver_named_files.sql
+-- Makes those files of a task readable that the text of its output names: a worker's own record of what it made. For a task that
+-- is complete, or becomes it in this transaction.
+create or replace function public.deliver_named_files(for_task uuid, output_text text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if position(format('/tasks/%s/', for_task) in output_text) > 0 then
+    update public.output_files
+       set delivered_at = now(), check_at = null
+     where task_id = for_task and delivered_at is null and deleting_since is null and position(path in output_text) > 0;
+  end if;
+end
+$$;
+revoke all on function public.deliver_named_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/forget_abandoned_files.sql
+-- Notes that the content of marked files was deleted. A row goes when no upload URL can write its path any more. Until
+-- then it stays, so that content that comes late, on an installation without keep_finished_files(), is deleted as well.
+create or replace function public.forget_abandoned_files(paths text[])
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  delete from public.output_files
+   where path = any (paths) and deleting_since is not null and coalesce(upload_until <= now(), true);
+  update public.output_files
+     set check_at = upload_until
+   where path = any (paths) and deleting_since is not null;
+end
+$$;
+revoke all on function public.forget_abandoned_files from public, anon, authenticated;
+grant execute on function public.forget_abandoned_files to service_role;
+
+-- supabase/schemas/media/functions/hide_output_paths.sql
+-- What a task that is not complete says to its owner names no file that is not theirs yet: see without_output_paths().
+create or replace function public.hide_output_paths()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  new.output_location := public.without_output_paths(new.output_location);
+  new.progress_message := public.without_output_paths(new.progress_message);
+  new.error_message := public.without_output_paths(new.error_message);
+  new.error_details := public.without_output_paths(new.error_details);
+  return new;
+end
+$$;
+revoke all on function public.hide_output_paths from public, anon, authenticated;
 
 -- supabase/schemas/media/functions/is_media_url.sql
 -- Whether an output is a picture, a film or a sound that can be shown: an http(s) URL whose path ends in the
@@ -12637,16 +12760,65 @@ end
 $$;
 revoke all on function public.is_media_url from public, anon, authenticated;
 
+-- supabase/schemas/media/functions/is_readable_file.sql
+-- Whether others than the service may read a file, as far as its bucket and its policies let them: true for whatever is not under a
+-- task's folder, and there for what a completed run delivered or a running orchestrator handed to its parts. Storage asks it for
+-- each list, download, signature, copy, move and deletion, and the standalone host for public URLs too.
+create or replace function public.is_readable_file(for_bucket text, for_name text)
+returns boolean
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return for_bucket <> 'image_uploads'
+    or split_part(for_name, '/', 2) <> 'tasks'
+    or exists (select from public.output_files as file
+                where file.path = for_name and file.deleting_since is null
+                  and (file.delivered_at is not null or file.published_at is not null));
+end
+$$;
+revoke all on function public.is_readable_file from public, anon, authenticated;
+-- As whom policies are asked.
+grant execute on function public.is_readable_file to authenticated;
+
+-- supabase/schemas/media/functions/issue_output_paths.sql
+-- The paths of files that a run is about to write, in the order of their names, which are clean and may be in the folder `thumbnails/`.
+-- Each path has 128 random bits of its own: who knows one file of a run cannot name another. The service and the run's worker,
+-- which are answered with it, are the only ones that learn it before the file is delivered. A public bucket of Supabase gives a
+-- file to everybody who can name it, so the secret is the lock there.
+-- `for_upload`: upload URLs are signed for them. Those last two hours, and an upload takes its time.
+create or replace function public.issue_output_paths(task public.tasks, file_names text[], for_upload boolean)
+returns text[]
+language plpgsql set search_path = '' as $$
+declare
+  paths text[];
+begin
+  select array_agg(
+           format('%s/tasks/%s/%s%s-%s-%s', task.user_id, task.id, left(name, -length(last_part)), task.attempt,
+                  -- Two, for a UUID has 122 random bits.
+                  left(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex'), 32),
+                  last_part)
+           order by position)
+    into paths
+    from (select name, position, substring(name from '[^/]*$') as last_part
+            from unnest(file_names) with ordinality as named (name, position)) as file;
+  insert into public.output_files (path, task_id, attempt, upload_until)
+  select unnest(paths), task.id, task.attempt, case when for_upload then now() + interval '3 hours' end;
+  return coalesce(paths, '{}');
+end
+$$;
+revoke all on function public.issue_output_paths from public, anon, authenticated;
+
 -- supabase/schemas/media/functions/keep_finished_files.sql
 -- Refuses a file in the folder of a task that is finished, because its output was delivered and paid; whoever
 -- writes it, and however long ago the URL for it was signed. It holds for the transaction that writes the file's
 -- row: the task cannot finish before it, for its row is locked against change. Deleting is not refused.
+-- A file whose deletion has begun is refused too. One whose path was not issued is noted, so that it is deleted if no run delivers it.
 create or replace function public.keep_finished_files()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   segments constant text[] := string_to_array(new.name, '/');
   found_status public.task_status;
+  found_attempt integer;
 begin
   if new.bucket_id <> 'image_uploads'
      or segments[2] is distinct from 'tasks'
@@ -12654,7 +12826,8 @@ begin
      or segments[3] !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
     return new;
   end if;
-  select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
+  select task.status, task.attempt into found_status, found_attempt
+    from public.tasks as task where task.id = segments[3]::uuid for share;
   if found_status not in ('Queued', 'In Progress')
      or (found_status is null
          and exists (select from public.archived_tasks as task where task.id = segments[3]::uuid)) then
@@ -12663,10 +12836,109 @@ begin
       errcode = 'insufficient_privilege', constraint = 'keep_finished_files',
       message = 'The task of this file is finished; its files stay as they are.';
   end if;
+  if exists (select from public.output_files where path = new.name and deleting_since is not null) then
+    raise exception using
+      errcode = 'insufficient_privilege', constraint = 'keep_finished_files',
+      message = 'The run of this file has ended; the file is being deleted.';
+  end if;
+  insert into public.output_files (path, task_id, attempt)
+  values (new.name, segments[3]::uuid, coalesce(found_attempt, 0)) on conflict (path) do nothing;
   return new;
 end
 $$;
 revoke all on function public.keep_finished_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/keep_published_files.sql
+-- What an orchestrator handed to its parts stays when it completes: their params name it.
+create or replace function public.keep_published_files(for_task uuid)
+returns void
+language sql set search_path = '' as $$
+  update public.output_files
+     set delivered_at = now(), check_at = null
+   where task_id = for_task and published_at is not null and delivered_at is null and deleting_since is null
+$$;
+revoke all on function public.keep_published_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/keeps_finished_files.sql
+-- Whether storage refuses to replace files of finished tasks. Supabase may not have let the migration make the trigger.
+create or replace function public.keeps_finished_files()
+returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from pg_catalog.pg_trigger
+                  where tgrelid = 'storage.objects'::regclass and tgname = 'keep_finished_files' and tgenabled <> 'D')
+$$;
+revoke all on function public.keeps_finished_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/publish_inputs.sql
+-- Makes intermediate files of a running orchestrator readable that a part of it is created to read: a clip that was cut for it, for
+-- example. Its worker names them in the part's params, by which everybody who may read the task learns their URLs. Nothing happens
+-- unless the caller is of the kind that runs the orchestrator: owners can publish nothing of a run in the cloud.
+create or replace function public.publish_inputs(part public.tasks, by_owner boolean)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if part.orchestrator_task_id is null
+     or position(format('/tasks/%s/', part.orchestrator_task_id) in part.params::text) = 0 then
+    return;
+  end if;
+  update public.output_files as file
+     set published_at = now()
+   where file.task_id = part.orchestrator_task_id and file.delivered_at is null and file.published_at is null
+     and file.deleting_since is null and position(file.path in part.params::text) > 0
+     and exists (select from public.tasks as run
+                  where run.id = part.orchestrator_task_id and run.status = 'In Progress'
+                    and run.claimed_by_owner = by_owner);
+end
+$$;
+revoke all on function public.publish_inputs from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/request_file_deletion.sql
+-- On Supabase, by pg_cron: has the function `delete-abandoned-files` look, where there is something to look at.
+create or replace function public.request_file_deletion()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.output_files where check_at <= now()) then
+    perform public.call_edge_function('delete-abandoned-files');
+  end if;
+end
+$$;
+revoke all on function public.request_file_deletion from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/take_abandoned_files.sql
+-- Looks at files of runs that were due for a look, at most so many, and marks those for deletion that no run can deliver any more.
+-- Answers {paths, checked}: the paths of marked files, and how many were looked at. A marked file is never delivered, whatever
+-- happens to its task. Its content is deleted by the caller, which then calls forget_abandoned_files(); if it does not, the file is
+-- taken again after ten minutes. A file is needed while its run goes on, and what an orchestrator published while the
+-- orchestrator is open, in whichever attempt. Several callers may run at once: each row is one caller's.
+create or replace function public.take_abandoned_files(at_most integer default 500)
+returns jsonb
+language sql security definer set search_path = '' as $$
+  with due as (
+    select file.path from public.output_files as file
+     where file.check_at <= now() order by file.check_at limit at_most for update skip locked
+  ), looked_at as (
+    update public.output_files as file
+       set check_at = now() + interval '10 minutes',
+           deleting_since = case
+             when file.deleting_since is null
+                  and exists (select from public.tasks as run
+                               where run.id = file.task_id
+                                 and (run.status = 'In Progress' and run.attempt = file.attempt
+                                      or run.status in ('Queued', 'In Progress') and file.published_at is not null))
+               then null
+             else coalesce(file.deleting_since, now()) end
+      from due
+     where file.path = due.path
+    returning file.path, file.deleting_since
+  )
+  select jsonb_build_object(
+           'paths', coalesce(jsonb_agg(path order by path) filter (where deleting_since is not null), '[]'),
+           'checked', count(*))
+    from looked_at
+$$;
+revoke all on function public.take_abandoned_files from public, anon, authenticated;
+grant execute on function public.take_abandoned_files to service_role;
 
 -- supabase/schemas/media/functions/url_decoded.sql
 -- A part of a URL with its escapes read; as it is where they spell no text.
@@ -12687,6 +12959,19 @@ exception when character_not_in_repertoire or untranslatable_character then
 end
 $$;
 revoke all on function public.url_decoded from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/without_output_paths.sql
+-- A text without the random parts of output paths, whole or cut short, and without signed tokens, which hold the path they are for.
+-- Workers quote refusals and URLs in what they report.
+create or replace function public.without_output_paths(said text)
+returns text
+language sql immutable set search_path = '' as $$
+  select regexp_replace(regexp_replace(regexp_replace(said,
+           '(\d{1,9}-)[0-9a-f]{32}(?![0-9a-f])', '\1…', 'g'),
+           '(/\d{1,9}-)[0-9a-f]{5,31}(?![0-9a-f])', '\1…', 'g'),
+           'eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}', '…', 'g')
+$$;
+revoke all on function public.without_output_paths from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_balance.sql
 create or replace function public.broadcast_balance()
@@ -13548,6 +13833,21 @@ exception when insufficient_privilege then
 end
 $$;
 
+create trigger withhold_output_paths before update of output_location, progress_message, error_message, error_details
+  on public.tasks for each row when (new.status <> 'Complete') execute function public.hide_output_paths();
+
+-- On Supabase, where no host has a timer: files are deleted by a function, through the storage service.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron')
+     and exists (select from pg_available_extensions where name = 'pg_net') then
+    create extension if not exists pg_cron;
+    create extension if not exists pg_net;
+    perform cron.schedule('darkroom-delete-abandoned-files', '*/5 * * * *', 'select public.request_file_deletion()');
+  end if;
+end
+$$;
+
 -- supabase/schemas/realtime/triggers.sql
 create trigger broadcast_task_insert after insert on public.tasks
   for each row execute function public.broadcast_task_update();
@@ -13821,11 +14121,16 @@ create policy shot_generations_own on public.shot_generations for all to authent
 -- supabase/schemas/media/policies.sql
 -- A person's files are those under their own id. Public buckets are read by URL, which asks no policy; to
 -- list, sign or change files is for their owner. The service key is held back by none of this.
+-- What runs of tasks write is nobody's but the service's until it is delivered: is_readable_file().
+alter table public.output_files enable row level security;
+revoke all on public.output_files from anon, authenticated, service_role;
+
 drop policy if exists media_select_own on storage.objects;
 create policy media_select_own on storage.objects for select to authenticated
   using (
     bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
+    and public.is_readable_file(bucket_id, name)
   );
 
 drop policy if exists media_delete_own on storage.objects;
@@ -13833,6 +14138,7 @@ create policy media_delete_own on storage.objects for delete to authenticated
   using (
     bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
+    and public.is_readable_file(bucket_id, name)
   );
 
 -- Outputs of tasks come by signed URL alone: what `tasks/` holds was made by the worker that says so.

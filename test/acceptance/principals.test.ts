@@ -184,6 +184,7 @@ const table: Record<string, Row> = {
     body: () => Promise.resolve({ sessionId: "cs_test_unknown" }),
   },
   "list-billing-alerts": { ...serviceOnly("200"), body: () => Promise.resolve({}) },
+  "delete-abandoned-files": { ...serviceOnly("200"), body: () => Promise.resolve({}) },
   "reconcile-payments": {
     ...serviceOnly("200"),
     body: () => Promise.resolve({ from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z" }),

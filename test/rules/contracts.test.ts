@@ -131,6 +131,7 @@ const ignoreUnknownFields = [
   "create-task",
   "credit-balance",
   "credit-statement",
+  "delete-abandoned-files",
   "deliver-webhooks",
   "fal-webhook",
   "generate-upload-url",

@@ -72,6 +72,11 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
     code,
     because: "it completes the run with the files that it has just stored in the task's own folder",
   })),
+  ...["complete_task", "fal-webhook"].map((endpoint) => ({
+    endpoint,
+    code: "output_replaceable",
+    because: "it completes the run with copies then, which no upload URL can replace",
+  })),
   {
     endpoint: "fal-webhook",
     code: "output_replaced",

@@ -26,6 +26,7 @@ const forArrangingShots = [
 const forAuthenticated = new Map([
   ["create_user_record_if_not_exists", "after sign-in; makes the caller's own rows and no other"],
   ["may_read_topic", "asked by the policy of realtime.messages, as the caller"],
+  ["is_readable_file", "asked by the policies of storage.objects, as the caller"],
   ...forArrangingShots,
 ]);
 

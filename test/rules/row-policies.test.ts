@@ -140,6 +140,9 @@ const matrix: Record<string, Rule> = {
   webhook_attempts:   { anon: nothing, owner: nothing, stranger: nothing, service: reads,
                         row: (owner) => `delivery_id in (select id from webhook_deliveries where ${ofWebhook(owner)})` },
 
+  // Files of runs: their paths are secret until they are delivered
+  output_files: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
+
   // Machines, credentials, counters
   workers:                { anon: nothing, owner: reads, stranger: seesNone, service: all, row: ofUser,
                             update: "current_model = 'changed'",

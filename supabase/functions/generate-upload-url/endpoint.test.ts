@@ -20,8 +20,13 @@ describeEndpoint(generateUploadUrlEndpoint, {
       const body = { task_id, ...file, filename: "../../étranger/out put.png", generate_thumbnail_url: true };
       const { body: answer } = await under.call(body, under.service);
       const folder = `${person.userId}/tasks/${task_id}/`;
-      assert.equal(answer["storage_path"], `${folder}1-out_put.png`);
-      assert.ok(String(answer["thumbnail_storage_path"]).startsWith(`${folder}thumbnails/1-`));
+      const [path, thumbnail] = [answer["storage_path"], answer["thumbnail_storage_path"]].map(String);
+      assert.match(path?.slice(folder.length) ?? "", /^1-[0-9a-f]{32}-out_put\.png$/);
+      assert.match(
+        thumbnail?.slice(folder.length) ?? "",
+        /^thumbnails\/1-[0-9a-f]{32}-thumb_\d+_[0-9a-f]{6}\.jpg$/,
+      );
+      assert.ok(path?.startsWith(folder) && thumbnail?.startsWith(folder));
       for (const name of ["upload_url", "thumbnail_upload_url"]) {
         assert.match(
           String(answer[name]),
@@ -30,6 +35,7 @@ describeEndpoint(generateUploadUrlEndpoint, {
       }
       const without = await under.call({ task_id, ...file }, under.service);
       assert.equal(without.body["thumbnail_upload_url"], undefined);
+      assert.notEqual(without.body["storage_path"], path, "each file has a secret of its own");
     },
     "404 task_not_found: unknown and foreign alike": async (under) => {
       const { task_id } = await running(under);

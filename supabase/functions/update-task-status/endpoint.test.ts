@@ -6,6 +6,7 @@ import { film } from "../../../test/support/film.ts";
 import { png } from "../../../test/support/png.ts";
 import { running } from "../../../test/support/runs.ts";
 import { storageThatFails } from "../../../test/support/storage-that-fails.ts";
+import { generateUploadUrl } from "../_shared/media/generate-upload-url.ts";
 import { updateTaskStatusEndpoint } from "./endpoint.ts";
 
 describeEndpoint(updateTaskStatusEndpoint, {
@@ -118,6 +119,25 @@ describeEndpoint(updateTaskStatusEndpoint, {
       await under.refused("output_replaced", complete(own), under.service, options);
       assert.equal((await under.call(complete(own), under.service)).body["status"], "Complete");
     },
+    "409 output_replaceable: where storage cannot keep files of finished tasks, one with an upload URL":
+      async (under) => {
+        const { task_id, attempt } = await running(under);
+        const { database, storage } = under.environment;
+        const run = { taskId: task_id, attempt, workerId: undefined };
+        const file = { filename: "output.png", withThumbnail: false };
+        const { storage_path } = await generateUploadUrl(
+          { database, storage },
+          { kind: "service" },
+          run,
+          file,
+        );
+        await storage.upload(storage_path, png(), "image/png");
+        const body = { task_id, status: "Complete", output_location: storage.publicUrl(storage_path) };
+        await under.sql`alter table storage.objects disable trigger keep_finished_files`;
+        await under.refused("output_replaceable", body, under.service);
+        await under.sql`alter table storage.objects enable trigger keep_finished_files`;
+        assert.equal((await under.call(body, under.service)).body["status"], "Complete");
+      },
     "402 insufficient_credits: a retry without cover": async ({ sql, refused, person }) => {
       const owner = await person({ balanceMicrousd: 6_500 });
       const task_id = await queueTask(sql, owner);

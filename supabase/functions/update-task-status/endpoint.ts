@@ -88,6 +88,7 @@ export const updateTaskStatusEndpoint = endpoint({
     "invalid_output",
     "output_not_found",
     "output_not_final",
+    "output_replaceable",
     "output_replaced",
     "storage_unavailable",
   ],

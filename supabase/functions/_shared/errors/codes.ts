@@ -49,6 +49,10 @@ export const errorCodes = {
     status: 409,
     message: "The task of this file is not complete; its files may still change.",
   },
+  output_replaceable: {
+    status: 409,
+    message: "An upload URL may still replace the output file. Complete the task by complete_task.",
+  },
   output_replaced: {
     status: 409,
     message: "An output file was replaced while it was checked. Complete the task again.",

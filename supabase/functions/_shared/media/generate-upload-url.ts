@@ -24,16 +24,17 @@ export async function generateUploadUrl(
   run: ReportedRun,
   { filename, withThumbnail }: { filename: string; withThumbnail: boolean },
 ): Promise<UploadUrl> {
-  const prepared = await prepareOutput(database, caller, run);
+  const thumbnailName = `thumbnails/thumb_${Date.now()}_${randomName()}.jpg`;
+  const names = [outputName(filename), ...(withThumbnail ? [thumbnailName] : [])];
+  const prepared = await prepareOutput(database, caller, run, { fileNames: names, forUpload: true });
   if ("completed" in prepared) {
     throw new AppError("task_not_running", { task_id: run.taskId, current_status: "Complete" });
   }
-  const { folder, name_prefix: prefix } = prepared;
-  const path = `${folder}/${prefix}${outputName(filename)}`;
-  const thumbnailPath = `${folder}/thumbnails/${prefix}thumb_${Date.now()}_${randomName()}.jpg`;
+  const [path, thumbnailPath] = prepared.paths;
+  if (path === undefined) throw new Error("no path was issued for an output");
   const [output, thumbnail] = await Promise.all([
     storage.signUpload(path),
-    withThumbnail ? storage.signUpload(thumbnailPath) : undefined,
+    thumbnailPath === undefined ? undefined : storage.signUpload(thumbnailPath),
   ]);
   return {
     upload_url: output.url,

@@ -21,25 +21,29 @@ export interface Completion {
   message: string;
 }
 
-/** Where a running task's files go; or what completed it before. */
+/** Where a running task's files go, in the order of their names; or what completed it before. */
 export type PreparedOutput =
   | { completed: Completion }
   | {
-      folder: string;
-      name_prefix: string;
+      /** Secret until the task is complete: only the run's worker may learn them. */
+      paths: string[];
       /** The kinds of file that the task makes; null: any. */
       media: Medium[] | null;
     };
 
+/** Names are taken as they are: make them safe by `outputName`. `forUpload`: URLs will be signed that write the files. */
 export async function prepareOutput(
   database: Pick<Database, "call">,
   caller: Caller,
   { taskId, workerId, attempt }: ReportedRun,
+  { fileNames = [], forUpload = false }: { fileNames?: readonly string[]; forUpload?: boolean } = {},
 ): Promise<PreparedOutput> {
   return await database.call("prepare_output", {
     for_user: forUser(caller),
     for_task: taskId,
     for_worker: workerId,
     for_attempt: attempt,
+    file_names: [...fileNames],
+    for_upload: forUpload,
   });
 }

@@ -16,6 +16,10 @@ export interface Storage {
    * none: no such object, or it ends before. @throws AppError `storage_unavailable`
    */
   readPart(path: string, start: number, end: number, signal: AbortSignal): Promise<ObjectPart | undefined>;
+  /** @throws AppError `output_not_found`, `storage_unavailable` */
+  copy(from: string, to: string): Promise<void>;
+  /** Deletes objects; that one is not there is no error. @throws AppError `storage_unavailable` */
+  remove(paths: readonly string[]): Promise<void>;
   /** An absolute URL that takes PUTs without further credentials until it expires. */
   signUpload(path: string): Promise<{ url: string; token: string }>;
   /** Where anybody can read the object. */
@@ -112,6 +116,26 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
       } catch (error) {
         throw new AppError("storage_unavailable", { retry_after: 2 }, { cause: error });
       }
+    },
+    async copy(from, to) {
+      const response = await send("/object/copy", {
+        method: "POST",
+        headers: { ...credentials, "content-type": "application/json" },
+        body: JSON.stringify({ bucketId: mediaBucket, sourceKey: from, destinationKey: to }),
+      });
+      if (!response.ok)
+        throw new AppError("output_not_found", { path: from }, { cause: await answerOf(response) });
+      await response.body?.cancel();
+    },
+    async remove(paths) {
+      if (paths.length === 0) return;
+      const response = await send(`/object/${mediaBucket}`, {
+        method: "DELETE",
+        headers: { ...credentials, "content-type": "application/json" },
+        body: JSON.stringify({ prefixes: paths }),
+      });
+      if (!response.ok) throw await answerOf(response);
+      await response.body?.cancel();
     },
     async signUpload(path) {
       const headers = { ...credentials, "content-type": "application/json", "x-upsert": "true" };

@@ -118,12 +118,14 @@ async function complete(
 ): Promise<void> {
   const caller = { kind: "service" } as const;
   const run = { taskId, attempt, workerId: undefined };
-  const prepared = await prepareOutput(database, caller, run);
+  const names = files.map(({ filename }) => outputName(filename));
+  const prepared = await prepareOutput(database, caller, run, { fileNames: names });
   if ("completed" in prepared) return;
   const stored: MoreOutput[] = [];
   const checked: CheckedFiles = {};
-  for (const { bytes, contentType, filename, facts, check } of files) {
-    const path = `${prepared.folder}/${prepared.name_prefix}${outputName(filename)}`;
+  for (const [index, { bytes, contentType, facts, check }] of files.entries()) {
+    const path = prepared.paths[index];
+    if (path === undefined) throw new Error("no path was issued for an output");
     try {
       checked[path] = { ...check, etag: await storage.upload(path, bytes, contentType) };
     } catch (error) {

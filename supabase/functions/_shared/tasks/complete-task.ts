@@ -1,4 +1,5 @@
 import { type Database, json } from "../database/database.ts";
+import { AppError } from "../errors/app-error.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 import {
   checkBytes,
@@ -56,12 +57,15 @@ export async function completeTaskWithFile(
   run: ReportedRun,
   { file, firstFrame, ...wishes }: { file: OutputFile; firstFrame: OutputFile | undefined } & OutputWishes,
 ): Promise<Completion> {
-  const prepared = await prepareOutput(database, caller, run);
+  const names = [
+    outputName(file.filename),
+    ...(firstFrame ? [`thumbnails/${outputName(firstFrame.filename)}`] : []),
+  ];
+  const prepared = await prepareOutput(database, caller, run, { fileNames: names });
   if ("completed" in prepared) return prepared.completed;
-  const { folder, name_prefix: prefix, media } = prepared;
-
-  const path = `${folder}/${prefix}${outputName(file.filename)}`;
-  const thumbnailPath = firstFrame && `${folder}/thumbnails/${prefix}${outputName(firstFrame.filename)}`;
+  const { media } = prepared;
+  const [path, thumbnailPath] = prepared.paths;
+  if (path === undefined) throw new Error("no path was issued for an output");
   const checked: CheckedFiles = { [path]: await checkBytes(file.bytes) };
   if (firstFrame && thumbnailPath) checked[thumbnailPath] = await checkBytes(firstFrame.bytes);
 
@@ -144,15 +148,65 @@ export async function completeTaskWithText(
   });
 }
 
+type OutputInStorage = {
+  path: string | undefined;
+  thumbnailPath: string | undefined;
+  checked: CheckedFiles;
+} & OutputWishes;
+
+/**
+ * Where storage does not keep the files of finished tasks, a file that an upload URL was signed for can be replaced after it is
+ * delivered. The completing transaction refuses it then, and a copy, which has no such URL, completes the run.
+ */
 async function complete(
+  dependencies: Dependencies,
+  caller: Caller,
+  run: ReportedRun,
+  output: OutputInStorage,
+): Promise<Completion> {
+  try {
+    return await completeWith(dependencies, caller, run, output);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== "output_replaceable") throw error;
+    const copies = await copyFiles(dependencies, caller, run, error.details["paths"] as string[]);
+    if ("completed" in copies) return copies.completed;
+    return await completeWith(dependencies, caller, run, withCopies(output, copies.byPath));
+  }
+}
+
+/** Copies files of a run. @returns the paths of the copies, by those of the originals */
+async function copyFiles(
+  { database, storage }: Dependencies,
+  caller: Caller,
+  run: ReportedRun,
+  originals: readonly string[],
+): Promise<{ completed: Completion } | { byPath: ReadonlyMap<string, string> }> {
+  // Without the attempt and the random part, which the copy gets anew.
+  const names = originals.map((path) => /(?:thumbnails\/)?[^/]*$/.exec(path)?.[0] ?? "output");
+  const fileNames = names.map((name) => name.replace(/(^|\/)\d+-[0-9a-f]{32}-/, "$1"));
+  const prepared = await prepareOutput(database, caller, run, { fileNames });
+  if ("completed" in prepared) return prepared;
+  const byPath = new Map(originals.map((path, index) => [path, prepared.paths[index] ?? path]));
+  await Promise.all([...byPath].map(async ([path, copy]) => await storage.copy(path, copy)));
+  return { byPath };
+}
+
+/** What the originals' bytes were is no proof of the copies', which are checked themselves. */
+function withCopies(output: OutputInStorage, byPath: ReadonlyMap<string, string>): OutputInStorage {
+  const copyOf = (path: string) => byPath.get(path) ?? path;
+  return {
+    ...output,
+    path: output.path && copyOf(output.path),
+    thumbnailPath: output.thumbnailPath && copyOf(output.thumbnailPath),
+    more: output.more.map(({ path, facts }) => ({ path: copyOf(storagePath(path)), facts })),
+  };
+}
+
+async function completeWith(
   { database, storage }: Dependencies,
   caller: Caller,
   { taskId, workerId, attempt }: ReportedRun,
-  output: {
-    path: string | undefined;
-    thumbnailPath: string | undefined;
-    checked: CheckedFiles;
-  } & OutputWishes,
+  output: OutputInStorage,
 ): Promise<Completion> {
   const { path, thumbnailPath, checked, text, skipGeneration, facts, more } = output;
   const moreOutputs = more.map(({ path: written, facts: extraFacts }) => {

@@ -13,7 +13,8 @@ begin
            || coalesce((file.metadata ->> 'eTag') || ' ' || (file.metadata ->> 'size'), file.version) || '>'
       from storage.objects as file join storage.buckets as bucket on bucket.id = file.bucket_id
      where file.bucket_id = parts[2] and file.name = public.url_decoded(parts[3])
-       and (bucket.public or split_part(file.name, '/', 1) = for_user::text));
+       and (bucket.public or split_part(file.name, '/', 1) = for_user::text)
+       and public.is_readable_file(file.bucket_id, file.name));
 end
 $$;
 revoke all on function public.content_of_url from public, anon, authenticated;

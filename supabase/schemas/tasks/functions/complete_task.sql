@@ -1,5 +1,5 @@
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
--- dependants. Guarantees: one output and one charge, for the status is checked under the row's lock;
+-- dependants, and that others than the service can read its files (deliver_files()). Guarantees: one output and one charge, for the status is checked under the row's lock;
 -- the same worker and attempt get the first answer again; everybody else 409, and nothing changes.
 -- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
@@ -83,6 +83,11 @@ begin
     result.result_data := more;
     shared := public.share_result(result, 20);
   end if;
+  perform public.deliver_files(
+    task,
+    array[output_path, case when new_thumbnail is not null then thumbnail_path end]
+      || array(select value ->> 'path' from jsonb_array_elements(more_outputs)));
+  perform public.deliver_named_files(task.id, output_text);
   task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
 

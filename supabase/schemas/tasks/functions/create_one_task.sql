@@ -60,6 +60,7 @@ begin
                                     public.hash_of_request(request));
     end if;
   end if;
+  perform public.publish_inputs(task, for_user is not null);
   perform public.enter_queue(task, for_token);
   if request ? 'placeholder' then
     perform public.make_placeholder(task, request -> 'placeholder');

@@ -66,6 +66,10 @@ language sql stable set search_path = '' as $$
     from public.all_tasks as task join public.credit_holds as hold on hold.task_id = task.id
    where task.orchestrator_task_id is not null
   union all
+  -- See keep_finished_files(): runs are completed with copies then, which costs a copy each.
+  select 'finished_files_are_not_kept', null, 'storage.objects', '{}'
+   where not public.keeps_finished_files()
+  union all
   -- Lost: nobody runs it, and nobody would.
   select 'lease_not_swept', task.user_id, task.id::text, jsonb_build_object('lease_expires_at', task.lease_expires_at)
     from public.tasks as task

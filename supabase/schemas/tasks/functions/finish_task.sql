@@ -20,6 +20,7 @@ begin
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
+    perform public.keep_published_files(task.id);
     perform public.end_leftover_parts(finished);
     -- Counted again: a child may have finished while we waited for it.
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id

@@ -1,5 +1,5 @@
 -- Whether a file is in storage, of those that this task may be completed with: its own, its owner's uploads, and
--- the files of complete tasks of its project (an orchestrator passes on what a child made). A complete task's
+-- files that complete tasks of its project delivered (an orchestrator passes on what a child made). A complete task's
 -- files stay as they are; another's may still be replaced. What is out of reach is refused, there or not.
 create or replace function public.output_is_stored(task public.tasks, path text)
 returns boolean
@@ -22,7 +22,8 @@ begin
       perform public.refuse('output_not_final', 409, jsonb_build_object('path', path));
     end if;
   end if;
-  return exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
+  return (maker_status is null or public.is_readable_file('image_uploads', path))
+    and exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
 end
 $$;
 revoke all on function public.output_is_stored from public, anon, authenticated;

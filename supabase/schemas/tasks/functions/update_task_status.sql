@@ -51,6 +51,7 @@ begin
     perform public.note_provider_job(task, changes -> 'provider_job');
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
+    perform public.deliver_named_files(task.id, changes ->> 'output_location');
     -- Where the file is stays known, for a repeat of its completion.
     update public.tasks
        set output_location = changes ->> 'output_location', updated_at = now(),
@@ -68,6 +69,8 @@ begin
     if output_path is not null then
       perform public.require_output(task, output_path, public.output_media(task.task_type), checked_files);
     end if;
+    perform public.deliver_files(task, array[output_path]);
+    perform public.deliver_named_files(task.id, changes ->> 'output_location');
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
     if task.result_key is not null then
