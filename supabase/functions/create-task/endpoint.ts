@@ -144,6 +144,8 @@ export const createTaskEndpoint = endpoint({
     "task_id_conflict",
     "orchestrator_finished",
     "unknown_task_type",
+    "unpriced_value",
+    "contradicting_values",
     "unknown_family",
     "invalid_dependency",
     "idempotency_key_reused",

@@ -21,6 +21,8 @@ export const steerableMotionEndpoint = endpoint({
     "project_not_found",
     "shot_not_found",
     "unknown_task_type",
+    "unpriced_value",
+    "contradicting_values",
     "idempotency_key_reused",
   ],
   async run({ body, caller, database, headers }) {

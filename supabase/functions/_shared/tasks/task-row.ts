@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { params, taskStatus, timestamp, uuid } from "../http/fields.ts";
+import { billedValues } from "./billed-values.ts";
 
 /** A row of `all_tasks`: a task as REST readers know it, without what only the queue needs. */
 export const taskRow = z.object({
@@ -35,6 +36,7 @@ export const taskRow = z.object({
   reused_task_id: uuid.nullable(),
   in_cloud: z.boolean(),
   price_id: z.int(),
+  billed: billedValues,
   upper_bound_microusd: z.int(),
   children_bound_microusd: z.int(),
   cost_microusd: z.int().nullable(),

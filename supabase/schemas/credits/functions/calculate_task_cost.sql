@@ -15,10 +15,11 @@ begin
     from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true, task_count => calculate_task_cost.task_count);
   if for_user is not null then
     insert into public.task_quotes (user_id, task_type, is_of_family, params_hash, price_id, exact, expected_microusd,
-                                    upper_bound_microusd, part_prices)
+                                    upper_bound_microusd, part_prices, billed)
     values (for_user, type_name, calculate_task_cost.is_of_family,
-            public.hash_of_quoted(type_name, calculate_task_cost.params, calculate_task_cost.is_of_family),
-            (quote.price).id, quote.exact, quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices)
+            public.hash_of_quoted(calculate_task_cost.params, calculate_task_cost.is_of_family),
+            (quote.price).id, quote.exact, quote.expected_microusd, quote.upper_bound_microusd, quote.part_prices,
+            quote.billed)
     returning * into kept;
   end if;
   expected := quote.expected_microusd * task_count;
@@ -28,7 +29,7 @@ begin
     'cost', expected / 10000.0, 'cost_microusd', expected,
     'upper_bound', upper_bound / 10000.0, 'upper_bound_microusd', upper_bound,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
-    'price_version', (quote.price).version, 'breakdown', quote.breakdown)
+    'price_version', (quote.price).version, 'billed', quote.billed, 'breakdown', quote.breakdown)
     || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;
 end
 $$;

@@ -3,7 +3,7 @@
 create or replace function public.price_part(
   for_task_type text, model text, params jsonb, promised jsonb,
   out price public.task_type_prices, out expected_seconds integer, out upper_bound_seconds integer,
-  out expected_microusd bigint, out upper_bound_microusd bigint
+  out expected_microusd bigint, out upper_bound_microusd bigint, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -23,10 +23,11 @@ begin
         from public.run_estimate(for_task_type, model) as estimate;
     end if;
   end if;
-  upper_bound_microusd := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
+  billed := public.read_billed_values(price, params);
+  upper_bound_microusd := public.price_of_work(price, billed, upper_bound_seconds, upper_bound_seconds);
   expected_microusd := case
     when price.billing_type = 'per_unit' then upper_bound_microusd
-    else public.price_of_work(price, params, expected_seconds, upper_bound_seconds) end;
+    else public.price_of_work(price, billed, expected_seconds, upper_bound_seconds) end;
 end
 $$;
 revoke all on function public.price_part from public, anon, authenticated;

@@ -89,8 +89,9 @@ begin
   planned.task_type := type_row.name;
   planned.params := new_params;
   planned.run_type := type_row.run_type;
-  planned.model := public.model_of_params(new_params);
   planned.is_orchestrator := type_row.category = 'orchestration';
+  planned.billed := case when planned.is_orchestrator then '{}' else quote.billed end;
+  planned.model := coalesce(planned.billed ->> 'model', public.model_of_params(new_params));
   planned.orchestrator_task_id := orchestrator.id;
   planned.dependant_on := dependencies;
   planned.unmet_dependencies := unmet;
