@@ -3227,14 +3227,14 @@ begin
        where value = '1' order by public.pixels_of_size(key), key limit 1;
     end if;
     word := (said.value #>> '{}') || case quantity when 'scale' then 'x' else '' end;
-    if case
+    if (case
          -- A task that names no model has the price of none.
          when quantity = 'model' and said.value is null then false
          when listed is not null and public.listed_value(listed, word) is null then true
          when quantity = 'images' then not factors ? 'images' and said.value <> '1'
          when quantity = 'resolution' and factors ? 'megapixels'
            then said.value is not null and public.pixels_of_size(word) is null
-         else false end then
+         else false end) then
       perform public.refuse('unpriced_value', 422, jsonb_build_object(
         'task_type', kind.name,
         'parameter', coalesce(said.parameter, (public.priced_names(kind.name, quantity))[1]), 'value', word,
@@ -5616,6 +5616,11 @@ begin
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
+  asked_images := (task.billed ->> 'images')::numeric;
+  if 1 + jsonb_array_length(more_outputs) > asked_images and task.in_cloud and not task.claimed_by_owner then
+    perform public.refuse('too_many_outputs', 422, jsonb_build_object(
+      'task_id', task.id, 'paid', asked_images, 'sent', 1 + jsonb_array_length(more_outputs)));
+  end if;
   media := public.output_media(task.task_type);
   if output_path is not null then
     perform public.require_output(task, output_path, media, checked_files);
@@ -5642,11 +5647,6 @@ begin
 
   described := task;
   described.params := task.params || output_facts;
-  asked_images := (task.billed ->> 'images')::numeric;
-  if 1 + jsonb_array_length(more_outputs) > asked_images and task.in_cloud and not task.claimed_by_owner then
-    perform public.refuse('too_many_outputs', 422, jsonb_build_object(
-      'task_id', task.id, 'paid', asked_images, 'sent', 1 + jsonb_array_length(more_outputs)));
-  end if;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));

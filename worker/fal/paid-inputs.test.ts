@@ -106,7 +106,7 @@ test("the result of an edit is not larger than what is paid, and keeps its pictu
     ["annotated_image_edit", { image_url: address, mask_url: address }],
     ["qwen_image_style", { prompt: "a", style_reference_image: address }],
   ];
-  const large = png({ width: 3072, height: 1536 });
+  const large = png({ width: 2048, height: 1024 });
   for (const [taskType, params] of edits) {
     const { input } = await bounded(taskType, params, { megapixels: 1 }, large);
     assert.deepEqual(input["image_size"], { width: 1448, height: 724 }, taskType);

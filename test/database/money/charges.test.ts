@@ -80,7 +80,7 @@ test("check 12: of 1,000,000 random charges by the second none differs from whol
     assert.equal(differing, 0);
     assert.equal(sumOfSql - sum, 0n);
 
-    const { userId } = await createUser(sql, 9_000_000_000_000);
+    const { userId } = await createUser(sql, 9_000_000_000_000_000);
     const costs = parts
       .flatMap((part) => part.slice(0, booked / parts.length))
       .map((one) =>
@@ -419,9 +419,9 @@ function billed(random: Random): Billed {
     resolution: one("902x508", "1920x1080", "768x768", "512x512", "included"),
     model: one("fast", "large", "each"),
     model_type: one("flux-pro", "flux-schnell", "vace", "included"),
-    frames: one(1, 16, 81, 82, 121, 100_000),
+    frames: one(1, 16, 81, 82, 121, 1_000),
     images: one(1, 2, 4, 16),
-    seconds: one(1, 5, 6, 3600),
+    seconds: one(1, 5, 6, 60),
     megapixels: one(1, 2, 4),
   };
   return Object.fromEntries(Object.entries(all).filter(() => random() < 0.6));

@@ -21,12 +21,10 @@ function firstOf(...values: unknown[]): unknown {
   );
 }
 
-/** Python's `int()` and `float()`, which raise on what is not a number; a failed task costs nothing. */
+/** Python's `int()` and `float()`, which raise on what is not a number: such a task fails, and costs nothing. */
 function number(value: unknown): number {
   const read = typeof value === "string" ? Number(value.trim() || Number.NaN) : value;
-  if (typeof read !== "number" || !Number.isFinite(read))
-    throw new TypeError("could not convert to a number");
-  return read;
+  return typeof read === "number" ? read : Number.NaN;
 }
 
 function record(value: unknown): Params {

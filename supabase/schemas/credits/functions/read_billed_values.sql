@@ -47,14 +47,14 @@ begin
        where value = '1' order by public.pixels_of_size(key), key limit 1;
     end if;
     word := (said.value #>> '{}') || case quantity when 'scale' then 'x' else '' end;
-    if case
+    if (case
          -- A task that names no model has the price of none.
          when quantity = 'model' and said.value is null then false
          when listed is not null and public.listed_value(listed, word) is null then true
          when quantity = 'images' then not factors ? 'images' and said.value <> '1'
          when quantity = 'resolution' and factors ? 'megapixels'
            then said.value is not null and public.pixels_of_size(word) is null
-         else false end then
+         else false end) then
       perform public.refuse('unpriced_value', 422, jsonb_build_object(
         'task_type', kind.name,
         'parameter', coalesce(said.parameter, (public.priced_names(kind.name, quantity))[1]), 'value', word,

@@ -38,6 +38,11 @@ begin
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
+  asked_images := (task.billed ->> 'images')::numeric;
+  if 1 + jsonb_array_length(more_outputs) > asked_images and task.in_cloud and not task.claimed_by_owner then
+    perform public.refuse('too_many_outputs', 422, jsonb_build_object(
+      'task_id', task.id, 'paid', asked_images, 'sent', 1 + jsonb_array_length(more_outputs)));
+  end if;
   media := public.output_media(task.task_type);
   if output_path is not null then
     perform public.require_output(task, output_path, media, checked_files);
@@ -64,11 +69,6 @@ begin
 
   described := task;
   described.params := task.params || output_facts;
-  asked_images := (task.billed ->> 'images')::numeric;
-  if 1 + jsonb_array_length(more_outputs) > asked_images and task.in_cloud and not task.claimed_by_owner then
-    perform public.refuse('too_many_outputs', 422, jsonb_build_object(
-      'task_id', task.id, 'paid', asked_images, 'sent', 1 + jsonb_array_length(more_outputs)));
-  end if;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
