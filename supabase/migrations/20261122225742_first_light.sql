@@ -2991,7 +2991,7 @@ revoke all on function public.priced_names from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/priced_param.sql
 -- What params say of a priced quantity, and the parameter that says it: from the first of priced_places() that says anything.
--- Null and '' say nothing. A value that cannot be read, and parameters of one object that contradict each other, are refused.
+-- Null, '' and the size "auto" say nothing. A value that cannot be read, and parameters of one object that contradict each other, are refused.
 create or replace function public.priced_param(
   for_task_type text, quantity text, params jsonb, listed jsonb, out parameter text, out value jsonb
 )
@@ -3018,6 +3018,8 @@ begin
           'allowed', coalesce((select jsonb_agg(key order by key) from jsonb_object_keys(listed) as key),
                               public.quantity_forms(quantity))));
       end if;
+      -- It says nothing of a size, wherever it stands.
+      continue when read = '"auto"' and quantity = 'resolution';
       if value is null then
         value := read;
         parameter := concat_ws('.', nullif(place, ''), name);
@@ -3204,15 +3206,13 @@ begin
                 when key = 'megapixels' then 'resolution' else key end,
            case when key in ('resolution', 'model', 'model_type') then value end
       from jsonb_each(factors)
-     where key <> 'megapixels' or not factors ? 'resolution'
+     -- Of an upscale no parameter names a size.
+     where key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale'
     union all
     select 'images', null where price.billing_type = 'per_unit' and not factors ? 'images'
     order by 1
   loop
     select * into said from public.priced_param(kind.name, quantity, params, listed);
-    if said.value = '"auto"' then
-      said.value := null;
-    end if;
     if said.value is null then
       -- What workers take where they are not told.
       said.value := case

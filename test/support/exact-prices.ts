@@ -159,10 +159,9 @@ export function readBilled(type: PricedType, price: PublishedPrice, params: Para
     billed.scale = (said(type, "scale", params, undefined) as number | undefined) ?? 2;
     if (listedFor(factors["resolution"] ?? {}, `${billed.scale}x`) === undefined) throw new Unpriced("scale");
   }
-  if ((has("resolution") && !isUpscale) || has("megapixels")) {
-    const rule = isUpscale ? undefined : factors["resolution"];
+  if ((has("resolution") || has("megapixels")) && !isUpscale) {
+    const rule = factors["resolution"];
     let size = said(type, "resolution", params, rule) as string | undefined;
-    if (size === "auto") size = undefined;
     if (rule) {
       size ??= type.name === "animate_character" && Object.hasOwn(rule, "480p") ? "480p" : usual(rule);
       if (size === undefined || listedFor(rule, size) === undefined) throw new Unpriced("resolution");
@@ -236,7 +235,9 @@ function said(
       .map((name) => (place as Params)[name])
       .filter((value) => value !== undefined && value !== null && value !== "")
       .filter((value) => quantity !== "model" || typeof value === "string");
-    const values = given.map((value) => readValue(quantity, value, listed));
+    const values = given
+      .map((value) => readValue(quantity, value, listed))
+      .filter((value) => quantity !== "resolution" || value !== "auto");
     const [first] = values;
     if (first === undefined) continue;
     if (quantity !== "model" && values.some((value) => value !== first)) throw new Unpriced("contradicting");

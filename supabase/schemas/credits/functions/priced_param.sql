@@ -1,5 +1,5 @@
 -- What params say of a priced quantity, and the parameter that says it: from the first of priced_places() that says anything.
--- Null and '' say nothing. A value that cannot be read, and parameters of one object that contradict each other, are refused.
+-- Null, '' and the size "auto" say nothing. A value that cannot be read, and parameters of one object that contradict each other, are refused.
 create or replace function public.priced_param(
   for_task_type text, quantity text, params jsonb, listed jsonb, out parameter text, out value jsonb
 )
@@ -26,6 +26,8 @@ begin
           'allowed', coalesce((select jsonb_agg(key order by key) from jsonb_object_keys(listed) as key),
                               public.quantity_forms(quantity))));
       end if;
+      -- It says nothing of a size, wherever it stands.
+      continue when read = '"auto"' and quantity = 'resolution';
       if value is null then
         value := read;
         parameter := concat_ws('.', nullif(place, ''), name);

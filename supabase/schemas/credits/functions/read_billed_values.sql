@@ -24,15 +24,13 @@ begin
                 when key = 'megapixels' then 'resolution' else key end,
            case when key in ('resolution', 'model', 'model_type') then value end
       from jsonb_each(factors)
-     where key <> 'megapixels' or not factors ? 'resolution'
+     -- Of an upscale no parameter names a size.
+     where key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale'
     union all
     select 'images', null where price.billing_type = 'per_unit' and not factors ? 'images'
     order by 1
   loop
     select * into said from public.priced_param(kind.name, quantity, params, listed);
-    if said.value = '"auto"' then
-      said.value := null;
-    end if;
     if said.value is null then
       -- What workers take where they are not told.
       said.value := case
