@@ -25,11 +25,22 @@ export interface OutputFacts {
   has_nsfw_concepts?: boolean;
 }
 
+/** What a task is paid for. */
+export interface BilledValues {
+  /** How many outputs; absent where the price is by the second. */
+  images?: number;
+  seconds?: number;
+  /** Of one image. */
+  megapixels?: number;
+}
+
 export interface ClaimedTask {
   task_id: string;
   task_type: string;
   project_id: string;
+  /** As the client sent them; whatever the price depends on says what is billed. */
   params: Record<string, unknown>;
+  billed?: BilledValues;
   /** Names this run in every later call. */
   attempt: number;
   attempts: number;
@@ -39,7 +50,7 @@ export interface ClaimedTask {
 }
 
 /** A run that the server knows: the task, and which time it is. */
-export type Run = Pick<ClaimedTask, "task_id" | "attempt">;
+export type Run = Pick<ClaimedTask, "task_id" | "attempt" | "billed">;
 
 export interface OutputFile {
   bytes: Uint8Array;
@@ -193,13 +204,15 @@ export class DarkroomClient {
   }
 
   /**
-   * Stores the output, and all that was made beside it, and completes the task. `textOf` makes the text that stands for the
+   * Stores the output, and what is paid of all that was made beside it, and completes the task. `textOf` makes the text that stands for the
    * output from where it can be read. @returns where the output can be read
    */
   async completeTask(run: Run, output: RenderedOutput): Promise<string> {
     const { file, thumbnail, facts, more = [] } = output;
+    // More than is paid would be refused.
+    const paid = more.slice(0, run.billed?.images === undefined ? undefined : run.billed.images - 1);
     const moreOutputs: { storage_path: string; output_facts?: OutputFacts }[] = [];
-    for (const extra of more) {
+    for (const extra of paid) {
       const { storage_path } = await this.#upload(run, extra.file);
       moreOutputs.push({ storage_path, ...(extra.facts && { output_facts: extra.facts }) });
     }

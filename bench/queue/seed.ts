@@ -98,7 +98,7 @@ async function makeQueuedTasks(sql: Sql): Promise<void> {
   await sql`
     insert into public.tasks
       (id, project_id, user_id, task_type, params, lane_id, run_type, model, dependant_on, unmet_dependencies,
-       request_hash, in_cloud, price_id, upper_bound_microusd, created_at, updated_at)
+       request_hash, in_cloud, price_id, billed, upper_bound_microusd, created_at, updated_at)
     select plan.id, plan.project_id, plan.user_id, plan.task_type,
            jsonb_build_object(
              'prompt', repeat('a red fox in deep snow at dawn, ', 12), 'negative_prompt', 'blurred, text',
@@ -107,7 +107,8 @@ async function makeQueuedTasks(sql: Sql): Promise<void> {
            lane.id, lane.run_type, plan.model,
            case when dependency.id is not null then array[dependency.id] end,
            case when dependency.id is not null then 1 else 0 end,
-           sha256(plan.id::text::bytea), lane.in_cloud, price.id, price.price_microusd, plan.created_at, plan.created_at
+           sha256(plan.id::text::bytea), lane.in_cloud, price.id,
+           public.read_billed_values(price, '{}'), price.price_microusd, plan.created_at, plan.created_at
       from bench_plan as plan
       join public.task_lanes as lane
         on lane.user_id = plan.user_id and lane.task_type = plan.task_type and lane.model = plan.model
@@ -125,10 +126,11 @@ async function makeRunningTasks(sql: Sql): Promise<void> {
   await sql`
     insert into public.tasks
       (id, project_id, user_id, task_type, params, status, lane_id, run_type, model, request_hash, in_cloud, price_id,
-       upper_bound_microusd, attempt, worker_id, claimed_by_owner, slot, lease_expires_at, generation_started_at)
+       billed, upper_bound_microusd, attempt, worker_id, claimed_by_owner, slot, lease_expires_at, generation_started_at)
     select running.id, running.project_id, running.user_id, running.task_type,
            jsonb_build_object('model', running.model), 'In Progress', lane.id, lane.run_type, running.model,
-           sha256(running.id::text::bytea), lane.in_cloud, price.id, price.price_microusd, 1, 'bench-elsewhere', false,
+           sha256(running.id::text::bytea), lane.in_cloud, price.id,
+           public.read_billed_values(price, '{}'), price.price_microusd, 1, 'bench-elsewhere', false,
            running.slot, now() + interval '1 day', now()
       from bench_running as running
       join public.task_lanes as lane

@@ -48,8 +48,8 @@ async function taskWithStatus(database: DatabaseUnderTest, status: string): Prom
   const id = randomUUID();
   await session.query(
     `insert into public.tasks (id, project_id, user_id, task_type, params, status, lane_id, run_type, request_hash,
-                               in_cloud, price_id, upper_bound_microusd, lease_expires_at, is_orchestrator)
-     values ($1, gen_random_uuid(), gen_random_uuid(), 'any', '{}', $2::text::public.task_status, 0, 'gpu', '', false, 0, 0,
+                               in_cloud, price_id, billed, upper_bound_microusd, lease_expires_at, is_orchestrator)
+     values ($1, gen_random_uuid(), gen_random_uuid(), 'any', '{}', $2::text::public.task_status, 0, 'gpu', '', false, 0, '{}', 0,
              case when $2::text = 'In Progress' then now() end, true)`,
     [id, status],
   );

@@ -57,6 +57,14 @@ create domain public.task_priority as smallint check (value between -100 and 100
 create domain public.task_progress as real check (value between 0 and 1);
 create domain public.attempt_limit as integer check (value between 1 and 20);
 create domain public.natural_number as integer check (value >= 0);
+-- What of params a price depends on; read_billed_values() makes it.
+create domain public.billed_values as jsonb check (
+  jsonb_typeof(value) = 'object' and pg_column_size(value) <= 4096
+  and value - array['images', 'frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model', 'model_type'] = '{}'
+  and not jsonb_path_exists(
+    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
+  and not jsonb_path_exists(
+    value, '$.keyvalue() ? (@.key like_regex "^(resolution|model|model_type)$" && @.value.type() <> "string")'));
 create domain public.slot_number as smallint check (value between 1 and 5);
 
 -- supabase/schemas/generations/types.sql
@@ -265,8 +273,9 @@ create table public.task_type_prices (
   billing_type public.billing_type not null,
   -- Of one output, or of one second of work.
   price_microusd bigint not null check (price_microusd between 0 and 1000000000),
-  -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
-  -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
+  -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value without a price is
+  -- refused. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}, "seconds": {…}, "megapixels": {…}}; each
+  -- beyond those adds so much.
   cost_factors public.cost_factors not null default '{}',
   -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
   reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
@@ -340,6 +349,8 @@ create table public.task_quotes (
   held_microusd public.amount_microusd not null,
   -- As in tasks.
   part_prices jsonb,
+  -- The one reading of what the price depends on; of an orchestrator, by the kind of its children.
+  billed jsonb not null,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null default now() + interval '10 minutes'
 );
@@ -776,6 +787,8 @@ create table public.tasks (
   -- Money: the price it was quoted, what it is expected to cost, what it may cost, what it did cost.
   in_cloud boolean not null,
   price_id bigint not null,
+  -- What the price depends on, read from params once: see read_billed_values().
+  billed public.billed_values not null,
   expected_microusd public.amount_microusd not null default 0,
   upper_bound_microusd public.amount_microusd not null,
   -- What is held for it: by its own hold, or as a part of its orchestrator's.
@@ -1032,6 +1045,7 @@ create table public.archived_tasks (
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
+  billed public.billed_values not null,
   expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
   held_microusd public.amount_microusd not null,
@@ -1058,7 +1072,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -1066,7 +1080,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
 
@@ -1702,9 +1716,14 @@ begin
                    where jsonb_typeof(given.value) <> 'number'
                       or case when jsonb_typeof(given.value) = 'number' then given.value::numeric not between 0 and
                               case given.key when 'included' then 100000 else 1000 end end)
-       or factor.name in ('frames', 'images')
+       or factor.name = any (public.counted_factor_names())
           and (not factor.rule ?& array['included', 'each']
-               or (select count(*) from jsonb_object_keys(factor.rule)) > 2) then
+               or (select count(*) from jsonb_object_keys(factor.rule)) > 2)
+       or factor.rule = '{}'
+       -- A size that is spelled otherwise than it is read would never be met.
+       or factor.name = 'resolution' and exists (
+            select from jsonb_object_keys(factor.rule) as size
+             where public.read_quantity('resolution', to_jsonb(size), '{}') <> to_jsonb(size)) then
       return false;
     end if;
   end loop;
@@ -1758,7 +1777,7 @@ begin
   if task.is_orchestrator then
     select part_prices into promised from public.tasks where id = task.id;
   else
-    each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.params), 0);
+    each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.billed), 0);
     promised := jsonb_build_object(task.task_type, jsonb_build_object(
       'price_id', price.id, 'expected_seconds', coalesce(round(task.expected_microusd / each_microusd), 1),
       'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));
@@ -1800,17 +1819,17 @@ begin
     from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true, task_count => calculate_task_cost.task_count);
   if for_user is not null then
     insert into public.task_quotes (user_id, task_type, is_of_family, params_hash, price_id, exact, expected_microusd,
-                                    held_microusd, upper_bound_microusd, part_prices)
+                                    held_microusd, upper_bound_microusd, part_prices, billed)
     values (for_user, type_name, calculate_task_cost.is_of_family,
-            public.hash_of_quoted(type_name, calculate_task_cost.params, calculate_task_cost.is_of_family),
+            public.hash_of_quoted(calculate_task_cost.params, calculate_task_cost.is_of_family),
             (quote.price).id, quote.exact, quote.expected_microusd, quote.held_microusd,
-            quote.upper_bound_microusd, quote.part_prices)
+            quote.upper_bound_microusd, quote.part_prices, quote.billed)
     returning * into kept;
   end if;
   return jsonb_build_object(
     'success', true, 'task_type', type_name, 'quote_id', kept.id, 'quote_expires_at', kept.expires_at,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
-    'price_version', (quote.price).version, 'breakdown', quote.breakdown)
+    'price_version', (quote.price).version, 'billed', quote.billed, 'breakdown', quote.breakdown)
     || public.amounts_of_quote(
          quote.expected_microusd * task_count, quote.held_microusd * task_count, quote.upper_bound_microusd * task_count)
     || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;
@@ -1974,12 +1993,12 @@ $$;
 revoke all on function public.collect_debt from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/cost_factor_names.sql
--- What a price may be multiplied by; factor_value() knows what params say of each.
+-- What a price may be multiplied by; read_billed_values() reads each from params.
 create or replace function public.cost_factor_names()
 returns text[]
 language plpgsql immutable set search_path = '' as $$
 begin
-  return array['resolution', 'model', 'model_type', 'frames', 'images'];
+  return array['resolution', 'model', 'model_type', 'frames', 'images', 'seconds', 'megapixels'];
 end
 $$;
 revoke all on function public.cost_factor_names from public, anon, authenticated;
@@ -2014,6 +2033,17 @@ begin
 end
 $$;
 revoke all on function public.count_against_spend_caps from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/counted_factor_names.sql
+-- Those of cost_factor_names() that count something: {"included": n, "each": m}.
+create or replace function public.counted_factor_names()
+returns text[]
+language plpgsql immutable set search_path = '' as $$
+begin
+  return array['frames', 'images', 'seconds', 'megapixels'];
+end
+$$;
+revoke all on function public.counted_factor_names from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/create_promo_code.sql
 -- A code that gives credit. The same code with the same content again is the same success; with other content 409.
@@ -2284,30 +2314,6 @@ end
 $$;
 revoke all on function public.extend_hold from public, anon, authenticated;
 
--- supabase/schemas/credits/functions/factor_value.sql
--- What params say of a factor of prices, under the names that the shipped clients use; null where nothing.
--- Numbers are whole and at most 100,000.
-create or replace function public.factor_value(factor text, params jsonb)
-returns text
-language plpgsql immutable set search_path = '' as $$
-declare
-  value text := case factor
-    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh',
-                                    params ->> 'scale_factor' || 'x')
-    when 'model' then public.model_of_params(params)
-    when 'frames' then coalesce(params ->> 'num_frames', params ->> 'segment_frames_target', params ->> 'frame_count',
-                                params ->> 'video_length')
-    when 'images' then coalesce(params ->> 'num_images', params ->> 'num_generations')
-    else params ->> factor end;
-begin
-  if factor in ('frames', 'images') then
-    return case when value ~ '^\d{1,9}(\.\d{1,9})?$' then least(ceil(value::numeric), 100000)::text end;
-  end if;
-  return left(value, 200);
-end
-$$;
-revoke all on function public.factor_value from public, anon, authenticated;
-
 -- supabase/schemas/credits/functions/find_ledger_faults.sql
 -- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
 -- entry; in one snapshot, so it can be asked while work goes on.
@@ -2530,7 +2536,7 @@ revoke all on function public.find_ledger_faults from public, anon, authenticate
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
   out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
-  out exact boolean, out part_prices jsonb
+  out exact boolean, out part_prices jsonb, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -2544,7 +2550,14 @@ begin
     perform public.refuse('quote_expired', 409, jsonb_build_object('expired_at', quote.expires_at));
   end if;
   if quote.task_type <> for_task_type
-     or quote.params_hash <> public.hash_of_quoted(for_task_type, params, quote.is_of_family) then
+     or quote.params_hash <> public.hash_of_quoted(params, quote.is_of_family) then
+    perform public.refuse('quote_mismatch', 422);
+  end if;
+  -- Read once more by the price that was quoted.
+  billed := (public.quote_task(for_task_type, params, coalesce(quote.part_prices, jsonb_build_object(
+    for_task_type, jsonb_build_object(
+      'price_id', quote.price_id, 'expected_seconds', 1, 'upper_bound_seconds', 1))))).billed;
+  if billed <> quote.billed then
     perform public.refuse('quote_mismatch', 422);
   end if;
   select * into price from public.task_type_prices where id = quote.price_id;
@@ -2690,24 +2703,25 @@ $$;
 revoke all on function public.hash_of_params from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/hash_of_quoted.sql
--- What a quote is compared by: the params as they are; of a family, whose payloads differ in ids and seeds each time they
--- are built, what the price depends on.
-create or replace function public.hash_of_quoted(for_task_type text, params jsonb, is_of_family boolean)
+-- What a quote is compared by beside its billed values: the params as they are; of a family, whose payloads differ in ids and
+-- seeds each time they are built, the model, on which an estimate depends.
+create or replace function public.hash_of_quoted(params jsonb, is_of_family boolean)
 returns bytea
 language plpgsql stable set search_path = '' as $$
 begin
-  return public.hash_of_params(case when is_of_family then public.price_basis(for_task_type, params) else params end);
+  return public.hash_of_params(
+    case when is_of_family then jsonb_build_object('model', public.model_of_params(params)) else params end);
 end
 $$;
 revoke all on function public.hash_of_quoted from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/hold_for_seconds.sql
 -- What must be held so that it pays for so many seconds of work: rounded up, where a price is rounded to the nearest.
-create or replace function public.hold_for_seconds(price public.task_type_prices, params jsonb, seconds integer)
+create or replace function public.hold_for_seconds(price public.task_type_prices, billed jsonb, seconds integer)
 returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return least(ceil(price.price_microusd * public.price_multiplier(price, params) * seconds), 1e14)::bigint;
+  return least(ceil(price.price_microusd * public.price_multiplier(price, billed) * seconds), 1e14)::bigint;
 end
 $$;
 revoke all on function public.hold_for_seconds from public, anon, authenticated;
@@ -2777,6 +2791,30 @@ end
 $$;
 revoke all on function public.list_prices from public, anon, authenticated;
 grant execute on function public.list_prices to service_role;
+
+-- supabase/schemas/credits/functions/listed_value.sql
+-- Which of a price's listed values a value is paid as: itself, or the smallest listed size or scale that is not smaller. Null
+-- where there is none.
+create or replace function public.listed_value(listed jsonb, value text)
+returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  wanted_pixels constant bigint := public.pixels_of_size(value);
+  wanted_scale constant numeric := (regexp_match(value, '^([0-9]{1,9}(\.[0-9]+)?)x$'))[1]::numeric;
+begin
+  if listed ? value then
+    return value;
+  end if;
+  return (
+    select key from (
+      select key, public.pixels_of_size(key) as pixels,
+             (regexp_match(key, '^([0-9]{1,9}(\.[0-9]+)?)x$'))[1]::numeric as scale
+        from jsonb_object_keys(listed) as key) as option
+     where option.pixels >= wanted_pixels or option.scale >= wanted_scale
+     order by option.pixels, option.scale, key limit 1);
+end
+$$;
+revoke all on function public.listed_value from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/mail_domain.sql
 -- The domain that somebody had to register for this address: its last two labels, three under such as `co.uk`.
@@ -2914,6 +2952,58 @@ $$;
 revoke all on function public.open_paid_call from public, anon, authenticated;
 grant execute on function public.open_paid_call to service_role;
 
+-- supabase/schemas/credits/functions/params_of_run.sql
+-- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
+create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  told jsonb := params;
+  quantity text;
+  paid jsonb;
+  name text;
+  place text;
+  given jsonb;
+begin
+  for quantity, paid in select key, value from jsonb_each(billed) where key <> 'megapixels' loop
+    foreach name in array public.priced_names(for_task_type, quantity) loop
+      given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
+      -- A scale is a resolution only where somebody said so.
+      if quantity <> 'scale' or name <> 'resolution' or told ? name then
+        told := told || jsonb_build_object(name, given);
+      end if;
+      foreach place in array public.priced_places(for_task_type) loop
+        if jsonb_typeof(told -> place) = 'object' and told -> place ? name then
+          told := jsonb_set(told, array[place, name], given);
+        end if;
+      end loop;
+    end loop;
+  end loop;
+  return told;
+end
+$$;
+revoke all on function public.params_of_run from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/pixels_of_size.sql
+-- How many pixels a size has: "1024x768", or one of the names that FAL gives to sizes. Null for others.
+create or replace function public.pixels_of_size(size text)
+returns bigint
+language plpgsql immutable set search_path = '' as $$
+declare
+  sides constant text[] := regexp_match(case size
+    when 'square_hd' then '1024x1024'
+    when 'square' then '512x512'
+    when 'portrait_4_3' then '768x1024'
+    when 'portrait_16_9' then '576x1024'
+    when 'landscape_4_3' then '1024x768'
+    when 'landscape_16_9' then '1024x576'
+    else size end, '^([0-9]{1,5})x([0-9]{1,5})$');
+begin
+  return sides[1]::bigint * sides[2]::bigint;
+end
+$$;
+revoke all on function public.pixels_of_size from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/planned_children.sql
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
 create or replace function public.planned_children(for_task_type text, params jsonb)
@@ -2952,25 +3042,9 @@ end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
 
--- supabase/schemas/credits/functions/price_basis.sql
--- All that the price of a task depends on: what its params say of factors, and the children that they plan. Ids, seeds
--- and words are not in it.
-create or replace function public.price_basis(for_task_type text, params jsonb)
-returns jsonb
-language plpgsql stable set search_path = '' as $$
-begin
-  return jsonb_build_object(
-    'factors', (select jsonb_object_agg(name, public.factor_value(name, params))
-                  from unnest(public.cost_factor_names()) as name),
-    'children', (select jsonb_object_agg(child_type, child_count)
-                   from public.planned_children(for_task_type, params)));
-end
-$$;
-revoke all on function public.price_basis from public, anon, authenticated;
-
 -- supabase/schemas/credits/functions/price_factors.sql
--- What these params make of a price: [{factor, value, multiplier}], one for each factor that the price has.
-create or replace function public.price_factors(price public.task_type_prices, params jsonb)
+-- What billed values make of a price: [{factor, value, multiplier}], one for each factor that the price has.
+create or replace function public.price_factors(price public.task_type_prices, billed jsonb)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
@@ -2980,12 +3054,12 @@ declare
   multiplier numeric;
 begin
   for factor in select key as name, value as rule from jsonb_each(price.cost_factors) loop
-    named := public.factor_value(factor.name, params);
-    if factor.name in ('frames', 'images') then
+    named := coalesce(billed ->> factor.name, case factor.name when 'resolution' then (billed ->> 'scale') || 'x' end);
+    if factor.name = any (public.counted_factor_names()) then
       multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
                         * (factor.rule ->> 'each')::numeric;
     else
-      multiplier := coalesce((factor.rule ->> named)::numeric, 1);
+      multiplier := coalesce((factor.rule ->> public.listed_value(factor.rule, named))::numeric, 1);
     end if;
     factors := factors || jsonb_build_object('factor', factor.name, 'value', named, 'multiplier', multiplier);
   end loop;
@@ -2997,28 +3071,28 @@ revoke all on function public.price_factors from public, anon, authenticated;
 -- supabase/schemas/credits/functions/price_line.sql
 -- A line of a quote: so many pieces of work, each of one output or of so many seconds, and what they come to.
 create or replace function public.price_line(
-  price public.task_type_prices, params jsonb, pieces integer, expected_seconds integer, upper_bound_seconds integer
+  price public.task_type_prices, billed jsonb, pieces integer, expected_seconds integer, upper_bound_seconds integer
 ) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
-  each_expected constant bigint := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
-  each_bound constant bigint := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
+  each_expected constant bigint := public.price_of_work(price, billed, expected_seconds, upper_bound_seconds);
+  each_bound constant bigint := public.price_of_work(price, billed, upper_bound_seconds, upper_bound_seconds);
 begin
   return jsonb_build_object(
     'item', price.task_type, 'count', pieces, 'price_version', price.version,
     'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
     'quantity', case price.billing_type when 'per_unit' then 1 else expected_seconds end,
     'upper_bound_quantity', case price.billing_type when 'per_unit' then 1 else upper_bound_seconds end,
-    'each_microusd', price.price_microusd, 'factors', public.price_factors(price, params),
-    'multiplier', public.price_multiplier(price, params),
+    'each_microusd', price.price_microusd, 'factors', public.price_factors(price, billed),
+    'multiplier', public.price_multiplier(price, billed),
     'total_microusd', pieces * each_expected, 'upper_bound_microusd', pieces * each_bound);
 end
 $$;
 revoke all on function public.price_line from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_multiplier.sql
--- The product of a price's factors for these params.
-create or replace function public.price_multiplier(price public.task_type_prices, params jsonb)
+-- The product of a price's factors for what is billed.
+create or replace function public.price_multiplier(price public.task_type_prices, billed jsonb)
 returns numeric
 language plpgsql stable set search_path = '' as $$
 declare
@@ -3026,7 +3100,7 @@ declare
   factor jsonb;
 begin
   if price.cost_factors <> '{}' then
-    for factor in select value from jsonb_array_elements(public.price_factors(price, params)) loop
+    for factor in select value from jsonb_array_elements(public.price_factors(price, billed)) loop
       product := product * (factor ->> 'multiplier')::numeric;
     end loop;
   end if;
@@ -3037,14 +3111,14 @@ revoke all on function public.price_multiplier from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_of_work.sql
 -- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most the type's
--- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What params drive beyond
+-- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What counts drive beyond
 -- a hundred million dollars stays there: nobody has that, and it is still a number to every reader.
 create or replace function public.price_of_work(
-  price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
+  price public.task_type_prices, billed jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return least(round(price.price_microusd * public.price_multiplier(price, params)
+  return least(round(price.price_microusd * public.price_multiplier(price, billed)
     * case price.billing_type
         when 'per_unit' then 1
         else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
@@ -3060,7 +3134,7 @@ revoke all on function public.price_of_work from public, anon, authenticated;
 create or replace function public.price_part(
   for_task_type text, params jsonb, promised jsonb,
   out price public.task_type_prices, out expected_seconds integer, out upper_bound_seconds integer,
-  out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint
+  out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -3080,14 +3154,15 @@ begin
       upper_bound_seconds := (select max_runtime_seconds from public.task_types where name = for_task_type);
     end if;
   end if;
-  upper_bound_microusd := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
+  billed := public.read_billed_values(price, params);
+  upper_bound_microusd := public.price_of_work(price, billed, upper_bound_seconds, upper_bound_seconds);
   if price.billing_type = 'per_unit' then
     expected_microusd := upper_bound_microusd;
     held_microusd := upper_bound_microusd;
   else
-    expected_microusd := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
+    expected_microusd := public.price_of_work(price, billed, expected_seconds, upper_bound_seconds);
     held_microusd := least(upper_bound_microusd, public.hold_for_seconds(
-      price, params, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
+      price, billed, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
   end if;
 end
 $$;
@@ -3128,6 +3203,91 @@ begin
 end
 $$;
 revoke all on function public.price_terms from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/priced_names.sql
+-- The parameters under which workers of a task type read a priced quantity. Within one object of params all that are given
+-- must agree; docs/credits.md lists them.
+create or replace function public.priced_names(for_task_type text, quantity text)
+returns text[]
+language plpgsql stable set search_path = '' as $$
+declare
+  medium constant text := (select content_type from public.task_types where name = for_task_type);
+begin
+  return case quantity
+    -- Only pictures are made several at a time.
+    when 'images' then case when medium = 'image' then array['num_images', 'num_generations'] else '{}' end
+    when 'frames' then array['num_frames', 'segment_frames_target', 'frame_count', 'video_length']
+    when 'seconds' then array['seconds', 'duration']
+    when 'scale' then array['scale_factor', 'upscale_factor', 'scale', 'resolution']
+    when 'resolution' then case
+      when for_task_type = 'animate_character' then array['resolution']
+      when medium = 'image' then array['resolution', 'image_size']
+      else array['resolution', 'parsed_resolution_wh'] end
+    when 'model' then array['model_name', 'model']
+    when 'model_type' then array['model_type'] end;
+end
+$$;
+revoke all on function public.priced_names from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/priced_param.sql
+-- What params say of a priced quantity, and the parameter that says it: from the first of priced_places() that says anything.
+-- Null, '' and the size "auto" say nothing. A value that cannot be read, and parameters of one object that contradict each other, are refused.
+create or replace function public.priced_param(
+  for_task_type text, quantity text, params jsonb, listed jsonb, out parameter text, out value jsonb
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  names constant text[] := public.priced_names(for_task_type, quantity);
+  place text;
+  container jsonb;
+  name text;
+  read jsonb;
+begin
+  foreach place in array public.priced_places(for_task_type) loop
+    container := case place when '' then params else params -> place end;
+    continue when jsonb_typeof(container) <> 'object' or container is null or not container ?| names;
+    foreach name in array names loop
+      continue when coalesce(container -> name, 'null') in ('null', '""');
+      -- Names of models that are not text have never been any.
+      continue when quantity = 'model' and jsonb_typeof(container -> name) <> 'string';
+      read := public.read_quantity(quantity, container -> name, listed);
+      if read is null then
+        perform public.refuse('unpriced_value', 422, jsonb_build_object(
+          'task_type', for_task_type, 'parameter', concat_ws('.', nullif(place, ''), name),
+          'value', left(container ->> name, 200),
+          'allowed', coalesce((select jsonb_agg(key order by key) from jsonb_object_keys(listed) as key),
+                              public.quantity_forms(quantity))));
+      end if;
+      -- It says nothing of a size, wherever it stands.
+      continue when read = '"auto"' and quantity = 'resolution';
+      if value is null then
+        value := read;
+        parameter := concat_ws('.', nullif(place, ''), name);
+      elsif value <> read and quantity <> 'model' then
+        perform public.refuse('contradicting_values', 422, jsonb_build_object(
+          'task_type', for_task_type, 'parameters', array[parameter, concat_ws('.', nullif(place, ''), name)],
+          'values', array[value, read]));
+      end if;
+    end loop;
+    exit when value is not null;
+  end loop;
+end
+$$;
+revoke all on function public.priced_param from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/priced_places.sql
+-- The objects within params in which workers look for a parameter, in their order; '' is params itself.
+create or replace function public.priced_places(for_task_type text)
+returns text[]
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case for_task_type
+    -- Its worker lays the details over the rest.
+    when 'wan_2_2_i2v' then array['orchestrator_details', '', 'individual_segment_params', 'full_orchestrator_payload']
+    else array['individual_segment_params', '', 'orchestrator_details', 'full_orchestrator_payload'] end;
+end
+$$;
+revoke all on function public.priced_places from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/publish_price.sql
 -- A new version of a type's price, from a time on that is not past. Tasks and quotes keep theirs. The same key again
@@ -3186,10 +3346,27 @@ $$;
 revoke all on function public.publish_price from public, anon, authenticated;
 grant execute on function public.publish_price to service_role;
 
+-- supabase/schemas/credits/functions/quantity_forms.sql
+-- What read_quantity() reads, in words, where a price lists no values.
+create or replace function public.quantity_forms(quantity text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case quantity
+    when 'images' then '["a whole number from 1 to 16"]'
+    when 'frames' then '["a whole number from 1 to 100000"]'
+    when 'seconds' then '["a number above 0, up to 3600"]'
+    when 'scale' then '["a number from 1"]'
+    else '["WIDTHxHEIGHT with sides from 1 to 16384"]' end::jsonb;
+end
+$$;
+revoke all on function public.quantity_forms from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/quote_task.sql
 -- The price of a task before it runs. Per unit it is exact. Per second it is what the operator expects such a run to take, and
 -- at most the longest run of its type; an orchestrator is the sum of the children that its plan speaks of, and what was
 -- promised for each kind of them is in part_prices.
+-- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children.
 -- `promised` is such a promise, which counts instead of the prices and figures of today. The breakdown is made for
 -- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
@@ -3197,7 +3374,7 @@ create or replace function public.quote_task(
   task_count integer default 1,
   out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
   out exact boolean,
-  out part_prices jsonb, out breakdown jsonb
+  out part_prices jsonb, out breakdown jsonb, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -3209,6 +3386,7 @@ begin
   held_microusd := 0;
   upper_bound_microusd := 0;
   breakdown := '[]';
+  billed := '{}';
   if is_orchestration then
     price := public.current_price(for_task_type);
     exact := false;
@@ -3221,9 +3399,10 @@ begin
       part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
         'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
         'upper_bound_seconds', priced.upper_bound_seconds));
+      billed := billed || jsonb_build_object(part.child_type, priced.billed || jsonb_build_object('tasks', part.child_count));
       if with_breakdown then
         breakdown := breakdown || public.price_line(
-          priced.price, params, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
+          priced.price, priced.billed, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
       end if;
     end loop;
   else
@@ -3233,14 +3412,157 @@ begin
     expected_microusd := priced.expected_microusd;
     held_microusd := priced.held_microusd;
     upper_bound_microusd := priced.upper_bound_microusd;
+    billed := priced.billed;
     if with_breakdown then
       breakdown := breakdown || public.price_line(
-        price, params, task_count, priced.expected_seconds, priced.upper_bound_seconds);
+        price, billed, task_count, priced.expected_seconds, priced.upper_bound_seconds);
     end if;
   end if;
 end
 $$;
 revoke all on function public.quote_task from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/read_billed_values.sql
+-- The one reading of priced parameters: every quantity that a price depends on, from params as the client sent them. Quote,
+-- hold, charge and receipt are computed from what this answers, and a claim gives it to the worker (params_of_run()).
+-- Guarantee: what has no price is refused (422 `unpriced_value`), and so are parameters that contradict each other.
+-- `images` is in every price by the unit: how many outputs are paid.
+create or replace function public.read_billed_values(price public.task_type_prices, params jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  factors constant jsonb := price.cost_factors;
+  kind public.task_types;
+  billed jsonb := '{}';
+  quantity text;
+  listed jsonb;
+  said record;
+  word text;
+begin
+  if price.billing_type <> 'per_unit' and factors = '{}' then
+    return billed;
+  end if;
+  select * into kind from public.task_types where name = price.task_type;
+
+  for quantity, listed in
+    select case when key = 'resolution' and kind.category = 'upscale' then 'scale'
+                when key = 'megapixels' then 'resolution' else key end,
+           case when key in ('resolution', 'model', 'model_type') then value end
+      from jsonb_each(factors)
+     -- Of an upscale no parameter names a size.
+     where key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale'
+    union all
+    select 'images', null where price.billing_type = 'per_unit' and not factors ? 'images'
+    order by 1
+  loop
+    select * into said from public.priced_param(kind.name, quantity, params, listed);
+    if said.value is null then
+      -- What workers take where they are not told.
+      said.value := case
+        when quantity = 'images' then '1'
+        when quantity = 'scale' then '2'
+        when quantity = 'seconds' then to_jsonb(greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1))
+        when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
+    end if;
+    if said.value is null and listed is not null and quantity <> 'model' then
+      -- The worker is then given it: the smallest of those that count once.
+      select to_jsonb(key) into said.value from jsonb_each(listed)
+       where value = '1' order by public.pixels_of_size(key), key limit 1;
+    end if;
+    word := (said.value #>> '{}') || case quantity when 'scale' then 'x' else '' end;
+    if (case
+         -- A task that names no model has the price of none.
+         when quantity = 'model' and said.value is null then false
+         when listed is not null and public.listed_value(listed, word) is null then true
+         when quantity = 'images' then not factors ? 'images' and said.value <> '1'
+         when quantity = 'resolution' and factors ? 'megapixels'
+           then said.value is not null and public.pixels_of_size(word) is null
+         else false end) then
+      perform public.refuse('unpriced_value', 422, jsonb_build_object(
+        'task_type', kind.name,
+        'parameter', coalesce(said.parameter, (public.priced_names(kind.name, quantity))[1]), 'value', word,
+        'allowed', case
+          when listed is not null then (select jsonb_agg(key order by key) from jsonb_object_keys(listed) as key)
+          when quantity = 'images' then '["1"]'
+          else public.quantity_forms(quantity) end));
+    end if;
+    if said.value is not null then
+      billed := billed || jsonb_build_object(quantity, said.value);
+    end if;
+  end loop;
+
+  if factors ? 'megapixels' then
+    billed := billed || jsonb_build_object('megapixels', case
+      when billed ? 'resolution' then ceil(public.pixels_of_size(billed ->> 'resolution') / 1048576.0)
+      -- The worker sees to it that the output is not larger.
+      else greatest(floor((factors -> 'megapixels' ->> 'included')::numeric), 1) end);
+  end if;
+  return billed;
+end
+$$;
+revoke all on function public.read_billed_values from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/read_quantity.sql
+-- A priced quantity as it was sent, in its one form: a number, "WIDTHxHEIGHT", "720p", a name. Null where the value cannot be
+-- read. `listed` are the values that a price has.
+-- Numbers are JSON numbers, or texts of digits with at most ten decimals; neither sign nor exponent.
+create or replace function public.read_quantity(quantity text, sent jsonb, listed jsonb)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  kind constant text := jsonb_typeof(sent);
+  word text := sent #>> '{}';
+  sides text[];
+  number numeric;
+begin
+  if kind = 'string' and length(word) > 200 then
+    return null;
+  end if;
+  if quantity in ('model', 'model_type') then
+    word := trim(word);
+    return case
+      when kind <> 'string' or word = '' then null
+      when listed ? word then to_jsonb(word)
+      else coalesce((select to_jsonb(key) from jsonb_object_keys(listed) as key
+                      where lower(key) = lower(word) order by key limit 1), to_jsonb(word)) end;
+  end if;
+
+  if quantity = 'resolution' then
+    -- A number without the decimals that say nothing.
+    word := case kind
+      when 'string' then lower(trim(word))
+      when 'number' then trim_scale(word::numeric)::text
+      when 'array' then case when jsonb_array_length(sent) = 2
+        then public.side_of_size(sent -> 0) || 'x' || public.side_of_size(sent -> 1) end
+      when 'object' then public.side_of_size(sent -> 'width') || 'x' || public.side_of_size(sent -> 'height') end;
+    sides := regexp_match(word, '^0*([1-9][0-9]{0,4})\s*[x×*]\s*0*([1-9][0-9]{0,4})$');
+    return case
+      when sides is not null then
+        case when greatest(sides[1]::integer, sides[2]::integer) <= 16384 then to_jsonb(sides[1] || 'x' || sides[2]) end
+      when word ~ '^[1-9][0-9]{2,3}p?$' then to_jsonb(rtrim(word, 'p') || 'p')
+      when word = 'auto' or public.pixels_of_size(word) is not null then to_jsonb(word)
+      when kind = 'string' and listed ? (sent #>> '{}') then sent end;
+  end if;
+
+  if quantity = 'scale' and kind = 'string' and word ~ '^[0-9.]+[xX]$' then
+    word := left(word, -1);
+  end if;
+  if kind <> 'number' and (kind <> 'string' or word !~ '^[0-9]{1,9}(\.[0-9]{1,10})?$') then
+    return null;
+  end if;
+  number := word::numeric;
+  if quantity = 'seconds' then
+    number := ceil(number);
+  end if;
+  return case when case quantity
+      when 'images' then number between 1 and 16 and number = trunc(number)
+      when 'frames' then number between 1 and 100000 and number = trunc(number)
+      when 'seconds' then number between 1 and 3600
+      when 'scale' then number between 1 and 100 end
+    then to_jsonb(trim_scale(number)) end;
+end
+$$;
+revoke all on function public.read_quantity from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/record_entry.sql
 -- The only writer of the ledger: moves the account, gives back what was held for this, and appends the entry that says
@@ -3388,11 +3710,11 @@ revoke all on function public.reserve_credit from public, anon, authenticated;
 -- supabase/schemas/credits/functions/seconds_paid_by.sql
 -- How many whole seconds of work an amount pays for at a price; null where seconds cost nothing, so that any amount pays
 -- for all of them.
-create or replace function public.seconds_paid_by(amount_microusd bigint, price public.task_type_prices, params jsonb)
+create or replace function public.seconds_paid_by(amount_microusd bigint, price public.task_type_prices, billed jsonb)
 returns integer
 language plpgsql stable set search_path = '' as $$
 declare
-  second_microusd constant numeric := price.price_microusd * public.price_multiplier(price, params);
+  second_microusd constant numeric := price.price_microusd * public.price_multiplier(price, billed);
 begin
   return case when price.billing_type = 'per_second' and second_microusd > 0
     then least(floor(amount_microusd / second_microusd), 86400)::integer end;
@@ -3463,6 +3785,18 @@ begin
 end
 $$;
 revoke all on function public.show_balance from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/side_of_size.sql
+-- A side of a size that was sent as two numbers; null for what is not a whole number.
+create or replace function public.side_of_size(sent jsonb)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case when jsonb_typeof(sent) = 'number' and sent::numeric between 1 and 16384
+    then trim_scale(sent::numeric)::text end;
+end
+$$;
+revoke all on function public.side_of_size from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/spend_month.sql
 -- The first day of the month, in UTC, in which spend caps count something.
@@ -5174,13 +5508,13 @@ begin
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id,
+    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at)
   select
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id,
+    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks where id = any (leaving);
   delete from public.tasks where id = any (leaving);
@@ -5234,17 +5568,17 @@ end
 $$;
 revoke all on function public.as_reused from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/billed_params.sql
--- The params by which a finished task is priced: its own, but for how many images it asked for where it made fewer.
-create or replace function public.billed_params(params jsonb, result_data jsonb)
+-- supabase/schemas/tasks/functions/billed_of_run.sql
+-- What a finished task is charged by: its billed values, but for how many images it made where it made fewer.
+create or replace function public.billed_of_run(billed jsonb, result_data jsonb)
 returns jsonb
 language plpgsql immutable set search_path = '' as $$
 begin
   return case when result_data ? 'images'
-    then params || jsonb_build_object('num_images', result_data -> 'images') else params end;
+    then billed || jsonb_build_object('images', result_data -> 'images') else billed end;
 end
 $$;
-revoke all on function public.billed_params from public, anon, authenticated;
+revoke all on function public.billed_of_run from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of. Calls, which are
@@ -5277,7 +5611,7 @@ begin
     select jsonb_build_object(
         'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
         'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
-        'multiplier', public.price_multiplier(price, public.billed_params(task.params, task.result_data)),
+        'multiplier', public.price_multiplier(price, public.billed_of_run(task.billed, task.result_data)),
         'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
       || case when task.reused_task_id is null then '{}' else jsonb_build_object(
            'reused_task_id', task.reused_task_id, 'reuse_price_microusd', price.reuse_price_microusd) end
@@ -5505,7 +5839,8 @@ begin
   perform public.pass_turn(lane, affinity_max_wait);
 
   return jsonb_build_object(
-    'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
+    'task_id', task.id, 'params', public.params_of_run(task.task_type, task.params, task.billed),
+    'billed', task.billed, 'task_type', task.task_type, 'project_id', task.project_id,
     'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
     || coalesce((
       select jsonb_build_object('provider_job', jsonb_build_object(
@@ -5825,6 +6160,7 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
+-- More outputs than are billed are refused, unless the owner's own worker made them.
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
@@ -5854,6 +6190,11 @@ begin
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
+  asked_images := (task.billed ->> 'images')::numeric;
+  if 1 + jsonb_array_length(more_outputs) > asked_images and task.in_cloud and not task.claimed_by_owner then
+    perform public.refuse('too_many_outputs', 422, jsonb_build_object(
+      'task_id', task.id, 'paid', asked_images, 'sent', 1 + jsonb_array_length(more_outputs)));
+  end if;
   media := public.output_media(task.task_type);
   if output_path is not null then
     perform public.require_output(task, output_path, media, checked_files);
@@ -5880,7 +6221,6 @@ begin
 
   described := task;
   described.params := task.params || output_facts;
-  asked_images := public.factor_value('images', task.params);
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
@@ -5941,8 +6281,8 @@ begin
              case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
                    kind.max_runtime_seconds)::integer as seconds,
-             case when part.reused_task_id is null then public.price_multiplier(price, public.billed_params(part.params, part.result_data)) else 1 end as multiplier,
-             case when part.reused_task_id is null then public.price_factors(price, public.billed_params(part.params, part.result_data)) else '[]' end as factors
+             case when part.reused_task_id is null then public.price_multiplier(price, public.billed_of_run(part.billed, part.result_data)) else 1 end as multiplier,
+             case when part.reused_task_id is null then public.price_factors(price, public.billed_of_run(part.billed, part.result_data)) else '[]' end as factors
         from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
@@ -5979,7 +6319,7 @@ begin
           (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part)
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
-          price, public.billed_params(task.params, task.result_data), extract(epoch from ended_at - task.generation_started_at),
+          price, public.billed_of_run(task.billed, task.result_data), extract(epoch from ended_at - task.generation_started_at),
           (select max_runtime_seconds from public.task_types where name = task.task_type))
         end
         from public.task_type_prices as price where price.id = task.price_id);
@@ -6123,9 +6463,9 @@ begin
   -- From this moment, where the last look was long ago.
   wanted_seconds := greatest(task.covered_seconds, ceil(extract(epoch from now() - task.generation_started_at)))
                     + (select hold_growth_seconds from public.credit_settings);
-  held := public.raise_hold(task, public.hold_for_seconds(price, task.params, wanted_seconds));
+  held := public.raise_hold(task, public.hold_for_seconds(price, task.billed, wanted_seconds));
   if held < task.upper_bound_microusd then
-    seconds := public.seconds_paid_by(held, price, task.params);
+    seconds := public.seconds_paid_by(held, price, task.billed);
   end if;
   update public.tasks
      set held_microusd = held, covered_seconds = seconds,
@@ -6183,14 +6523,14 @@ begin
       id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
       orchestrator_task_id, dependant_on, unmet_dependencies, dependency_depth, priority, run_after, is_scheduled, max_attempts,
       request_hash,
-      result_key, is_following, in_cloud, price_id, expected_microusd, held_microusd, upper_bound_microusd, covered_seconds,
+      result_key, is_following, in_cloud, price_id, billed, expected_microusd, held_microusd, upper_bound_microusd, covered_seconds,
       part_prices)
     values (
       new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
       task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies,
       task.dependency_depth, task.priority,
       task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.result_key, task.is_following,
-      task.in_cloud, task.price_id, task.expected_microusd, task.held_microusd, task.upper_bound_microusd,
+      task.in_cloud, task.price_id, task.billed, task.expected_microusd, task.held_microusd, task.upper_bound_microusd,
       task.covered_seconds, task.part_prices)
     on conflict (id) do nothing;
     if not found then
@@ -7025,6 +7365,7 @@ begin
   return (
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
+        'paid_outputs', task.billed -> 'images',
         'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
       from public.tasks as task where task.id = job.task_id);
 end
@@ -7274,7 +7615,7 @@ language sql stable set search_path = '' as $$
            when ended.reused_task_id is not null
              then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
-             ended.price_row, public.billed_params(ended.params, ended.result_data),
+             ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
              ended.max_runtime_seconds) end
   union all
@@ -7583,7 +7924,7 @@ begin
     )
     select jsonb_build_object(
              'tasks', coalesce(jsonb_agg(jsonb_build_object(
-                'id', id, 'task_type', task_type, 'status', status, 'params', params,
+                'id', id, 'task_type', task_type, 'status', status, 'params', public.params_of_run(task_type, params, billed),
                 'output_location', output_location, 'dependant_on', dependant_on, 'error_message', error_message,
                 'created_at', created_at) order by place), '[]'),
              'limit', page_limit,
@@ -7688,6 +8029,7 @@ revoke all on function public.get_receipt from public, anon, authenticated;
 grant execute on function public.get_receipt to service_role;
 
 -- supabase/schemas/tasks/functions/get_task_output.sql
+-- `params` are those that its workers get.
 create or replace function public.get_task_output(for_user uuid, for_task uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
@@ -7696,7 +8038,8 @@ declare
 begin
   return jsonb_build_object(
     'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
-    'output_location', task.output_location, 'params', task.params, 'dependant_on', task.dependant_on);
+    'output_location', task.output_location, 'params', public.params_of_run(task.task_type, task.params, task.billed),
+    'billed', task.billed, 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;
@@ -8835,8 +9178,9 @@ begin
   planned.task_type := type_row.name;
   planned.params := new_params;
   planned.run_type := type_row.run_type;
-  planned.model := public.model_of_params(new_params);
   planned.is_orchestrator := type_row.category = 'orchestration';
+  planned.billed := case when planned.is_orchestrator then '{}' else quote.billed end;
+  planned.model := coalesce(planned.billed ->> 'model', public.model_of_params(new_params));
   planned.orchestrator_task_id := orchestrator.id;
   planned.dependant_on := dependencies;
   planned.unmet_dependencies := unmet;
@@ -8873,7 +9217,7 @@ begin
       quote.held_microusd, least((quote.price).reuse_price_microusd, quote.upper_bound_microusd));
   end if;
   if planned.in_cloud and not planned.is_orchestrator and planned.held_microusd < planned.upper_bound_microusd then
-    planned.covered_seconds := public.seconds_paid_by(planned.held_microusd, quote.price, new_params);
+    planned.covered_seconds := public.seconds_paid_by(planned.held_microusd, quote.price, planned.billed);
   end if;
 
   planned.status := 'Queued';

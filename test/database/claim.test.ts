@@ -319,9 +319,9 @@ test("16 claimers over 1,600 claims serve users with equal backlogs within 1.5 o
       const first = await queueTask(database.sql, user);
       await database.sql`
         insert into tasks (project_id, user_id, task_type, params, lane_id, run_type, model, request_hash,
-                           in_cloud, price_id, upper_bound_microusd)
+                           in_cloud, price_id, billed, upper_bound_microusd)
         select project_id, user_id, task_type, params, lane_id, run_type, model, request_hash,
-               in_cloud, price_id, upper_bound_microusd
+               in_cloud, price_id, billed, upper_bound_microusd
           from tasks, generate_series(1, 159) where id = ${first}`;
     }
     const served = new Map<string, number>();

@@ -244,7 +244,7 @@ test("all tasks of a family's request have one price, and no id, seed or word ch
     ) as RowIds;
     const basisOf = async ({ task_type, params }: BuiltTask) => {
       const [row] = await sql`
-        select price_basis((canonical_task_type(${task_type})).name, ${sql.json(params as never)}) as basis`;
+        select (quote_task((canonical_task_type(${task_type})).name, ${sql.json(params as never)})).billed as basis`;
       return JSON.stringify(row?.["basis"]);
     };
     for (const { family, title, input } of await familyCases()) {

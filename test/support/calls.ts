@@ -147,6 +147,7 @@ export async function queueTask(
 export interface ClaimedTask {
   task_id: string;
   params: Record<string, unknown>;
+  billed: Record<string, unknown>;
   task_type: string;
   project_id: string;
   attempt: number;

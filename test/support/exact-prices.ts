@@ -22,14 +22,26 @@ function fraction(decimal: number): Fraction {
 /** A hundred million dollars. */
 const greatestCost = 100_000_000_000_000n;
 
+/** What a price depends on; by `readBilled()`. */
+export interface Billed {
+  images?: number;
+  frames?: number;
+  seconds?: number;
+  megapixels?: number;
+  scale?: number;
+  resolution?: string;
+  model?: string;
+  model_type?: string;
+}
+
 /** In micro-dollars. `microseconds` is how long the work took, which only matters where seconds are paid. */
 export function exactCost(
   price: PublishedPrice,
-  params: Record<string, unknown>,
+  billed: Billed,
   microseconds: bigint,
   mostSeconds: bigint,
 ): bigint {
-  let { over, under } = multiplierOf(price, params);
+  let { over, under } = multiplierOf(price, billed);
   over *= BigInt(price.price_microusd);
   if (price.billing_type === "per_second") {
     const begun = (microseconds + 999_999n) / 1_000_000n;
@@ -41,17 +53,26 @@ export function exactCost(
   return rounded < greatestCost ? rounded : greatestCost;
 }
 
-export function multiplierOf({ cost_factors }: PublishedPrice, params: Record<string, unknown>): Fraction {
+export function multiplierOf({ cost_factors }: PublishedPrice, billed: Billed): Fraction {
   let [over, under] = [1n, 1n];
   for (const [name, rule] of Object.entries(cost_factors)) {
-    const factor =
-      name === "frames" || name === "images"
-        ? countFactor(rule, countOf(name, params))
-        : namedFactor(name, rule, params);
+    const factor = isCounted(name)
+      ? countFactor(rule, BigInt(billed[name] ?? 0))
+      : namedFactor(
+          rule,
+          billed[name as "model"] ??
+            (name === "resolution" && billed.scale !== undefined ? `${billed.scale}x` : undefined),
+        );
     over *= factor.over;
     under *= factor.under;
   }
   return { over, under };
+}
+
+const countedNames = ["frames", "images", "seconds", "megapixels"] as const;
+
+function isCounted(name: string): name is (typeof countedNames)[number] {
+  return (countedNames as readonly string[]).includes(name);
 }
 
 function countFactor({ included = 0, each = 0 }: Record<string, number>, count: bigint): Fraction {
@@ -63,32 +84,238 @@ function countFactor({ included = 0, each = 0 }: Record<string, number>, count: 
   return { over: under + beyond * step.over, under };
 }
 
-const namesOfCounts = {
-  frames: ["num_frames", "segment_frames_target", "frame_count", "video_length"],
-  images: ["num_images", "num_generations"],
-};
-
-/** Begun ones whole; what is no plain number of up to nine digits counts as none. */
-function countOf(factor: keyof typeof namesOfCounts, params: Record<string, unknown>): bigint {
-  const given = namesOfCounts[factor]
-    .map((name) => params[name])
-    .find((value) => value !== undefined && value !== null);
-  const text = typeof given === "number" ? given.toLocaleString("en-US", plainDigits) : String(given ?? "");
-  const match = /^(\d{1,9})(?:\.(\d{1,9}))?$/.exec(text);
-  if (!match) return 0n;
-  const count = BigInt(match[1] ?? "0") + (Number(match[2] ?? "0") > 0 ? 1n : 0n);
-  return count < 100_000n ? count : 100_000n;
+function namedFactor(rule: Record<string, number>, value: string | undefined): Fraction {
+  const listed = value === undefined ? undefined : listedFor(rule, value);
+  return listed === undefined ? { over: 1n, under: 1n } : fraction(rule[listed] ?? 1);
 }
 
-const plainDigits = { useGrouping: false, maximumFractionDigits: 20 } as const;
+/** The listed value that a value is paid as: itself, or the smallest that is not smaller. */
+function listedFor(rule: Record<string, number>, value: string): string | undefined {
+  if (Object.hasOwn(rule, value)) return value;
+  const measure = sizeOf(value) === undefined ? scaleOf : sizeOf;
+  const wanted = measure(value);
+  if (wanted === undefined) return undefined;
+  const larger = Object.keys(rule)
+    .map((key) => ({ key, size: measure(key) }))
+    .filter((one): one is { key: string; size: number } => one.size !== undefined && one.size >= wanted);
+  return larger.sort((a, b) => a.size - b.size || (a.key < b.key ? -1 : 1))[0]?.key;
+}
 
-function namedFactor(name: string, rule: Record<string, number>, params: Record<string, unknown>): Fraction {
-  const spellings = { resolution: ["resolution", "parsed_resolution_wh"], model: ["model_name", "model"] }[
-    name
-  ] ?? [name];
-  const value = spellings
-    .map((spelling) => params[spelling])
-    .find((given) => (name === "model" ? typeof given === "string" : given !== undefined && given !== null));
-  const listed = typeof value === "string" ? rule[name === "model" ? value.trim() : value] : undefined;
-  return listed === undefined ? { over: 1n, under: 1n } : fraction(listed);
+const sizes: Record<string, string> = {
+  square_hd: "1024x1024",
+  square: "512x512",
+  portrait_4_3: "768x1024",
+  portrait_16_9: "576x1024",
+  landscape_4_3: "1024x768",
+  landscape_16_9: "1024x576",
+};
+
+/** In pixels. */
+export function sizeOf(value: string): number | undefined {
+  const match = /^([0-9]{1,5})x([0-9]{1,5})$/.exec(sizes[value] ?? value);
+  return match ? Number(match[1]) * Number(match[2]) : undefined;
+}
+
+function scaleOf(value: string): number | undefined {
+  const match = /^([0-9]+(?:\.[0-9]+)?)x$/.exec(value);
+  return match ? Number(match[1]) : undefined;
+}
+
+/** What of a task type decides under which names its params are read. */
+export interface PricedType {
+  name: string;
+  category: string;
+  content_type: string | null;
+}
+
+type Params = Record<string, unknown>;
+
+/** A refusal of params: what is written of them in docs/credits.md. */
+export class Unpriced extends Error {}
+
+/**
+ * The reading of priced params as docs/credits.md has it, written a second time.
+ * @throws Unpriced
+ */
+export function readBilled(type: PricedType, price: PublishedPrice, params: Params): Billed {
+  const factors = price.cost_factors;
+  const billed: Billed = {};
+  const has = (name: string) => Object.hasOwn(factors, name);
+  const isUpscale = type.category === "upscale";
+
+  if (price.billing_type === "per_unit" || has("images")) {
+    billed.images = (said(type, "images", params, undefined) as number | undefined) ?? 1;
+    if (!has("images") && billed.images !== 1) throw new Unpriced("images");
+  }
+  if (has("frames")) {
+    const frames = said(type, "frames", params, undefined) as number | undefined;
+    if (frames !== undefined) billed.frames = frames;
+  }
+  if (has("seconds")) {
+    const included = Math.max(1, Math.floor(factors["seconds"]?.["included"] ?? 0));
+    billed.seconds = (said(type, "seconds", params, undefined) as number | undefined) ?? included;
+  }
+  if (has("resolution") && isUpscale) {
+    billed.scale = (said(type, "scale", params, undefined) as number | undefined) ?? 2;
+    if (listedFor(factors["resolution"] ?? {}, `${billed.scale}x`) === undefined) throw new Unpriced("scale");
+  }
+  if ((has("resolution") || has("megapixels")) && !isUpscale) {
+    const rule = factors["resolution"];
+    let size = said(type, "resolution", params, rule) as string | undefined;
+    if (rule) {
+      size ??= type.name === "animate_character" && Object.hasOwn(rule, "480p") ? "480p" : usual(rule);
+      if (size === undefined || listedFor(rule, size) === undefined) throw new Unpriced("resolution");
+    }
+    if (has("megapixels") && size !== undefined && sizeOf(size) === undefined)
+      throw new Unpriced("resolution");
+    if (size !== undefined) billed.resolution = size;
+  }
+  if (has("megapixels")) {
+    billed.megapixels =
+      billed.resolution === undefined
+        ? Math.max(1, Math.floor(factors["megapixels"]?.["included"] ?? 0))
+        : Math.ceil((sizeOf(billed.resolution) ?? 0) / 1_048_576);
+  }
+  for (const name of ["model", "model_type"] as const) {
+    const rule = factors[name];
+    if (!rule) continue;
+    const value =
+      (said(type, name, params, rule) as string | undefined) ?? (name === "model" ? undefined : usual(rule));
+    if (value === undefined && name === "model") continue;
+    if (value === undefined || listedFor(rule, value) === undefined) throw new Unpriced(name);
+    billed[name] = value;
+  }
+  return billed;
+}
+
+/** The smallest listed value that counts once. */
+function usual(rule: Record<string, number>): string | undefined {
+  return Object.keys(rule)
+    .filter((key) => rule[key] === 1)
+    .sort((a, b) => (sizeOf(a) ?? Infinity) - (sizeOf(b) ?? Infinity) || (a < b ? -1 : 1))[0];
+}
+
+type Quantity = "images" | "frames" | "seconds" | "scale" | "resolution" | "model" | "model_type";
+
+export function namesOf({ name, content_type }: PricedType, quantity: Quantity): string[] {
+  switch (quantity) {
+    case "images":
+      return content_type === "image" ? ["num_images", "num_generations"] : [];
+    case "frames":
+      return ["num_frames", "segment_frames_target", "frame_count", "video_length"];
+    case "seconds":
+      return ["seconds", "duration"];
+    case "scale":
+      return ["scale_factor", "upscale_factor", "scale", "resolution"];
+    case "resolution":
+      if (name === "animate_character") return ["resolution"];
+      return content_type === "image" ? ["resolution", "image_size"] : ["resolution", "parsed_resolution_wh"];
+    case "model":
+      return ["model_name", "model"];
+    case "model_type":
+      return ["model_type"];
+  }
+}
+
+/** The first object that says anything counts, and all that it says must be the same. */
+function said(
+  type: PricedType,
+  quantity: Quantity,
+  params: Params,
+  listed: Record<string, number> | undefined,
+): number | string | undefined {
+  const { individual_segment_params, orchestrator_details, full_orchestrator_payload } = params;
+  const places =
+    type.name === "wan_2_2_i2v"
+      ? [orchestrator_details, params, individual_segment_params, full_orchestrator_payload]
+      : [individual_segment_params, params, orchestrator_details, full_orchestrator_payload];
+  for (const place of places) {
+    if (typeof place !== "object" || place === null || Array.isArray(place)) continue;
+    const given = namesOf(type, quantity)
+      .map((name) => (place as Params)[name])
+      .filter((value) => value !== undefined && value !== null && value !== "")
+      .filter((value) => quantity !== "model" || typeof value === "string");
+    const values = given
+      .map((value) => readValue(quantity, value, listed))
+      .filter((value) => quantity !== "resolution" || value !== "auto");
+    const [first] = values;
+    if (first === undefined) continue;
+    if (quantity !== "model" && values.some((value) => value !== first)) throw new Unpriced("contradicting");
+    return first;
+  }
+  return undefined;
+}
+
+function readValue(
+  quantity: Quantity,
+  value: unknown,
+  listed: Record<string, number> | undefined,
+): number | string {
+  const read =
+    quantity === "model" || quantity === "model_type"
+      ? readName(value, listed ?? {})
+      : quantity === "resolution"
+        ? readSize(value, listed)
+        : readNumber(quantity, value);
+  if (read === undefined) throw new Unpriced(quantity);
+  return read;
+}
+
+function readName(value: unknown, listed: Record<string, number>): string | undefined {
+  if (typeof value !== "string" || value.length > 200) return undefined;
+  const name = value.replaceAll(/^ +| +$/g, "");
+  if (name === "") return undefined;
+  if (Object.hasOwn(listed, name)) return name;
+  const keys = Object.keys(listed).sort();
+  return keys.find((key) => key.toLowerCase() === name.toLowerCase()) ?? name;
+}
+
+function readSize(value: unknown, listed: Record<string, number> | undefined): string | undefined {
+  if (typeof value === "string" && value.length > 200) return undefined;
+  const word =
+    typeof value === "string"
+      ? value.replaceAll(/^ +| +$/g, "").toLowerCase()
+      : typeof value === "number"
+        ? String(value)
+        : sidesOf(value);
+  if (word === undefined) return undefined;
+  const match = /^0*([1-9][0-9]{0,4})\s*[x×*]\s*0*([1-9][0-9]{0,4})$/.exec(word);
+  if (match) {
+    const [width, height] = [Number(match[1]), Number(match[2])];
+    return Math.max(width, height) <= 16_384 ? `${width}x${height}` : undefined;
+  }
+  if (/^[1-9][0-9]{2,3}p?$/.test(word)) return `${word.replace("p", "")}p`;
+  if (word === "auto" || sizeOf(word) !== undefined) return word;
+  return typeof value === "string" && listed && Object.hasOwn(listed, value) ? value : undefined;
+}
+
+function sidesOf(value: unknown): string | undefined {
+  const sides: unknown[] = Array.isArray(value)
+    ? value.length === 2
+      ? value
+      : []
+    : typeof value === "object" && value !== null
+      ? [(value as Params)["width"], (value as Params)["height"]]
+      : [];
+  const isSide = (side: unknown) => typeof side === "number" && Number.isInteger(side) && side >= 1;
+  return sides.length === 2 && sides.every((side) => isSide(side)) ? sides.join("x") : undefined;
+}
+
+function readNumber(quantity: Quantity, value: unknown): number | undefined {
+  let given = value;
+  if (quantity === "scale" && typeof given === "string") given = given.replace(/^([0-9.]+)x$/i, "$1");
+  if (typeof given === "string" && /^[0-9]{1,9}(\.[0-9]{1,10})?$/.test(given)) given = Number(given);
+  if (typeof given !== "number") return undefined;
+  const number = quantity === "seconds" ? Math.ceil(given) : given;
+  const within = (least: number, most: number) => number >= least && number <= most;
+  switch (quantity) {
+    case "images":
+      return within(1, 16) && Number.isInteger(number) ? number : undefined;
+    case "frames":
+      return within(1, 100_000) && Number.isInteger(number) ? number : undefined;
+    case "seconds":
+      return within(1, 3600) ? number : undefined;
+    default:
+      return within(1, 100) ? number : undefined;
+  }
 }

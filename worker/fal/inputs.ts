@@ -27,14 +27,23 @@ const limits = {
 
 /**
  * Sees to it that FAL can fetch each file, and is not sent to anything but somebody's public server. What is in our own
- * storage, where that is not such a server, is brought to FAL; nothing else is fetched by us.
+ * storage, where that is not such a server, is brought to FAL, and so is a file that decides what is paid; nothing else is
+ * fetched by us.
  * @throws RenderError
  */
 export async function placeFiles(files: readonly FileInput[], options: InputOptions): Promise<void> {
+  const brought: { file: FileInput; url: string; policy: TargetPolicy }[] = [];
   for (const file of files) {
     const own = ownFile(file, options);
-    if (own !== undefined) file.place(await broughtToFal(file, own, options));
-    else await checkAddress(file, options.policy);
+    if (own !== undefined) {
+      brought.push({ file, url: own.url, policy: { ...options.policy, trustedOrigins: [own.origin] } });
+      continue;
+    }
+    await checkAddress(file, options.policy);
+    if (file.inspect) brought.push({ file, url: file.url, policy: options.policy });
+  }
+  for (const { file, url, policy } of brought) {
+    file.place(await broughtToFal(file, url, { ...options, policy }));
   }
 }
 
@@ -63,15 +72,14 @@ function isPublic(origin: string, policy: TargetPolicy): boolean {
 }
 
 async function broughtToFal(
-  { field, medium }: FileInput,
-  { url, origin }: { url: string; origin: string },
+  { field, medium, inspect }: FileInput,
+  url: string,
   { upload, policy, signal }: InputOptions,
 ): Promise<string> {
   if (medium === "weights") throw new TypeError("weights are not kept in our storage");
   let bytes: Uint8Array;
   try {
-    const trusting = { ...policy, trustedOrigins: [origin] };
-    ({ bytes } = await fetchFile(url, trusting, limits[medium], signal));
+    ({ bytes } = await fetchFile(url, policy, limits[medium], signal));
   } catch (error) {
     if (!(error instanceof FileNotFetched)) throw error;
     throw new RenderError(`${field}: ${error.message}`, { isRetryable: error.isPassing });
@@ -79,6 +87,7 @@ async function broughtToFal(
   const contentType = mediumType(bytes, medium);
   if (contentType === undefined)
     throw new RenderError(`${field}: the file is no ${medium}`, { isRetryable: false });
+  await inspect?.(bytes);
   return await upload(bytes, contentType);
 }
 

@@ -9,6 +9,8 @@ export interface FileInput {
   medium: "image" | "video" | "weights";
   /** Puts the address that FAL gets in its place. */
   place(url: string): void;
+  /** Looks at the file before anything is submitted; the file is then brought to FAL. @throws RenderError */
+  inspect?: (bytes: Uint8Array) => Promise<void>;
 }
 
 /** Reads one field of a model's input; undefined leaves it to the model's default. */

@@ -23,6 +23,7 @@ import {
 import { createFalQueue, FalCallError, type FalQueue, type FalStatus } from "./client.ts";
 import { placeFiles } from "./inputs.ts";
 import { falRequest, falTaskTypes } from "./models.ts";
+import { boundByPaid } from "./paid-inputs.ts";
 import { BadParams } from "./params.ts";
 
 export interface FalOptions {
@@ -152,7 +153,10 @@ class FalRun {
   async #begin(): Promise<Job> {
     const { signal, noteJob, progress } = this.#context;
     const { fal, webhook, policy, storageUrls } = this.#around;
-    const { model, input, files } = falRequest(this.#task.task_type, this.#task.params);
+    const { task_type: taskType, params, billed } = this.#task;
+    const request = falRequest(taskType, params);
+    const { model, input, files } = request;
+    boundByPaid(taskType, request, billed);
     progress(0.02, "FAL: preparing");
     await placeFiles(files, {
       policy,
@@ -253,7 +257,8 @@ class FalRun {
       }
     });
     progress(0.95, "FAL: fetching");
-    const outputs = outputsOf(result);
+    // What is not paid is not fetched.
+    const outputs = outputsOf(result).slice(0, this.#task.billed?.images);
     const [first, ...more] = await this.#patiently(() =>
       fetchOutputs(this.#task.task_id, outputs, { policy, signal }),
     );

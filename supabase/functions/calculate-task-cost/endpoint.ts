@@ -58,6 +58,11 @@ export const calculateTaskCostEndpoint = endpoint({
             .nullable()
             .describe("for create-task; null for the service, which is nobody's quote"),
           quote_expires_at: timestamp.nullable(),
+          billed: z
+            .record(z.string(), z.unknown())
+            .describe(
+              "what the price depends on, as it was read from params; of an orchestrator, of its children",
+            ),
           family: z.string().optional(),
           task_count: z
             .int()
@@ -76,6 +81,8 @@ export const calculateTaskCostEndpoint = endpoint({
     "variant_not_found",
     "shot_generation_not_found",
     "unknown_task_type",
+    "unpriced_value",
+    "contradicting_values",
     "unknown_family",
   ],
   async run({ body, caller, database }) {

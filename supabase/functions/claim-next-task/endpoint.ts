@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { endpoint, json, noContent } from "../_shared/http/endpoint.ts";
+import { billedValues } from "../_shared/tasks/billed-values.ts";
 import { params, text, timestamp, uuid, waitSeconds, workerId } from "../_shared/http/fields.ts";
 import { claimNextTask } from "../_shared/tasks/claim-next-task.ts";
 
@@ -16,7 +17,8 @@ const body = z.object({
 
 const claimed = z.object({
   task_id: uuid,
-  params,
+  params: params.describe("what the client sent; whatever the price depends on is what is billed"),
+  billed: billedValues,
   task_type: z.string(),
   project_id: uuid,
   attempt: z.int().describe("names this run in later calls"),

@@ -95,6 +95,7 @@ export const completeTaskEndpoint = endpoint({
   },
   errors: [
     "invalid_output",
+    "too_many_outputs",
     "insufficient_scope",
     "task_not_found",
     "output_not_found",

@@ -141,6 +141,8 @@ export const createTaskEndpoint = endpoint({
     "task_id_conflict",
     "orchestrator_finished",
     "unknown_task_type",
+    "unpriced_value",
+    "contradicting_values",
     "unknown_family",
     "invalid_dependency",
     "task_limit_reached",

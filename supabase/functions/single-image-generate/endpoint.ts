@@ -22,6 +22,8 @@ export const singleImageGenerateEndpoint = endpoint({
     "shot_not_found",
     "unknown_task_type",
     "task_limit_reached",
+    "unpriced_value",
+    "contradicting_values",
     "idempotency_key_reused",
   ],
   async run({ body, caller, database, headers }) {

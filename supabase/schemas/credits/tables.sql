@@ -129,8 +129,9 @@ create table public.task_type_prices (
   billing_type public.billing_type not null,
   -- Of one output, or of one second of work.
   price_microusd bigint not null check (price_microusd between 0 and 1000000000),
-  -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
-  -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
+  -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value without a price is
+  -- refused. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}, "seconds": {…}, "megapixels": {…}}; each
+  -- beyond those adds so much.
   cost_factors public.cost_factors not null default '{}',
   -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
   reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
@@ -204,6 +205,8 @@ create table public.task_quotes (
   held_microusd public.amount_microusd not null,
   -- As in tasks.
   part_prices jsonb,
+  -- The one reading of what the price depends on; of an orchestrator, by the kind of its children.
+  billed jsonb not null,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null default now() + interval '10 minutes'
 );

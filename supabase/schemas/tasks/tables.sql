@@ -176,6 +176,8 @@ create table public.tasks (
   -- Money: the price it was quoted, what it is expected to cost, what it may cost, what it did cost.
   in_cloud boolean not null,
   price_id bigint not null,
+  -- What the price depends on, read from params once: see read_billed_values().
+  billed public.billed_values not null,
   expected_microusd public.amount_microusd not null default 0,
   upper_bound_microusd public.amount_microusd not null,
   -- What is held for it: by its own hold, or as a part of its orchestrator's.
@@ -432,6 +434,7 @@ create table public.archived_tasks (
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
+  billed public.billed_values not null,
   expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
   held_microusd public.amount_microusd not null,
@@ -458,7 +461,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -466,6 +469,6 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;

@@ -8,4 +8,12 @@ create domain public.task_priority as smallint check (value between -100 and 100
 create domain public.task_progress as real check (value between 0 and 1);
 create domain public.attempt_limit as integer check (value between 1 and 20);
 create domain public.natural_number as integer check (value >= 0);
+-- What of params a price depends on; read_billed_values() makes it.
+create domain public.billed_values as jsonb check (
+  jsonb_typeof(value) = 'object' and pg_column_size(value) <= 4096
+  and value - array['images', 'frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model', 'model_type'] = '{}'
+  and not jsonb_path_exists(
+    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
+  and not jsonb_path_exists(
+    value, '$.keyvalue() ? (@.key like_regex "^(resolution|model|model_type)$" && @.value.type() <> "string")'));
 create domain public.slot_number as smallint check (value between 1 and 5);

@@ -4,7 +4,13 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
 import { type DatabaseUnderTest, withDatabase } from "../../support/database.ts";
-import { exactCost, type PublishedPrice } from "../../support/exact-prices.ts";
+import {
+  type Billed,
+  exactCost,
+  type PricedType,
+  type PublishedPrice,
+  readBilled,
+} from "../../support/exact-prices.ts";
 import { createUser, type TestUser } from "../../support/factories.ts";
 import { inParallel, randomFrom } from "../../support/orders.ts";
 
@@ -27,7 +33,7 @@ test("check 12: of 1,000,000 random charges by the second none differs from whol
       price_microusd: [1 + below(1_000), 278, below(1_000_000)][index % 3] ?? 0,
       cost_factors: index < 54 ? {} : factors(random),
     }));
-    const variants = Array.from({ length: 400 }, () => params(random));
+    const variants = Array.from({ length: 400 }, () => billed(random));
     await sql`create table asked_prices (place integer primary key, price task_type_prices)`;
     await sql`create table asked_params (place integer primary key, params jsonb)`;
     await sql`
@@ -62,7 +68,7 @@ test("check 12: of 1,000,000 random charges by the second none differs from whol
       for (const [at, one] of part.entries()) {
         const cost = exactCost(
           prices[one.price] as PublishedPrice,
-          variants[one.params] as Params,
+          variants[one.params] as Billed,
           BigInt(one.microseconds),
           BigInt(mostSeconds),
         );
@@ -74,13 +80,13 @@ test("check 12: of 1,000,000 random charges by the second none differs from whol
     assert.equal(differing, 0);
     assert.equal(sumOfSql - sum, 0n);
 
-    const { userId } = await createUser(sql, 9_000_000_000_000);
+    const { userId } = await createUser(sql, 9_000_000_000_000_000);
     const costs = parts
       .flatMap((part) => part.slice(0, booked / parts.length))
       .map((one) =>
         exactCost(
           prices[one.price] as PublishedPrice,
-          variants[one.params] as Params,
+          variants[one.params] as Billed,
           BigInt(one.microseconds),
           BigInt(mostSeconds),
         ),
@@ -117,7 +123,9 @@ const quotes = 10_000;
 interface Paid {
   promised: Quote | null;
   created: { exact: boolean; hold_microusd: number; upper_bound_microusd: number; price_version: number };
+  type: PricedType;
   params: Params;
+  billed: Billed;
   price: PublishedPrice & { version: number };
   microseconds: string;
   most_seconds: number;
@@ -148,16 +156,16 @@ test("check 16: of 10,000 quotes for random params, an exact one is the price, a
     const random = randomFrom(16);
     const types = await taskTypes(sql);
     await expectRuns(sql);
-    // Prices with all kinds of factors beside those of the first list.
-    for (const { name, billing_type } of types.filter((_, index) => index % 3 === 0)) {
+    // Prices with all kinds of factors; those of the first list are read in check 62.
+    for (const { name, billing_type } of types) {
       await sql`
         select publish_price(${name}, ${billing_type}::billing_type, 1234, ${sql.json(factors(random) as never)}, null, 'ada',
                              'factors', ${randomUUID()})`;
     }
-    const orders = Array.from({ length: quotes }, (_, index) => ({
-      task_type: types[index % types.length]?.name ?? "",
-      params: params(random),
-    }));
+    const orders = Array.from({ length: quotes }, (_, index) => {
+      const type = types[index % types.length] as (typeof types)[number];
+      return { type, task_type: type.name, params: params(random, type) };
+    });
     const counted = { exact: 0, estimated: 0 };
     for (let at = 0; at < quotes; at += 2_500) {
       const asked = await sql<{ exact: boolean; expected: string; bound: string; price: PublishedPrice }[]>`
@@ -174,7 +182,7 @@ test("check 16: of 10,000 quotes for random params, an exact one is the price, a
         assert.equal(expected, bound);
         assert.equal(
           BigInt(expected),
-          exactCost(price, order?.params ?? {}, 0n, 1n),
+          exactCost(price, readBilled(order?.type as PricedType, price, order?.params ?? {}), 0n, 1n),
           JSON.stringify([order, price]),
         );
       }
@@ -211,13 +219,21 @@ test("checks 15 and 16: a task keeps its price whatever is published meanwhile; 
       }
     };
 
+    // The first prices have values of their own; from here on all have those that the params name.
+    for (const { name, billing_type } of single) {
+      await sql`
+        select publish_price(${name}, ${billing_type}::billing_type, ${1 + below(300_000)}, ${sql.json(factors(random) as never)},
+                             null, 'ada', 'first', ${randomUUID()})`;
+    }
+
     const paid: Paid[] = [];
     for (let at = 0; at < runs; at += 100) {
       const batch = Array.from({ length: 100 }, (_, index) => ({
         task_id: randomUUID(),
         owner: people[(at + index) % people.length] as TestUser,
+        type: single[(at + index) % single.length] as (typeof single)[number],
         task_type: single[(at + index) % single.length]?.name ?? "",
-        params: params(random),
+        params: params(random, single[(at + index) % single.length] as (typeof single)[number]),
         isQuoted: below(4) > 0,
         // Mostly what such runs take, at times far more.
         seconds: below(20) === 0 ? below(3_000) : 1 + below(40) + random(),
@@ -253,7 +269,7 @@ test("checks 15 and 16: a task keeps its price whatever is published meanwhile; 
           from jsonb_array_elements(${sql.json(batch as never)}) as given`;
       const answers = new Map(created.map((row) => [row.task_id, row.created]));
       const rows = await sql<(Omit<Paid, "promised" | "created"> & { id: string })[]>`
-        select task.id, task.status, task.params, to_jsonb(price) as price, kind.max_runtime_seconds as most_seconds,
+        select task.id, task.status, task.params, task.billed, to_jsonb(kind) as type, to_jsonb(price) as price, kind.max_runtime_seconds as most_seconds,
                (extract(epoch from task.generation_processed_at - task.generation_started_at) * 1000000)::bigint as microseconds,
                task.cost_microusd as cost, hold.charged_microusd as charged, hold.amount_microusd as held,
                hold.written_off_microusd as written_off, (task.result_data -> 'images')::int as images,
@@ -279,7 +295,9 @@ test("checks 15 and 16: a task keeps its price whatever is published meanwhile; 
       const told = JSON.stringify(task);
       assert.equal(task.status, "Complete", told);
       // These workers make one image, whatever was asked for: one is what is paid.
-      const made = { ...task.params, ...(task.images !== null && { num_images: task.images }) };
+      const read = readBilled(task.type, task.price, task.params);
+      assert.deepEqual(task.billed, read, told);
+      const made = { ...read, ...(task.images !== null && { images: task.images }) };
       const cost = exactCost(task.price, made, BigInt(task.microseconds), BigInt(task.most_seconds));
       // The price is the one that was quoted, or in force when it was created.
       assert.equal(task.price.version, task.promised?.price_version ?? task.created.price_version, told);
@@ -302,7 +320,7 @@ test("checks 15 and 16: a task keeps its price whatever is published meanwhile; 
         );
       }
       if (task.created.exact) {
-        const asked = exactCost(task.price, task.params, 0n, 1n);
+        const asked = exactCost(task.price, read, 0n, 1n);
         assert.equal(BigInt(task.promised?.cost_microusd ?? task.created.upper_bound_microusd), asked, told);
         assert.ok(task.images === null ? cost === asked : task.images === 1 && cost <= asked, told);
         exact++;
@@ -321,8 +339,8 @@ test("checks 15 and 16: a task keeps its price whatever is published meanwhile; 
   }));
 
 async function taskTypes(sql: Sql) {
-  const types = await sql<{ name: string; category: string; billing_type: string }[]>`
-    select name, category, (current_price(name)).billing_type from task_types
+  const types = await sql<(PricedType & { billing_type: string })[]>`
+    select name, category, content_type, (current_price(name)).billing_type from task_types
      where alias_of is null and category <> 'call' order by name`;
   assert.ok(types.length > 25);
   return types;
@@ -338,51 +356,71 @@ async function assertHealthy({ sql }: DatabaseUnderTest): Promise<void> {
   assert.deepEqual(row?.diagnosis.faults, []);
 }
 
-/** Up to all kinds of factors, with up to four decimals. */
+/** Up to all kinds of factors, with up to four decimals; each lists whatever params() names. */
 function factors(random: Random): PublishedPrice["cost_factors"] {
   const decimal = (most: number) => Math.round(random() * most * 10_000) / 10_000;
   const one = <Item>(items: readonly Item[]) => items[Math.floor(random() * items.length)] as Item;
   const all: PublishedPrice["cost_factors"] = {
     resolution: {
+      "512x512": 1,
       "902x508": decimal(4),
       "1920x1080": decimal(4),
       "2x": one([0, 0.5, 1, 2]),
+      "8x": decimal(8),
       included: decimal(2),
     },
     model: { fast: decimal(2), large: decimal(8), each: decimal(3) },
-    model_type: { "flux-pro": 2, "flux-schnell": 0.5, vace: decimal(3) },
+    model_type: { "flux-pro": 2, "flux-schnell": 0.5, vace: decimal(3), included: 1 },
     frames: { included: one([0, 16, 81, 80.5]), each: decimal(0.1) },
     images: { included: 1, each: one([0, 0.75, 1]) },
+    seconds: { included: one([0, 5, 2.5]), each: decimal(0.5) },
+    megapixels: { included: one([0.5, 1, 2]), each: decimal(2) },
   };
-  return Object.fromEntries(Object.entries(all).filter(() => random() < 0.4));
+  // What is paid by the unit always counts its images, so that several may be asked for.
+  return Object.fromEntries(
+    Object.entries(all).filter(
+      ([name]) => name === "images" || random() < (name === "megapixels" ? 0.2 : 0.4),
+    ),
+  );
 }
 
-/** Params as clients send them, and as they do not. */
-function params(random: Random): Params {
+/** Params as clients send them: whatever the prices have a value for. */
+function params(random: Random, type: PricedType): Params {
   const one = (...items: readonly unknown[]) => items[Math.floor(random() * items.length)];
   const all: Params = {
     prompt: "a fox",
-    resolution: one(
-      "902x508",
-      "1920x1080",
-      "2x",
-      "4x",
-      "512x512",
-      "1024x1024",
-      "720p",
-      [902, 508],
-      null,
-      "included",
-      "",
-    ),
-    parsed_resolution_wh: one("768x768", "902x508"),
-    model_name: one("fast", "large", "each", " fast ", "unheard-of", 5),
+    ...(type.category === "upscale"
+      ? { scale_factor: one(1, 2, 2.5, "8.0", 7.99, "4x") }
+      : {
+          resolution: one("902x508", "1920 X 1080", "512*512", "768x768", [902, 508], null, ""),
+          ...(random() < 0.2 && {
+            resolution: undefined,
+            parsed_resolution_wh: "768x768",
+            image_size: "768x768",
+          }),
+        }),
+    model_name: one("fast", "large", "each", " Fast ", 5),
     model: one("large", "each"),
-    model_type: one("flux-pro", "flux-schnell", "vace", "i2v", null),
-    num_frames: one(16, 81, 82, 121, 80.5, 0, -5, "97", "1e3", 1e308, 123_456_789, null, "NaN"),
-    frame_count: one(90, "12.5"),
-    num_images: one(1, 2, 4, -1, "3", 1.5, 1e21, true),
+    model_type: one("flux-pro", "FLUX-SCHNELL", "vace", null),
+    num_frames: one(16, 81, 82, 121, "97", 100_000, null),
+    seconds: one(1, 5, 5.5, "12.25", 3600),
+    num_images: one(1, 2, 4, "3", "4.0", null),
     num_new_segments_to_generate: one(1, 3, 500),
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined && random() < 0.6));
+}
+
+/** What a price may depend on. */
+function billed(random: Random): Billed {
+  const one = <Item>(...items: readonly Item[]) => items[Math.floor(random() * items.length)] as Item;
+  const all: Billed = {
+    resolution: one("902x508", "1920x1080", "768x768", "512x512", "included"),
+    model: one("fast", "large", "each"),
+    model_type: one("flux-pro", "flux-schnell", "vace", "included"),
+    frames: one(1, 16, 81, 82, 121, 1_000),
+    images: one(1, 2, 4, 16),
+    seconds: one(1, 5, 6, 60),
+    megapixels: one(1, 2, 4),
   };
   return Object.fromEntries(Object.entries(all).filter(() => random() < 0.6));
 }

@@ -68,6 +68,19 @@ export const errorCodes = {
   orchestrator_finished: { status: 409, message: "The orchestration is over; it takes no more tasks." },
   idempotency_key_reused: { status: 422, message: "This idempotency key was used with another request." },
   quote_mismatch: { status: 422, message: "The quote was for another task type or other params." },
+  unpriced_value: {
+    status: 422,
+    message:
+      "A parameter that the price depends on has a value without a price. Send one of the allowed values.",
+  },
+  contradicting_values: {
+    status: 422,
+    message: "Parameters that mean the same priced quantity have different values. Send one of them.",
+  },
+  too_many_outputs: {
+    status: 422,
+    message: "There are more outputs than the task pays for. Complete it with as many as are paid.",
+  },
   expiry_in_the_past: { status: 422, message: "Credit cannot expire before it is granted." },
   price_in_the_past: { status: 422, message: "A price cannot begin in the past." },
   invalid_cost_factors: { status: 422, message: "These are no factors of a price." },

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { defineFamily, optional, required } from "./family.ts";
 import { mediaUrl, prompt, seed } from "./fields.ts";
-import { newRun } from "./payload.ts";
+import { newRun, present } from "./payload.ts";
 import { randomSeed } from "./seeds.ts";
 
 export const characterAnimate = defineFamily({
@@ -16,6 +16,11 @@ export const characterAnimate = defineFamily({
       "mode: into the video in place of who is there, or the image itself",
     ),
     resolution: optional(z.enum(["480p", "720p"]), "480p", "resolution, which the price depends on"),
+    seconds: optional(
+      z.number().min(1).max(3600),
+      "5, as many as the price includes",
+      "seconds: how much of the motion video is paid, begun seconds; a longer video is refused",
+    ),
     seed: optional(seed, "random", "seed"),
     random_seed: optional(z.boolean(), "false", "if true the seed is random whatever was sent"),
   }),
@@ -23,7 +28,7 @@ export const characterAnimate = defineFamily({
   build(request) {
     const { runId, readableId } = newRun("character_animate");
     const chosen = request.random_seed ? randomSeed() : (request.seed ?? randomSeed());
-    const params = {
+    const params = present({
       orchestrator_task_id: readableId,
       run_id: runId,
       character_image_url: request.character_image_url,
@@ -31,8 +36,9 @@ export const characterAnimate = defineFamily({
       prompt: request.prompt ?? "",
       mode: request.mode ?? "animate",
       resolution: request.resolution ?? "480p",
+      seconds: request.seconds,
       seed: chosen,
-    };
+    });
     return { tasks: [{ task_type: "animate_character", params }], meta: { seeds: [chosen], run_id: runId } };
   },
 });

@@ -15,9 +15,11 @@ export class UnusableResult extends Error {}
 
 const mostOutputs = 16;
 const megabyte = 1024 * 1024;
+/** Of one picture; more would be in memory at once. */
+export const mostImageBytes = 64 * megabyte;
 /** Storage takes files of up to 200 MiB. */
 const limits = {
-  image: { bytes: 64 * megabyte, totalMilliseconds: 120_000, silenceMilliseconds: 20_000 },
+  image: { bytes: mostImageBytes, totalMilliseconds: 120_000, silenceMilliseconds: 20_000 },
   video: { bytes: 200 * megabyte, totalMilliseconds: 600_000, silenceMilliseconds: 20_000 },
 };
 const extensions: Record<string, string> = {

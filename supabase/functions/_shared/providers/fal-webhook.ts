@@ -51,6 +51,8 @@ interface Dependencies {
 interface FoundJob {
   task_id: string;
   attempt: number;
+  /** How many outputs are paid; null where the price is by the second. */
+  paid_outputs: number | null;
   is_running: boolean;
 }
 
@@ -97,7 +99,11 @@ export async function endByFalNews(
     if (news.status === "ERROR") return await fail({ database, storage }, job, faultOfNews(news));
     let files: FetchedOutput[];
     try {
-      files = await fetchOutputs(job.task_id, outputsOf(news.payload), { policy, mostBytes });
+      files = await fetchOutputs(
+        job.task_id,
+        outputsOf(news.payload).slice(0, job.paid_outputs ?? undefined),
+        { policy, mostBytes },
+      );
     } catch (error) {
       // The run asks FAL itself, with more patience, and says what is wrong.
       log.warn({ ...fields, err: error }, "a result of FAL could not be fetched");

@@ -17,6 +17,7 @@ export interface ClaimOptions {
 export interface ClaimedTask {
   task_id: string;
   params: Record<string, unknown>;
+  billed: Record<string, unknown>;
   task_type: string;
   project_id: string;
   attempt: number;

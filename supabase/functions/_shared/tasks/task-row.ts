@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { params, taskStatus, timestamp, uuid } from "../http/fields.ts";
+import { billedValues } from "./billed-values.ts";
 
 /** A row of `all_tasks`: a task as REST readers know it, without what only the queue needs. */
 export const taskRow = z.object({
@@ -36,6 +37,7 @@ export const taskRow = z.object({
   in_cloud: z.boolean(),
   price_id: z.int(),
   expected_microusd: z.int(),
+  billed: billedValues,
   upper_bound_microusd: z.int(),
   held_microusd: z.int(),
   children_held_microusd: z.int(),

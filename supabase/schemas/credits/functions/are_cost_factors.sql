@@ -12,9 +12,14 @@ begin
                    where jsonb_typeof(given.value) <> 'number'
                       or case when jsonb_typeof(given.value) = 'number' then given.value::numeric not between 0 and
                               case given.key when 'included' then 100000 else 1000 end end)
-       or factor.name in ('frames', 'images')
+       or factor.name = any (public.counted_factor_names())
           and (not factor.rule ?& array['included', 'each']
-               or (select count(*) from jsonb_object_keys(factor.rule)) > 2) then
+               or (select count(*) from jsonb_object_keys(factor.rule)) > 2)
+       or factor.rule = '{}'
+       -- A size that is spelled otherwise than it is read would never be met.
+       or factor.name = 'resolution' and exists (
+            select from jsonb_object_keys(factor.rule) as size
+             where public.read_quantity('resolution', to_jsonb(size), '{}') <> to_jsonb(size)) then
       return false;
     end if;
   end loop;

@@ -16,7 +16,7 @@ begin
   if task.is_orchestrator then
     select part_prices into promised from public.tasks where id = task.id;
   else
-    each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.params), 0);
+    each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.billed), 0);
     promised := jsonb_build_object(task.task_type, jsonb_build_object(
       'price_id', price.id, 'expected_seconds', coalesce(round(task.expected_microusd / each_microusd), 1),
       'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));

@@ -13,17 +13,17 @@ begin
     from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true, task_count => calculate_task_cost.task_count);
   if for_user is not null then
     insert into public.task_quotes (user_id, task_type, is_of_family, params_hash, price_id, exact, expected_microusd,
-                                    held_microusd, upper_bound_microusd, part_prices)
+                                    held_microusd, upper_bound_microusd, part_prices, billed)
     values (for_user, type_name, calculate_task_cost.is_of_family,
-            public.hash_of_quoted(type_name, calculate_task_cost.params, calculate_task_cost.is_of_family),
+            public.hash_of_quoted(calculate_task_cost.params, calculate_task_cost.is_of_family),
             (quote.price).id, quote.exact, quote.expected_microusd, quote.held_microusd,
-            quote.upper_bound_microusd, quote.part_prices)
+            quote.upper_bound_microusd, quote.part_prices, quote.billed)
     returning * into kept;
   end if;
   return jsonb_build_object(
     'success', true, 'task_type', type_name, 'quote_id', kept.id, 'quote_expires_at', kept.expires_at,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
-    'price_version', (quote.price).version, 'breakdown', quote.breakdown)
+    'price_version', (quote.price).version, 'billed', quote.billed, 'breakdown', quote.breakdown)
     || public.amounts_of_quote(
          quote.expected_microusd * task_count, quote.held_microusd * task_count, quote.upper_bound_microusd * task_count)
     || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;

@@ -1,5 +1,5 @@
--- The product of a price's factors for these params.
-create or replace function public.price_multiplier(price public.task_type_prices, params jsonb)
+-- The product of a price's factors for what is billed.
+create or replace function public.price_multiplier(price public.task_type_prices, billed jsonb)
 returns numeric
 language plpgsql stable set search_path = '' as $$
 declare
@@ -7,7 +7,7 @@ declare
   factor jsonb;
 begin
   if price.cost_factors <> '{}' then
-    for factor in select value from jsonb_array_elements(public.price_factors(price, params)) loop
+    for factor in select value from jsonb_array_elements(public.price_factors(price, billed)) loop
       product := product * (factor ->> 'multiplier')::numeric;
     end loop;
   end if;

@@ -4,7 +4,7 @@
 create or replace function public.price_part(
   for_task_type text, params jsonb, promised jsonb,
   out price public.task_type_prices, out expected_seconds integer, out upper_bound_seconds integer,
-  out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint
+  out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -24,14 +24,15 @@ begin
       upper_bound_seconds := (select max_runtime_seconds from public.task_types where name = for_task_type);
     end if;
   end if;
-  upper_bound_microusd := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
+  billed := public.read_billed_values(price, params);
+  upper_bound_microusd := public.price_of_work(price, billed, upper_bound_seconds, upper_bound_seconds);
   if price.billing_type = 'per_unit' then
     expected_microusd := upper_bound_microusd;
     held_microusd := upper_bound_microusd;
   else
-    expected_microusd := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
+    expected_microusd := public.price_of_work(price, billed, expected_seconds, upper_bound_seconds);
     held_microusd := least(upper_bound_microusd, public.hold_for_seconds(
-      price, params, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
+      price, billed, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
   end if;
 end
 $$;

@@ -1,6 +1,7 @@
 -- The price of a task before it runs. Per unit it is exact. Per second it is what the operator expects such a run to take, and
 -- at most the longest run of its type; an orchestrator is the sum of the children that its plan speaks of, and what was
 -- promised for each kind of them is in part_prices.
+-- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children.
 -- `promised` is such a promise, which counts instead of the prices and figures of today. The breakdown is made for
 -- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
@@ -8,7 +9,7 @@ create or replace function public.quote_task(
   task_count integer default 1,
   out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
   out exact boolean,
-  out part_prices jsonb, out breakdown jsonb
+  out part_prices jsonb, out breakdown jsonb, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -20,6 +21,7 @@ begin
   held_microusd := 0;
   upper_bound_microusd := 0;
   breakdown := '[]';
+  billed := '{}';
   if is_orchestration then
     price := public.current_price(for_task_type);
     exact := false;
@@ -32,9 +34,10 @@ begin
       part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
         'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
         'upper_bound_seconds', priced.upper_bound_seconds));
+      billed := billed || jsonb_build_object(part.child_type, priced.billed || jsonb_build_object('tasks', part.child_count));
       if with_breakdown then
         breakdown := breakdown || public.price_line(
-          priced.price, params, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
+          priced.price, priced.billed, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
       end if;
     end loop;
   else
@@ -44,9 +47,10 @@ begin
     expected_microusd := priced.expected_microusd;
     held_microusd := priced.held_microusd;
     upper_bound_microusd := priced.upper_bound_microusd;
+    billed := priced.billed;
     if with_breakdown then
       breakdown := breakdown || public.price_line(
-        price, params, task_count, priced.expected_seconds, priced.upper_bound_seconds);
+        price, billed, task_count, priced.expected_seconds, priced.upper_bound_seconds);
     end if;
   end if;
 end

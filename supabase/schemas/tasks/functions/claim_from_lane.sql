@@ -88,7 +88,8 @@ begin
   perform public.pass_turn(lane, affinity_max_wait);
 
   return jsonb_build_object(
-    'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
+    'task_id', task.id, 'params', public.params_of_run(task.task_type, task.params, task.billed),
+    'billed', task.billed, 'task_type', task.task_type, 'project_id', task.project_id,
     'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
     || coalesce((
       select jsonb_build_object('provider_job', jsonb_build_object(

@@ -8,6 +8,7 @@
 -- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
+-- More outputs than are billed are refused, unless the owner's own worker made them.
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
@@ -37,6 +38,11 @@ begin
   if task.status = 'Complete' then
     return public.stored_completion(task);
   end if;
+  asked_images := (task.billed ->> 'images')::numeric;
+  if 1 + jsonb_array_length(more_outputs) > asked_images and task.in_cloud and not task.claimed_by_owner then
+    perform public.refuse('too_many_outputs', 422, jsonb_build_object(
+      'task_id', task.id, 'paid', asked_images, 'sent', 1 + jsonb_array_length(more_outputs)));
+  end if;
   media := public.output_media(task.task_type);
   if output_path is not null then
     perform public.require_output(task, output_path, media, checked_files);
@@ -63,7 +69,6 @@ begin
 
   described := task;
   described.params := task.params || output_facts;
-  asked_images := public.factor_value('images', task.params);
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));

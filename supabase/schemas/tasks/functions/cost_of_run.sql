@@ -13,7 +13,7 @@ begin
           (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part)
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
-          price, public.billed_params(task.params, task.result_data), extract(epoch from ended_at - task.generation_started_at),
+          price, public.billed_of_run(task.billed, task.result_data), extract(epoch from ended_at - task.generation_started_at),
           (select max_runtime_seconds from public.task_types where name = task.task_type))
         end
         from public.task_type_prices as price where price.id = task.price_id);

@@ -13,9 +13,9 @@ begin
   -- From this moment, where the last look was long ago.
   wanted_seconds := greatest(task.covered_seconds, ceil(extract(epoch from now() - task.generation_started_at)))
                     + (select hold_growth_seconds from public.credit_settings);
-  held := public.raise_hold(task, public.hold_for_seconds(price, task.params, wanted_seconds));
+  held := public.raise_hold(task, public.hold_for_seconds(price, task.billed, wanted_seconds));
   if held < task.upper_bound_microusd then
-    seconds := public.seconds_paid_by(held, price, task.params);
+    seconds := public.seconds_paid_by(held, price, task.billed);
   end if;
   update public.tasks
      set held_microusd = held, covered_seconds = seconds,

@@ -43,14 +43,14 @@ begin
       id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
       orchestrator_task_id, dependant_on, unmet_dependencies, dependency_depth, priority, run_after, is_scheduled, max_attempts,
       request_hash,
-      result_key, is_following, in_cloud, price_id, expected_microusd, held_microusd, upper_bound_microusd, covered_seconds,
+      result_key, is_following, in_cloud, price_id, billed, expected_microusd, held_microusd, upper_bound_microusd, covered_seconds,
       part_prices)
     values (
       new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
       task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies,
       task.dependency_depth, task.priority,
       task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.result_key, task.is_following,
-      task.in_cloud, task.price_id, task.expected_microusd, task.held_microusd, task.upper_bound_microusd,
+      task.in_cloud, task.price_id, task.billed, task.expected_microusd, task.held_microusd, task.upper_bound_microusd,
       task.covered_seconds, task.part_prices)
     on conflict (id) do nothing;
     if not found then

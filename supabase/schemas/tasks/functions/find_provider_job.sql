@@ -21,6 +21,7 @@ begin
   return (
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
+        'paid_outputs', task.billed -> 'images',
         'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
       from public.tasks as task where task.id = job.task_id);
 end

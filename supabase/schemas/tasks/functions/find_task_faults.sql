@@ -26,7 +26,7 @@ language sql stable set search_path = '' as $$
            when ended.reused_task_id is not null
              then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
-             ended.price_row, public.billed_params(ended.params, ended.result_data),
+             ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
              ended.max_runtime_seconds) end
   union all

@@ -23,7 +23,7 @@ begin
     )
     select jsonb_build_object(
              'tasks', coalesce(jsonb_agg(jsonb_build_object(
-                'id', id, 'task_type', task_type, 'status', status, 'params', params,
+                'id', id, 'task_type', task_type, 'status', status, 'params', public.params_of_run(task_type, params, billed),
                 'output_location', output_location, 'dependant_on', dependant_on, 'error_message', error_message,
                 'created_at', created_at) order by place), '[]'),
              'limit', page_limit,

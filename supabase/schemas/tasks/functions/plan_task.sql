@@ -101,8 +101,9 @@ begin
   planned.task_type := type_row.name;
   planned.params := new_params;
   planned.run_type := type_row.run_type;
-  planned.model := public.model_of_params(new_params);
   planned.is_orchestrator := type_row.category = 'orchestration';
+  planned.billed := case when planned.is_orchestrator then '{}' else quote.billed end;
+  planned.model := coalesce(planned.billed ->> 'model', public.model_of_params(new_params));
   planned.orchestrator_task_id := orchestrator.id;
   planned.dependant_on := dependencies;
   planned.unmet_dependencies := unmet;
@@ -139,7 +140,7 @@ begin
       quote.held_microusd, least((quote.price).reuse_price_microusd, quote.upper_bound_microusd));
   end if;
   if planned.in_cloud and not planned.is_orchestrator and planned.held_microusd < planned.upper_bound_microusd then
-    planned.covered_seconds := public.seconds_paid_by(planned.held_microusd, quote.price, new_params);
+    planned.covered_seconds := public.seconds_paid_by(planned.held_microusd, quote.price, planned.billed);
   end if;
 
   planned.status := 'Queued';

@@ -1,0 +1,30 @@
+-- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
+create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  told jsonb := params;
+  quantity text;
+  paid jsonb;
+  name text;
+  place text;
+  given jsonb;
+begin
+  for quantity, paid in select key, value from jsonb_each(billed) where key <> 'megapixels' loop
+    foreach name in array public.priced_names(for_task_type, quantity) loop
+      given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
+      -- A scale is a resolution only where somebody said so.
+      if quantity <> 'scale' or name <> 'resolution' or told ? name then
+        told := told || jsonb_build_object(name, given);
+      end if;
+      foreach place in array public.priced_places(for_task_type) loop
+        if jsonb_typeof(told -> place) = 'object' and told -> place ? name then
+          told := jsonb_set(told, array[place, name], given);
+        end if;
+      end loop;
+    end loop;
+  end loop;
+  return told;
+end
+$$;
+revoke all on function public.params_of_run from public, anon, authenticated;

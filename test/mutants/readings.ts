@@ -1,0 +1,98 @@
+import type { Mutant } from "./mutant.ts";
+
+const credits = "supabase/schemas/credits/functions";
+const tasks = "supabase/schemas/tasks/functions";
+
+/** Priced parameters: one reading, which the price, the claim and every worker have. */
+export const mutants: Mutant[] = [
+  {
+    check: 62,
+    breaks: "an empty text is a value",
+    file: `${credits}/priced_param.sql`,
+    line: `in ('null', '""');`,
+    broken: `in ('null');`,
+    tests: "money/readings",
+    named: "check 62: odd",
+  },
+  {
+    check: 62,
+    breaks: "of two names that contradict each other the first counts",
+    file: `${credits}/priced_param.sql`,
+    line: `      elsif value <> read and quantity <> 'model' then`,
+    broken: `      elsif false then`,
+    tests: "money/readings",
+    named: "check 62: of random",
+  },
+  {
+    check: 62,
+    breaks: "a value that is not listed counts once",
+    file: `${credits}/read_billed_values.sql`,
+    line: `public.listed_value(listed, word) is null then true`,
+    broken: `public.listed_value(listed, word) is null then false`,
+    tests: "money/readings",
+    named: "check 62: odd",
+  },
+  {
+    check: 62,
+    breaks: "a value between two listed ones costs as much as the smaller one",
+    file: `${credits}/listed_value.sql`,
+    line: `     order by option.pixels, option.scale, key limit 1);`,
+    broken: `     order by option.pixels desc, option.scale desc, key limit 1);`,
+    tests: "money/readings",
+    named: "check 62: odd",
+  },
+  {
+    check: 62,
+    breaks: "a claim gives the params as they were sent",
+    file: `${tasks}/claim_from_lane.sql`,
+    line: `public.params_of_run(task.task_type, task.params, task.billed)`,
+    broken: `task.params`,
+    tests: "money/readings",
+    named: "check 62: odd",
+  },
+  {
+    check: 62,
+    breaks: "details keep what they said beside what is billed",
+    file: `${credits}/params_of_run.sql`,
+    line: `if jsonb_typeof(told -> place) = 'object' and told -> place ? name then`,
+    broken: `if false then`,
+    tests: "money/readings",
+    named: "check 62: of random",
+  },
+  {
+    check: 62,
+    breaks: "more outputs are taken than are paid",
+    file: `${tasks}/complete_task.sql`,
+    line: `  if 1 + jsonb_array_length(more_outputs) > asked_images and task.in_cloud and not task.claimed_by_owner then`,
+    broken: `  if false then`,
+    tests: "money/readings",
+    named: "check 62: no more outputs",
+  },
+  {
+    check: 62,
+    breaks: "a quote is for whatever values the params have by then",
+    file: `${credits}/find_quote.sql`,
+    line: `  if billed <> quote.billed then`,
+    broken: `  if false then`,
+    tests: "money/readings",
+    named: "check 62: a quote",
+  },
+  {
+    check: 62,
+    breaks: "a film is as long as its frames at any rate",
+    file: "worker/fal/paid-inputs.ts",
+    line: `  return Math.max(duration, packetCount / framesPerSecond);`,
+    broken: `  return duration;`,
+    tests: "fal/paid-inputs",
+    named: "the length of a film",
+  },
+  {
+    check: 62,
+    breaks: "an upscale may become larger than what can be stored",
+    file: "worker/fal/paid-inputs.ts",
+    line: `isTooLarge(result) || result.width * result.height > mostPixels`,
+    broken: `isTooLarge(result)`,
+    tests: "fal/paid-inputs",
+    named: "an upscale whose result",
+  },
+];

@@ -1,0 +1,126 @@
+import { BufferSource, Input, type InputVideoTrack, MATROSKA, MP4, QTFF, WEBM } from "mediabunny";
+import { checkBytes } from "../../supabase/functions/_shared/media/check-outputs.ts";
+import { type FrameSize, isTooLarge } from "../../supabase/functions/_shared/media/picture-size.ts";
+import { mostImageBytes } from "../../supabase/functions/_shared/providers/fal-result.ts";
+import type { BilledValues } from "../client.ts";
+import { RenderError } from "../provider.ts";
+import type { FalRequest } from "./models.ts";
+import type { FileInput } from "./params.ts";
+
+/** Pixels of a megapixel, as prices count them: 1024 × 1024. */
+export const megapixel = 1024 * 1024;
+/** Frames beyond these are further seconds, so that a fast film is not a cheap one. */
+const framesPerSecond = 30;
+const largestSide = 2048;
+const smallestSide = 64;
+/** What a pixel of a result takes at most. */
+const bytesPerPixel = { png: 4, jpeg: 2 };
+
+/**
+ * Sees to it that a job cannot cost the provider more than is paid, and that its result can be stored: says of each file that
+ * decides it how it is looked at before anything is submitted. Such a file is brought to FAL, so that it stays the one that was
+ * looked at. What does not fit ends the task with a reason and without a charge.
+ */
+export function boundByPaid(taskType: string, request: FalRequest, billed: BilledValues = {}): void {
+  const { input, files } = request;
+  const images = files.filter(({ medium }) => medium === "image");
+  if (taskType === "image_upscale") {
+    for (const file of images) file.inspect = (bytes) => checkUpscale(file, bytes, input);
+  }
+  const { seconds, megapixels } = billed;
+  if (taskType === "animate_character" && seconds !== undefined) {
+    for (const file of files.filter(({ medium }) => medium === "video")) {
+      file.inspect = (bytes) => checkFilm(file, bytes, seconds);
+    }
+  }
+  if (megapixels !== undefined && input["image_size"] === undefined) {
+    // Models make the output as large as the picture that they are given.
+    for (const file of images) {
+      file.inspect = async (bytes) => {
+        const size = await sizeOf(file, bytes);
+        const fitting = sizeWithin(size, megapixels * megapixel);
+        if (fitting !== size) input["image_size"] ??= fitting;
+      };
+    }
+  }
+}
+
+async function checkUpscale(
+  { field }: FileInput,
+  bytes: Uint8Array,
+  input: Record<string, unknown>,
+): Promise<void> {
+  const { width, height } = await sizeOf({ field }, bytes);
+  const scale = typeof input["scale"] === "number" ? input["scale"] : 2;
+  const result = { width: Math.ceil(width * scale), height: Math.ceil(height * scale) };
+  const format = input["output_format"] === "jpeg" ? "jpeg" : "png";
+  const mostPixels = mostImageBytes / bytesPerPixel[format];
+  if (isTooLarge(result) || result.width * result.height > mostPixels) {
+    throw refusal(
+      `${field}: ${scale} times ${width} × ${height} are ${result.width} × ${result.height} pixels, and ` +
+        `at most ${Math.floor(mostPixels / 1e6)} million pixels of ${format} can be stored. Send a smaller scale_factor`,
+    );
+  }
+}
+
+async function checkFilm({ field }: FileInput, bytes: Uint8Array, paidSeconds: number): Promise<void> {
+  const seconds = await secondsOfFilm(bytes, paidSeconds);
+  if (seconds === undefined) throw refusal(`${field}: the length of the video cannot be read`);
+  // A frame more than a whole second is not worth a refusal.
+  if (seconds > paidSeconds + 0.1) {
+    throw refusal(
+      `${field}: the video is ${seconds.toFixed(1)} seconds long, and ${paidSeconds} are paid. ` +
+        `Create the task with \`seconds\`: ${Math.ceil(seconds - 0.1)}, or send a shorter video`,
+    );
+  }
+}
+
+/** How long a film is by its frames, not by what its header says. Of a much longer one, at least more than was paid. */
+export async function secondsOfFilm(bytes: Uint8Array, paidSeconds: number): Promise<number | undefined> {
+  // The check bounds the counts of tracks and tables, which the library does not.
+  const check = await checkBytes(bytes);
+  if (check.state !== "sound" || check.medium !== "video") return undefined;
+  const input = new Input({ source: new BufferSource(bytes), formats: [MP4, QTFF, WEBM, MATROSKA] });
+  try {
+    const tracks = await input.getVideoTracks();
+    const lengths = await Promise.all(tracks.map((track) => secondsOfTrack(track, paidSeconds)));
+    return lengths.length === 0 ? undefined : Math.max(...lengths);
+  } catch {
+    return undefined; // A film that the library cannot read has no length that could be paid.
+  } finally {
+    input.dispose();
+  }
+}
+
+async function secondsOfTrack(track: InputVideoTrack, paidSeconds: number): Promise<number> {
+  const enough = framesPerSecond * (paidSeconds + 1);
+  const { packetCount } = await track.computePacketStats(enough);
+  if (packetCount >= enough) return Math.max(packetCount / framesPerSecond, await track.computeDuration());
+  const duration = await track.computeDuration();
+  return Math.max(duration, packetCount / framesPerSecond);
+}
+
+async function sizeOf({ field }: Pick<FileInput, "field">, bytes: Uint8Array): Promise<FrameSize> {
+  const check = await checkBytes(bytes);
+  if (check.state !== "sound" || check.width === null || check.height === null) {
+    throw refusal(`${field}: the picture ${check.state === "unsound" ? check.problem : "has no size"}`);
+  }
+  return { width: check.width, height: check.height };
+}
+
+/** The same size, or a smaller one of the same shape with at most so many pixels. */
+export function sizeWithin(size: FrameSize, mostPixels: number): FrameSize {
+  const shrink = Math.min(
+    1,
+    Math.sqrt(mostPixels / (size.width * size.height)),
+    largestSide / Math.max(size.width, size.height),
+  );
+  if (shrink === 1) return size;
+  // A long and narrow picture loses its shape before it has more pixels than are paid.
+  const side = (length: number) => Math.max(smallestSide, Math.floor(length * shrink));
+  return { width: side(size.width), height: side(size.height) };
+}
+
+function refusal(message: string): RenderError {
+  return new RenderError(message, { isRetryable: false });
+}
