@@ -8,6 +8,7 @@ const duties: readonly { statement: string; everyMilliseconds: number }[] = [
   { statement: "select public.settle_followers()", everyMilliseconds: 500 },
   { statement: "select public.expire_due_grants()", everyMilliseconds: 10_000 },
   { statement: "select public.tend_paid_calls()", everyMilliseconds: 10_000 },
+  { statement: "select public.settle_overdue_withdrawals()", everyMilliseconds: 10_000 },
   { statement: "select public.mark_silent_workers()", everyMilliseconds: 10_000 },
   { statement: "select public.archive_finished_tasks()", everyMilliseconds: 10_000 },
   { statement: "select public.refresh_run_estimates()", everyMilliseconds: 60_000 },

@@ -58,6 +58,7 @@ async function run(
       // Nobody is there: of the server this provider asks nothing itself.
       client: new DarkroomClient({ url: "http://127.0.0.1:9", token: "none", workerId: "worker", tries: 1 }),
       signal: signal ?? new AbortController().signal,
+      log: { warn: () => undefined },
       progress: (fraction, message) => void seen.progress.push(`${Math.round(fraction * 100)} ${message}`),
       noteJob: async (job) => {
         await noteJob?.(job);

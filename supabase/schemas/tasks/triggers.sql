@@ -57,6 +57,11 @@ begin
     perform cron.schedule('darkroom-tend-paid-calls', '10 seconds', 'select public.tend_paid_calls()');
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-refresh-run-estimates', '* * * * *', 'select public.refresh_run_estimates()');
+    perform cron.schedule('darkroom-settle-overdue-withdrawals', '10 seconds', 'select public.settle_overdue_withdrawals()');
+    if exists (select from pg_available_extensions where name = 'pg_net') then
+      create extension if not exists pg_net;
+      perform cron.schedule('darkroom-withdraw-provider-jobs', '5 seconds', 'select public.request_provider_withdrawals()');
+    end if;
   end if;
 end
 $$;

@@ -28,7 +28,8 @@ begin
     'cost', expected / 10000.0, 'cost_microusd', expected,
     'upper_bound', upper_bound / 10000.0, 'upper_bound_microusd', upper_bound,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
-    'price_version', (quote.price).version, 'breakdown', quote.breakdown)
+    'price_version', (quote.price).version, 'breakdown', quote.breakdown,
+    'cancellation', public.cancel_terms(quote.price, quote.part_prices is not null, upper_bound))
     || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;
 end
 $$;

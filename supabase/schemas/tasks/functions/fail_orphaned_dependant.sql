@@ -4,7 +4,7 @@ create or replace function public.fail_orphaned_dependant()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  perform public.end_task(task.id, 'Failed', 'dependency_failed')
+  perform public.end_task(task.id, 'Failed', 'dependency_failed', by_owner => true)
      from public.tasks as task
     where task.id = old.task_id and task.status = 'Queued'
       and task.unmet_dependencies > (

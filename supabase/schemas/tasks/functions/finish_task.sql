@@ -20,8 +20,9 @@ begin
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
-    -- What it leaves behind would run without cover, for its hold ends here.
-    perform public.end_task(child.id, 'Cancelled', 'orchestrator_finished')
+    -- What it leaves behind would run without cover, for its hold ends here. With the owner's own worker, that is the owner's
+    -- doing.
+    perform public.end_task(child.id, 'Cancelled', 'orchestrator_finished', by_owner => task.claimed_by_owner)
        from public.tasks as child
       where child.orchestrator_task_id = task.id and child.status in ('Queued', 'In Progress');
     -- Counted again: a child may have finished while we waited for it.
@@ -31,7 +32,7 @@ begin
   perform public.note_run_time(finished);
   perform public.free_slots(array[task]);
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
+    perform public.settle_hold(task.id);
   end if;
   perform public.release_dependants(task.id);
   if task.orchestrator_task_id is not null then
