@@ -145,6 +145,7 @@ const ignoreUnknownFields = [
   "list-prices",
   "list-webhook-deliveries",
   "list-webhooks",
+  "provider-withdrawals",
   "queue-position",
   "run-doctor",
   "scale",

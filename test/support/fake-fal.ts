@@ -238,7 +238,8 @@ export async function startFakeFal(): Promise<FakeFal> {
     if (tail === "/cancel" && method === "PUT") return { status: 400, body: { status: "ALREADY_COMPLETED" } };
     if (method !== "GET") return { status: 405, body: { detail: "Method Not Allowed" } };
     const error = "Request was cancelled";
-    if (tail === "/status") return { status: 200, body: { status: "COMPLETED", request_id: requestId, logs: [], error } };
+    if (tail === "/status")
+      return { status: 200, body: { status: "COMPLETED", request_id: requestId, logs: [], error } };
     return { status: 499, body: { detail: error, error_type: "request_cancelled" } };
   }
 

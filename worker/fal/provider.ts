@@ -107,7 +107,11 @@ export function createFalProvider({ variables, storageUrls, resolve, pace: given
       }
     },
     async tend({ client, log }) {
-      await withdrawDue({ exchange: (request) => client.providerWithdrawals(request), fal: withdrawing, log });
+      await withdrawDue({
+        exchange: (request) => client.providerWithdrawals(request),
+        fal: withdrawing,
+        log,
+      });
     },
   };
 }

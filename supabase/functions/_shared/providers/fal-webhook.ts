@@ -105,7 +105,11 @@ export async function endByFalNews(
     }
     return await complete({ database, storage }, job, files);
   } catch (error) {
-    if (error instanceof AppError && (error.status === 409 || error.code === "task_not_found")) return "over";
+    if (error instanceof AppError && (error.status === 409 || error.code === "task_not_found")) {
+      // Perhaps cancelled a moment ago: then the cancelled run costs what the job's end says.
+      await settleUnwanted(database, ids, webhookKey, news);
+      return "over";
+    }
     if (error instanceof AppError && (error.status === 413 || error.status === 422)) {
       // What cannot be stored now never can be. The run says so, once, and ends.
       log.warn({ ...fields, err: error }, "a result of FAL could not be stored");

@@ -2,7 +2,12 @@ import { type Database, json } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import { type Caller, forUser } from "../http/endpoint.ts";
 import type { FalAccess } from "./fal-access.ts";
-import { withdrawDue, type WithdrawalAnswer, type WithdrawalExchange, type WithdrawalRequest } from "./withdrawals.ts";
+import {
+  withdrawDue,
+  type WithdrawalAnswer,
+  type WithdrawalExchange,
+  type WithdrawalRequest,
+} from "./withdrawals.ts";
 
 /** What a worker says of jobs that it withdraws, and which it gets next: of its owner, or the service's. */
 export async function exchangeProviderWithdrawals(
@@ -23,7 +28,11 @@ export function exchangeOf(database: Pick<Database, "call">): WithdrawalExchange
 
 /** Withdraws what is due with the key of this installation. @throws AppError `provider_not_configured` */
 export async function withdrawProviderJobs(
-  { database, fal, log }: {
+  {
+    database,
+    fal,
+    log,
+  }: {
     database: Pick<Database, "call">;
     fal: FalAccess;
     log: { warn(fields: object, message: string): void };
@@ -32,6 +41,9 @@ export async function withdrawProviderJobs(
 ): Promise<{ attempted: number; settled: number }> {
   const queue = await fal();
   if (!queue) throw new AppError("provider_not_configured", { variable: "FAL_KEY", retry_after: 60 });
-  const { attempted, settled } = await withdrawDue({ exchange: exchangeOf(database), fal: queue, log }, { atMost });
+  const { attempted, settled } = await withdrawDue(
+    { exchange: exchangeOf(database), fal: queue, log },
+    { atMost },
+  );
   return { attempted, settled };
 }

@@ -76,7 +76,10 @@ export async function withdrawDue(
  * answer was lost is told from a job that ran by the job's result.
  * @throws FalCallError where FAL does not say
  */
-async function withdrawJob(fal: FalQueue, { model, request_id: id }: UnwantedJob): Promise<WithdrawalOutcome> {
+async function withdrawJob(
+  fal: FalQueue,
+  { model, request_id: id }: UnwantedJob,
+): Promise<WithdrawalOutcome> {
   for (let look = 1; look <= looks; look++) {
     const status = await unlessGone(fal.status(model, id));
     // Taken from the queue by an earlier cancel, or never there.
@@ -86,7 +89,8 @@ async function withdrawJob(fal: FalQueue, { model, request_id: id }: UnwantedJob
       await fal.cancel(model, id).catch(() => undefined);
       return "ran";
     }
-    if (status.state === "ended") return (await hasResult(fal, model, id, status.hasFailed)) ? "ran" : "failed";
+    if (status.state === "ended")
+      return (await hasResult(fal, model, id, status.hasFailed)) ? "ran" : "failed";
     if ((await fal.cancel(model, id)) !== "over") return "withdrawn";
   }
   return "retry";

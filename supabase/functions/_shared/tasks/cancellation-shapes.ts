@@ -12,4 +12,6 @@ export const cancellation = z
     cost_microusd: z.int(),
   })
   .nullable()
-  .describe("of a run that its owner ended: what it costs, and why; null where it costs nothing from the beginning");
+  .describe(
+    "of a run that its owner ended: what it costs, and why; null where it costs nothing from the beginning",
+  );
