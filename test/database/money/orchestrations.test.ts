@@ -71,7 +71,7 @@ interface Child {
 
 /** One orchestration and its children, apart from all others by its model. */
 class Orchestration {
-  /** Children that were finished in time, with an output, by the cloud: those that are paid. */
+  /** Children that the cloud finished in time, with an output, or ran when their owner cancelled: those that are paid. */
   readonly paid: string[] = [];
 
   constructor(
@@ -160,6 +160,9 @@ async function carryOut(
     await sql`select end_task(${next.id}, 'Failed', 'out of memory')`;
   } else if (plan.ending === "it is cancelled") {
     await sql`select update_task_status(${user.userId}, 'user', ${root}, 'Cancelled')`;
+    // What the cloud's children have consumed until then.
+    for (const child of inOrder.slice(plan.finishing))
+      if (!child.byOwner) orchestration.paid.push(child.id);
   } else if (plan.ending === "its worker fails it") {
     await setStatus(sql, root, "Failed");
   } else if (plan.ending === "its worker ends it") {
