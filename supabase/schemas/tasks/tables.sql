@@ -268,6 +268,8 @@ create table public.provider_withdrawals (
   -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
   state text not null default 'open'
     check (state in ('open', 'withdrawn', 'ran', 'failed', 'unanswered', 'unknown')),
+  -- Said before, by a party whose report could not be settled.
+  has_run boolean not null default false,
   tries public.natural_number not null default 0,
   next_try_at timestamptz not null default now(),
   expires_at timestamptz not null default now() + interval '10 minutes',

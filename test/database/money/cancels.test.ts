@@ -489,6 +489,28 @@ test("check 8: a job is given to one party at a time, to its own account's, and 
     assert.deepEqual(await faults(sql), []);
   }));
 
+test("check 8: a tenant who holds the lock of a cancelled task delays nobody, and does not make its job free", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const [user, other] = [await createUser(sql, balance), await createUser(sql, balance)];
+    const runs = [await running(sql, user, "z_image_turbo"), await running(sql, other, "z_image_turbo")];
+    for (const run of runs) await submitted(sql, run);
+    for (const owner of [user, other])
+      await sql`select update_task_status(${owner.userId}, 'user', id, 'Cancelled') from tasks where user_id = ${owner.userId}`;
+    const holder = await database.sessionAs("authenticated", { sub: user.userId });
+    await holder.query("begin");
+    await holder.query("update tasks set updated_at = now() where user_id = $1", [user.userId]);
+    const { withdrawals } = await exchange(sql, { at_most: 20 });
+    const reports = withdrawals.map(({ withdrawal_id }) => ({ withdrawal_id, outcome: "ran" }));
+    assert.equal((await exchange(sql, { reports })).settled, 1);
+    await costs(sql, other.userId, perUnit);
+    await holder.query("commit");
+    // It was told to stop, and looks like one that failed.
+    await sql`update provider_withdrawals set next_try_at = now() where state = 'open'`;
+    assert.equal(await settleAs(sql, "failed"), 1);
+    await costs(sql, user.userId, perUnit);
+  }));
+
 async function outcomeOf(call: Promise<unknown>): Promise<string> {
   try {
     await call;

@@ -4,23 +4,25 @@
 create or replace function public.claim_provider_withdrawals(for_user uuid, for_provider text, at_most integer)
 returns jsonb
 language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  claimed jsonb;
 begin
-  return (
-    with claimed as (
-      update public.provider_withdrawals
-         set tries = tries + 1, next_try_at = now() + interval '1 minute'
-       where id in (
-         select id from public.provider_withdrawals
-          where state = 'open' and request_id is not null and provider = for_provider
-            and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
-            and next_try_at <= now() and expires_at > now()
-          order by next_try_at limit at_most for no key update skip locked)
-      returning *
-    )
-    select coalesce(jsonb_agg(jsonb_build_object(
-             'withdrawal_id', id, 'task_id', task_id, 'model', model, 'request_id', request_id,
-             'tries', tries) order by created_at), '[]')
-      from claimed);
+  with given as (
+    update public.provider_withdrawals
+       set tries = tries + 1, next_try_at = now() + interval '1 minute'
+     where id in (
+       select id from public.provider_withdrawals
+        where state = 'open' and request_id is not null and provider = for_provider
+          and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
+          and next_try_at <= now() and expires_at > now()
+        order by next_try_at limit at_most for no key update skip locked)
+    returning *
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'withdrawal_id', id, 'task_id', task_id, 'model', model, 'request_id', request_id,
+           'tries', tries) order by created_at), '[]')
+    into claimed from given;
+  return claimed;
 end
 $$;
 revoke all on function public.claim_provider_withdrawals from public, anon, authenticated;

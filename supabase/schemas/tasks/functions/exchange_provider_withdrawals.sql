@@ -3,7 +3,7 @@
 -- request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
 create or replace function public.exchange_provider_withdrawals(for_user uuid, request jsonb)
 returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set lock_timeout = '1s' as $$
 declare
   provider constant text := request ->> 'provider';
   submitted constant jsonb := request -> 'submitted';

@@ -3,7 +3,7 @@
 -- Beyond `credit_settings.free_withdrawals_per_hour` a withdrawn job costs its price too, so that submitting and withdrawing is
 -- no way to keep a provider busy. Answers what was charged; null when it was settled before.
 -- Locks: orchestrations from the outermost, the task, the withdrawal, the account.
-create or replace function public.settle_withdrawal(for_withdrawal uuid, new_state text)
+create or replace function public.settle_withdrawal(for_withdrawal uuid, said_state text)
 returns bigint
 language plpgsql set search_path = '' as $$
 declare
@@ -11,6 +11,7 @@ declare
   withdrawal public.provider_withdrawals;
   ancestor uuid;
   is_linked boolean;
+  new_state text;
   charge bigint;
 begin
   select * into named from public.provider_withdrawals where id = for_withdrawal;
@@ -21,6 +22,7 @@ begin
   if not found then
     return null;
   end if;
+  new_state := case when withdrawal.has_run then 'ran' else said_state end;
   -- One at a time for a user, so that the allowance is exact.
   perform from public.credit_accounts where user_id = withdrawal.user_id for no key update;
   charge := case
