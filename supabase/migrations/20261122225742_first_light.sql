@@ -9269,7 +9269,6 @@ begin
 end
 $$;
 revoke all on function public.settle_overdue_withdrawals from public, anon, authenticated;
-grant execute on function public.settle_overdue_withdrawals to service_role;
 
 -- supabase/schemas/tasks/functions/settle_withdrawal.sql
 -- Ends the withdrawal of a job, once, with what became of the job, and charges the run by it: what ran costs its price, what was
@@ -9341,7 +9340,7 @@ revoke all on function public.settle_withdrawal from public, anon, authenticated
 -- What a provider's news says of a job that is to be withdrawn: it has ended, well or in an error. False when it is about no such
 -- job. An error is left to the caller that is withdrawing the job, because it may be the withdrawal itself.
 create or replace function public.settle_withdrawal_by_news(
-  for_provider text, for_request_ids text[], for_webhook_key uuid, has_failed boolean
+  for_provider text, for_request_ids text[], has_failed boolean, for_webhook_key uuid default null
 ) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare

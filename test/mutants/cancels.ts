@@ -11,7 +11,7 @@ export const mutants: Mutant[] = [
     line: `  if by_owner then`,
     broken: `  if false then`,
     tests: "database/money/cancels",
-    named: "check 8: update-task-status of a session",
+    named: "charges a run by the unit",
   },
   {
     check: 8,
@@ -20,7 +20,7 @@ export const mutants: Mutant[] = [
     line: `    when new_state in ('ran', 'unanswered') then`,
     broken: `    when true then`,
     tests: "database/money/cancels",
-    named: "check 8: update-task-status of a session",
+    named: "charges a run by the unit",
   },
   {
     check: 8,
@@ -29,7 +29,7 @@ export const mutants: Mutant[] = [
     line: `new_state in ('ran', 'unanswered')`,
     broken: `new_state in ('ran')`,
     tests: "database/money/cancels",
-    named: "check 8: PATCH over REST by its owner",
+    named: "charges a run by the unit",
   },
   {
     check: 8,
@@ -39,7 +39,7 @@ export const mutants: Mutant[] = [
      and task.claimed_by_owner = (caller_kind = 'personal-access-token') then`,
     broken: ` then`,
     tests: "database/money/cancels",
-    named: "which forgets the job",
+    named: "charges a run by the unit",
   },
   {
     check: 8,
@@ -48,7 +48,7 @@ export const mutants: Mutant[] = [
     line: `(public.give_up_run(old, true, ended_at)).cost_microusd;`,
     broken: `(public.give_up_run(old, false, ended_at)).cost_microusd;`,
     tests: "database/money/cancels",
-    named: "check 8: deletion of the task",
+    named: "and a run by the second",
   },
   {
     check: 8,
@@ -66,7 +66,7 @@ export const mutants: Mutant[] = [
     line: `and state = 'open' and cost_microusd > 0) then`,
     broken: `and state = 'open' and false) then`,
     tests: "database/money/cancels",
-    named: "check 8: when the orchestrator is cancelled",
+    named: "the orchestration is charged once",
   },
   {
     check: 8,
@@ -103,8 +103,8 @@ export const mutants: Mutant[] = [
 `,
     broken: `      return "withdrawn";
 `,
-    tests: "withdraw-provider-jobs",
-    named: "a job that waits is withdrawn",
+    tests: "worker/fal/provider",
+    named: "a cancelled run withdraws its job",
   },
   {
     check: 8,
@@ -112,8 +112,8 @@ export const mutants: Mutant[] = [
     file: `${functions}/complete_task.sql`,
     line: `case when blacked_out_is_free then black_outputs else 0 end`,
     broken: `0`,
-    tests: "functions/fal-webhook",
-    named: "safety checker made black come last",
+    tests: "database/provider-jobs",
+    named: "made black",
   },
   {
     check: 8,
@@ -121,7 +121,7 @@ export const mutants: Mutant[] = [
     file: `${functions}/outputs_in_order.sql`,
     line: `order by is_black, place`,
     broken: `order by place`,
-    tests: "functions/fal-webhook",
-    named: "safety checker made black come last",
+    tests: "database/provider-jobs",
+    named: "made black",
   },
 ];

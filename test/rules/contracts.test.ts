@@ -157,6 +157,7 @@ const ignoreUnknownFields = [
   "update-shot-pair-prompts",
   "update-task-status",
   "update-worker-model",
+  "withdraw-provider-jobs",
   "worker-heartbeat",
 ];
 

@@ -342,7 +342,7 @@ describeEndpoint(falWebhookEndpoint, {
       );
       job.result.body = pictures(urls, [true, true]);
       assert.equal((await tell(under, job)).body["state"], "failed");
-      assert.equal((await tell(under, job)).body["state"], "over");
+      assert.equal((await tell(under, job)).body["state"], "unknown");
       const [task] = await under.sql`select status, error_message from tasks where id = ${run.task_id}`;
       assert.equal(task?.["status"], "Failed");
       assert.match(String(task["error_message"]), /^blacked_out: /);

@@ -206,7 +206,7 @@ for (const [way, end] of Object.entries(ways)) {
           assert.equal(await settleAs(sql, "ran"), 1);
         } else if (outcome === "intent, then news of its end") {
           assert.ok(job);
-          await sql`select settle_withdrawal_by_news('fal', ${[request_id]}::text[], ${job.webhook_key}, false)`;
+          await sql`select settle_withdrawal_by_news('fal', ${[request_id]}::text[], false, ${job.webhook_key})`;
         } else if (outcome !== "no job") assert.equal(await settleAs(sql, outcome), 1);
         await costs(sql, user.userId, expected);
         // Nothing that comes later changes it.

@@ -24,4 +24,3 @@ begin
 end
 $$;
 revoke all on function public.settle_overdue_withdrawals from public, anon, authenticated;
-grant execute on function public.settle_overdue_withdrawals to service_role;

@@ -1,7 +1,7 @@
 -- What a provider's news says of a job that is to be withdrawn: it has ended, well or in an error. False when it is about no such
 -- job. An error is left to the caller that is withdrawing the job, because it may be the withdrawal itself.
 create or replace function public.settle_withdrawal_by_news(
-  for_provider text, for_request_ids text[], for_webhook_key uuid, has_failed boolean
+  for_provider text, for_request_ids text[], has_failed boolean, for_webhook_key uuid default null
 ) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
