@@ -294,7 +294,7 @@ for (const ending of ["finishes", "fails", "is cut off by the end of the outer o
 }
 
 for (const also of ["alone", "with one of its parts"] as const) {
-  test(`an orchestration whose row is deleted ${also} pays what was finished, and leaves nobody that runs without cover`, () =>
+  test(`an orchestration whose row is deleted ${also} pays what was finished and what its running parts consumed, and leaves nobody that runs without cover`, () =>
     withDatabase(async ({ sql, sessionAs }) => {
       const user = await createUser(sql);
       const orchestration = new Orchestration(sql, user, "deleted");
@@ -325,7 +325,11 @@ for (const also of ["alone", "with one of its parts"] as const) {
       const [open] =
         await sql`select count(*)::int as tasks from tasks where status in ('Queued', 'In Progress')`;
       assert.equal(open?.["tasks"], 0);
-      assert.deepEqual(await accountOf(sql, user.userId), { balance: 100_000_000 - Number(cost), held: 0 });
+      const consumed = await costOf(sql, [running.id]);
+      assert.deepEqual(await accountOf(sql, user.userId), {
+        balance: 100_000_000 - Number(cost + consumed),
+        held: 0,
+      });
       const faults = await sql`
       select rule from find_task_faults() union all select rule from find_ledger_faults()
       union all select rule from find_queue_faults()`;
