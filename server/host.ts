@@ -16,6 +16,7 @@ import { createWebhookSender, type WebhookSender } from "../supabase/functions/_
 import { refuseUnfinished } from "./backup/unfinished.ts";
 import { createAuth } from "./auth/auth.ts";
 import { startAutoTopups } from "./billing/auto-topups.ts";
+import { startWithdrawals } from "./providers/withdrawals.ts";
 import { startReconciler } from "./billing/reconciler.ts";
 import type { HostContext, HostKeys } from "./context.ts";
 import { databaseState } from "./database-state.ts";
@@ -158,6 +159,10 @@ export async function startHost(
     if (options.billing?.STRIPE_SECRET_KEY && (options.autoTopups ?? true)) {
       const autoTopups = startAutoTopups({ databaseUrl, stripe: createStripe(options.billing), log });
       opened.add("services", "automatic top-ups", () => autoTopups.stop());
+    }
+    if (options.fal?.FAL_KEY) {
+      const withdrawals = startWithdrawals({ databaseUrl, fal: options.fal, log });
+      opened.add("services", "withdrawals at providers", () => withdrawals.stop());
     }
     if (options.billing?.STRIPE_SECRET_KEY) {
       const reconciler = startReconciler({ databaseUrl, stripe: createStripe(options.billing), log });

@@ -23,6 +23,7 @@ const duties: readonly Duty[] = [
   outbox,
   { statement: "select public.expire_due_grants()", everyMilliseconds: 10_000 },
   { statement: "select public.tend_paid_calls()", everyMilliseconds: 10_000 },
+  { statement: "select public.settle_overdue_withdrawals()", everyMilliseconds: 10_000 },
   { statement: "select public.mark_silent_workers()", everyMilliseconds: 10_000 },
   { statement: "select public.archive_finished_tasks()", everyMilliseconds: 10_000 },
   // Runs that are paid by the second: covered while the account can, ended when it cannot.

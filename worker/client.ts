@@ -1,4 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
+import type {
+  WithdrawalAnswer,
+  WithdrawalRequest,
+} from "../supabase/functions/_shared/providers/withdrawals.ts";
 import type { RenderedOutput } from "./provider.ts";
 
 /** A job that runs a task at a provider of models. */
@@ -189,6 +193,13 @@ export class DarkroomClient {
 
   async updateTaskStatus(run: Run, update: StatusUpdate): Promise<void> {
     await this.#call("update-task-status", { ...this.#runFields(run), ...update });
+  }
+
+  /** Says what became of jobs at a provider that no task needs any more, and asks for the next ones. */
+  async providerWithdrawals(request: WithdrawalRequest): Promise<WithdrawalAnswer> {
+    // Not repeated: what was not reported is given out again.
+    const call = { tries: 1, timeoutMilliseconds: 10_000 };
+    return (await this.#call("provider-withdrawals", request, call)) as WithdrawalAnswer;
   }
 
   async updateWorkerModel(model: string | null): Promise<void> {

@@ -10,6 +10,7 @@ export interface RunContext {
   progress(fraction: number, message?: string): void;
   /** For what a run asks of the server besides: inputs, other tasks' outputs, tasks of its own. */
   client: DarkroomClient;
+  log: ProviderLog;
   /** Has the server keep what job runs this task, for the run after this one. Rejects when it does not. */
   noteJob(job: ProviderJobNote): Promise<void>;
 }
@@ -39,6 +40,12 @@ export interface Provider {
   taskTypes: readonly string[];
   /** @throws RenderError, ProviderUnusable, or anything, which counts as an error that may be tried again */
   run(task: ClaimedTask, context: RunContext): Promise<RenderedOutput | Delegation>;
+  /** What there is to do now and then beside the runs, such as withdrawing jobs that no task needs any more. */
+  tend?(context: { client: DarkroomClient; log: ProviderLog }): Promise<void>;
+}
+
+export interface ProviderLog {
+  warn(fields: object, message: string): void;
 }
 
 /** A task that cannot be rendered. */

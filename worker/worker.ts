@@ -41,6 +41,7 @@ const progressIntervalMilliseconds = 500;
 /** How long a finished task waits for a progress call that is on its way. */
 const longestSettleMilliseconds = 2_000;
 const longestPauseSeconds = 60;
+const tendSeconds = 15;
 
 /** Claims tasks that the providers can do, renders them, reports progress, and completes them. */
 export function createWorker(options: WorkerOptions): Worker {
@@ -111,6 +112,7 @@ export function createWorker(options: WorkerOptions): Worker {
         signal,
         progress: (...at) => report.progress(...at),
         client,
+        log,
         noteJob: (job) => client.updateTaskStatus(task, { status: "In Progress", provider_job: job }),
       });
       signal.throwIfAborted();
@@ -123,7 +125,9 @@ export function createWorker(options: WorkerOptions): Worker {
         return;
       }
       // Heartbeats go on: an upload may outlast the lease.
-      const url = await client.completeTask(task, output);
+      const url = await client.completeTask(task, output).catch((error: unknown) => {
+        throw storingFailure(error);
+      });
       log.info({ ...fields, provider: provider.name, url }, "task completed");
     } catch (error) {
       report.end();
@@ -170,9 +174,27 @@ export function createWorker(options: WorkerOptions): Worker {
     stopping.abort();
   }
 
+  /** Until the worker is stopped. */
+  async function tend(): Promise<void> {
+    const { signal } = stopping;
+    const tended = providers.filter((provider) => provider.tend);
+    while (tended.length > 0 && !signal.aborted) {
+      for (const provider of tended) {
+        try {
+          await provider.tend?.({ client, log });
+        } catch (error) {
+          log.warn({ err: error, provider: provider.name }, "a provider could not be tended");
+        }
+      }
+      await pause(tendSeconds * 1000, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
   async function work(): Promise<void> {
     // Before the first claim, so that its lease is short already.
     await heartbeat.start();
+    // Not waited for at the end: what it has under way is given out again.
+    void tend();
     const ended = await Promise.allSettled(Array.from({ length: concurrency }, lane));
     await heartbeat.end();
     for (const lane of ended) if (lane.status === "rejected") throw lane.reason;
@@ -193,6 +215,16 @@ export function createWorker(options: WorkerOptions): Worker {
       clearTimeout(grace);
     },
   };
+}
+
+/** What the server refuses to store it refuses again: neither another try nor another job makes it better. */
+function storingFailure(error: unknown): unknown {
+  const isFinal = error instanceof DarkroomApiError && [413, 415, 422].includes(error.status);
+  if (!isFinal) return error;
+  return new RenderError(`the output cannot be stored: ${error.message}`, {
+    isRetryable: false,
+    endsJob: true,
+  });
 }
 
 /** The server has ended this run: cancelled, failed, or given to another. */

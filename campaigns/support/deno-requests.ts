@@ -124,6 +124,7 @@ export const validRequests: Record<string, Maker> = {
       steps: ["ended"],
       result: { status: 200, body: pictures([fakeFal.file(`/files/${key}.png`)]) },
       isCancelled: false,
+    isWithdrawn: false,
       timesAsked: 0,
     };
     await sql`insert into provider_jobs (task_id, provider, model, request_id, submitted_at, attempt, by_owner)
@@ -243,6 +244,8 @@ export const validRequests: Record<string, Maker> = {
   "redeliver-webhook": withWebhook((webhook_id, _, delivery_id) => ({ webhook_id, delivery_id })),
   "test-webhook": withWebhook((webhook_id) => ({ webhook_id })),
   "deliver-webhooks": asService(() => ({ at_most: 10 })),
+  "withdraw-provider-jobs": asService(() => ({ at_most: 10 })),
+  "provider-withdrawals": asService(() => ({ provider: "fal", at_most: 10 })),
 };
 
 function promoCode(): string {
@@ -319,6 +322,7 @@ export const shares: Record<string, number> = {
   "run-doctor": 0.05,
   "reconcile-payments": 0.05,
   "deliver-webhooks": 0.3,
+  "withdraw-provider-jobs": 0.3,
   "task-counts": 0.5,
   scale: 0.5,
 };

@@ -12,6 +12,7 @@ import { createProcessLimit } from "../../supabase/functions/_shared/limits/proc
 import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
 import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
 import type { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
+import { createFalAccess } from "../../supabase/functions/_shared/providers/fal-access.ts";
 import { createFalWebhooks } from "../../supabase/functions/_shared/providers/fal-webhook.ts";
 import type { WebhookSender } from "../../supabase/functions/_shared/webhooks/sender.ts";
 import type { HostContext } from "../context.ts";
@@ -87,6 +88,7 @@ function hostEnvironment(
     stripe: createStripe(context.billing ?? {}),
     promptWriter: createPromptWriter(context.prompts ?? {}, { log }),
     fal: createFalWebhooks(context.fal ?? {}),
+    falQueue: createFalAccess(context.fal ?? {}),
     checkout: checkoutSettings(context.billing ?? {}),
     receiptSeller: context.billing?.RECEIPT_SELLER,
     processLimit: createProcessLimit(),

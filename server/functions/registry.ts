@@ -29,6 +29,8 @@ import { listWebhookDeliveriesEndpoint } from "../../supabase/functions/list-web
 import { redeliverWebhookEndpoint } from "../../supabase/functions/redeliver-webhook/endpoint.ts";
 import { testWebhookEndpoint } from "../../supabase/functions/test-webhook/endpoint.ts";
 import { deliverWebhooksEndpoint } from "../../supabase/functions/deliver-webhooks/endpoint.ts";
+import { providerWithdrawalsEndpoint } from "../../supabase/functions/provider-withdrawals/endpoint.ts";
+import { withdrawProviderJobsEndpoint } from "../../supabase/functions/withdraw-provider-jobs/endpoint.ts";
 import { queuePositionEndpoint } from "../../supabase/functions/queue-position/endpoint.ts";
 import { scaleEndpoint } from "../../supabase/functions/scale/endpoint.ts";
 import { taskCountsEndpoint } from "../../supabase/functions/task-counts/endpoint.ts";
@@ -110,4 +112,6 @@ export const endpoints: readonly Endpoint[] = [
   redeliverWebhookEndpoint,
   testWebhookEndpoint,
   deliverWebhooksEndpoint,
+  providerWithdrawalsEndpoint,
+  withdrawProviderJobsEndpoint,
 ];

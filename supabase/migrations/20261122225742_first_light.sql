@@ -238,6 +238,8 @@ create table public.credit_holds (
   charged_microusd public.amount_microusd not null default 0,
   -- Cost beyond what was held: our loss, never the customer's.
   written_off_microusd public.amount_microusd not null default 0,
+  -- Consumed by work whose rows were deleted: charged when the hold closes, as what the rows say is.
+  consumed_microusd public.amount_microusd not null default 0,
   created_at timestamptz not null default now(),
   -- When a task that still waits is given up, so that no credit is held for ever.
   expires_at timestamptz not null,
@@ -279,6 +281,10 @@ create table public.task_type_prices (
   cost_factors public.cost_factors not null default '{}',
   -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
   reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
+  -- What a run costs that its owner ends: what it has consumed, by cost_of_cancel(), or nothing.
+  cancel_policy text not null default 'consumed' check (cancel_policy in ('consumed', 'free')),
+  -- What an output costs that the provider's safety checker made black: nothing, or as much as any other.
+  blacked_out_policy text not null default 'free' check (blacked_out_policy in ('free', 'charged')),
   valid_from timestamptz not null default now(),
   published_by text not null default 'seed' check (length(published_by) between 1 and 200),
   reason text not null default 'first price' check (length(reason) between 1 and 500),
@@ -400,6 +406,8 @@ create index welcome_bonuses_by_time on public.welcome_bonuses (created_at);
 -- What operators may set; one row.
 create table public.credit_settings (
   is_only boolean primary key default true check (is_only),
+  -- How many jobs of a user may be withdrawn for nothing within an hour; a further one costs what it would have cost.
+  free_withdrawals_per_hour integer not null default 60 check (free_withdrawals_per_hour >= 0),
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
   -- Whether a bonus needs an address that its owner has shown to be theirs: see address_is_proven(). A local host asks for none.
   welcome_bonus_needs_proven_address boolean not null default true,
@@ -870,6 +878,49 @@ create table public.provider_jobs (
 create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
 create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhook_key) where webhook_key is not null;
 
+-- Jobs at providers that no task needs any more, for their task failed, was cancelled or was deleted. A row outlives its
+-- task. One party at a time withdraws a job: `next_try_at` is its lease. Where the owner ended the run, the outcome decides
+-- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal().
+create table public.provider_withdrawals (
+  id uuid primary key default gen_random_uuid(),
+  task_id uuid not null,
+  attempt public.natural_number not null,
+  user_id uuid not null,
+  provider text not null,
+  model text not null,
+  -- Null where it is not known whether the job was submitted.
+  request_id text,
+  webhook_key uuid,
+  by_owner boolean not null,
+  -- The task whose hold pays: this one, or the outermost orchestrator.
+  paid_by uuid not null,
+  cost_microusd public.amount_microusd not null,
+  charged_microusd public.amount_microusd not null default 0,
+  charge_metadata jsonb not null,
+  -- `withdrawn`: before it began. `ran`: it began, or has ended well. `failed`: it ended in an error at the provider.
+  -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
+  state text not null default 'open'
+    check (state in ('open', 'withdrawn', 'ran', 'failed', 'unanswered', 'unknown')),
+  -- Said before, by a party whose report could not be settled.
+  has_run boolean not null default false,
+  tries public.natural_number not null default 0,
+  next_try_at timestamptz not null default now(),
+  expires_at timestamptz not null default now() + interval '10 minutes',
+  created_at timestamptz not null default now(),
+  settled_at timestamptz,
+  constraint settled_withdrawals_have_an_end check (
+    (state = 'open') = (settled_at is null) and charged_microusd in (0, cost_microusd))
+);
+create index open_withdrawals on public.provider_withdrawals (provider, by_owner, next_try_at)
+  where state = 'open' and request_id is not null;
+create index open_withdrawals_by_expiry on public.provider_withdrawals (expires_at) where state = 'open';
+create index open_withdrawals_by_payer on public.provider_withdrawals (paid_by) where state = 'open';
+create index withdrawals_by_task on public.provider_withdrawals (task_id);
+create index withdrawals_by_request on public.provider_withdrawals (provider, request_id) where request_id is not null;
+create index withdrawals_by_webhook_key on public.provider_withdrawals (webhook_key) where webhook_key is not null;
+create index withdrawn_by_user on public.provider_withdrawals (user_id, settled_at) where state = 'withdrawn';
+create index settled_withdrawals_by_age on public.provider_withdrawals (settled_at) where state <> 'open';
+
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
 -- be below zero.
@@ -935,11 +986,12 @@ create table public.task_outbox (
   kind text not null check (kind in ('release_dependants', 'end_relatives', 'delete_project')),
   subject_id uuid not null,
   user_id uuid not null,
-  -- Of `end_relatives`: the status that parts get, and the task whose end was the first.
+  -- Of `end_relatives`: the status that parts get, whether the owner ended them, and the task whose end was the first.
   new_status public.task_status check (new_status in ('Failed', 'Cancelled')),
+  by_owner boolean,
   origin_id uuid,
   created_at timestamptz not null default now(),
-  constraint ends_have_a_status check ((kind = 'end_relatives') = (new_status is not null and origin_id is not null))
+  constraint ends_have_a_status check ((kind = 'end_relatives') = (new_status is not null and by_owner is not null and origin_id is not null))
 );
 create index task_outbox_by_user on public.task_outbox (user_id, id);
 create index task_outbox_by_subject on public.task_outbox (subject_id, kind);
@@ -1782,7 +1834,8 @@ begin
       'price_id', price.id, 'expected_seconds', coalesce(round(task.expected_microusd / each_microusd), 1),
       'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));
   end if;
-  is_final := task.status in ('Complete', 'Failed', 'Cancelled');
+  -- A hold that is still open after the end waits for the withdrawal of a job.
+  is_final := task.status in ('Complete', 'Failed', 'Cancelled') and hold.state is distinct from 'held';
   -- A child is not charged by itself: its cost is part of its orchestrator's.
   final_microusd := case
     when is_final and task.orchestrator_task_id is not null then coalesce(task.cost_microusd, 0)
@@ -1795,6 +1848,8 @@ begin
     'held_microusd', case when hold.state = 'held' then hold.amount_microusd else 0 end,
     'billing_type', price.billing_type, 'price_version', price.version,
     'charged_with', task.orchestrator_task_id,
+    'cancellation', public.cancel_terms(price, task.is_orchestrator, task.upper_bound_microusd) || jsonb_build_object(
+      'now_microusd', case when task.status in ('Queued', 'In Progress') then public.cost_of_cancel_now(task.id) else 0 end),
     'breakdown', case
       when is_final then public.cost_lines(task)
       else (public.quote_task(task.task_type, task.params, promised, true)).breakdown end);
@@ -1829,7 +1884,9 @@ begin
   return jsonb_build_object(
     'success', true, 'task_type', type_name, 'quote_id', kept.id, 'quote_expires_at', kept.expires_at,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
-    'price_version', (quote.price).version, 'billed', quote.billed, 'breakdown', quote.breakdown)
+    'price_version', (quote.price).version, 'billed', quote.billed, 'breakdown', quote.breakdown,
+    'cancellation', public.cancel_terms(
+      quote.price, quote.part_prices is not null, quote.upper_bound_microusd * task_count))
     || public.amounts_of_quote(
          quote.expected_microusd * task_count, quote.held_microusd * task_count, quote.upper_bound_microusd * task_count)
     || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;
@@ -1837,6 +1894,29 @@ end
 $$;
 revoke all on function public.calculate_task_cost from public, anon, authenticated;
 grant execute on function public.calculate_task_cost to service_role;
+
+-- supabase/schemas/credits/functions/cancel_terms.sql
+-- What a cancel costs under a price, at each stage, in words and numbers. `at_most_microusd`: the most that a run may cost.
+create or replace function public.cancel_terms(
+  price public.task_type_prices, is_orchestration boolean default false, at_most_microusd bigint default null
+) returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'policy', price.cancel_policy, 'while_queued_microusd', 0,
+    'terms', 'Cancelling a task that waits is free. ' || case
+      when is_orchestration then
+        'Finished parts are charged. A part that runs is charged by the terms of its own type.'
+      when price.cancel_policy = 'free' then 'Cancelling a task that runs is free.'
+      when price.billing_type = 'per_second' then
+        'A task that runs is charged for the seconds that it has run, begun ones whole. If it runs at a provider and is withdrawn there before it starts, it is free.'
+      else 'A task that runs is charged its full price once a job was submitted for it at a provider, unless the job is withdrawn before it starts. Without such a job it is free.' end)
+    || case when at_most_microusd is null then '{}' else jsonb_build_object(
+      'while_running_at_most_microusd',
+      case when price.cancel_policy = 'free' and not is_orchestration then 0 else at_most_microusd end) end;
+end
+$$;
+revoke all on function public.cancel_terms from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/close_hold.sql
 -- Ends a task's hold, once: charges the cost, never above the hold, and gives back the rest. Cost beyond the hold is
@@ -3179,6 +3259,7 @@ begin
     'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
     'price', price.price_microusd / 10000.0, 'price_microusd', price.price_microusd,
     'cost_factors', price.cost_factors,
+    'cancellation', public.cancel_terms(price), 'blacked_out_policy', price.blacked_out_policy,
     'reuse_price', price.reuse_price_microusd / 10000.0, 'reuse_price_microusd', price.reuse_price_microusd,
     'valid_from', price.valid_from);
 end
@@ -3294,7 +3375,8 @@ revoke all on function public.priced_places from public, anon, authenticated;
 -- answers the first version; with other content 422.
 create or replace function public.publish_price(
   for_task_type text, billing_type public.billing_type, price_microusd bigint, cost_factors jsonb,
-  valid_from timestamptz, actor text, reason text, idempotency_key text, reuse_price_microusd bigint default 0
+  valid_from timestamptz, actor text, reason text, idempotency_key text, reuse_price_microusd bigint default 0,
+  cancel_policy text default 'consumed', blacked_out_policy text default 'free'
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -3316,9 +3398,10 @@ begin
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
     if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reuse_price_microusd,
-        known.reason, known.published_by)
+        known.cancel_policy, known.blacked_out_policy, known.reason, known.published_by)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
-                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.reason, actor)
+                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.cancel_policy,
+                         publish_price.blacked_out_policy, publish_price.reason, actor)
        or publish_price.valid_from is not null
           and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -3329,12 +3412,12 @@ begin
     perform public.refuse('price_in_the_past', 422);
   end if;
   insert into public.task_type_prices
-    (task_type, version, billing_type, price_microusd, cost_factors, reuse_price_microusd, valid_from, published_by, reason,
-     idempotency_key)
+    (task_type, version, billing_type, price_microusd, cost_factors, reuse_price_microusd, cancel_policy, blacked_out_policy,
+     valid_from, published_by, reason, idempotency_key)
   values (type_name,
           1 + coalesce((select max(version) from public.task_type_prices where task_type = type_name), 0),
           publish_price.billing_type, publish_price.price_microusd, publish_price.cost_factors,
-          publish_price.reuse_price_microusd, greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
+          publish_price.reuse_price_microusd, publish_price.cancel_policy, publish_price.blacked_out_policy, greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
   returning * into published;
   return public.price_summary(published) || '{"deduplicated": false}';
 exception
@@ -5615,6 +5698,7 @@ begin
         'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
       || case when task.reused_task_id is null then '{}' else jsonb_build_object(
            'reused_task_id', task.reused_task_id, 'reuse_price_microusd', price.reuse_price_microusd) end
+      || case when task.status in ('Failed', 'Cancelled') then jsonb_build_object('reason', lower(task.status::text)) else '{}' end
         from public.task_type_prices as price where price.id = task.price_id);
 end
 $$;
@@ -6017,6 +6101,36 @@ end
 $$;
 revoke all on function public.claim_one_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/claim_provider_withdrawals.sql
+-- Gives out jobs that are to be withdrawn at a provider, each to one caller for a minute: of two that withdraw one job, the
+-- second would be told that it is over, which is also what is said of a job that ran. `for_user`: the owner whose own worker asks,
+-- for the jobs of that account; null: the service, for the others.
+create or replace function public.claim_provider_withdrawals(for_user uuid, for_provider text, at_most integer)
+returns jsonb
+language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  claimed jsonb;
+begin
+  with given as (
+    update public.provider_withdrawals
+       set tries = tries + 1, next_try_at = now() + interval '1 minute'
+     where id in (
+       select id from public.provider_withdrawals
+        where state = 'open' and request_id is not null and provider = for_provider
+          and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
+          and next_try_at <= now() and expires_at > now()
+        order by next_try_at limit at_most for no key update skip locked)
+    returning *
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'withdrawal_id', id, 'task_id', task_id, 'model', model, 'request_id', request_id,
+           'tries', tries) order by created_at), '[]')
+    into claimed from given;
+  return claimed;
+end
+$$;
+revoke all on function public.claim_provider_withdrawals from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/claimable_task_types.sql
 -- The task types of these run types (or of those, the named ones; another spelling counts) that are not at their limit.
 create or replace function public.claimable_task_types(run_types text[], only_task_types text[])
@@ -6104,7 +6218,8 @@ begin
     return;
   end if;
   if parts.failed > 0 then
-    perform public.end_task(orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total));
+    perform public.end_task(
+      orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total), by_owner => false);
     return;
   end if;
 
@@ -6161,6 +6276,8 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
 -- More outputs than are billed are refused, unless the owner's own worker made them.
+-- Outputs that a provider's safety checker made black come last, are not charged unless the price says so, and are flagged. Where
+-- all are black and free, the run fails: see fail_blacked_out().
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
@@ -6172,7 +6289,10 @@ create or replace function public.complete_task(
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
-  medium constant text := coalesce(output_location, output_text);
+  medium text := coalesce(output_location, output_text);
+  outputs jsonb;
+  black_outputs integer;
+  blacked_out_is_free boolean := false;
   new_thumbnail text;
   -- The task with what is known of its output.
   described public.tasks;
@@ -6219,11 +6339,35 @@ begin
     end if;
   end if;
 
+  outputs := public.outputs_in_order(task.params, jsonb_build_array(jsonb_build_object(
+    'path', output_path, 'location', output_location, 'facts', coalesce(output_facts, '{}'))) || more_outputs);
+  black_outputs := (select count(*) from jsonb_array_elements(outputs) as output where output -> 'facts' ? 'blacked_out');
+  if black_outputs > 0 then
+    blacked_out_is_free := (select blacked_out_policy = 'free' from public.task_type_prices where id = task.price_id);
+    if blacked_out_is_free and black_outputs = jsonb_array_length(outputs) then
+      return public.fail_blacked_out(task, black_outputs);
+    end if;
+    if output_path is distinct from outputs -> 0 ->> 'path' then
+      -- The thumbnail shows what is not shown now.
+      new_thumbnail := null;
+    end if;
+    output_path := outputs -> 0 ->> 'path';
+    output_location := outputs -> 0 ->> 'location';
+    output_facts := outputs -> 0 -> 'facts';
+    more_outputs := outputs - 0;
+    medium := coalesce(output_location, output_text);
+    more := more || jsonb_build_object('blacked_out', black_outputs, 'warnings',
+      coalesce(more -> 'warnings', '[]') || jsonb_build_object('field', 'outputs', 'message', format(
+        'The safety checker of the provider made %s of %s outputs black%s.', black_outputs, jsonb_array_length(outputs),
+        case when blacked_out_is_free then '; they are not charged' else '' end)));
+  end if;
+
   described := task;
   described.params := task.params || output_facts;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
-    task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
+    task.result_data := jsonb_build_object('images', least(
+      asked_images, jsonb_array_length(outputs) - case when blacked_out_is_free then black_outputs else 0 end));
   end if;
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
     made := public.create_output(described, medium, new_thumbnail);
@@ -6269,8 +6413,8 @@ revoke all on function public.complete_task from public, anon, authenticated;
 grant execute on function public.complete_task to service_role;
 
 -- supabase/schemas/tasks/functions/cost_lines.sql
--- How a finished task's cost came about, line by line; an orchestration's by the kinds of its finished parts. Nothing for
--- what was free.
+-- How an ended task's cost came about, line by line; an orchestration's by the kinds of its finished and cancelled parts.
+-- `reason` names what was not completed. Nothing for what was free.
 create or replace function public.cost_lines(task public.all_tasks)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -6278,6 +6422,7 @@ begin
   return (
     with work as (
       select part.*, price.version, price.billing_type, part.reused_task_id is not null as is_reused,
+             case when part.status <> 'Complete' then lower(part.status::text) end as reason,
              case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
                    kind.max_runtime_seconds)::integer as seconds,
@@ -6289,24 +6434,86 @@ begin
        where part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
-             work.is_reused, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
-        from work group by 1, 2, 3, 4, 5, 6, 7
+             work.is_reused, work.reason, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
+        from work group by 1, 2, 3, 4, 5, 6, 7, 8
     )
     select coalesce(jsonb_agg(jsonb_build_object(
         'item', line.task_type, 'count', line.pieces, 'price_version', line.version,
         'unit', case when line.is_reused then 'reuse' when line.billing_type = 'per_unit' then 'output' else 'second' end,
         'quantity', case when line.is_reused or line.billing_type = 'per_unit' then line.pieces else line.seconds end,
         'each_microusd', line.price_microusd, 'factors', line.factors, 'multiplier', line.multiplier,
-        'total_microusd', line.total) order by line.task_type, line.version, line.multiplier), '[]')
+        'total_microusd', line.total)
+        || case when line.reason is null then '{}' else jsonb_build_object('reason', line.reason) end
+        order by line.task_type, line.version, line.multiplier), '[]')
       from line);
 end
 $$;
 revoke all on function public.cost_lines from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/cost_of_cancel.sql
+-- What it costs when the owner ends a task at this moment; the one place that says so, for the end itself and for quotes.
+-- A task that waits costs nothing, and so does a run on the owner's own worker. A run costs what a completion at this moment
+-- would: by the second always; by the unit only when a job was begun for it at a provider, because such work is billed
+-- whole. `withdrawal_decides`: there is a job, and if it is withdrawn before it begins the cost is nothing.
+-- An orchestrator has no cost of its own; see cost_of_cancel_now().
+create or replace function public.cost_of_cancel(
+  task public.tasks, ended_at timestamptz default clock_timestamp(),
+  out cost_microusd bigint, out basis text, out withdrawal_decides boolean
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  price public.task_type_prices;
+  has_job boolean;
+begin
+  cost_microusd := 0;
+  basis := 'nothing';
+  withdrawal_decides := false;
+  if task.status <> 'In Progress' or task.is_orchestrator or task.claimed_by_owner or not task.in_cloud then
+    return;
+  end if;
+  select * into price from public.task_type_prices where id = task.price_id;
+  has_job := exists (select from public.provider_jobs as job where job.task_id = task.id and not job.by_owner);
+  if price.cancel_policy = 'free' or price.billing_type = 'per_unit' and not has_job then
+    return;
+  end if;
+  cost_microusd := public.cost_of_run(task, true, ended_at);
+  basis := case price.billing_type when 'per_second' then 'seconds' else 'provider_job' end;
+  withdrawal_decides := has_job;
+end
+$$;
+revoke all on function public.cost_of_cancel from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/cost_of_cancel_now.sql
+-- What the owner pays for cancelling a task at this moment, at most: of an orchestrator its finished parts, and those that run
+-- by cost_of_cancel().
+create or replace function public.cost_of_cancel_now(for_task uuid)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  part public.tasks;
+  total bigint := 0;
+begin
+  for part in
+    with recursive family (id) as (
+      select for_task
+      union
+      select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+    )
+    select task.* from family join public.tasks as task on task.id = family.id
+  loop
+    total := total + case when part.is_orchestrator then 0 else coalesce(part.cost_microusd, 0) end
+      + (public.cost_of_cancel(part)).cost_microusd;
+  end loop;
+  return total;
+end
+$$;
+revoke all on function public.cost_of_cancel_now from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/cost_of_run.sql
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
--- its parts cost, each once, also those of an orchestration within it that failed; else the price it was quoted,
--- by the database's clock. A part that ended without a charge has no cost.
+-- its parts cost, each once, also those of an orchestration within it that failed: the finished ones, and those that the owner
+-- cancelled while they ran; else the price it was quoted, by the database's clock. A part that
+-- ended without a charge has no cost.
 create or replace function public.cost_of_run(
   task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
 )
@@ -6317,6 +6524,7 @@ begin
     select case
         when task.is_orchestrator then
           (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part)
+          + coalesce((select hold.consumed_microusd from public.credit_holds as hold where hold.task_id = task.id), 0)
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
           price, public.billed_of_run(task.billed, task.result_data), extract(epoch from ended_at - task.generation_started_at),
@@ -6758,7 +6966,7 @@ grant execute on function public.doctor to service_role;
 
 -- supabase/schemas/tasks/functions/end_leftover_parts.sql
 -- Ends the parts that a complete orchestrator leaves behind: some at once, and all that run; task_outbox has the rest. They would
--- run without cover, for its hold ends here.
+-- run without cover, for its hold ends here. With the owner's own worker, that is the owner's doing.
 create or replace function public.end_leftover_parts(orchestrator public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -6770,15 +6978,15 @@ begin
      where orchestrator_task_id = orchestrator.id and status in ('Queued', 'In Progress')
      order by created_at, id limit (select direct_cascade from public.queue_settings)
   loop
-    perform public.end_task(part, 'Cancelled', 'orchestrator_finished');
+    perform public.end_task(part, 'Cancelled', 'orchestrator_finished', by_owner => orchestrator.claimed_by_owner);
   end loop;
   foreach part in array public.running_parts_of_ended(orchestrator.user_id) loop
-    perform public.end_task(part, 'Cancelled', 'orchestrator_finished');
+    perform public.end_task(part, 'Cancelled', 'orchestrator_finished', by_owner => orchestrator.claimed_by_owner);
   end loop;
   if exists (select from public.tasks
               where orchestrator_task_id = orchestrator.id and status in ('Queued', 'In Progress')) then
-    insert into public.task_outbox (kind, subject_id, user_id, new_status, origin_id)
-    values ('end_relatives', orchestrator.id, orchestrator.user_id, 'Cancelled', orchestrator.id);
+    insert into public.task_outbox (kind, subject_id, user_id, new_status, by_owner, origin_id)
+    values ('end_relatives', orchestrator.id, orchestrator.user_id, 'Cancelled', orchestrator.claimed_by_owner, orchestrator.id);
   end if;
 end
 $$;
@@ -6804,8 +7012,8 @@ begin
   if exists (select from public.task_dependencies where dependency_id = part.id and is_waiting)
      or exists (select from public.tasks
                  where orchestrator_task_id = part.id and status in ('Queued', 'In Progress')) then
-    insert into public.task_outbox (kind, subject_id, user_id, new_status, origin_id)
-    values ('end_relatives', part.id, part.user_id, end_status, ended);
+    insert into public.task_outbox (kind, subject_id, user_id, new_status, by_owner, origin_id)
+    values ('end_relatives', part.id, part.user_id, end_status, end_status = 'Cancelled', ended);
   end if;
 end
 $$;
@@ -6876,7 +7084,7 @@ begin
       case when next_id <> all (parts) then 'dependency_failed'
            when subject_status = 'Complete' then 'orchestrator_finished'
            else format('Cascaded %s from related task %s', lower(entry.new_status::text), entry.origin_id) end,
-      is_dependant => next_id <> all (parts));
+      by_owner => entry.by_owner, is_dependant => next_id <> all (parts));
     did := did + 1;
   end loop;
 end
@@ -6888,17 +7096,23 @@ revoke all on function public.end_some_relatives from public, anon, authenticate
 -- children, and all who depend on any of them. Rows that have ended stay as they are. At most `direct_cascade` children and
 -- dependants end with it; task_outbox has the rest: see next_to_end(). `is_dependant`: the task ends for a dependency that
 -- did, so it fails, and `new_status` is for what ends with it as a relative.
--- Charges nothing but an orchestrator's finished children; every other hold is released.
+-- Charges an orchestrator's finished children and, where the owner ended the work, what running tasks have consumed:
+-- see give_up_run(). Every other hold is released. `by_owner`: the owner, or something that the owner did, ended it, and no
+-- failure of a worker or a provider; a cancel is the owner's unless it is said to be another's.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
 -- `already_ended` is the task as it was, where its row says so already.
 create or replace function public.end_task(
   for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null,
-  is_dependant boolean default false
+  by_owner boolean default null, is_dependant boolean default false
 )
 returns void
 language plpgsql set search_path = '' as $$
 declare
+  is_owners constant boolean := coalesce(by_owner, new_status = 'Cancelled');
+  -- One moment for the rows and for their costs, so that the one can be computed from the other.
+  ended_at constant timestamptz := clock_timestamp();
+  run record;
   relatives uuid[] := case when is_dependant then '{}' else array[for_task] end;
   dependants uuid[] := case when is_dependant then array[for_task] else '{}' end;
   room integer := (select direct_cascade from public.queue_settings);
@@ -6934,15 +7148,25 @@ begin
       end if;
     end loop;
     foreach task in array ended loop
+      -- end_uncovered_run() has charged its run already.
+      run := public.give_up_run(task, is_owners and task.cost_microusd is null, ended_at);
+      if run.basis <> 'nothing' then
+        update public.tasks
+           set cost_microusd = run.cost_microusd, generation_processed_at = ended_at,
+               result_data = result_data || jsonb_build_object('cancellation', jsonb_build_object(
+                 'state', case when run.is_pending then 'withdrawing' else 'charged' end,
+                 'basis', run.basis, 'cost_microusd', run.cost_microusd))
+         where id = task.id;
+      end if;
       if task.is_orchestrator then
         orchestrators := orchestrators || task.id;
       elsif task.orchestrator_task_id is null then
-        perform public.close_hold(task.id, 0);
+        perform public.settle_hold(task.id);
       end if;
     end loop;
     update public.task_dependencies set is_waiting = false where task_id = any (ended_ids) and is_waiting;
     select next.* into relatives, dependants, room
-      from public.next_to_end(ended, new_status, for_task, room) as next;
+      from public.next_to_end(ended, new_status, is_owners, for_task, room) as next;
   end loop;
 
   -- Last, when no child can finish any more.
@@ -6977,7 +7201,8 @@ revoke all on function public.end_uncovered_parts from public, anon, authenticat
 
 -- supabase/schemas/tasks/functions/end_uncovered_run.sql
 -- Ends a run that its account can pay no further: Failed with `credit_exhausted`, not retried, and charged for the seconds
--- that it took, at most what is held for it. A part is charged with its orchestration, which ends with it.
+-- that it took, at most what is held for it. A part is charged with its orchestration, which ends with it, and whose other parts
+-- that run are charged as if the owner had cancelled them.
 -- The caller holds the locks of the task, its orchestrations, its tenant and its account.
 create or replace function public.end_uncovered_run(task public.tasks)
 returns void
@@ -6994,7 +7219,7 @@ begin
   if ended.orchestrator_task_id is null then
     perform public.close_hold(ended.id, ended.cost_microusd, public.charge_metadata(ended));
   end if;
-  perform public.end_task(ended.id, 'Failed', 'credit_exhausted');
+  perform public.end_task(ended.id, 'Failed', 'credit_exhausted', by_owner => true);
 end
 $$;
 revoke all on function public.end_uncovered_run from public, anon, authenticated;
@@ -7115,6 +7340,32 @@ end
 $$;
 revoke all on function public.enter_queue from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/exchange_provider_withdrawals.sql
+-- What a party that withdraws jobs at a provider says and asks, in one call: the id of a job that it submitted while the task
+-- ended, what became of jobs that it was given, and the next ones. `request`: {provider, submitted: {task_id, attempt,
+-- request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
+create or replace function public.exchange_provider_withdrawals(for_user uuid, request jsonb)
+returns jsonb
+language plpgsql security definer set search_path = '' set lock_timeout = '1s' as $$
+declare
+  provider constant text := request ->> 'provider';
+  submitted constant jsonb := request -> 'submitted';
+  is_noted boolean := false;
+  settled integer;
+begin
+  if jsonb_typeof(submitted) = 'object' then
+    is_noted := public.note_unwanted_job(
+      for_user, provider, (submitted ->> 'task_id')::uuid, (submitted ->> 'attempt')::integer, submitted ->> 'request_id');
+  end if;
+  settled := public.report_provider_withdrawals(for_user, coalesce(request -> 'reports', '[]'));
+  return jsonb_build_object(
+    'noted', is_noted, 'settled', settled,
+    'withdrawals', public.claim_provider_withdrawals(for_user, provider, coalesce((request ->> 'at_most')::integer, 0)));
+end
+$$;
+revoke all on function public.exchange_provider_withdrawals from public, anon, authenticated;
+grant execute on function public.exchange_provider_withdrawals to service_role;
+
 -- supabase/schemas/tasks/functions/expected_parts.sql
 -- How many segments or joins an orchestrator was asked for; null when its params do not say.
 create or replace function public.expected_parts(orchestrator public.tasks)
@@ -7223,6 +7474,25 @@ end
 $$;
 revoke all on function public.extend_lease from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/fail_blacked_out.sql
+-- Ends a run whose every output the provider's safety checker made black: there is nothing to show and nothing to charge, and who
+-- depends on it must not go on with a black picture. Answers what its worker is told. The caller has the task's lock.
+create or replace function public.fail_blacked_out(task public.tasks, outputs integer)
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  message constant text := 'blacked_out: The safety checker of the provider made every output black. Nothing is charged.';
+begin
+  -- It has ended: there is nothing to withdraw.
+  delete from public.provider_jobs where task_id = task.id;
+  update public.tasks set result_data = result_data || jsonb_build_object('blacked_out', outputs) where id = task.id;
+  perform public.end_task(task.id, 'Failed', message, by_owner => false);
+  return (select public.stored_completion(failed) || jsonb_build_object('message', message)
+            from public.tasks as failed where failed.id = task.id);
+end
+$$;
+revoke all on function public.fail_blacked_out from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/fail_orphaned_dependant.sql
 -- A task that waited for one that was deleted can never run. One that was complete, and whose dependants the outbox has not
 -- released yet, releases them.
@@ -7243,7 +7513,7 @@ begin
       perform public.ready_lane(dependant.lane_id, now());
     end if;
   else
-    perform public.end_task(dependant.id, 'Failed', 'dependency_failed');
+    perform public.end_task(dependant.id, 'Failed', 'dependency_failed', by_owner => true);
   end if;
   return null;
 end
@@ -7605,8 +7875,10 @@ language sql stable set search_path = '' as $$
          'cost_microusd', ended.cost_microusd, 'charged_microusd', ended.charged_microusd, 'hold_microusd', ended.hold_amount)
     from ended
    where ended.orchestrator_task_id is null and ended.in_cloud
-     and coalesce(ended.charged_microusd, 0)
-         <> least(coalesce(ended.cost_microusd, 0), coalesce(ended.hold_amount, 0))
+     and coalesce(ended.charged_microusd, 0) <> least(coalesce(ended.cost_microusd, 0), coalesce(ended.hold_amount, 0))
+     -- A job that is being withdrawn decides about the cost, for ten minutes at most.
+     and not (ended.hold_state = 'held' and exists (
+           select from public.provider_withdrawals as open where open.paid_by = ended.id and open.state = 'open'))
   union all
   select 'cost_is_not_the_price', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended
@@ -7619,15 +7891,36 @@ language sql stable set search_path = '' as $$
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
              ended.max_runtime_seconds) end
   union all
+  -- What ended without an output costs what its run had consumed, by the rule of its price, when its owner ended it; else nothing.
+  select 'cancel_is_not_its_rule', ended.user_id, ended.id::text, jsonb_build_object(
+         'cost_microusd', ended.cost_microusd, 'cancellation', ended.result_data -> 'cancellation')
+    from ended
+   where ended.status <> 'Complete' and not ended.is_orchestrator
+     and coalesce(ended.cost_microusd, 0) <> case
+           when ended.error_message = 'credit_exhausted' and ended.result_data -> 'cancellation' is null then least(
+             ended.held_microusd::bigint, public.price_of_work(
+               ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
+               extract(epoch from ended.generation_processed_at - ended.generation_started_at),
+               ended.max_runtime_seconds))
+           when ended.claimed_by_owner or not ended.in_cloud or (ended.price_row).cancel_policy = 'free'
+                or ended.result_data -> 'cancellation' is null
+                or ended.result_data -> 'cancellation' ->> 'state' not in ('charged', 'ran', 'unanswered')
+                   and (ended.result_data -> 'cancellation' ->> 'cost_microusd') = '0' then 0
+           else public.price_of_work(
+             ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
+             extract(epoch from ended.generation_processed_at - ended.generation_started_at),
+             ended.max_runtime_seconds) end
+  union all
   select 'orchestration_is_not_its_parts', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
        select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part)
+       + coalesce((select hold.consumed_microusd from public.credit_holds as hold where hold.task_id = ended.id), 0)
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
-    from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
-      and ended.error_message is distinct from 'credit_exhausted'
+    from ended where ended.charged_microusd > 0 and ended.status = 'Failed' and not ended.is_orchestrator
+     and ended.error_message is distinct from 'credit_exhausted'
   union all
   -- Covered while it is open, and only then.
   select 'open_without_cover', task.user_id, task.id::text, jsonb_build_object('status', task.status)
@@ -7650,6 +7943,21 @@ language sql stable set search_path = '' as $$
    where hold.state = 'held'
      and not exists (select from public.tasks as task
                       where task.id = hold.task_id and task.status in ('Queued', 'In Progress'))
+     and not exists (select from public.provider_withdrawals as open
+                      where open.paid_by = hold.task_id and open.state = 'open' and open.cost_microusd > 0)
+  union all
+  select 'withdrawal_without_hold', withdrawal.user_id, withdrawal.id::text, jsonb_build_object('task_id', withdrawal.task_id)
+    from public.provider_withdrawals as withdrawal
+   where withdrawal.state = 'open' and withdrawal.cost_microusd > 0
+     and not exists (select from public.credit_holds as hold where hold.task_id = withdrawal.paid_by and hold.state = 'held')
+  union all
+  select 'withdrawal_not_settled', withdrawal.user_id, withdrawal.id::text, jsonb_build_object('expires_at', withdrawal.expires_at)
+    from public.provider_withdrawals as withdrawal
+   where withdrawal.state = 'open' and withdrawal.expires_at < now() - interval '2 minutes'
+  union all
+  select 'job_of_ended_task', task.user_id, task.id::text, jsonb_build_object('request_id', job.request_id)
+    from public.provider_jobs as job join public.tasks as task on task.id = job.task_id
+   where task.status in ('Failed', 'Cancelled')
   union all
   select 'part_with_hold', task.user_id, task.id::text, '{}'
     from public.all_tasks as task join public.credit_holds as hold on hold.task_id = task.id
@@ -7729,7 +8037,7 @@ begin
   perform public.free_slots(array[task]);
   perform public.cover_cost(finished);
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
+    perform public.settle_hold(task.id);
   end if;
   perform public.release_dependants(task.id);
   if task.orchestrator_task_id is not null then
@@ -7753,7 +8061,8 @@ begin
     perform public.free_slots(array[old]);
     perform public.ready_lane(new.lane_id, greatest(new.created_at, new.run_after));
   else
-    perform public.end_task(new.id, new.status, new.error_message, old);
+    perform public.end_task(
+      new.id, new.status, new.error_message, old, by_owner => auth.uid() is not null or new.status = 'Cancelled');
   end if;
   return null;
 end
@@ -7779,14 +8088,15 @@ $$;
 revoke all on function public.follow_generation_methods from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
--- Forgets idempotency keys after 30 days, reports on runs after a day, rate limits that nobody has touched for a day, quotes a
--- day after their time.
+-- Forgets idempotency keys and settled withdrawals after 30 days, reports on runs after a day, rate limits that nobody has touched
+-- for a day, quotes a day after their time.
 create or replace function public.forget_old_requests()
 returns void
 language sql security definer set search_path = '' as $$
   delete from public.task_requests where created_at < now() - interval '30 days';
   delete from public.run_reports where created_at < now() - interval '1 day';
   delete from public.rate_limits where updated_at < now() - interval '1 day';
+  delete from public.provider_withdrawals where state <> 'open' and settled_at < now() - interval '30 days';
   delete from public.task_quotes where expires_at < now() - interval '1 day';
 $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
@@ -8057,7 +8367,8 @@ begin
     'progress', task.progress, 'progress_message', task.progress_message,
     'attempt', task.attempt, 'attempts', task.attempts, 'worker_id', task.worker_id,
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
-    'error_message', task.error_message, 'lease_expires_at', task.lease_expires_at,
+    'error_message', task.error_message, 'cancellation', task.result_data -> 'cancellation',
+    'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'lease_expires_at', task.lease_expires_at,
     'generation_id', task.result_data -> 'generation_id',
     'reused', task.reused_task_id is not null, 'reused_task_id', task.reused_task_id,
     'created_at', task.created_at, 'generation_started_at', task.generation_started_at,
@@ -8101,7 +8412,8 @@ begin
       -- The task before its hold, as everywhere.
       perform from public.tasks where id = overdue.task_id and status = 'Queued' for no key update skip locked;
       if found then
-        perform public.end_task(overdue.task_id, 'Failed', 'hold_expired');
+        -- Nothing has failed: what of it still runs is paid as far as it has run.
+        perform public.end_task(overdue.task_id, 'Failed', 'hold_expired', by_owner => true);
       else
         update public.credit_holds set expires_at = now() + interval '1 day'
          where task_id = (select task_id from public.credit_holds
@@ -8116,6 +8428,44 @@ end
 $$;
 revoke all on function public.give_up_old_tasks from public, anon, authenticated;
 grant execute on function public.give_up_old_tasks to service_role;
+
+-- supabase/schemas/tasks/functions/give_up_run.sql
+-- What follows when a task ends without an output. Its job at a provider is to be withdrawn. Where the owner ended it, the run
+-- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawal decides about
+-- the cost, which is 0 until then. `task` is the row before its end; the caller has its lock, and writes the cost.
+create or replace function public.give_up_run(
+  task public.tasks, by_owner boolean, ended_at timestamptz, out cost_microusd bigint, out is_pending boolean, out basis text
+)
+language plpgsql set search_path = '' as $$
+declare
+  job public.provider_jobs;
+  withdrawal_decides boolean := false;
+begin
+  cost_microusd := 0;
+  basis := 'nothing';
+  if by_owner then
+    select ending.cost_microusd, ending.basis, ending.withdrawal_decides into cost_microusd, basis, withdrawal_decides
+      from public.cost_of_cancel(task, ended_at) as ending;
+  end if;
+  is_pending := withdrawal_decides and cost_microusd > 0;
+  -- The job of a task that is complete has ended with it.
+  if task.status not in ('Queued', 'In Progress') then
+    return;
+  end if;
+  delete from public.provider_jobs where task_id = task.id returning * into job;
+  if found then
+    insert into public.provider_withdrawals
+      (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
+    values (task.id, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
+            public.payer_of_task(task), case when is_pending then give_up_run.cost_microusd else 0 end,
+            public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'));
+  end if;
+  if is_pending then
+    cost_microusd := 0;
+  end if;
+end
+$$;
+revoke all on function public.give_up_run from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/grow_due_holds.sql
 -- Looks after the holds of runs whose held amount is used up soon, those that come first first: see grow_hold(). Safe to run
@@ -8192,6 +8542,17 @@ language sql immutable set search_path = '' as $$
   select interval '20 seconds'
 $$;
 revoke all on function public.hold_check_ahead from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/is_blacked_out.sql
+-- Whether a provider's safety checker made an output black: it is flagged, and the checker was not switched off, as worker/fal
+-- reads that. With the checker off, a flagged output is a picture like any other.
+create or replace function public.is_blacked_out(params jsonb, facts jsonb)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(facts -> 'has_nsfw_concepts' = 'true', false)
+    and params -> 'enable_safety_checker' is distinct from 'false'
+$$;
+revoke all on function public.is_blacked_out from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/is_result.sql
 -- Whether a file that completes a run is a result for others: one that nobody can replace any more, made of the files that the
@@ -8360,18 +8721,47 @@ $$;
 revoke all on function public.lease_duration from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/leave_queue.sql
--- A deleted task gives back its slot and its hold; an orchestrator pays its finished children first.
--- An archived task has none, and is not deleted.
+-- A deleted task gives back its slot and its hold. A task that is deleted while it runs costs what a cancelled one does; an
+-- orchestrator pays its finished children first, and what the others have consumed: they end after the statement, see
+-- end_uncovered_parts(). An archived task has none of these, and is not deleted.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  ended_at constant timestamptz := clock_timestamp();
+  payer constant uuid := public.payer_of_task(old);
+  part public.tasks;
+  consumed bigint;
 begin
   if exists (select from public.archived_tasks where id = old.id) then
     return old;
   end if;
   perform public.free_slots(array[old::public.tasks]);
-  perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
-                            public.charge_metadata(old));
+  consumed := (public.give_up_run(old, true, ended_at)).cost_microusd;
+  if old.is_orchestrator then
+    consumed := public.cost_of_run(old, true)
+      - coalesce((select hold.consumed_microusd from public.credit_holds as hold where hold.task_id = payer and payer = old.id), 0);
+    for part in
+      with recursive family (id) as (
+        select old.id
+        union
+        select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+      )
+      select task.* from family join public.tasks as task on task.id = family.id where task.id <> old.id
+    loop
+      consumed := consumed + (public.give_up_run(part, true, ended_at)).cost_microusd;
+    end loop;
+  else
+    consumed := consumed + coalesce(old.cost_microusd, 0);
+  end if;
+  -- A part that is deleted after its orchestrator was counted with it.
+  if payer = old.id or exists (select from public.tasks where id = payer) then
+    update public.credit_holds set consumed_microusd = consumed_microusd + consumed
+     where task_id = payer and state = 'held';
+  end if;
+  if payer = old.id then
+    perform public.settle_hold(old.id, is_deleted => true, metadata => public.charge_metadata(old) || '{"reason": "deleted"}');
+  end if;
   return old;
 end
 $$;
@@ -8534,7 +8924,7 @@ revoke all on function public.newest_turn_mark from public, anon, authenticated;
 -- left, the family's parts that run end as well, of which a user has at most five, and queued ones that a provider may be running:
 -- so nothing is delivered or used for an orchestration whose cost is settled. Parts that are left are not claimed, and dependants that are left wait: neither can run.
 create or replace function public.next_to_end(
-  ended public.tasks[], new_status public.task_status, origin uuid, room integer,
+  ended public.tasks[], new_status public.task_status, by_owner boolean, origin uuid, room integer,
   out relatives uuid[], out dependants uuid[], out room_left integer
 )
 language plpgsql set search_path = '' as $$
@@ -8557,8 +8947,8 @@ begin
        where dependency_id = task.id and is_waiting and task_id <> all (relatives || parts || dependants)
        order by task_id limit room_left + 1);
     if cardinality(parts) + cardinality(waiting) > room_left then
-      insert into public.task_outbox (kind, subject_id, user_id, new_status, origin_id)
-      values ('end_relatives', task.id, task.user_id, new_status, origin);
+      insert into public.task_outbox (kind, subject_id, user_id, new_status, by_owner, origin_id)
+      values ('end_relatives', task.id, task.user_id, new_status, next_to_end.by_owner, origin);
       parts := parts[1:room_left];
       waiting := waiting[1:room_left - cardinality(parts)];
       relatives := relatives || array(
@@ -8645,6 +9035,22 @@ begin
 end
 $$;
 revoke all on function public.note_run_time from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/note_unwanted_job.sql
+-- The id of a job that its run submitted while its task ended: from now on it can be withdrawn. False when nobody waits for it.
+create or replace function public.note_unwanted_job(
+  for_user uuid, for_provider text, for_task uuid, for_attempt integer, new_request_id text
+) returns boolean
+language plpgsql set search_path = '' as $$
+begin
+  update public.provider_withdrawals set request_id = new_request_id, next_try_at = now()
+   where task_id = for_task and attempt = for_attempt and provider = for_provider and state = 'open'
+     and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
+     and coalesce(request_id, new_request_id) = new_request_id;
+  return found;
+end
+$$;
+revoke all on function public.note_unwanted_job from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/open_dependency_depth.sql
 -- The longest chain of tasks that are not complete which a task with these dependencies would stand behind, itself not counted.
@@ -8889,6 +9295,19 @@ language sql stable set search_path = '' as $$
 $$;
 revoke all on function public.output_media from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/outputs_in_order.sql
+-- The outputs of a run, [{path, location, facts}], those first that can be shown; each that a safety checker made black says so in
+-- its facts.
+create or replace function public.outputs_in_order(params jsonb, outputs jsonb)
+returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_agg(case when is_black then jsonb_set(output, '{facts,blacked_out}', 'true') else output end
+                   order by is_black, place)
+    from jsonb_array_elements(outputs) with ordinality as listed (output, place),
+         lateral (select public.is_blacked_out(params, output -> 'facts') as is_black) as looked
+$$;
+revoke all on function public.outputs_in_order from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/parts_are_independent.sql
 -- Whether the segments of a travel stand each for itself: then no stitch makes one of them.
 create or replace function public.parts_are_independent(orchestrator public.tasks)
@@ -8976,6 +9395,24 @@ begin
 end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/payer_of_task.sql
+-- The task whose hold pays for this one: the outermost orchestration that it is part of, else itself.
+create or replace function public.payer_of_task(task public.tasks)
+returns uuid
+language plpgsql stable set search_path = '' as $$
+declare
+  payer uuid := task.id;
+  orchestrator uuid := task.orchestrator_task_id;
+begin
+  while orchestrator is not null loop
+    payer := orchestrator;
+    select orchestrator_task_id into orchestrator from public.tasks where id = payer;
+  end loop;
+  return payer;
+end
+$$;
+revoke all on function public.payer_of_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/plan_direct_change.sql
 -- A change that somebody writes into `tasks` itself, over REST: an autoscaler or a shipped worker that puts a task back
@@ -9893,6 +10330,61 @@ end
 $$;
 revoke all on function public.report_progress from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/report_provider_withdrawals.sql
+-- What became of jobs that were given out to be withdrawn: [{withdrawal_id, outcome}]. `withdrawn`, `ran` and `failed` settle
+-- it; `retry` has it given out again, later and later, until its time is over. So does a task that somebody holds for longer than
+-- the caller waits for a lock: what one tenant holds must not keep the jobs of others. That its job ran is noted all the same,
+-- because a job that was told to stop looks later like one that failed. Answers how many were settled.
+create or replace function public.report_provider_withdrawals(for_user uuid, reports jsonb)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  report record;
+  is_again boolean;
+  settled integer := 0;
+begin
+  for report in
+    select withdrawal.id, withdrawal.tries, said ->> 'outcome' as outcome
+      from jsonb_array_elements(reports) as said
+      join public.provider_withdrawals as withdrawal on withdrawal.id = (said ->> 'withdrawal_id')::uuid
+     where withdrawal.state = 'open' and withdrawal.by_owner = (for_user is not null)
+       and (for_user is null or withdrawal.user_id = for_user)
+     order by withdrawal.user_id, withdrawal.paid_by, withdrawal.id
+  loop
+    is_again := report.outcome = 'retry';
+    if not is_again then
+      begin
+        settled := settled + (public.settle_withdrawal(report.id, report.outcome) is not null)::integer;
+      exception when lock_not_available then
+        is_again := true;
+      end;
+    end if;
+    if is_again then
+      update public.provider_withdrawals
+         set has_run = has_run or report.outcome = 'ran', next_try_at = now() + least(interval '1 minute', interval '1 second' * 2 ^ least(report.tries, 6))
+       where id = report.id and state = 'open';
+    end if;
+  end loop;
+  return settled;
+end
+$$;
+revoke all on function public.report_provider_withdrawals from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/request_provider_withdrawals.sql
+-- On Supabase, by pg_cron: has the function `withdraw-provider-jobs` withdraw what is due. Where nothing is, nothing happens.
+create or replace function public.request_provider_withdrawals()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.provider_withdrawals
+              where state = 'open' and request_id is not null and not by_owner
+                and next_try_at <= now() and expires_at > now()) then
+    perform public.call_edge_function('withdraw-provider-jobs');
+  end if;
+end
+$$;
+revoke all on function public.request_provider_withdrawals from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/requeue_task.sql
 -- Puts a running task back into the queue after a failed run; fails it when that was its last. A run that did not fail is not
 -- counted: see give_task_back(). The hold stays: the task is still to be run and paid. Answers the new status.
@@ -9905,7 +10397,9 @@ begin
   if has_failed then
     update public.tasks set attempts = attempts + 1 where id = task.id;
     if task.attempts + 1 >= task.max_attempts then
-      perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
+      -- What fails on the owner's own worker may take parts with it that run in the cloud.
+      perform public.end_task(
+        task.id, 'Failed', coalesce(error, 'max_attempts_reached'), by_owner => coalesce(task.claimed_by_owner, false));
       return 'Failed';
     end if;
   end if;
@@ -10190,7 +10684,7 @@ begin
      set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
          claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
-         output_location = null, cost_microusd = null, unmet_dependencies = unmet,
+         output_location = null, cost_microusd = null, result_data = result_data - array['cancellation', 'blacked_out'], unmet_dependencies = unmet,
          result_key = key, is_following = follows, updated_at = now()
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
@@ -10482,7 +10976,7 @@ revoke all on function public.scale from public, anon, authenticated;
 grant execute on function public.scale to service_role;
 
 -- supabase/schemas/tasks/functions/settle_ended_orchestrator.sql
--- A failed or cancelled orchestration costs what its children cost.
+-- A failed or cancelled orchestration costs what its finished children cost, and its cancelled ones have consumed.
 create or replace function public.settle_ended_orchestrator(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -10491,7 +10985,7 @@ declare
 begin
   update public.tasks set cost_microusd = cost where id = task.id;
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, cost, public.charge_metadata(task));
+    perform public.settle_hold(task.id);
   end if;
 end
 $$;
@@ -10554,6 +11048,154 @@ end
 $$;
 revoke all on function public.settle_followers_of from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/settle_hold.sql
+-- Closes the hold of a task that has ended, or is deleted: charges what its row says, or what was noted of it when it was
+-- deleted. While the withdrawal of a job may still change the cost, the hold stays open; settle_withdrawal() comes back here.
+create or replace function public.settle_hold(for_task uuid, is_deleted boolean default false, metadata jsonb default '{}')
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+begin
+  if exists (select from public.provider_withdrawals
+              where paid_by = for_task and state = 'open' and cost_microusd > 0) then
+    return;
+  end if;
+  if not is_deleted then
+    select * into task from public.tasks where id = for_task;
+  end if;
+  if task.id is not null then
+    perform public.close_hold(for_task, coalesce(task.cost_microusd, 0), public.charge_metadata(task));
+  else
+    perform public.close_hold(
+      for_task, (select consumed_microusd from public.credit_holds where task_id = for_task), settle_hold.metadata);
+  end if;
+end
+$$;
+revoke all on function public.settle_hold from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/settle_overdue_withdrawals.sql
+-- Settles withdrawals whose time is over, so that no hold stays open for longer: a job that is known counts as one that ran, and
+-- one of which only the intent is known as one that was never submitted. A task that somebody holds is left to the next call, so
+-- that nobody is kept waiting by another's lock.
+create or replace function public.settle_overdue_withdrawals(at_most integer default 20)
+returns integer
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
+declare
+  overdue record;
+  settled integer := 0;
+begin
+  for overdue in
+    select id, request_id from public.provider_withdrawals
+     where state = 'open' and expires_at <= now() order by expires_at limit at_most
+  loop
+    begin
+      perform public.settle_withdrawal(
+        overdue.id, case when overdue.request_id is null then 'unknown' else 'unanswered' end);
+      settled := settled + 1;
+    exception when lock_not_available then
+      null;
+    end;
+  end loop;
+  return settled;
+end
+$$;
+revoke all on function public.settle_overdue_withdrawals from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/settle_withdrawal.sql
+-- Ends the withdrawal of a job, once, with what became of the job, and charges the run by it: what ran costs its price, what was
+-- withdrawn before it began, or failed, nothing. A provider that does not answer in time counts as one that ran it.
+-- Beyond `credit_settings.free_withdrawals_per_hour` a withdrawn job costs its price too, so that submitting and withdrawing is
+-- no way to keep a provider busy. Answers what was charged; null when it was settled before.
+-- Locks: orchestrations from the outermost, the task, the withdrawal, the account.
+create or replace function public.settle_withdrawal(for_withdrawal uuid, said_state text)
+returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  named public.provider_withdrawals;
+  withdrawal public.provider_withdrawals;
+  ancestor uuid;
+  is_linked boolean;
+  new_state text;
+  charge bigint;
+begin
+  select * into named from public.provider_withdrawals where id = for_withdrawal;
+  perform from public.tasks where id = named.paid_by for no key update;
+  perform public.lock_orchestrators(named.task_id);
+  perform from public.tasks where id = named.task_id for no key update;
+  select * into withdrawal from public.provider_withdrawals where id = for_withdrawal and state = 'open' for no key update;
+  if not found then
+    return null;
+  end if;
+  new_state := case when withdrawal.has_run then 'ran' else said_state end;
+  -- One at a time for a user, so that the allowance is exact.
+  perform from public.credit_accounts where user_id = withdrawal.user_id for no key update;
+  charge := case
+    when new_state in ('ran', 'unanswered') then withdrawal.cost_microusd
+    when new_state = 'withdrawn' and withdrawal.cost_microusd > 0 and (
+           select count(*) from public.provider_withdrawals as earlier
+            where earlier.user_id = withdrawal.user_id and earlier.state = 'withdrawn' and earlier.cost_microusd > 0
+              and earlier.settled_at > now() - interval '1 hour')
+         >= (select free_withdrawals_per_hour from public.credit_settings) then withdrawal.cost_microusd
+    else 0 end;
+  update public.provider_withdrawals
+     set state = new_state, charged_microusd = charge, settled_at = clock_timestamp()
+   where id = withdrawal.id;
+  if withdrawal.cost_microusd = 0 then
+    return 0;
+  end if;
+
+  update public.tasks
+     set cost_microusd = charge, updated_at = now(),
+         result_data = result_data || jsonb_build_object('cancellation', jsonb_build_object(
+           'state', new_state, 'basis', result_data -> 'cancellation' -> 'basis', 'cost_microusd', charge))
+   where id = withdrawal.task_id
+  returning orchestrator_task_id into ancestor;
+  is_linked := found and (ancestor is not null or withdrawal.paid_by = withdrawal.task_id);
+  if not is_linked then
+    update public.credit_holds set consumed_microusd = consumed_microusd + charge
+     where task_id = withdrawal.paid_by and state = 'held';
+  end if;
+  while ancestor is not null loop
+    update public.tasks as orchestrator set cost_microusd = public.cost_of_run(orchestrator, true)
+     where orchestrator.id = ancestor and orchestrator.status in ('Complete', 'Failed', 'Cancelled')
+    returning orchestrator.orchestrator_task_id into ancestor;
+    exit when not found;
+  end loop;
+  perform public.settle_hold(withdrawal.paid_by, metadata => withdrawal.charge_metadata);
+  return charge;
+end
+$$;
+revoke all on function public.settle_withdrawal from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/settle_withdrawal_by_news.sql
+-- What a provider's news says of a job that is to be withdrawn: it has ended, well or in an error. False when it is about no such
+-- job. An error is left to the caller that is withdrawing the job, because it may be the withdrawal itself.
+create or replace function public.settle_withdrawal_by_news(
+  for_provider text, for_request_ids text[], has_failed boolean, for_webhook_key uuid default null
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  withdrawal public.provider_withdrawals;
+begin
+  select * into withdrawal from public.provider_withdrawals
+   where provider = for_provider and not by_owner
+     and (request_id = any (for_request_ids) or webhook_key = for_webhook_key and request_id is null)
+   order by state = 'open' desc, created_at desc limit 1;
+  if not found then
+    return false;
+  end if;
+  if withdrawal.state = 'open' and (not has_failed or withdrawal.tries = 0) then
+    update public.provider_withdrawals set request_id = coalesce(request_id, for_request_ids[1])
+     where id = withdrawal.id and state = 'open';
+    perform public.settle_withdrawal(withdrawal.id, case when has_failed then 'failed' else 'ran' end);
+  end if;
+  return true;
+end
+$$;
+revoke all on function public.settle_withdrawal_by_news from public, anon, authenticated;
+grant execute on function public.settle_withdrawal_by_news to service_role;
+
 -- supabase/schemas/tasks/functions/share_result.sql
 -- Gives a result to tasks that follow its run, in the order of claims and at most so many: their rows as finish_followers() will
 -- write them. Locks them, and who depends on them; one that somebody holds is passed over, so nobody is waited for
@@ -10610,7 +11252,7 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'success', true, 'task_id', task.id,
+    'success', true, 'task_id', task.id, 'status', task.status,
     'public_url', coalesce(task.result_data ->> 'public_url',
                            case when task.output_location ~* '^https?://[^[:space:]]+$' then task.output_location end),
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
@@ -11141,6 +11783,8 @@ declare
   is_fenced constant boolean := caller_kind <> 'user' and (for_worker is not null or for_attempt is not null);
   report constant bytea := case when is_fenced and new_status <> 'In Progress' then sha256(convert_to(
     jsonb_build_array(caller_kind, new_status, for_worker, for_attempt, changes)::text, 'UTF8')) end;
+  -- Who ends it, where it ends: a worker's report that its run failed, or was cancelled, is not its owner's wish.
+  is_owners constant boolean := caller_kind <> 'service' or new_status = 'Cancelled' and not is_fenced;
   task public.tasks;
   answer jsonb;
 begin
@@ -11173,7 +11817,9 @@ begin
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
 
-  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress' then
+  -- Of the run's own worker alone: who could forget the job of a run would not pay for it.
+  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress'
+     and task.claimed_by_owner = (caller_kind = 'personal-access-token') then
     perform public.note_provider_job(task, changes -> 'provider_job');
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
@@ -11214,7 +11860,8 @@ begin
     if changes ? 'output_location' then
       update public.tasks set output_location = changes ->> 'output_location' where id = task.id;
     end if;
-    perform public.end_task(task.id, new_status, coalesce(changes ->> 'error_details', changes ->> 'output_location'));
+    perform public.end_task(
+      task.id, new_status, coalesce(changes ->> 'error_details', changes ->> 'output_location'), by_owner => is_owners);
   elsif task.status = 'Cancelled' and caller_kind <> 'user' then
     perform public.refuse('task_cancelled', 409,
       public.status_details(task) || jsonb_build_object('requested_status', new_status));
@@ -11226,6 +11873,7 @@ begin
             'success', true, 'task_id', changed.id, 'status', changed.status,
             'previous_status', task.status, 'attempt', changed.attempt, 'attempts', changed.attempts,
             'lease_expires_at', changed.lease_expires_at,
+            'cancellation', changed.result_data -> 'cancellation',
             'message', format('Task status updated to ''%s''', changed.status))
     into answer from public.tasks as changed where changed.id = task.id;
   if report is not null and task.status = 'In Progress' then
@@ -14118,6 +14766,11 @@ begin
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-grow-due-holds', '2 seconds', 'select public.grow_due_holds()');
     perform cron.schedule('darkroom-end-uncovered-runs', '2 seconds', 'select public.end_uncovered_runs()');
+    perform cron.schedule('darkroom-settle-overdue-withdrawals', '10 seconds', 'select public.settle_overdue_withdrawals()');
+    if exists (select from pg_available_extensions where name = 'pg_net') then
+      create extension if not exists pg_net;
+      perform cron.schedule('darkroom-withdraw-provider-jobs', '5 seconds', 'select public.request_provider_withdrawals()');
+    end if;
   end if;
 end
 $$;
@@ -14371,11 +15024,12 @@ alter table public.run_reports enable row level security;
 alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 alter table public.provider_jobs enable row level security;
+alter table public.provider_withdrawals enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
-  public.archived_tasks, public.all_tasks, public.provider_jobs
+  public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 

@@ -619,6 +619,7 @@ for (const { name, start } of hosts) {
         steps: ["ended"],
         result: { status: 200, body: pictures(urls) },
         isCancelled: false,
+        isWithdrawn: false,
         timesAsked: 0,
       };
       for (const note of [{ webhook_key: randomUUID() }, { request_id: job.requestId }]) {

@@ -10,6 +10,7 @@ import {
   personWithProject,
   post,
   queueTask,
+  service,
   stateOf,
   succeed,
 } from "../support/calls.ts";
@@ -86,14 +87,14 @@ for (const { name, start } of hosts) {
     }
 
     test("a task goes to FAL and comes back with its picture, its seed and its flag", async () => {
-      fal.plan = (job) => (job.result.body = pictures([fal.file("/files/fox.png")], [true]));
+      fal.plan = (job) => (job.result.body = pictures([fal.file("/files/fox.png")], [false]));
       const { task_id } = await queueTask(host, person);
       const running = worker();
       await ends(task_id, "Complete");
       await isPaidOnce(task_id);
       const { data } = await person.client.from("generations").select("location,params").single();
       const { location, params } = data as { location: string; params: Record<string, unknown> };
-      assert.deepEqual([params["seed"], params["has_nsfw_concepts"]], [4242, true]);
+      assert.deepEqual([params["seed"], params["has_nsfw_concepts"]], [4242, false]);
       const stored = await fetch(location);
       assert.equal(stored.headers.get("content-type"), "image/png");
       assert.deepEqual(Buffer.from(await stored.arrayBuffer()), Buffer.from(png()));
@@ -204,16 +205,106 @@ for (const { name, start } of hosts) {
       await second.kill("SIGTERM");
     });
 
-    test("a cancelled task's job is cancelled, and costs its user nothing", async () => {
-      fal.plan = (job) => (job.steps = [{ queue: 9 }]);
-      const { task_id } = await queueTask(host, person);
+    test("a cancelled task's job is withdrawn and free while it waits at FAL, and charged once it runs there", async () => {
+      for (const [step, cost] of [
+        [{ queue: 9 }, 0],
+        [{ logs: ["10%"] }, price],
+      ] as const) {
+        fal.plan = (job) => (job.steps = ["queue" in step ? step : { logs: [...step.logs] }]);
+        person = await personWithProject(host);
+        const before = (await booksOf(host, person.userId)).ledger.length;
+        const { task_id } = await queueTask(host, person);
+        const running = worker();
+        await until(async () => Boolean(await requestIdOf(task_id)));
+        const body = { task_id, status: "Cancelled" };
+        const answer = await succeed(post(host, "update-task-status", body, person.credentials));
+        assert.equal((answer["cancellation"] as { state: string }).state, "withdrawing");
+        await until(async () => (await booksOf(host, person.userId)).held === 0);
+        const { ledger } = await booksOf(host, person.userId);
+        assert.deepEqual(
+          ledger.filter(({ type }) => type === "spend").map(({ amount }) => amount),
+          cost === 0 ? [] : [-cost],
+        );
+        assert.equal(ledger.length, before + (cost === 0 ? 0 : 1));
+        assert.equal(fal.jobs.at(-1)?.isCancelled, true);
+        const status = await succeed(post(host, "get-task-status", { task_id }, person.credentials));
+        const expected = {
+          state: cost === 0 ? "withdrawn" : "ran",
+          basis: "provider_job",
+          cost_microusd: cost,
+        };
+        assert.deepEqual(status["cancellation"], expected);
+        await running.kill("SIGTERM");
+      }
+    });
+
+    test("a job whose worker is dead is withdrawn when its task is cancelled: by a call of a timer, or by the next worker", async () => {
+      for (const by of ["timer", "worker"]) {
+        fal.plan = (job) => (job.steps = [{ queue: 9 }]);
+        person = await personWithProject(host);
+        const { task_id } = await queueTask(host, person);
+        const first = worker({ id: "first" });
+        await until(async () => Boolean(await requestIdOf(task_id)));
+        await first.kill("SIGKILL");
+        await succeed(post(host, "update-task-status", { task_id, status: "Cancelled" }, person.credentials));
+        const next = by === "worker" ? worker({ id: "next" }) : undefined;
+        if (by === "timer") await succeed(post(host, "withdraw-provider-jobs", {}, service(host)));
+        await until(() => Promise.resolve(fal.jobs.at(-1)?.isWithdrawn === true));
+        await until(async () => (await booksOf(host, person.userId)).held === 0);
+        assert.ok(!(await booksOf(host, person.userId)).ledger.some(({ type }) => type === "spend"));
+        await next?.kill("SIGTERM");
+      }
+    });
+
+    test("pictures that FAL's safety checker made black: some are not charged nor shown first, all of them fail the task", async () => {
+      fal.plan = (job) => {
+        const urls = [1, 2, 3].map((colour) => fal.file(`/files/${colour}.png`, { bytes: png({ colour }) }));
+        job.result.body = pictures(urls, [true, job.input["prompt"] === "all", true]);
+      };
+      const some = await queueTask(host, person, { params: { prompt: "some", num_images: 3 } });
+      const all = await queueTask(host, person, { params: { prompt: "all", num_images: 3 } });
       const running = worker();
-      await until(async () => Boolean(await requestIdOf(task_id)));
-      await succeed(post(host, "update-task-status", { task_id, status: "Cancelled" }, person.credentials));
-      await until(() => Promise.resolve(fal.jobs[0]?.isCancelled === true));
-      const { held, ledger } = await booksOf(host, person.userId);
-      assert.deepEqual([held, ledger.some(({ type }) => type === "spend")], [0, false]);
+      await ends(some.task_id, "Complete");
+      await ends(all.task_id, "Failed");
       await running.kill("SIGTERM");
+      const { ledger, held } = await booksOf(host, person.userId);
+      assert.deepEqual(
+        ledger.filter(({ type }) => type === "spend").map(({ task_id, amount }) => [task_id, amount]),
+        [[some.task_id, -price]],
+      );
+      assert.equal(held, 0);
+      assert.match((await stateOf(host, all.task_id)).error_message ?? "", /^blacked_out: /);
+      const { data } = await person.client
+        .from("generation_variants")
+        .select("is_primary,params")
+        .eq("source_task_id", some.task_id);
+      const variants = data as { is_primary: boolean; params: { blacked_out?: boolean } }[];
+      assert.deepEqual(
+        variants.map(({ is_primary, params }) => [is_primary, params.blacked_out ?? false]).sort(),
+        [
+          [false, true],
+          [false, true],
+          [true, false],
+        ],
+      );
+      const status = await succeed(
+        post(host, "get-task-status", { task_id: some.task_id }, person.credentials),
+      );
+      assert.equal(status["blacked_out"], 2);
+    });
+
+    test("a result that storage refuses, or that is no picture, is not submitted again", async () => {
+      const film = Buffer.concat([Buffer.from("\0\0\0\x18ftypisom"), Buffer.alloc(64)]);
+      for (const bytes of [Buffer.from("<html>"), film, png().subarray(0, -10)]) {
+        fal.jobs = [];
+        fal.plan = (job) => (job.result.body = pictures([fal.file("/files/bad.png", { bytes })]));
+        const { task_id } = await queueTask(host, person);
+        const running = worker();
+        await ends(task_id, "Failed");
+        assert.equal(fal.jobs.length, 1);
+        await running.kill("SIGTERM");
+      }
+      assert.ok(!(await booksOf(host, person.userId)).ledger.some(({ type }) => type === "spend"));
     });
 
     test("the webhook and a worker that asks by itself, in any order, make one completion and one charge", async () => {

@@ -496,6 +496,24 @@ const table: Record<string, Row> = {
     service: "200",
     body: () => Promise.resolve({ at_most: 1 }),
   },
+  "withdraw-provider-jobs": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "403 forbidden",
+    othersToken: "403 forbidden",
+    service: "200",
+    body: () => Promise.resolve({ at_most: 1 }),
+  },
+  "provider-withdrawals": {
+    ...strangers,
+    owner: "403 forbidden",
+    otherUser: "403 forbidden",
+    ownersToken: "200",
+    othersToken: "200",
+    service: "200",
+    body: () => Promise.resolve({ provider: "fal", at_most: 1 }),
+  },
 };
 
 test("the table speaks of every endpoint that is served, and of no other", () => {

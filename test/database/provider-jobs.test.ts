@@ -227,7 +227,7 @@ test("several outputs become variants of one generation, all or nothing; fewer t
     }));
     const finish = () => sql<{ done: { more_outputs: unknown[]; cost_microusd: number } }[]>`
       select complete_task(null, ${taskId}, ${first ?? ""}, ${`https://media.example/${first}`}, for_attempt => 1,
-                           output_facts => '{"seed": 5, "has_nsfw_concepts": true}', more_outputs => ${sql.json(outputs)},
+                           output_facts => '{"seed": 5, "has_nsfw_concepts": false}', more_outputs => ${sql.json(outputs)},
                            checked_files => ${sql.json(checkedFiles(paths))}) as done`;
     await sql`insert into storage.objects (bucket_id, name) select 'image_uploads', unnest(${paths.slice(0, 2)}::text[])`;
     assert.equal(await refusedWith(finish()), "output_not_found");
@@ -243,9 +243,9 @@ test("several outputs become variants of one generation, all or nothing; fewer t
     assert.deepEqual(
       variants.map((variant) => Object.values(variant)),
       [
-        [0, true, "5", true],
-        [1, false, "7", true],
-        [2, false, "7", true],
+        [0, true, "5", false],
+        [1, false, "7", false],
+        [2, false, "7", false],
       ],
     );
     const { balance, held } = await accountOf(sql, user.userId);
@@ -259,6 +259,91 @@ test("several outputs become variants of one generation, all or nothing; fewer t
       lines.map(({ multiplier, total_microusd }) => [multiplier, total_microusd]),
       [[3, 3 * 6500]],
     );
+  }));
+
+test("outputs that a safety checker made black come last, are flagged, and are charged only where the price says so", () =>
+  withDatabase(async ({ sql }) => {
+    const price = 6500;
+    const cases = [
+      // Which outputs are flagged; the checker; the price's policy; what is charged, and which outputs are shown in order.
+      {
+        flags: [true, false, true],
+        checker: undefined,
+        policy: "free",
+        charged: 1,
+        order: [1, 0, 2],
+        black: 2,
+      },
+      { flags: [false, true, false], checker: true, policy: "free", charged: 2, order: [0, 2, 1], black: 1 },
+      {
+        flags: [true, false, true],
+        checker: undefined,
+        policy: "charged",
+        charged: 3,
+        order: [1, 0, 2],
+        black: 2,
+      },
+      {
+        flags: [true, true, true],
+        checker: undefined,
+        policy: "charged",
+        charged: 3,
+        order: [0, 1, 2],
+        black: 3,
+      },
+      { flags: [true, false, true], checker: false, policy: "free", charged: 3, order: [0, 1, 2], black: 0 },
+      { flags: [true, true, true], checker: undefined, policy: "free", charged: 0, order: [], black: 3 },
+    ];
+    for (const { flags, checker, policy, charged, order, black } of cases) {
+      await sql`select publish_price('z_image_turbo', 'per_unit', ${price}, '{"images": {"included": 1, "each": 1}}', null,
+                                     'test', 'test', ${randomUUID()}, blacked_out_policy => ${policy})`;
+      const user = await createUser(sql);
+      const enable = checker === undefined ? {} : { enable_safety_checker: checker };
+      const taskId = await queueTask(sql, user, { params: { prompt: "a", num_images: 3, ...enable } });
+      const dependant = await queueTask(sql, user, { dependantOn: [taskId] });
+      await claim(sql, "worker");
+      const paths = flags.map((_, index) => `${user.userId}/tasks/${taskId}/1-${index}.png`);
+      await sql`insert into storage.objects (bucket_id, name) select 'image_uploads', unnest(${paths}::text[])`;
+      const [first, ...more] = flags.map((flag, index) => ({
+        path: paths[index] ?? "",
+        location: `https://media.example/${paths[index]}`,
+        facts: { has_nsfw_concepts: flag },
+      }));
+      const [row] = await sql<{ done: Record<string, unknown> }[]>`
+        select complete_task(null, ${taskId}, ${first?.path ?? ""}, ${first?.location ?? ""}, for_attempt => 1,
+                             output_facts => ${sql.json(first?.facts ?? {})}, more_outputs => ${sql.json(more)},
+                             checked_files => ${sql.json(checkedFiles(paths))}) as done`;
+      const isShown = order.length > 0;
+      assert.equal(row?.done["status"], isShown ? "Complete" : "Failed");
+      assert.equal(row.done["cost_microusd"], charged * price);
+      const variants = await sql<{ location: string; is_primary: boolean; black: boolean }[]>`
+        select location, is_primary, params ? 'blacked_out' as black
+          from generation_variants where source_task_id = ${taskId} order by output_index`;
+      assert.deepEqual(
+        variants.map(({ location }) => Number(/(\d)\.png$/.exec(location)?.[1])),
+        order,
+      );
+      assert.deepEqual(
+        variants.map(({ is_primary }) => is_primary),
+        order.map((_, place) => place === 0),
+      );
+      assert.equal(variants.filter((variant) => variant.black).length, isShown ? black : 0);
+      const [task] = await sql<{ told: { blacked_out: number; error_message: string | null } }[]>`
+        select get_task_status(${user.userId}, ${taskId}) as told`;
+      assert.equal(task?.told.blacked_out, black);
+      assert.equal(/^blacked_out/.test(task.told.error_message ?? ""), !isShown);
+      assert.equal(JSON.stringify(row.done["warnings"]).includes("made"), isShown && black > 0);
+      const [waiting] = await sql`select status from tasks where id = ${dependant}`;
+      assert.equal(
+        waiting?.["status"],
+        isShown ? "Queued" : "Failed",
+        "nothing goes on with a black picture",
+      );
+      assert.equal((await accountOf(sql, user.userId)).balance, 100_000_000 - charged * price);
+      assert.deepEqual(await wrongAccounts(sql), []);
+      assert.deepEqual([...(await sql`select rule, row_id, details from find_task_faults()`)], []);
+      await sql`select end_task(${dependant}, 'Cancelled', 'another case')`;
+    }
   }));
 
 test("another user's file is no further output", () =>

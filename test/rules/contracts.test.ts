@@ -146,6 +146,7 @@ const ignoreUnknownFields = [
   "list-prices",
   "list-webhook-deliveries",
   "list-webhooks",
+  "provider-withdrawals",
   "queue-position",
   "run-doctor",
   "scale",
@@ -157,6 +158,7 @@ const ignoreUnknownFields = [
   "update-shot-pair-prompts",
   "update-task-status",
   "update-worker-model",
+  "withdraw-provider-jobs",
   "worker-heartbeat",
 ];
 

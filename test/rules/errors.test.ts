@@ -79,6 +79,11 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
   })),
   {
     endpoint: "fal-webhook",
+    code: "invalid_output",
+    because: "what storage or the completion refuses is left to the run, which ends by it",
+  },
+  {
+    endpoint: "fal-webhook",
     code: "output_replaced",
     because: "a file that another writer replaced is its answer `over`: the run reports by itself",
   },

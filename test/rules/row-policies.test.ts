@@ -81,6 +81,7 @@ const matrix: Record<string, Rule> = {
   user_turns:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   turn_marks:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   provider_jobs:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
+  provider_withdrawals: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   results_to_share:  { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   run_reports:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
@@ -498,6 +499,9 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
   const taskId = await queueTask(sql, user);
   await sql`insert into provider_jobs (task_id, provider, model, attempt, by_owner)
     values (${taskId}, 'fal', 'fal-ai/z-image/turbo', 1, false)`;
+  await sql`insert into provider_withdrawals
+      (task_id, attempt, user_id, provider, model, by_owner, paid_by, cost_microusd, charge_metadata)
+    values (${randomUUID()}, 1, ${userId}, 'fal', 'fal-ai/z-image/turbo', false, ${randomUUID()}, 0, '{}')`;
   const request = {
     task_type: "z_image_turbo",
     params: { prompt: "after the fox" },

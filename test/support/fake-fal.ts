@@ -10,7 +10,7 @@ import { buffer } from "node:stream/consumers";
 import { png } from "./png.ts";
 
 /** How a job goes on: one step for each time that somebody asks how it stands; the last one stays. */
-export type FalStep = { queue: number } | { logs: string[] } | "ended";
+export type FalStep = { queue: number } | { logs: string[] } | { state: string } | "ended";
 
 export interface FalJob {
   requestId: string;
@@ -23,7 +23,10 @@ export interface FalJob {
   result: { status: number; body: unknown; headers?: Record<string, string> };
   /** What the status says of a failure. */
   error?: string;
+  /** Somebody asked for it to be cancelled while it waited or ran. */
   isCancelled: boolean;
+  /** It waited then, and never runs. */
+  isWithdrawn: boolean;
   timesAsked: number;
 }
 
@@ -185,6 +188,7 @@ export async function startFakeFal(): Promise<FakeFal> {
       steps: [{ queue: 1 }, { logs: ["loading", "step 1 of 2, 50%"] }, "ended"],
       result: { status: 200, body: pictures([fake.file(`/files/${randomUUID()}.png`)]) },
       isCancelled: false,
+      isWithdrawn: false,
       timesAsked: 0,
     };
     fake.plan(job);
@@ -201,7 +205,9 @@ export async function startFakeFal(): Promise<FakeFal> {
     const job = fake.jobs.find((one) => one.requestId === requestId && one.model.startsWith(model));
     if (!job) return { status: 404, body: { detail: "Request not found" } };
     const step = job.steps[Math.min(job.timesAsked, job.steps.length - 1)] ?? "ended";
+    if (job.isWithdrawn) return answerOfWithdrawn(method, requestId, tail);
     if (tail === "/cancel" && method === "PUT") {
+      job.isWithdrawn = typeof step === "object" && "queue" in step;
       if (step === "ended") return { status: 400, body: { status: "ALREADY_COMPLETED" } };
       job.isCancelled = true;
       return { status: 202, body: { status: "CANCELLATION_REQUESTED" } };
@@ -214,14 +220,27 @@ export async function startFakeFal(): Promise<FakeFal> {
           status: 200,
           body: { status: "COMPLETED", request_id: requestId, logs: [], error: job.error },
         };
+      if ("state" in step)
+        return { status: 200, body: { request_id: requestId, status: step.state, error: job.error } };
       const body =
         "queue" in step
           ? { status: "IN_QUEUE", queue_position: step.queue }
           : { status: "IN_PROGRESS", logs: step.logs.map((message) => ({ message, level: "INFO" })) };
       return { status: 202, body: { request_id: requestId, ...body } };
     }
-    if (step !== "ended") return { status: 400, body: { detail: "Request is still in progress" } };
+    if (step !== "ended" && !("state" in step))
+      return { status: 400, body: { detail: "Request is still in progress" } };
     return { ...job.result, headers: { "x-fal-request-id": requestId, ...job.result.headers } };
+  }
+
+  /** As a job is that was taken from the queue: ended, without a result. */
+  function answerOfWithdrawn(method: string, requestId: string, tail: string): Answer {
+    if (tail === "/cancel" && method === "PUT") return { status: 400, body: { status: "ALREADY_COMPLETED" } };
+    if (method !== "GET") return { status: 405, body: { detail: "Method Not Allowed" } };
+    const error = "Request was cancelled";
+    if (tail === "/status")
+      return { status: 200, body: { status: "COMPLETED", request_id: requestId, logs: [], error } };
+    return { status: 499, body: { detail: error, error_type: "request_cancelled" } };
   }
 
   function keySet(): unknown[] {

@@ -1,8 +1,19 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { type FakeFal, type FalFault, pictures, startFakeFal } from "../../test/support/fake-fal.ts";
+import {
+  type FakeFal,
+  type FalFault,
+  type FalJob,
+  type FalStep,
+  pictures,
+  startFakeFal,
+} from "../../test/support/fake-fal.ts";
 import { png } from "../../test/support/png.ts";
 import { startReceiver } from "../../test/support/webhooks.ts";
+import type {
+  WithdrawalAnswer,
+  WithdrawalRequest,
+} from "../../supabase/functions/_shared/providers/withdrawals.ts";
 import { type ClaimedTask, DarkroomApiError, DarkroomClient, type ProviderJobNote } from "../client.ts";
 import { type Provider, ProviderUnusable, type RenderedOutput, RenderError, RunOver } from "../provider.ts";
 import { createFalProvider, type FalOptions } from "./provider.ts";
@@ -42,6 +53,8 @@ interface Seen {
 }
 
 interface RunOptions {
+  /** What the server answers of jobs that are to be withdrawn; by default it is away. */
+  server?: (request: WithdrawalRequest) => WithdrawalAnswer;
   using?: Provider;
   signal?: AbortSignal;
   seen?: Seen;
@@ -50,14 +63,21 @@ interface RunOptions {
 
 async function run(
   claimed: Partial<ClaimedTask> = {},
-  { using = provider(), signal, seen = { notes: [], progress: [] }, noteJob }: RunOptions = {},
+  { using = provider(), signal, seen = { notes: [], progress: [] }, noteJob, server }: RunOptions = {},
 ): Promise<RenderedOutput> {
   const output = await using.run(
     { ...task, ...claimed },
     {
-      // Nobody is there: of the server this provider asks nothing itself.
-      client: new DarkroomClient({ url: "http://127.0.0.1:9", token: "none", workerId: "worker", tries: 1 }),
+      // Of the server this provider asks nothing itself, but for what is to be withdrawn.
+      client: new DarkroomClient({
+        url: "http://127.0.0.1:9",
+        token: "none",
+        workerId: "worker",
+        tries: 1,
+        ...(server && { fetch: answering(server) }),
+      }),
       signal: signal ?? new AbortController().signal,
+      log: { warn: () => undefined },
       progress: (fraction, message) => void seen.progress.push(`${Math.round(fraction * 100)} ${message}`),
       noteJob: async (job) => {
         await noteJob?.(job);
@@ -67,6 +87,34 @@ async function run(
   );
   assert.ok("file" in output);
   return output;
+}
+
+function answering(server: (request: WithdrawalRequest) => WithdrawalAnswer): typeof fetch {
+  return (input, init) => {
+    const url = input instanceof Request ? input.url : String(input);
+    assert.match(url, /\/provider-withdrawals$/);
+    assert.equal(typeof init?.body, "string");
+    return Promise.resolve(Response.json(server(JSON.parse(init?.body as string) as WithdrawalRequest)));
+  };
+}
+
+/** A server that has kept the latest job to be withdrawn, and hears what became of it. */
+function keeping(
+  heard: WithdrawalRequest[],
+  { knows = true } = {},
+): (request: WithdrawalRequest) => WithdrawalAnswer {
+  return (request) => {
+    heard.push(request);
+    const job = fal.jobs.at(-1);
+    const given = { withdrawal_id: crypto.randomUUID(), task_id: task.task_id, tries: 1 };
+    const withdrawals =
+      request.at_most && knows && job ? [{ ...given, model: job.model, request_id: job.requestId }] : [];
+    return {
+      noted: knows && request.submitted !== undefined,
+      settled: request.reports?.length ?? 0,
+      withdrawals,
+    };
+  };
 }
 
 /** What a run came to: nothing, or the error. */
@@ -145,20 +193,36 @@ test("a job that is known is gone on with, and nothing is submitted", async () =
   assert.equal(fal.jobs.length, 1);
 });
 
-test("a cancelled run cancels its job; one that is stopped, stale or complete leaves it", async () => {
-  const reasons: [unknown, boolean][] = [
-    [new RunOver("cancelled", { isCancelled: true }), true],
-    [new RunOver("stale", { isCancelled: false }), false],
-    [new Error("the worker stops"), false],
+test("a cancelled run withdraws its job and says what became of it; one that is stopped, stale or complete leaves it", async () => {
+  const reasons: [unknown, FalStep, string | undefined][] = [
+    [new RunOver("cancelled", { isCancelled: true }), { queue: 1 }, "withdrawn"],
+    [new RunOver("cancelled", { isCancelled: true }), { logs: [] }, "ran"],
+    [new RunOver("stale", { isCancelled: false }), { logs: [] }, undefined],
+    [new Error("the worker stops"), { logs: [] }, undefined],
   ];
-  for (const [reason, isCancelled] of reasons) {
-    fal.plan = (job) => (job.steps = [{ logs: [] }]);
+  for (const [reason, step, outcome] of reasons) {
+    fal.plan = (job) => (job.steps = [step]);
     const over = new AbortController();
-    const running = failureOf(run({}, { signal: over.signal }));
+    const heard: WithdrawalRequest[] = [];
+    const running = failureOf(run({}, { signal: over.signal, server: keeping(heard) }));
     await fal.answered(/\/status/, fal.requests.filter((line) => line.includes("/status")).length + 2);
     over.abort(reason);
     assert.equal(await running, reason);
-    assert.equal(fal.jobs.at(-1)?.isCancelled, isCancelled, String(reason));
+    assert.equal(fal.jobs.at(-1)?.isCancelled, outcome !== undefined, String(reason));
+    const reported = heard.flatMap(({ reports = [] }) => reports.map((report) => report.outcome));
+    assert.deepEqual(reported, outcome ? [outcome] : []);
+  }
+});
+
+test("a cancelled run does not cancel a job that the server gives to nobody or to another party", async () => {
+  for (const server of [undefined, keeping([], { knows: false })]) {
+    fal.plan = (job) => (job.steps = [{ queue: 1 }]);
+    const over = new AbortController();
+    const running = failureOf(run({}, { signal: over.signal, ...(server && { server }) }));
+    await fal.answered(/\/status/, fal.requests.filter((line) => line.includes("/status")).length + 2);
+    over.abort(new RunOver("cancelled", { isCancelled: true }));
+    assert.ok((await running) instanceof RunOver);
+    assert.equal(fal.jobs.at(-1)?.isCancelled, false);
   }
 });
 
@@ -170,21 +234,84 @@ test("a run that is over while it submits knows what it submitted", async () => 
       job.steps = [{ logs: [] }];
       over.abort(new RunOver("over", { isCancelled }));
     };
-    await failureOf(run({}, { signal: over.signal, seen }));
+    await failureOf(run({}, { signal: over.signal, seen, server: keeping([]) }));
     const job = fal.jobs.at(-1);
     assert.equal(seen.notes.at(-1)?.request_id, job?.requestId);
     assert.equal(job?.isCancelled, isCancelled);
   }
 });
 
-test("a job that cannot be noted any more, for the run is over, is cancelled: nobody would ask for it", async () => {
-  fal.plan = (job) => (job.steps = [{ logs: [] }]);
+test("a job that cannot be noted any more is told to the server, and cancelled where the server does not keep it", async () => {
   const noteJob = (job: ProviderJobNote) =>
     job.request_id === undefined
       ? Promise.resolve()
-      : Promise.reject(new DarkroomApiError(409, "stale_attempt", "over", undefined));
-  assert.ok((await failureOf(run({}, { noteJob }))) instanceof DarkroomApiError);
-  assert.equal(fal.jobs[0]?.isCancelled, true);
+      : Promise.reject(new DarkroomApiError(409, "task_cancelled", "over", undefined));
+  const cases: [boolean, FalStep][] = [
+    [true, { queue: 1 }],
+    [false, { logs: [] }],
+  ];
+  for (const [knows, step] of cases) {
+    fal.plan = (job) => (job.steps = [step]);
+    const heard: WithdrawalRequest[] = [];
+    const error = await failureOf(run({}, { noteJob, server: keeping(heard, { knows }) }));
+    assert.ok(error instanceof DarkroomApiError);
+    const job = fal.jobs.at(-1);
+    assert.deepEqual(heard[0]?.submitted, { task_id: task.task_id, attempt: 1, request_id: job?.requestId });
+    assert.equal(job?.isCancelled, true);
+    const reported = heard.flatMap(({ reports = [] }) => reports.map((report) => report.outcome));
+    assert.deepEqual(reported, knows ? ["withdrawn"] : []);
+  }
+});
+
+test("a provider that is tended withdraws what is due", async () => {
+  await run();
+  fal.plan = (job) => (job.steps = [{ queue: 1 }]);
+  const heard: WithdrawalRequest[] = [];
+  const client = new DarkroomClient({
+    url: "http://127.0.0.1:9",
+    token: "none",
+    workerId: "worker",
+    fetch: answering(keeping(heard)),
+  });
+  await provider().tend?.({ client, log: { warn: () => undefined } });
+  assert.deepEqual(
+    heard.map(({ at_most, reports }) => [at_most, reports?.[0]?.outcome]),
+    [
+      [20, undefined],
+      [undefined, "ran"],
+    ],
+  );
+});
+
+test("a job that FAL calls failed or cancelled ends the run at once, whatever its result says", async () => {
+  for (const state of ["FAILED", "ERROR", "CANCELLED"]) {
+    const results: [FalJob["result"], boolean, RegExp][] = [
+      [
+        { status: 500, body: { detail: "CUDA out of memory" } },
+        true,
+        new RegExp(`${state}: FAL failed \\(500\\): CUDA`),
+      ],
+      [{ status: 404, body: { detail: "Request not found" } }, true, new RegExp(`the job ended as ${state}`)],
+      [{ status: 400, body: { detail: "Request is still in progress" } }, false, /./],
+      [
+        { status: 422, body: { detail: [{ loc: ["body", "prompt"], msg: "flagged", type: "policy" }] } },
+        false,
+        /flagged/,
+      ],
+    ];
+    for (const [result, isRetryable, message] of results) {
+      fal.requests.length = 0;
+      fal.plan = (job) => {
+        job.steps = [{ queue: 1 }, { state }];
+        job.result = result;
+      };
+      const begun = performance.now();
+      const error = isRenderError(await failureOf(run()), isRetryable, true);
+      assert.match(error.message, message);
+      assert.ok(performance.now() - begun < 1_500, "no patience is spent");
+      assert.equal(fal.requests.filter((line) => line.includes("/status")).length, 2);
+    }
+  }
 });
 
 test("what FAL refuses is the caller's fault, the key's or FAL's own, and says nothing secret", async () => {
@@ -330,7 +457,7 @@ test("a job that fails at FAL, is unknown there or too long, ends with the run; 
   assert.equal(fal.jobs.at(-1)?.isCancelled, true);
 });
 
-test("a result that is none, or no picture, is of no use; the job is over", async () => {
+test("a result that is none, or no picture, fails the task for good: the same params would be paid again", async () => {
   const page = fal.file("/files/page.png", {
     bytes: Buffer.from("<html>"),
     headers: { "content-type": "image/png" },
@@ -352,7 +479,7 @@ test("a result that is none, or no picture, is of no use; the job is over", asyn
   ];
   for (const body of results) {
     fal.plan = (job) => (job.result.body = body);
-    isRenderError(await failureOf(run()), true, true);
+    isRenderError(await failureOf(run()), false, true);
   }
 });
 
@@ -382,7 +509,7 @@ test("hostile addresses in a result reach nothing inside", async () => {
       });
       for (const named of [url, redirect]) {
         fal.plan = (job) => (job.result.body = pictures([named]));
-        const error = isRenderError(await failureOf(run({}, { using })), true, true);
+        const error = isRenderError(await failureOf(run({}, { using })), false, true);
         assert.doesNotMatch(error.message, /127\.0\.0\.1|localhost|passwd/, "nobody learns what there is");
       }
     }

@@ -1,7 +1,14 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { FileNotFetched } from "../../supabase/functions/_shared/outgoing/fetch-file.ts";
 import type { Resolve, TargetPolicy } from "../../supabase/functions/_shared/outgoing/target.ts";
+import { withdrawalCallMilliseconds } from "../../supabase/functions/_shared/providers/fal-access.ts";
 import { harmless } from "../../supabase/functions/_shared/providers/fal-fault.ts";
+import {
+  createFalQueue,
+  FalCallError,
+  type FalQueue,
+  type FalStatus,
+} from "../../supabase/functions/_shared/providers/fal-queue.ts";
 import {
   fetchOutputs,
   outputsOf,
@@ -11,6 +18,7 @@ import {
   type FalVariables,
   trustedFalOrigins,
 } from "../../supabase/functions/_shared/providers/variables.ts";
+import { type SubmittedJob, withdrawDue } from "../../supabase/functions/_shared/providers/withdrawals.ts";
 import type { ClaimedTask } from "../client.ts";
 import {
   type Provider,
@@ -20,7 +28,6 @@ import {
   type RunContext,
   RunOver,
 } from "../provider.ts";
-import { createFalQueue, FalCallError, type FalQueue, type FalStatus } from "./client.ts";
 import { placeFiles } from "./inputs.ts";
 import { falRequest, falTaskTypes } from "./models.ts";
 import { boundByPaid } from "./paid-inputs.ts";
@@ -81,7 +88,9 @@ export function createFalProvider({ variables, storageUrls, resolve, pace: given
     ...(webhook && { pollSeconds: pollSecondsWithWebhook, longestPollSeconds: pollSecondsWithWebhook }),
     ...given,
   };
-  const fal = createFalQueue(key, { queueUrl: variables.FAL_QUEUE_URL, restUrl: variables.FAL_REST_URL });
+  const addresses = { queueUrl: variables.FAL_QUEUE_URL, restUrl: variables.FAL_REST_URL };
+  const fal = createFalQueue(key, addresses);
+  const withdrawing = createFalQueue(key, { ...addresses, callMilliseconds: withdrawalCallMilliseconds });
   const policy: TargetPolicy = {
     allowPrivate: false,
     trustedOrigins: trustedFalOrigins(variables),
@@ -91,23 +100,34 @@ export function createFalProvider({ variables, storageUrls, resolve, pace: given
     name,
     taskTypes: falTaskTypes,
     async run(task, context) {
-      const run = new FalRun(task, context, { fal, pace, policy, storageUrls, webhook });
+      const run = new FalRun(task, context, { fal, withdrawing, pace, policy, storageUrls, webhook });
       try {
         return await run.output();
       } catch (error) {
         throw explained(error);
       }
     },
+    async tend({ client, log }) {
+      await withdrawDue({
+        exchange: (request) => client.providerWithdrawals(request),
+        fal: withdrawing,
+        log,
+      });
+    },
   };
 }
 
 interface Surroundings {
   fal: FalQueue;
+  /** The same queue, for jobs that no task needs any more. */
+  withdrawing: FalQueue;
   pace: Pace;
   policy: TargetPolicy;
   storageUrls: readonly string[];
   webhook: string | undefined;
 }
+
+type EndedStatus = Extract<FalStatus, { state: "ended" }>;
 
 /** One run of a task: its job begun or found again, followed to its end, its files fetched. */
 class FalRun {
@@ -124,10 +144,9 @@ class FalRun {
   async output(): Promise<RenderedOutput> {
     const job = (await this.#earlierJob()) ?? (await this.#begin());
     try {
-      const { hasFailed } = await this.#follow(job);
-      return await this.#fetch(job, hasFailed);
+      return await this.#fetch(job, await this.#follow(job));
     } catch (error) {
-      await this.#letGo(job, error);
+      await this.#letGo(error);
       throw error;
     }
   }
@@ -179,12 +198,13 @@ class FalRun {
     try {
       await this.#untilSaid(() => noteJob({ provider: name, model, request_id: requestId }));
     } catch (error) {
-      // Nobody will ever ask for it.
-      await this.#cancel(job);
+      const { task_id, attempt } = this.#task;
+      // A job that the server does not keep: nobody will ever ask for it.
+      if (!(await this.#withdraw({ task_id, attempt, request_id: requestId }))) await this.#cancel(job);
       throw error;
     }
     if (signal.aborted) {
-      await this.#letGo(job, signal.reason);
+      await this.#letGo(signal.reason);
       signal.throwIfAborted();
     }
     return job;
@@ -216,7 +236,7 @@ class FalRun {
     }
   }
 
-  async #follow(job: Job): Promise<{ hasFailed: boolean }> {
+  async #follow(job: Job): Promise<EndedStatus> {
     const { fal, pace } = this.#around;
     this.#context.progress(0.05, "FAL: submitted");
     for (let seconds = pace.pollSeconds; ; seconds = Math.min(pace.longestPollSeconds, seconds * 1.2)) {
@@ -242,20 +262,10 @@ class FalRun {
     progress(0.1 + 0.8 * Math.min(1, Number(percent ?? 0) / 100), said ? `FAL: ${said}` : "FAL: running");
   }
 
-  async #fetch(job: Job, hasFailed: boolean): Promise<RenderedOutput> {
-    const { fal, policy } = this.#around;
+  async #fetch(job: Job, status: EndedStatus): Promise<RenderedOutput> {
+    const { policy } = this.#around;
     const { signal, progress } = this.#context;
-    let refusals = 0;
-    const result = await this.#patiently(async () => {
-      try {
-        return await fal.result(job.model, job.requestId);
-      } catch (error) {
-        // What a model failed with stays what it is. FAL's own trouble passes; it looks the same, so it has two more tries.
-        const isSaid = error instanceof FalCallError && error.isSaid && error.kind === "passing";
-        if (!isSaid || error.retryAfterSeconds !== undefined || !(hasFailed || ++refusals > 2)) throw error;
-        throw new RenderError(error.message, { isRetryable: true, endsJob: true });
-      }
-    });
+    const result = await this.#result(job, status);
     progress(0.95, "FAL: fetching");
     // What is not paid is not fetched.
     const outputs = outputsOf(result).slice(0, this.#task.billed?.images);
@@ -270,11 +280,50 @@ class FalRun {
     };
   }
 
-  /** A job of which nobody wants the output is cancelled; otherwise it is the next run's. */
-  async #letGo(job: Job, error: unknown): Promise<void> {
+  async #result(job: Job, { hasFailed, failedAs }: EndedStatus): Promise<unknown> {
+    const { fal } = this.#around;
+    if (failedAs !== undefined) {
+      // Its result can say why; a job that has ended so makes nothing any more, whatever is waited for.
+      const reason = await fal.result(job.model, job.requestId).catch((error: unknown) => error);
+      if (reason instanceof FalCallError && reason.kind === "callers" && reason.isSaid) throw reason;
+      const said = reason instanceof FalCallError && reason.isSaid ? `: ${reason.message}` : "";
+      throw new RenderError(`FAL: the job ended as ${failedAs}${said}`, { isRetryable: true, endsJob: true });
+    }
+    let refusals = 0;
+    return await this.#patiently(async () => {
+      try {
+        return await fal.result(job.model, job.requestId);
+      } catch (error) {
+        // What a model failed with stays what it is. FAL's own trouble passes; it looks the same, so it has two more tries.
+        const isSaid = error instanceof FalCallError && error.isSaid && error.kind === "passing";
+        if (!isSaid || error.retryAfterSeconds !== undefined || !(hasFailed || ++refusals > 2)) throw error;
+        throw new RenderError(error.message, { isRetryable: true, endsJob: true });
+      }
+    });
+  }
+
+  /** A job of which nobody wants the output is withdrawn; otherwise it is the next run's. */
+  async #letGo(error: unknown): Promise<void> {
     const { signal } = this.#context;
     const reason: unknown = signal.aborted ? signal.reason : error;
-    if (reason instanceof RunOver && reason.isCancelled) await this.#cancel(job);
+    if (reason instanceof RunOver && reason.isCancelled) await this.#withdraw();
+  }
+
+  /**
+   * Withdraws what the server has kept to be withdrawn, this run's job with it; the outcome decides what the run costs, so nobody
+   * cancels such a job but the party that the server gave it to. @returns whether the server knew the submitted job
+   */
+  async #withdraw(submitted?: SubmittedJob): Promise<boolean> {
+    const { client, log } = this.#context;
+    try {
+      const exchange = (request: Parameters<typeof client.providerWithdrawals>[0]) =>
+        client.providerWithdrawals(request);
+      return (await withdrawDue({ exchange, fal: this.#around.withdrawing, log }, { submitted })).noted;
+    } catch (error) {
+      // Whoever tends the provider next, does it.
+      log.warn({ err: error, task_id: this.#task.task_id }, "a job could not be withdrawn");
+      return false;
+    }
   }
 
   /** As far as it can be: one that runs may end all the same. */
@@ -331,11 +380,11 @@ function mayPass(error: unknown): boolean {
 /** What the worker is to make of it. */
 function explained(error: unknown): unknown {
   if (error instanceof BadParams) return new RenderError(error.message, { isRetryable: false });
-  // Paid, and of no use: another job may do better, and a third is not begun.
+  // Paid, and of no use: another job would make the same of the same params, and be paid as well.
   if (error instanceof UnusableResult)
-    return new RenderError(error.message, { isRetryable: true, endsJob: true });
+    return new RenderError(error.message, { isRetryable: false, endsJob: true });
   if (error instanceof FileNotFetched) {
-    return new RenderError(error.message, { isRetryable: true, endsJob: !error.isPassing });
+    return new RenderError(error.message, { isRetryable: error.isPassing, endsJob: !error.isPassing });
   }
   if (!(error instanceof FalCallError)) return error;
   if (error.kind === "ours") return new ProviderUnusable(error.message);

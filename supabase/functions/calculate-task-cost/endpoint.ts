@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { quotedAmounts } from "../_shared/credits/amount-shapes.ts";
 import { costOfTask, quoteTask } from "../_shared/credits/calculate-task-cost.ts";
+import { cancelTerms } from "../_shared/credits/price-shapes.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
 import { familyFields, quoteFamily, readFamily } from "../_shared/generators/family-request.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
@@ -27,6 +28,7 @@ const quote = z.object({
   exact: z.boolean(),
   billing_type: z.enum(["per_unit", "per_second"]),
   price_version: z.int(),
+  cancellation: cancelTerms,
   breakdown: z
     .array(z.record(z.string(), z.unknown()))
     .describe("line by line; the totals add up to the cost"),

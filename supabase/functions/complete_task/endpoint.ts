@@ -80,6 +80,9 @@ export const completeTaskEndpoint = endpoint({
       schema: z.object({
         success: z.literal(true),
         task_id: uuid,
+        status: z
+          .enum(["Complete", "Failed"])
+          .describe("Failed: a provider's safety checker made every output black, and nothing is charged"),
         public_url: z.string().nullable().describe("null when the output is text"),
         output_location: z.string().nullable(),
         thumbnail_url: z.string().nullable(),

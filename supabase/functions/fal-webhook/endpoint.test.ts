@@ -37,6 +37,7 @@ async function followed(
     steps: ["ended"],
     result: { status: 200, body: pictures([under.fakeFal.file(`/files/${key}.png`)]) },
     isCancelled: false,
+    isWithdrawn: false,
     timesAsked: 0,
   };
   const note = (fields: Record<string, unknown>) =>
@@ -103,7 +104,7 @@ describeEndpoint(falWebhookEndpoint, {
       const urls = [1, 2, 3].map((colour) =>
         under.fakeFal.file(`/files/${job.requestId}-${colour}.png`, { bytes: png({ colour }) }),
       );
-      job.result.body = pictures(urls, [false, true, false]);
+      job.result.body = pictures(urls, [false, false, false]);
       assert.equal((await tell(under, job)).body["state"], "completed");
       const rows = await under.sql`
         select output_index, is_primary, variant_type, params -> 'has_nsfw_concepts' as flag
@@ -112,7 +113,7 @@ describeEndpoint(falWebhookEndpoint, {
         rows.map((row) => Object.values(row)),
         [
           [0, true, "original", false],
-          [1, false, "original", true],
+          [1, false, "original", false],
           [2, false, "original", false],
         ],
       );
@@ -164,14 +165,19 @@ describeEndpoint(falWebhookEndpoint, {
       const [row] = await under.sql`select status, attempt from tasks where id = ${requeued.run.task_id}`;
       assert.deepEqual([row?.["status"], row?.["attempt"]], ["Complete", 2]);
     },
-    "200 over: cancelled while its picture is fetched; nothing is charged": async (under) => {
+    "200 over: cancelled while its picture is fetched; the job ran, so its price is charged": async (
+      under,
+    ) => {
       const { run, job } = await followed(under);
       under.fakeFal.gate = async (line) => {
         if (line.startsWith("GET /files")) await setStatus(under.sql, run.task_id, "Cancelled");
       };
       assert.equal((await tell(under, job)).body["state"], "over");
       under.fakeFal.gate = () => undefined;
-      assert.deepEqual(await accountOf(under.sql, run.person.userId), { balance: 100_000_000, held: 0 });
+      assert.deepEqual(await accountOf(under.sql, run.person.userId), {
+        balance: 100_000_000 - price,
+        held: 0,
+      });
     },
     "200 unknown, over: another's job, and the run of an owner's worker": async (under) => {
       const { job } = await followed(under);
@@ -285,15 +291,89 @@ describeEndpoint(falWebhookEndpoint, {
       assert.equal((await under.call(body, headers)).body["state"], "completed");
       assert.equal(await statusOf(under, run.task_id), "Complete");
     },
-    "422 invalid_output: storage takes no such file": async (under) => {
-      const { job } = await followed(under);
+    "200 left: storage takes no such file; the run says so and ends": async (under) => {
+      const { run, job } = await followed(under);
       const { body, headers } = under.fakeFal.news(job);
       const storage = createStorage({
         publicUrl: "http://darkroom.test",
         serviceKey: "sb_secret_test",
         fetch: () => Promise.resolve(new Response("too large", { status: 413 })),
       });
-      await under.refused("invalid_output", body, headers, { environment: { storage } });
+      assert.equal((await under.call(body, headers, { environment: { storage } })).body["state"], "left");
+      assert.equal(await statusOf(under, run.task_id), "In Progress");
+    },
+    "200 completed: pictures that the safety checker made black come last, flagged, and are not charged":
+      async (under) => {
+        const { run, job } = await followed(under, { params: { prompt: "a", num_images: 3 } });
+        const urls = [1, 2, 3].map((colour) =>
+          under.fakeFal.file(`/files/${job.requestId}-${colour}.png`, { bytes: png({ colour }) }),
+        );
+        job.result.body = pictures(urls, [true, false, true]);
+        assert.equal((await tell(under, job)).body["state"], "completed");
+        const rows = await under.sql`
+        select output_index, is_primary, params -> 'has_nsfw_concepts' as flag, params -> 'blacked_out' as black,
+               location like '%_fal_1.png' as is_second
+          from generation_variants where source_task_id = ${run.task_id} order by output_index`;
+        assert.deepEqual(
+          rows.map((row) => Object.values(row)),
+          [
+            [0, true, false, null, true],
+            [1, false, true, true, false],
+            [2, false, true, true, false],
+          ],
+        );
+        assert.deepEqual(await accountOf(under.sql, run.person.userId), {
+          balance: 100_000_000 - price,
+          held: 0,
+        });
+        const [task] = await under.sql<
+          { result_data: { blacked_out: number; warnings: unknown[] } }[]
+        >`select result_data from tasks where id = ${run.task_id}`;
+        assert.equal(task?.result_data.blacked_out, 2);
+        assert.match(
+          JSON.stringify(task?.result_data.warnings),
+          /made 2 of 3 outputs black; they are not charged/,
+        );
+      },
+    "200 failed: every picture is black; the task fails, costs nothing and shows nothing": async (under) => {
+      const { run, job } = await followed(under, { params: { prompt: "a", num_images: 2 } });
+      const urls = [1, 2].map((colour) =>
+        under.fakeFal.file(`/files/${job.requestId}-${colour}.png`, { bytes: png({ colour }) }),
+      );
+      job.result.body = pictures(urls, [true, true]);
+      assert.equal((await tell(under, job)).body["state"], "failed");
+      assert.equal((await tell(under, job)).body["state"], "unknown");
+      const [task] = await under.sql`select status, error_message from tasks where id = ${run.task_id}`;
+      assert.equal(task?.["status"], "Failed");
+      assert.match(String(task["error_message"]), /^blacked_out: /);
+      assert.deepEqual(
+        [...(await under.sql`select from generation_variants where source_task_id = ${run.task_id}`)],
+        [],
+      );
+      assert.deepEqual(await accountOf(under.sql, run.person.userId), { balance: 100_000_000, held: 0 });
+    },
+    "200 over: the end of a cancelled run's job decides what it costs": async (under) => {
+      for (const [isKnown, status, cost] of [
+        [true, 200, price],
+        [true, 503, 0],
+        [false, 200, price],
+      ] as const) {
+        const { run, job, key } = await followed(under, { unnoted: !isKnown });
+        job.result.status = status;
+        await setStatus(under.sql, run.task_id, "Cancelled");
+        assert.equal((await accountOf(under.sql, run.person.userId)).held, price);
+        assert.equal((await tell(under, job, { query: `?key=${key}` })).body["state"], "over");
+        assert.deepEqual(await accountOf(under.sql, run.person.userId), {
+          balance: 100_000_000 - cost,
+          held: 0,
+        });
+        assert.equal((await tell(under, job, { query: `?key=${key}` })).body["state"], "over");
+        assert.deepEqual(await accountOf(under.sql, run.person.userId), {
+          balance: 100_000_000 - cost,
+          held: 0,
+        });
+      }
+      assert.deepEqual([...(await under.sql`select rule, row_id from find_task_faults()`)], []);
     },
   },
 });

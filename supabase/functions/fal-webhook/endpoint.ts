@@ -29,13 +29,7 @@ export const falWebhookEndpoint = endpoint({
       schema: z.object({ received: z.literal(true), state: z.enum(falNewsStates) }),
     },
   },
-  errors: [
-    "invalid_signature",
-    "invalid_output",
-    "provider_not_configured",
-    "provider_unavailable",
-    "storage_unavailable",
-  ],
+  errors: ["invalid_signature", "provider_not_configured", "provider_unavailable", "storage_unavailable"],
   async run({ body, text, query, headers, database, storage, fal, log }) {
     const verified = await verifyFalNews(fal, text, headers);
     const key = uuid.safeParse(query.get("key"));

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { taskStatus, timestamp, uuid, waitSeconds } from "../_shared/http/fields.ts";
+import { cancellation } from "../_shared/tasks/cancellation-shapes.ts";
 import { getTaskStatus } from "../_shared/tasks/get-task-status.ts";
 
 /** 200 where the task is · 404 unknown task */
@@ -36,6 +37,8 @@ export const getTaskStatusEndpoint = endpoint({
         output_location: z.string().nullable(),
         thumbnail_url: z.string().nullable(),
         error_message: z.string().nullable(),
+        cancellation,
+        blacked_out: z.int().describe("outputs that a provider's safety checker made black"),
         lease_expires_at: timestamp.nullable(),
         generation_id: uuid.nullable(),
         reused: z.boolean().describe("true when another task's run made the output"),

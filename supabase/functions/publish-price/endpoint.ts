@@ -33,6 +33,14 @@ const body = z
       .max(1_000_000_000)
       .nullish()
       .describe("the same in micro-dollars; at most one of both"),
+    cancel_policy: z
+      .enum(["consumed", "free"])
+      .nullish()
+      .describe("what a run costs that its owner cancels; default: consumed"),
+    blacked_out_policy: z
+      .enum(["free", "charged"])
+      .nullish()
+      .describe("what an output costs that a provider's safety checker made black; default: free"),
     valid_from: z.iso.datetime({ offset: true }).nullish().describe("now unless said; not in the past"),
     reason: text(500).trim().min(1),
     actor: actor.nullish(),
@@ -83,6 +91,8 @@ export const publishPriceEndpoint = endpoint({
       priceMicrousd: body.price_microusd ?? microusdOf(body.price ?? 0),
       costFactors: body.cost_factors ?? {},
       reusePriceMicrousd: body.reuse_price_microusd ?? microusdOf(body.reuse_price ?? 0),
+      cancelPolicy: body.cancel_policy ?? "consumed",
+      blackedOutPolicy: body.blacked_out_policy ?? "free",
       validFrom: body.valid_from ?? undefined,
       reason: body.reason,
       actor: body.actor ?? undefined,

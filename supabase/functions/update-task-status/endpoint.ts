@@ -2,6 +2,7 @@ import { z } from "zod";
 import { AppError } from "../_shared/errors/app-error.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { attempt, taskStatus, text, timestamp, uuid, workerId } from "../_shared/http/fields.ts";
+import { cancellation } from "../_shared/tasks/cancellation-shapes.ts";
 import { updateTaskStatus } from "../_shared/tasks/update-task-status.ts";
 
 /** A job at a provider; see docs/workers.md. */
@@ -69,6 +70,7 @@ export const updateTaskStatusEndpoint = endpoint({
         attempt: z.int(),
         attempts: z.int(),
         lease_expires_at: timestamp.nullable(),
+        cancellation,
         message: z.string(),
       }),
     },

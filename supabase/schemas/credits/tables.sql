@@ -94,6 +94,8 @@ create table public.credit_holds (
   charged_microusd public.amount_microusd not null default 0,
   -- Cost beyond what was held: our loss, never the customer's.
   written_off_microusd public.amount_microusd not null default 0,
+  -- Consumed by work whose rows were deleted: charged when the hold closes, as what the rows say is.
+  consumed_microusd public.amount_microusd not null default 0,
   created_at timestamptz not null default now(),
   -- When a task that still waits is given up, so that no credit is held for ever.
   expires_at timestamptz not null,
@@ -135,6 +137,10 @@ create table public.task_type_prices (
   cost_factors public.cost_factors not null default '{}',
   -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
   reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
+  -- What a run costs that its owner ends: what it has consumed, by cost_of_cancel(), or nothing.
+  cancel_policy text not null default 'consumed' check (cancel_policy in ('consumed', 'free')),
+  -- What an output costs that the provider's safety checker made black: nothing, or as much as any other.
+  blacked_out_policy text not null default 'free' check (blacked_out_policy in ('free', 'charged')),
   valid_from timestamptz not null default now(),
   published_by text not null default 'seed' check (length(published_by) between 1 and 200),
   reason text not null default 'first price' check (length(reason) between 1 and 500),
@@ -256,6 +262,8 @@ create index welcome_bonuses_by_time on public.welcome_bonuses (created_at);
 -- What operators may set; one row.
 create table public.credit_settings (
   is_only boolean primary key default true check (is_only),
+  -- How many jobs of a user may be withdrawn for nothing within an hour; a further one costs what it would have cost.
+  free_withdrawals_per_hour integer not null default 60 check (free_withdrawals_per_hour >= 0),
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
   -- Whether a bonus needs an address that its owner has shown to be theirs: see address_is_proven(). A local host asks for none.
   welcome_bonus_needs_proven_address boolean not null default true,

@@ -259,6 +259,49 @@ create table public.provider_jobs (
 create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
 create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhook_key) where webhook_key is not null;
 
+-- Jobs at providers that no task needs any more, for their task failed, was cancelled or was deleted. A row outlives its
+-- task. One party at a time withdraws a job: `next_try_at` is its lease. Where the owner ended the run, the outcome decides
+-- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal().
+create table public.provider_withdrawals (
+  id uuid primary key default gen_random_uuid(),
+  task_id uuid not null,
+  attempt public.natural_number not null,
+  user_id uuid not null,
+  provider text not null,
+  model text not null,
+  -- Null where it is not known whether the job was submitted.
+  request_id text,
+  webhook_key uuid,
+  by_owner boolean not null,
+  -- The task whose hold pays: this one, or the outermost orchestrator.
+  paid_by uuid not null,
+  cost_microusd public.amount_microusd not null,
+  charged_microusd public.amount_microusd not null default 0,
+  charge_metadata jsonb not null,
+  -- `withdrawn`: before it began. `ran`: it began, or has ended well. `failed`: it ended in an error at the provider.
+  -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
+  state text not null default 'open'
+    check (state in ('open', 'withdrawn', 'ran', 'failed', 'unanswered', 'unknown')),
+  -- Said before, by a party whose report could not be settled.
+  has_run boolean not null default false,
+  tries public.natural_number not null default 0,
+  next_try_at timestamptz not null default now(),
+  expires_at timestamptz not null default now() + interval '10 minutes',
+  created_at timestamptz not null default now(),
+  settled_at timestamptz,
+  constraint settled_withdrawals_have_an_end check (
+    (state = 'open') = (settled_at is null) and charged_microusd in (0, cost_microusd))
+);
+create index open_withdrawals on public.provider_withdrawals (provider, by_owner, next_try_at)
+  where state = 'open' and request_id is not null;
+create index open_withdrawals_by_expiry on public.provider_withdrawals (expires_at) where state = 'open';
+create index open_withdrawals_by_payer on public.provider_withdrawals (paid_by) where state = 'open';
+create index withdrawals_by_task on public.provider_withdrawals (task_id);
+create index withdrawals_by_request on public.provider_withdrawals (provider, request_id) where request_id is not null;
+create index withdrawals_by_webhook_key on public.provider_withdrawals (webhook_key) where webhook_key is not null;
+create index withdrawn_by_user on public.provider_withdrawals (user_id, settled_at) where state = 'withdrawn';
+create index settled_withdrawals_by_age on public.provider_withdrawals (settled_at) where state <> 'open';
+
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
 -- be below zero.
@@ -324,11 +367,12 @@ create table public.task_outbox (
   kind text not null check (kind in ('release_dependants', 'end_relatives', 'delete_project')),
   subject_id uuid not null,
   user_id uuid not null,
-  -- Of `end_relatives`: the status that parts get, and the task whose end was the first.
+  -- Of `end_relatives`: the status that parts get, whether the owner ended them, and the task whose end was the first.
   new_status public.task_status check (new_status in ('Failed', 'Cancelled')),
+  by_owner boolean,
   origin_id uuid,
   created_at timestamptz not null default now(),
-  constraint ends_have_a_status check ((kind = 'end_relatives') = (new_status is not null and origin_id is not null))
+  constraint ends_have_a_status check ((kind = 'end_relatives') = (new_status is not null and by_owner is not null and origin_id is not null))
 );
 create index task_outbox_by_user on public.task_outbox (user_id, id);
 create index task_outbox_by_subject on public.task_outbox (subject_id, kind);

@@ -65,6 +65,11 @@ begin
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-grow-due-holds', '2 seconds', 'select public.grow_due_holds()');
     perform cron.schedule('darkroom-end-uncovered-runs', '2 seconds', 'select public.end_uncovered_runs()');
+    perform cron.schedule('darkroom-settle-overdue-withdrawals', '10 seconds', 'select public.settle_overdue_withdrawals()');
+    if exists (select from pg_available_extensions where name = 'pg_net') then
+      create extension if not exists pg_net;
+      perform cron.schedule('darkroom-withdraw-provider-jobs', '5 seconds', 'select public.request_provider_withdrawals()');
+    end if;
   end if;
 end
 $$;

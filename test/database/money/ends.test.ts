@@ -15,7 +15,10 @@ import { randomFrom } from "../../support/orders.ts";
 
 const balance = 100_000_000;
 
-/** Everything that a task can end by without an output. Each makes such tasks, and answers their ids; the holds are of the first. */
+/**
+ * Everything that a task can end by without an output, before a run consumed anything or because something failed. Each makes such
+ * tasks, and answers their ids; the holds are of the first. What a cancelled run costs: cancels.test.ts.
+ */
 const endings: Record<string, (scene: DatabaseUnderTest, user: TestUser) => Promise<string[]>> = {
   async "its worker says that it failed"({ sql }, user) {
     const id = await queueTask(sql, user);
@@ -29,12 +32,6 @@ const endings: Record<string, (scene: DatabaseUnderTest, user: TestUser) => Prom
   },
   async "it is cancelled while it waits"({ sql }, user) {
     const id = await queueTask(sql, user);
-    await sql`select update_task_status(${user.userId}, 'user', ${id}, 'Cancelled')`;
-    return [id];
-  },
-  async "it is cancelled while it runs"({ sql }, user) {
-    const id = await queueTask(sql, user, { taskType: "travel_segment" });
-    await running({ sql }, id);
     await sql`select update_task_status(${user.userId}, 'user', ${id}, 'Cancelled')`;
     return [id];
   },
@@ -69,11 +66,6 @@ const endings: Record<string, (scene: DatabaseUnderTest, user: TestUser) => Prom
     await running({ sql }, needed);
     await setStatus(sql, needed, "Failed");
     return [needed, id, last];
-  },
-  async "its orchestrator is cancelled"({ sql }, user) {
-    const { root, children } = await orchestration({ sql }, user);
-    await sql`select update_task_status(${user.userId}, 'user', ${root}, 'Cancelled')`;
-    return [root, ...children];
   },
   async "a part of its orchestration fails"({ sql }, user) {
     const { root, children } = await orchestration({ sql }, user);

@@ -71,7 +71,7 @@ interface Child {
 
 /** One orchestration and its children, apart from all others by its model. */
 class Orchestration {
-  /** Children that were finished in time, with an output, by the cloud: those that are paid. */
+  /** Children that the cloud finished in time, with an output, or ran when their owner cancelled: those that are paid. */
   readonly paid: string[] = [];
 
   constructor(
@@ -159,6 +159,9 @@ async function carryOut(
     await sql`select end_task(${next.id}, 'Failed', 'out of memory')`;
   } else if (plan.ending === "it is cancelled") {
     await sql`select update_task_status(${user.userId}, 'user', ${root}, 'Cancelled')`;
+    // What the cloud's children have consumed until then.
+    for (const child of inOrder.slice(plan.finishing))
+      if (!child.byOwner) orchestration.paid.push(child.id);
   } else if (plan.ending === "its worker fails it") {
     await setStatus(sql, root, "Failed");
   } else if (plan.ending === "its worker ends it") {
@@ -290,7 +293,7 @@ for (const ending of ["finishes", "fails", "is cut off by the end of the outer o
 }
 
 for (const also of ["alone", "with one of its parts"] as const) {
-  test(`an orchestration whose row is deleted ${also} pays what was finished, and leaves nobody that runs without cover`, () =>
+  test(`an orchestration whose row is deleted ${also} pays what was finished and what its running parts consumed, and leaves nobody that runs without cover`, () =>
     withDatabase(async ({ sql, sessionAs }) => {
       const user = await createUser(sql);
       const orchestration = new Orchestration(sql, user, "deleted");
@@ -321,7 +324,11 @@ for (const also of ["alone", "with one of its parts"] as const) {
       const [open] =
         await sql`select count(*)::int as tasks from tasks where status in ('Queued', 'In Progress')`;
       assert.equal(open?.["tasks"], 0);
-      assert.deepEqual(await accountOf(sql, user.userId), { balance: 100_000_000 - Number(cost), held: 0 });
+      const consumed = await costOf(sql, [running.id]);
+      assert.deepEqual(await accountOf(sql, user.userId), {
+        balance: 100_000_000 - Number(cost + consumed),
+        held: 0,
+      });
       const faults = await sql`
       select rule from find_task_faults() union all select rule from find_ledger_faults()
       union all select rule from find_queue_faults()`;

@@ -8,6 +8,8 @@ export interface NewPrice {
   costFactors: Record<string, Record<string, number>>;
   /** Of an output that an earlier run made. */
   reusePriceMicrousd: number;
+  cancelPolicy: "consumed" | "free";
+  blackedOutPolicy: "free" | "charged";
   /** ISO 8601; now unless said. */
   validFrom: string | undefined;
   reason: string;
@@ -27,6 +29,8 @@ export async function publishPrice(
     price_microusd: price.priceMicrousd,
     cost_factors: json(price.costFactors),
     reuse_price_microusd: price.reusePriceMicrousd,
+    cancel_policy: price.cancelPolicy,
+    blacked_out_policy: price.blackedOutPolicy,
     valid_from: price.validFrom ?? null,
     actor: price.actor ?? serviceActor,
     reason: price.reason,

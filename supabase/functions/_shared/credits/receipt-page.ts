@@ -118,6 +118,7 @@ function rowOf({
   unit,
   each_microusd: each,
   factors = [],
+  reason,
   total_microusd: total,
 }: Receipt["lines"][number]) {
   const effective = factors.filter(({ multiplier }) => multiplier !== 1);
@@ -125,6 +126,7 @@ function rowOf({
   return html`<tr>
     <td>
       ${item === "written_off" ? "Cost beyond the quote, not charged" : item}
+      ${reason ? html`<br /><small>Cancelled: what was consumed until then</small>` : ""}
       ${effective.map(
         ({ factor, value, multiplier }) => html`<br /><small>${factor} ${value} × ${multiplier}</small>`,
       )}

@@ -16,6 +16,10 @@ const receiptLine = z.object({
     .array(z.object({ factor: z.string(), value: z.string().nullable(), multiplier: z.number() }))
     .optional(),
   multiplier: z.number().optional().describe("the product of the factors"),
+  reason: z
+    .enum(["cancelled", "failed"])
+    .optional()
+    .describe("of work that was not completed: what a run had consumed when its owner ended it"),
   total_microusd: z.int(),
 });
 

@@ -15,6 +15,7 @@ import type { ProcessLimit } from "../limits/process-limit.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
 import type { PromptWriter } from "../prompts/prompt-writer.ts";
+import type { FalAccess } from "../providers/fal-access.ts";
 import type { FalWebhooks } from "../providers/fal-webhook.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
@@ -34,6 +35,7 @@ export interface Environment {
   stripe: StripeAccess;
   promptWriter: PromptWriter;
   fal: FalWebhooks | undefined;
+  falQueue: FalAccess;
   checkout: CheckoutSettings;
   /** Name and address lines of who sells, for receipts. */
   receiptSeller: string | undefined;
@@ -105,6 +107,7 @@ async function answer(
     stripe: environment.stripe,
     promptWriter: environment.promptWriter,
     fal: environment.fal,
+    falQueue: environment.falQueue,
     checkout: environment.checkout,
     receiptSeller: environment.receiptSeller,
     log: environment.log,

@@ -7,6 +7,7 @@ import type { ErrorCode } from "../errors/codes.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Log } from "../observability/log.ts";
 import type { PromptWriter } from "../prompts/prompt-writer.ts";
+import type { FalAccess } from "../providers/fal-access.ts";
 import type { FalWebhooks } from "../providers/fal-webhook.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting } from "../waiting/waiting-room.ts";
@@ -82,6 +83,8 @@ export interface EndpointContext<Body> {
   promptWriter: PromptWriter;
   /** Undefined where FAL's webhooks are not switched on. */
   fal: FalWebhooks | undefined;
+  /** FAL's queue; answers undefined without a key. */
+  falQueue: FalAccess;
   checkout: CheckoutSettings;
   /** Name and address lines of who sells, for receipts. */
   receiptSeller: string | undefined;

@@ -13,6 +13,8 @@ export interface ReportedRun {
 export interface Completion {
   success: true;
   task_id: string;
+  /** Failed where every output was made black by a provider's safety checker. */
+  status: "Complete" | "Failed";
   /** Where the file is; null when the output is text. */
   public_url: string | null;
   /** What the task says of its output: that URL, or a text. */

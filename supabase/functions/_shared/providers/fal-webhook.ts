@@ -92,7 +92,7 @@ export async function endByFalNews(
     for_request_ids: ids,
     for_webhook_key: webhookKey,
   });
-  if (!job) return "unknown";
+  if (!job) return (await settleUnwanted(database, ids, webhookKey, news)) ? "over" : "unknown";
   if (!job.is_running) return "over";
   const fields = { task_id: job.task_id, attempt: job.attempt };
   try {
@@ -109,24 +109,47 @@ export async function endByFalNews(
       log.warn({ ...fields, err: error }, "a result of FAL could not be fetched");
       return "left";
     }
-    await complete({ database, storage }, job, files);
-    return "completed";
+    return await complete({ database, storage }, job, files);
   } catch (error) {
-    if (error instanceof AppError && (error.status === 409 || error.code === "task_not_found")) return "over";
+    if (error instanceof AppError && (error.status === 409 || error.code === "task_not_found")) {
+      // Perhaps cancelled a moment ago: then the cancelled run costs what the job's end says.
+      await settleUnwanted(database, ids, webhookKey, news);
+      return "over";
+    }
+    if (error instanceof AppError && (error.status === 413 || error.status === 422)) {
+      // What cannot be stored now never can be. The run says so, once, and ends.
+      log.warn({ ...fields, err: error }, "a result of FAL could not be stored");
+      return "left";
+    }
     throw error;
   }
+}
+
+/** The end of a job that no task needs any more decides what its cancelled run costs. */
+async function settleUnwanted(
+  database: Pick<Database, "call">,
+  ids: readonly string[],
+  webhookKey: string | undefined,
+  { status }: FalNews,
+): Promise<boolean> {
+  return await database.call("settle_withdrawal_by_news", {
+    for_provider: "fal",
+    for_request_ids: ids,
+    for_webhook_key: webhookKey,
+    has_failed: status === "ERROR",
+  });
 }
 
 async function complete(
   { database, storage }: Pick<Dependencies, "database" | "storage">,
   { task_id: taskId, attempt }: FoundJob,
   files: readonly FetchedOutput[],
-): Promise<void> {
+): Promise<FalNewsState> {
   const caller = { kind: "service" } as const;
   const run = { taskId, attempt, workerId: undefined };
   const names = files.map(({ filename }) => outputName(filename));
   const prepared = await prepareOutput(database, caller, run, { fileNames: names });
-  if ("completed" in prepared) return;
+  if ("completed" in prepared) return "completed";
   const stored: MoreOutput[] = [];
   const checked: CheckedFiles = {};
   for (const [index, { bytes, contentType, facts, check }] of files.entries()) {
@@ -136,15 +159,21 @@ async function complete(
       checked[path] = { ...check, etag: await storage.upload(path, bytes, contentType) };
     } catch (error) {
       // The run, or the same news sent twice, has completed the task, whose files are kept from then on.
-      if ("completed" in (await prepareOutput(database, caller, run))) return;
+      if ("completed" in (await prepareOutput(database, caller, run))) return "completed";
       throw error;
     }
     stored.push({ path, facts });
   }
   const [first, ...more] = stored;
-  if (!first) return;
+  if (!first) return "left";
   const wishes = { text: undefined, thumbnailPath: undefined, skipGeneration: false };
-  await completeTaskWithPath({ database, storage }, caller, run, { ...first, ...wishes, more, checked });
+  const { status } = await completeTaskWithPath({ database, storage }, caller, run, {
+    ...first,
+    ...wishes,
+    more,
+    checked,
+  });
+  return status === "Failed" ? "failed" : "completed";
 }
 
 async function fail(

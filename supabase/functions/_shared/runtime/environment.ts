@@ -8,6 +8,7 @@ import { createStorage } from "../media/storage.ts";
 import { consoleLog, type Log } from "../observability/log.ts";
 import { createPromptWriter } from "../prompts/prompt-writer.ts";
 import type { PromptVariables } from "../prompts/variables.ts";
+import { createFalAccess } from "../providers/fal-access.ts";
 import { createFalWebhooks } from "../providers/fal-webhook.ts";
 import type { FalVariables } from "../providers/variables.ts";
 import { createWebhookSender } from "../webhooks/sender.ts";
@@ -67,6 +68,7 @@ export function createEnvironment({
     stripe: createStripe(settings),
     promptWriter: createPromptWriter(settings, { log }),
     fal: createFalWebhooks(settings),
+    falQueue: createFalAccess(settings),
     checkout: checkoutSettings(settings),
     receiptSeller: settings.RECEIPT_SELLER,
     processLimit: createProcessLimit(),

@@ -21,7 +21,8 @@ begin
       'price_id', price.id, 'expected_seconds', coalesce(round(task.expected_microusd / each_microusd), 1),
       'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));
   end if;
-  is_final := task.status in ('Complete', 'Failed', 'Cancelled');
+  -- A hold that is still open after the end waits for the withdrawal of a job.
+  is_final := task.status in ('Complete', 'Failed', 'Cancelled') and hold.state is distinct from 'held';
   -- A child is not charged by itself: its cost is part of its orchestrator's.
   final_microusd := case
     when is_final and task.orchestrator_task_id is not null then coalesce(task.cost_microusd, 0)
@@ -34,6 +35,8 @@ begin
     'held_microusd', case when hold.state = 'held' then hold.amount_microusd else 0 end,
     'billing_type', price.billing_type, 'price_version', price.version,
     'charged_with', task.orchestrator_task_id,
+    'cancellation', public.cancel_terms(price, task.is_orchestrator, task.upper_bound_microusd) || jsonb_build_object(
+      'now_microusd', case when task.status in ('Queued', 'In Progress') then public.cost_of_cancel_now(task.id) else 0 end),
     'breakdown', case
       when is_final then public.cost_lines(task)
       else (public.quote_task(task.task_type, task.params, promised, true)).breakdown end);

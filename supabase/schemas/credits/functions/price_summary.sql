@@ -8,6 +8,7 @@ begin
     'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
     'price', price.price_microusd / 10000.0, 'price_microusd', price.price_microusd,
     'cost_factors', price.cost_factors,
+    'cancellation', public.cancel_terms(price), 'blacked_out_policy', price.blacked_out_policy,
     'reuse_price', price.reuse_price_microusd / 10000.0, 'reuse_price_microusd', price.reuse_price_microusd,
     'valid_from', price.valid_from);
 end

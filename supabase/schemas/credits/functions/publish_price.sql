@@ -2,7 +2,8 @@
 -- answers the first version; with other content 422.
 create or replace function public.publish_price(
   for_task_type text, billing_type public.billing_type, price_microusd bigint, cost_factors jsonb,
-  valid_from timestamptz, actor text, reason text, idempotency_key text, reuse_price_microusd bigint default 0
+  valid_from timestamptz, actor text, reason text, idempotency_key text, reuse_price_microusd bigint default 0,
+  cancel_policy text default 'consumed', blacked_out_policy text default 'free'
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -24,9 +25,10 @@ begin
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
     if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reuse_price_microusd,
-        known.reason, known.published_by)
+        known.cancel_policy, known.blacked_out_policy, known.reason, known.published_by)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
-                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.reason, actor)
+                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.cancel_policy,
+                         publish_price.blacked_out_policy, publish_price.reason, actor)
        or publish_price.valid_from is not null
           and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -37,12 +39,12 @@ begin
     perform public.refuse('price_in_the_past', 422);
   end if;
   insert into public.task_type_prices
-    (task_type, version, billing_type, price_microusd, cost_factors, reuse_price_microusd, valid_from, published_by, reason,
-     idempotency_key)
+    (task_type, version, billing_type, price_microusd, cost_factors, reuse_price_microusd, cancel_policy, blacked_out_policy,
+     valid_from, published_by, reason, idempotency_key)
   values (type_name,
           1 + coalesce((select max(version) from public.task_type_prices where task_type = type_name), 0),
           publish_price.billing_type, publish_price.price_microusd, publish_price.cost_factors,
-          publish_price.reuse_price_microusd, greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
+          publish_price.reuse_price_microusd, publish_price.cancel_policy, publish_price.blacked_out_policy, greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
   returning * into published;
   return public.price_summary(published) || '{"deduplicated": false}';
 exception

@@ -11,6 +11,7 @@ begin
         'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
       || case when task.reused_task_id is null then '{}' else jsonb_build_object(
            'reused_task_id', task.reused_task_id, 'reuse_price_microusd', price.reuse_price_microusd) end
+      || case when task.status in ('Failed', 'Cancelled') then jsonb_build_object('reason', lower(task.status::text)) else '{}' end
         from public.task_type_prices as price where price.id = task.price_id);
 end
 $$;

@@ -32,7 +32,8 @@ begin
     return;
   end if;
   if parts.failed > 0 then
-    perform public.end_task(orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total));
+    perform public.end_task(
+      orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total), by_owner => false);
     return;
   end if;
 

@@ -9,6 +9,8 @@
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
 -- More outputs than are billed are refused, unless the owner's own worker made them.
+-- Outputs that a provider's safety checker made black come last, are not charged unless the price says so, and are flagged. Where
+-- all are black and free, the run fails: see fail_blacked_out().
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
@@ -20,7 +22,10 @@ create or replace function public.complete_task(
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
-  medium constant text := coalesce(output_location, output_text);
+  medium text := coalesce(output_location, output_text);
+  outputs jsonb;
+  black_outputs integer;
+  blacked_out_is_free boolean := false;
   new_thumbnail text;
   -- The task with what is known of its output.
   described public.tasks;
@@ -67,11 +72,35 @@ begin
     end if;
   end if;
 
+  outputs := public.outputs_in_order(task.params, jsonb_build_array(jsonb_build_object(
+    'path', output_path, 'location', output_location, 'facts', coalesce(output_facts, '{}'))) || more_outputs);
+  black_outputs := (select count(*) from jsonb_array_elements(outputs) as output where output -> 'facts' ? 'blacked_out');
+  if black_outputs > 0 then
+    blacked_out_is_free := (select blacked_out_policy = 'free' from public.task_type_prices where id = task.price_id);
+    if blacked_out_is_free and black_outputs = jsonb_array_length(outputs) then
+      return public.fail_blacked_out(task, black_outputs);
+    end if;
+    if output_path is distinct from outputs -> 0 ->> 'path' then
+      -- The thumbnail shows what is not shown now.
+      new_thumbnail := null;
+    end if;
+    output_path := outputs -> 0 ->> 'path';
+    output_location := outputs -> 0 ->> 'location';
+    output_facts := outputs -> 0 -> 'facts';
+    more_outputs := outputs - 0;
+    medium := coalesce(output_location, output_text);
+    more := more || jsonb_build_object('blacked_out', black_outputs, 'warnings',
+      coalesce(more -> 'warnings', '[]') || jsonb_build_object('field', 'outputs', 'message', format(
+        'The safety checker of the provider made %s of %s outputs black%s.', black_outputs, jsonb_array_length(outputs),
+        case when blacked_out_is_free then '; they are not charged' else '' end)));
+  end if;
+
   described := task;
   described.params := task.params || output_facts;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
-    task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
+    task.result_data := jsonb_build_object('images', least(
+      asked_images, jsonb_array_length(outputs) - case when blacked_out_is_free then black_outputs else 0 end));
   end if;
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
     made := public.create_output(described, medium, new_thumbnail);

@@ -17,8 +17,8 @@ begin
   if exists (select from public.task_dependencies where dependency_id = part.id and is_waiting)
      or exists (select from public.tasks
                  where orchestrator_task_id = part.id and status in ('Queued', 'In Progress')) then
-    insert into public.task_outbox (kind, subject_id, user_id, new_status, origin_id)
-    values ('end_relatives', part.id, part.user_id, end_status, ended);
+    insert into public.task_outbox (kind, subject_id, user_id, new_status, by_owner, origin_id)
+    values ('end_relatives', part.id, part.user_id, end_status, end_status = 'Cancelled', ended);
   end if;
 end
 $$;

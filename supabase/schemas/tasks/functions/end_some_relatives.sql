@@ -43,7 +43,7 @@ begin
       case when next_id <> all (parts) then 'dependency_failed'
            when subject_status = 'Complete' then 'orchestrator_finished'
            else format('Cascaded %s from related task %s', lower(entry.new_status::text), entry.origin_id) end,
-      is_dependant => next_id <> all (parts));
+      by_owner => entry.by_owner, is_dependant => next_id <> all (parts));
     did := did + 1;
   end loop;
 end

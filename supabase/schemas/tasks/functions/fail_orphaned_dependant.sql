@@ -17,7 +17,7 @@ begin
       perform public.ready_lane(dependant.lane_id, now());
     end if;
   else
-    perform public.end_task(dependant.id, 'Failed', 'dependency_failed');
+    perform public.end_task(dependant.id, 'Failed', 'dependency_failed', by_owner => true);
   end if;
   return null;
 end

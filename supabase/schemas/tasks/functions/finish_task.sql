@@ -30,7 +30,7 @@ begin
   perform public.free_slots(array[task]);
   perform public.cover_cost(finished);
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
+    perform public.settle_hold(task.id);
   end if;
   perform public.release_dependants(task.id);
   if task.orchestrator_task_id is not null then

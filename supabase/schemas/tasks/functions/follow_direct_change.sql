@@ -10,7 +10,8 @@ begin
     perform public.free_slots(array[old]);
     perform public.ready_lane(new.lane_id, greatest(new.created_at, new.run_after));
   else
-    perform public.end_task(new.id, new.status, new.error_message, old);
+    perform public.end_task(
+      new.id, new.status, new.error_message, old, by_owner => auth.uid() is not null or new.status = 'Cancelled');
   end if;
   return null;
 end

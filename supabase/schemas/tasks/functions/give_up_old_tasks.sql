@@ -19,7 +19,8 @@ begin
       -- The task before its hold, as everywhere.
       perform from public.tasks where id = overdue.task_id and status = 'Queued' for no key update skip locked;
       if found then
-        perform public.end_task(overdue.task_id, 'Failed', 'hold_expired');
+        -- Nothing has failed: what of it still runs is paid as far as it has run.
+        perform public.end_task(overdue.task_id, 'Failed', 'hold_expired', by_owner => true);
       else
         update public.credit_holds set expires_at = now() + interval '1 day'
          where task_id = (select task_id from public.credit_holds

@@ -3,7 +3,7 @@
 -- left, the family's parts that run end as well, of which a user has at most five, and queued ones that a provider may be running:
 -- so nothing is delivered or used for an orchestration whose cost is settled. Parts that are left are not claimed, and dependants that are left wait: neither can run.
 create or replace function public.next_to_end(
-  ended public.tasks[], new_status public.task_status, origin uuid, room integer,
+  ended public.tasks[], new_status public.task_status, by_owner boolean, origin uuid, room integer,
   out relatives uuid[], out dependants uuid[], out room_left integer
 )
 language plpgsql set search_path = '' as $$
@@ -26,8 +26,8 @@ begin
        where dependency_id = task.id and is_waiting and task_id <> all (relatives || parts || dependants)
        order by task_id limit room_left + 1);
     if cardinality(parts) + cardinality(waiting) > room_left then
-      insert into public.task_outbox (kind, subject_id, user_id, new_status, origin_id)
-      values ('end_relatives', task.id, task.user_id, new_status, origin);
+      insert into public.task_outbox (kind, subject_id, user_id, new_status, by_owner, origin_id)
+      values ('end_relatives', task.id, task.user_id, new_status, next_to_end.by_owner, origin);
       parts := parts[1:room_left];
       waiting := waiting[1:room_left - cardinality(parts)];
       relatives := relatives || array(

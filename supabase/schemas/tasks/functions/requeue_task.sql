@@ -9,7 +9,9 @@ begin
   if has_failed then
     update public.tasks set attempts = attempts + 1 where id = task.id;
     if task.attempts + 1 >= task.max_attempts then
-      perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
+      -- What fails on the owner's own worker may take parts with it that run in the cloud.
+      perform public.end_task(
+        task.id, 'Failed', coalesce(error, 'max_attempts_reached'), by_owner => coalesce(task.claimed_by_owner, false));
       return 'Failed';
     end if;
   end if;

@@ -1,4 +1,4 @@
--- A failed or cancelled orchestration costs what its children cost.
+-- A failed or cancelled orchestration costs what its finished children cost, and its cancelled ones have consumed.
 create or replace function public.settle_ended_orchestrator(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -7,7 +7,7 @@ declare
 begin
   update public.tasks set cost_microusd = cost where id = task.id;
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, cost, public.charge_metadata(task));
+    perform public.settle_hold(task.id);
   end if;
 end
 $$;

@@ -5,7 +5,7 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'success', true, 'task_id', task.id,
+    'success', true, 'task_id', task.id, 'status', task.status,
     'public_url', coalesce(task.result_data ->> 'public_url',
                            case when task.output_location ~* '^https?://[^[:space:]]+$' then task.output_location end),
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,

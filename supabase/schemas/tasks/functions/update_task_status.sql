@@ -15,6 +15,8 @@ declare
   is_fenced constant boolean := caller_kind <> 'user' and (for_worker is not null or for_attempt is not null);
   report constant bytea := case when is_fenced and new_status <> 'In Progress' then sha256(convert_to(
     jsonb_build_array(caller_kind, new_status, for_worker, for_attempt, changes)::text, 'UTF8')) end;
+  -- Who ends it, where it ends: a worker's report that its run failed, or was cancelled, is not its owner's wish.
+  is_owners constant boolean := caller_kind <> 'service' or new_status = 'Cancelled' and not is_fenced;
   task public.tasks;
   answer jsonb;
 begin
@@ -47,7 +49,9 @@ begin
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
 
-  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress' then
+  -- Of the run's own worker alone: who could forget the job of a run would not pay for it.
+  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress'
+     and task.claimed_by_owner = (caller_kind = 'personal-access-token') then
     perform public.note_provider_job(task, changes -> 'provider_job');
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
@@ -88,7 +92,8 @@ begin
     if changes ? 'output_location' then
       update public.tasks set output_location = changes ->> 'output_location' where id = task.id;
     end if;
-    perform public.end_task(task.id, new_status, coalesce(changes ->> 'error_details', changes ->> 'output_location'));
+    perform public.end_task(
+      task.id, new_status, coalesce(changes ->> 'error_details', changes ->> 'output_location'), by_owner => is_owners);
   elsif task.status = 'Cancelled' and caller_kind <> 'user' then
     perform public.refuse('task_cancelled', 409,
       public.status_details(task) || jsonb_build_object('requested_status', new_status));
@@ -100,6 +105,7 @@ begin
             'success', true, 'task_id', changed.id, 'status', changed.status,
             'previous_status', task.status, 'attempt', changed.attempt, 'attempts', changed.attempts,
             'lease_expires_at', changed.lease_expires_at,
+            'cancellation', changed.result_data -> 'cancellation',
             'message', format('Task status updated to ''%s''', changed.status))
     into answer from public.tasks as changed where changed.id = task.id;
   if report is not null and task.status = 'In Progress' then

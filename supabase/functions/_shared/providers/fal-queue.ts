@@ -1,12 +1,13 @@
+import { Buffer } from "node:buffer";
 import { createFalClient } from "@fal-ai/client";
-import { faultOf, type FalFaultKind } from "../../supabase/functions/_shared/providers/fal-fault.ts";
-import { falAddresses } from "../../supabase/functions/_shared/providers/variables.ts";
+import { faultOf, type FalFaultKind } from "./fal-fault.ts";
+import { falAddresses } from "./variables.ts";
 
 /** How FAL says that a job stands. */
 export type FalStatus =
   | { state: "waiting"; position: number | undefined }
   | { state: "running"; logs: string[] }
-  | { state: "ended"; hasFailed: boolean };
+  | { state: "ended"; hasFailed: boolean; failedAs?: string };
 
 /** A call that FAL refused, or that never came to an end. */
 export class FalCallError extends Error {
@@ -35,13 +36,17 @@ export class FalCallError extends Error {
   }
 }
 
+/** What FAL answers to a cancel. `requested` says of a job that waits that it never runs, and of one that runs nothing. */
+export type FalCancelAnswer = "requested" | "over" | "gone";
+
 export interface FalQueue {
   /** @returns the job's id @throws FalCallError */
   submit(model: string, input: Record<string, unknown>, webhookUrl?: string): Promise<string>;
   status(model: string, requestId: string): Promise<FalStatus>;
   /** What the job made, unread. */
   result(model: string, requestId: string): Promise<unknown>;
-  cancel(model: string, requestId: string): Promise<void>;
+  /** @returns `over`: the job has ended; `gone`: FAL knows no such job @throws FalCallError */
+  cancel(model: string, requestId: string): Promise<FalCancelAnswer>;
   /** Puts a file where models can fetch it. @returns its address */
   upload(bytes: Uint8Array, contentType: string): Promise<string>;
 }
@@ -49,9 +54,10 @@ export interface FalQueue {
 export interface FalAddresses {
   queueUrl?: string | undefined;
   restUrl?: string | undefined;
+  /** How long a call may take; default: 30 seconds. */
+  callMilliseconds?: number;
 }
 
-const callMilliseconds = 30_000;
 const uploadMilliseconds = 600_000;
 const largestAnswer = 4 * 1024 * 1024;
 const loggedLines = 20;
@@ -60,7 +66,10 @@ const loggedLines = 20;
  * FAL's queue by its official client, which is told apart from FAL by one thing: it never repeats a call by itself. It would
  * repeat a submission whose answer was lost, and so pay twice.
  */
-export function createFalQueue(key: string, { queueUrl, restUrl }: FalAddresses = {}): FalQueue {
+export function createFalQueue(
+  key: string,
+  { queueUrl, restUrl, callMilliseconds = 30_000 }: FalAddresses = {},
+): FalQueue {
   const addresses = new Map([
     [falAddresses.queue, (queueUrl ?? falAddresses.queue).replace(/\/+$/, "")],
     [falAddresses.rest, (restUrl ?? falAddresses.rest).replace(/\/+$/, "")],
@@ -69,7 +78,7 @@ export function createFalQueue(key: string, { queueUrl, restUrl }: FalAddresses 
   const fal = createFalClient({
     credentials: key,
     suppressLocalCredentialsWarning: true,
-    fetch: (input, init) => send(String(input), init, trusted),
+    fetch: (input, init) => send(String(input), init, trusted, callMilliseconds),
     // The key goes to FAL, and to what stands for it, and nowhere else.
     requestMiddleware: (request) => {
       for (const [official, ours] of addresses) {
@@ -99,7 +108,14 @@ export function createFalQueue(key: string, { queueUrl, restUrl }: FalAddresses 
       return data as unknown;
     },
     async cancel(model, requestId) {
-      await fal.queue.cancel(model, { requestId });
+      try {
+        await fal.queue.cancel(model, { requestId });
+        return "requested";
+      } catch (error) {
+        if (error instanceof FalCallError && error.kind === "callers") return "over";
+        if (error instanceof FalCallError && error.kind === "gone") return "gone";
+        throw error;
+      }
     },
     async upload(bytes, contentType) {
       const extension = contentType.split("/")[1] ?? "bin";
@@ -110,6 +126,9 @@ export function createFalQueue(key: string, { queueUrl, restUrl }: FalAddresses 
     },
   };
 }
+
+/** Not in FAL's documents of its queue, where a failed job is `COMPLETED` with an error; seen by its users all the same. */
+const failedStates = new Set(["FAILED", "ERROR", "CANCELLED", "CANCELED", "TIMEOUT", "EXPIRED"]);
 
 function statusOf(answer: unknown): FalStatus {
   const { status, queue_position: position, logs, error } = fieldsOf(answer);
@@ -123,6 +142,9 @@ function statusOf(answer: unknown): FalStatus {
     return { state: "running", logs: lines.filter((line): line is string => typeof line === "string") };
   }
   if (status === "COMPLETED") return { state: "ended", hasFailed: Boolean(error) };
+  if (typeof status === "string" && failedStates.has(status)) {
+    return { state: "ended", hasFailed: true, failedAs: status };
+  }
   throw new FalCallError("FAL says nothing of how the job stands", { kind: "passing" });
 }
 
@@ -131,6 +153,7 @@ async function send(
   url: string,
   init: RequestInit | undefined,
   trusted: readonly string[],
+  callMilliseconds: number,
 ): Promise<Response> {
   const { origin, protocol } = new URL(url);
   if (protocol !== "https:" && !trusted.includes(origin)) {
