@@ -79,7 +79,9 @@ describeEndpoint(reconcilePaymentsEndpoint, {
     "200: an event that was stored and not done is done": async (under) => {
       const { userId, event } = await unheardOf(under);
       const stored = event("payment_intent.succeeded");
-      await under.sql`select receive_stripe_event(${under.sql.json(stored as never)}, null)`;
+      const { id, type, created } = stored;
+      await under.sql`
+        select receive_stripe_event(${id}, ${type}, ${JSON.stringify(stored)}, false, null, null, to_timestamp(${created}))`;
       await under.sql`update stripe_events set received_at = now() - interval '5 minutes' where id = ${stored.id}`;
       const differences = differencesOf(await under.call(window(), under.service));
       assert.deepEqual(differences, [["event_not_handled", stored.id, true]]);
