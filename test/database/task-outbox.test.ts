@@ -140,6 +140,10 @@ async function orchestration(sql: Sql, user: TestUser, children: number) {
     { task_type: "travel_segment" },
     { orchestrator_task_id_ref: orchestrator },
   );
+  // The last by id, which the outbox would reach last.
+  await sql`
+    update tasks set priority = 1
+     where id in (select id from tasks where orchestrator_task_id = ${orchestrator} order by id desc limit 2)`;
   const done = await claim(sql, "worker");
   assert.ok(done);
   await complete(sql, done.task_id);
