@@ -161,10 +161,10 @@ describeEndpoint(steerableMotionEndpoint, {
       }
     },
     "402: no cover for its segments; in debt; a cap": async ({ refused, person, sql }) => {
-      const poor = await person({ balanceMicrousd: 300_000 });
+      const poor = await person({ balanceMicrousd: 30_000 });
       await refused("insufficient_credits", motion(poor.projectId), poor.session);
       const capped = await person();
-      await sql`select set_spend_cap(${capped.userId}, ${capped.projectId}, null, 300000)`;
+      await sql`select set_spend_cap(${capped.userId}, ${capped.projectId}, null, 30000)`;
       await refused("spend_cap_reached", motion(capped.projectId), capped.session);
       const owing = await person({ balanceMicrousd: 1 });
       await sql`select take_back_credit(${owing.userId}, 'refund', 2, null)`;

@@ -1,6 +1,6 @@
--- Ends a run that its account can pay no further: Failed with `credit_exhausted`, not retried, and charged for the seconds
--- that it took, at most what is held for it. A part is charged with its orchestration, which ends with it, and whose other parts
--- that run are charged as if the owner had cancelled them.
+-- Ends a run that its account can pay no further: Failed with `credit_exhausted`, not retried. It costs the seconds that it took,
+-- and is charged at most what is held for it. With a part ends its orchestration, and the other parts that run are charged as if
+-- the owner had cancelled them: an account without credit gets none of them for nothing.
 -- The caller holds the locks of the task, its orchestrations, its tenant and its account.
 create or replace function public.end_uncovered_run(task public.tasks)
 returns void
@@ -10,8 +10,7 @@ declare
   ended public.tasks;
 begin
   update public.tasks
-     set generation_processed_at = ended_at,
-         cost_microusd = least(public.cost_of_run(task, true, ended_at), task.held_microusd)
+     set generation_processed_at = ended_at, cost_microusd = public.cost_of_run(task, true, ended_at)
    where id = task.id
   returning * into ended;
   if ended.orchestrator_task_id is null then

@@ -38,13 +38,9 @@ language sql stable set search_path = '' as $$
     from ended
    where ended.status <> 'Complete' and not ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> case
-           when ended.error_message = 'credit_exhausted' and ended.result_data -> 'cancellation' is null then least(
-             ended.held_microusd::bigint, public.price_of_work(
-               ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
-               extract(epoch from ended.generation_processed_at - ended.generation_started_at),
-               ended.max_runtime_seconds))
-           when ended.claimed_by_owner or not ended.in_cloud or (ended.price_row).cancel_policy = 'free'
-                or ended.result_data -> 'cancellation' is null
+           when ended.claimed_by_owner or not ended.in_cloud
+                or (ended.price_row).cancel_policy = 'free' and ended.error_message is distinct from 'credit_exhausted'
+                or ended.result_data -> 'cancellation' is null and ended.error_message is distinct from 'credit_exhausted'
                 or ended.result_data -> 'cancellation' ->> 'state' not in ('charged', 'ran', 'unanswered')
                    and (ended.result_data -> 'cancellation' ->> 'cost_microusd') = '0' then 0
            else public.price_of_work(
