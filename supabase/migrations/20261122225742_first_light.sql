@@ -2739,6 +2739,7 @@ grant execute on function public.open_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/params_of_run.sql
 -- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
+-- One image is what every worker makes of params that do not say how many, so these stay as they are.
 create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -2746,12 +2747,17 @@ declare
   told jsonb := params;
   quantity text;
   paid jsonb;
+  names text[];
   name text;
   place text;
   given jsonb;
 begin
   for quantity, paid in select key, value from jsonb_each(billed) where key <> 'megapixels' loop
-    foreach name in array public.priced_names(for_task_type, quantity) loop
+    names := public.priced_names(for_task_type, quantity);
+    continue when quantity = 'images' and paid = '1' and not params ?| names and not exists (
+      select from unnest(public.priced_places(for_task_type)) as object
+       where jsonb_typeof(params -> object) = 'object' and params -> object ?| names);
+    foreach name in array names loop
       given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
       -- A scale is a resolution only where somebody said so.
       if quantity <> 'scale' or name <> 'resolution' or told ? name then
@@ -7037,8 +7043,7 @@ declare
 begin
   return jsonb_build_object(
     'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
-    'output_location', task.output_location, 'params', public.params_of_run(task.task_type, task.params, task.billed),
-    'billed', task.billed, 'dependant_on', task.dependant_on);
+    'output_location', task.output_location, 'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;

@@ -181,6 +181,10 @@ describeEndpoint(steerableMotionEndpoint, {
         await refused("shot_not_found", { ...motion(mine.projectId), shot_id }, mine.session);
       }
     },
+    "422 unpriced_value: a size for which a child has no price": async ({ refused, person }) => {
+      const { projectId, session } = await person();
+      await refused("unpriced_value", { ...motion(projectId), resolution: "4096x4096" }, session);
+    },
     "422 unknown_task_type: where the operator has switched it off": async ({ refused, person, sql }) => {
       const { projectId, session } = await person();
       await sql`update task_types set is_active = false where name = 'travel_orchestrator'`;

@@ -22,7 +22,6 @@ export const steerableMotionEndpoint = endpoint({
     "shot_not_found",
     "unknown_task_type",
     "unpriced_value",
-    "contradicting_values",
     "idempotency_key_reused",
   ],
   async run({ body, caller, database, headers }) {
