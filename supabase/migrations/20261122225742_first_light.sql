@@ -57,6 +57,14 @@ create domain public.task_priority as smallint check (value between -100 and 100
 create domain public.task_progress as real check (value between 0 and 1);
 create domain public.attempt_limit as integer check (value between 1 and 20);
 create domain public.natural_number as integer check (value >= 0);
+-- What of params a price depends on; read_billed_values() makes it.
+create domain public.billed_values as jsonb check (
+  jsonb_typeof(value) = 'object' and pg_column_size(value) <= 4096
+  and value - array['images', 'frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model', 'model_type'] = '{}'
+  and not jsonb_path_exists(
+    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
+  and not jsonb_path_exists(
+    value, '$.keyvalue() ? (@.key like_regex "^(resolution|model|model_type)$" && @.value.type() <> "string")'));
 create domain public.slot_number as smallint check (value between 1 and 5);
 
 -- supabase/schemas/generations/types.sql
@@ -100,6 +108,8 @@ create table public.projects (
   max_running_tasks smallint check (max_running_tasks between 1 and 1000),
   -- Whether the same task again is answered with what it made before; see docs/reuse.md.
   reuses_results boolean not null default false,
+  -- Set when its owner has deleted it and its rows are not all removed yet. Its owner does not see it from then on.
+  deleted_at timestamptz,
   created_at timestamptz not null default now()
 );
 create index projects_by_user on public.projects (user_id, created_at);
@@ -228,6 +238,8 @@ create table public.credit_holds (
   charged_microusd public.amount_microusd not null default 0,
   -- Cost beyond what was held: our loss, never the customer's.
   written_off_microusd public.amount_microusd not null default 0,
+  -- Consumed by work whose rows were deleted: charged when the hold closes, as what the rows say is.
+  consumed_microusd public.amount_microusd not null default 0,
   created_at timestamptz not null default now(),
   -- When a task that still waits is given up, so that no credit is held for ever.
   expires_at timestamptz not null,
@@ -263,11 +275,16 @@ create table public.task_type_prices (
   billing_type public.billing_type not null,
   -- Of one output, or of one second of work.
   price_microusd bigint not null check (price_microusd between 0 and 1000000000),
-  -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value that is not listed
-  -- counts once. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}}; each beyond those adds so much.
+  -- Multipliers. By name: {"resolution": {"2x": 1, "4x": 2}, "model": {…}, "model_type": {…}}; a value without a price is
+  -- refused. By number: {"frames": {"included": 81, "each": 0.01}, "images": {…}, "seconds": {…}, "megapixels": {…}}; each
+  -- beyond those adds so much.
   cost_factors public.cost_factors not null default '{}',
   -- Of an output that an earlier run made, whatever that cost; never more than a run may cost.
   reuse_price_microusd bigint not null default 0 check (reuse_price_microusd between 0 and 1000000000),
+  -- What a run costs that its owner ends: what it has consumed, by cost_of_cancel(), or nothing.
+  cancel_policy text not null default 'consumed' check (cancel_policy in ('consumed', 'free')),
+  -- What an output costs that the provider's safety checker made black: nothing, or as much as any other.
+  blacked_out_policy text not null default 'free' check (blacked_out_policy in ('free', 'charged')),
   valid_from timestamptz not null default now(),
   published_by text not null default 'seed' check (length(published_by) between 1 and 200),
   reason text not null default 'first price' check (length(reason) between 1 and 500),
@@ -338,6 +355,8 @@ create table public.task_quotes (
   held_microusd public.amount_microusd not null,
   -- As in tasks.
   part_prices jsonb,
+  -- The one reading of what the price depends on; of an orchestrator, by the kind of its children.
+  billed jsonb not null,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null default now() + interval '10 minutes'
 );
@@ -387,6 +406,8 @@ create index welcome_bonuses_by_time on public.welcome_bonuses (created_at);
 -- What operators may set; one row.
 create table public.credit_settings (
   is_only boolean primary key default true check (is_only),
+  -- How many jobs of a user may be withdrawn for nothing within an hour; a further one costs what it would have cost.
+  free_withdrawals_per_hour integer not null default 60 check (free_withdrawals_per_hour >= 0),
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
   -- Whether a bonus needs an address that its owner has shown to be theirs: see address_is_proven(). A local host asks for none.
   welcome_bonus_needs_proven_address boolean not null default true,
@@ -455,6 +476,8 @@ create table public.checkout_sessions (
   success_url text not null,
   cancel_url text not null,
   url text,
+  -- How often an expired page was replaced by a new one. Part of Stripe's idempotency key.
+  renewals integer not null default 0 check (renewals >= 0),
   status public.checkout_status not null default 'open',
   -- When automatic top-ups were switched on by it: once, so that a repeated event undoes no later choice.
   auto_topup_applied_at timestamptz,
@@ -503,25 +526,32 @@ create index auto_topup_requests_by_user on public.auto_topup_requests (user_id,
 -- Who may be due, for the sweep.
 create index users_with_auto_topup on public.users (id) where auto_topup_enabled;
 
--- Every event of Stripe's, stored before it is handled.
+-- Every event of Stripe's, stored in its own transaction before it is interpreted.
 create table public.stripe_events (
+  -- Stripe's id. An event without a usable one is stored under a hash of its text.
   id text primary key check (length(id) between 1 and 255),
   type text not null check (length(type) between 1 and 200),
   -- The payment, refund or dispute that it is about, where it is about one.
   payment_intent_id text,
-  livemode boolean not null,
+  livemode boolean,
   account text,
   api_version text,
-  payload jsonb not null,
+  -- The text that Stripe signed. Not jsonb: an event that jsonb cannot hold is stored too.
+  body text not null,
   state public.stripe_event_state not null default 'received',
   reason text check (length(reason) <= 200),
   deliveries integer not null default 1 check (deliveries > 0),
-  event_created_at timestamptz not null,
+  -- How often maintenance has claimed it, and when it is due; null when nothing is left to do.
+  attempts smallint not null default 0 check (attempts >= 0),
+  retry_at timestamptz,
+  event_created_at timestamptz,
   received_at timestamptz not null default now(),
   handled_at timestamptz,
-  constraint handled_has_its_time check ((state = 'received') = (handled_at is null))
+  constraint handled_has_its_time check ((state = 'received') = (handled_at is null)),
+  constraint received_is_due check (state <> 'received' or retry_at is not null)
 );
 create index unhandled_stripe_events on public.stripe_events (received_at) where state = 'received';
+create index due_stripe_events on public.stripe_events (retry_at) where retry_at is not null;
 create index stripe_events_by_payment on public.stripe_events (payment_intent_id) where payment_intent_id is not null;
 
 -- What Stripe says of a payment, and how much of it the ledger has: state, not steps, so that events in any order and
@@ -555,7 +585,7 @@ create index payments_by_time on public.payments (paid_at, id) where state = 'pa
 create table public.payment_refunds (
   id text primary key check (length(id) between 1 and 255),
   payment_id uuid not null references public.payments (id),
-  amount_cents integer not null check (amount_cents > 0),
+  amount_cents integer not null check (amount_cents >= 0),
   status text not null check (length(status) between 1 and 50),
   -- As of when Stripe said so, in its own time; an older word does not replace a newer one.
   told_at timestamptz not null
@@ -565,7 +595,7 @@ create index payment_refunds_by_payment on public.payment_refunds (payment_id);
 create table public.payment_disputes (
   id text primary key check (length(id) between 1 and 255),
   payment_id uuid not null references public.payments (id),
-  amount_cents integer not null check (amount_cents > 0),
+  amount_cents integer not null check (amount_cents >= 0),
   status text not null check (length(status) between 1 and 50),
   told_at timestamptz not null
 );
@@ -723,6 +753,8 @@ create table public.tasks (
   orchestrator_task_id uuid references public.tasks (id) on delete set null,
   dependant_on uuid[],
   unmet_dependencies public.natural_number not null default 0,
+  -- The longest chain of tasks before it that were open when it was created, or more: what max_dependency_depth limits.
+  dependency_depth public.natural_number not null default 0,
   priority public.task_priority not null default 0,
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
@@ -763,6 +795,8 @@ create table public.tasks (
   -- Money: the price it was quoted, what it is expected to cost, what it may cost, what it did cost.
   in_cloud boolean not null,
   price_id bigint not null,
+  -- What the price depends on, read from params once: see read_billed_values().
+  billed public.billed_values not null,
   expected_microusd public.amount_microusd not null default 0,
   upper_bound_microusd public.amount_microusd not null,
   -- What is held for it: by its own hold, or as a part of its orchestrator's.
@@ -803,9 +837,9 @@ create unique index one_running_task_per_task_type_slot on public.tasks (task_ty
   where task_type_slot is not null;
 create index ready_tasks_by_lane on public.tasks (lane_id, priority desc, created_at, id)
   where status = 'Queued' and unmet_dependencies = 0 and not is_scheduled;
-create index scheduled_tasks on public.tasks (run_after) where is_scheduled;
-create index running_tasks_by_lease on public.tasks (lease_expires_at) where status = 'In Progress';
-create index running_tasks_by_cover on public.tasks (covered_until) where status = 'In Progress' and covered_until is not null;
+create index scheduled_tasks on public.tasks (run_after) include (user_id) where is_scheduled;
+create index running_tasks_by_lease on public.tasks (lease_expires_at) include (user_id) where status = 'In Progress';
+create index running_tasks_by_cover on public.tasks (covered_until) include (user_id) where status = 'In Progress' and covered_until is not null;
 create index running_tasks_by_worker on public.tasks (worker_id) where status = 'In Progress';
 -- The status comes last: a list of one status is read in order, and rows of the others cost an index entry.
 create index tasks_by_project on public.tasks (project_id, created_at desc, id desc, status);
@@ -844,6 +878,49 @@ create table public.provider_jobs (
 create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
 create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhook_key) where webhook_key is not null;
 
+-- Jobs at providers that no task needs any more, for their task failed, was cancelled or was deleted. A row outlives its
+-- task. One party at a time withdraws a job: `next_try_at` is its lease. Where the owner ended the run, the outcome decides
+-- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal().
+create table public.provider_withdrawals (
+  id uuid primary key default gen_random_uuid(),
+  task_id uuid not null,
+  attempt public.natural_number not null,
+  user_id uuid not null,
+  provider text not null,
+  model text not null,
+  -- Null where it is not known whether the job was submitted.
+  request_id text,
+  webhook_key uuid,
+  by_owner boolean not null,
+  -- The task whose hold pays: this one, or the outermost orchestrator.
+  paid_by uuid not null,
+  cost_microusd public.amount_microusd not null,
+  charged_microusd public.amount_microusd not null default 0,
+  charge_metadata jsonb not null,
+  -- `withdrawn`: before it began. `ran`: it began, or has ended well. `failed`: it ended in an error at the provider.
+  -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
+  state text not null default 'open'
+    check (state in ('open', 'withdrawn', 'ran', 'failed', 'unanswered', 'unknown')),
+  -- Said before, by a party whose report could not be settled.
+  has_run boolean not null default false,
+  tries public.natural_number not null default 0,
+  next_try_at timestamptz not null default now(),
+  expires_at timestamptz not null default now() + interval '10 minutes',
+  created_at timestamptz not null default now(),
+  settled_at timestamptz,
+  constraint settled_withdrawals_have_an_end check (
+    (state = 'open') = (settled_at is null) and charged_microusd in (0, cost_microusd))
+);
+create index open_withdrawals on public.provider_withdrawals (provider, by_owner, next_try_at)
+  where state = 'open' and request_id is not null;
+create index open_withdrawals_by_expiry on public.provider_withdrawals (expires_at) where state = 'open';
+create index open_withdrawals_by_payer on public.provider_withdrawals (paid_by) where state = 'open';
+create index withdrawals_by_task on public.provider_withdrawals (task_id);
+create index withdrawals_by_request on public.provider_withdrawals (provider, request_id) where request_id is not null;
+create index withdrawals_by_webhook_key on public.provider_withdrawals (webhook_key) where webhook_key is not null;
+create index withdrawn_by_user on public.provider_withdrawals (user_id, settled_at) where state = 'withdrawn';
+create index settled_withdrawals_by_age on public.provider_withdrawals (settled_at) where state <> 'open';
+
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
 -- be below zero.
@@ -875,14 +952,49 @@ create table public.known_models (
   model text primary key check (model = trim(model) and length(model) between 1 and 200)
 );
 
--- Who waits for whom; `dependant_on` in rows, for the way back.
+-- Which task waits for which; `dependant_on` in rows, for the way back. `is_waiting` until the dependant is released or ends.
+-- A queued task counts these rows in `unmet_dependencies`, so it cannot run before it is released.
 create table public.task_dependencies (
   dependency_id uuid not null references public.tasks (id) on delete cascade,
   task_id uuid not null references public.tasks (id) on delete cascade,
+  is_waiting boolean not null,
   primary key (dependency_id, task_id),
   check (dependency_id <> task_id)
 );
 create index task_dependencies_by_task on public.task_dependencies (task_id);
+create index waiting_dependants on public.task_dependencies (dependency_id, task_id) where is_waiting;
+
+-- What the limits of queue_settings are compared with: a user's open tasks, the tasks that wait for a task, the children of an
+-- orchestrator. Kept by triggers in the way of task_counts: a subject has several rows, of which a change takes one that
+-- no other transaction is writing. Their sum is the count; a single row may be below zero.
+create table public.limit_counts (
+  id bigint generated always as identity primary key,
+  subject text not null check (subject in ('open_tasks', 'dependants', 'children')),
+  subject_id uuid not null,
+  amount integer not null
+) with (fillfactor = 50);
+create index limit_counts_by_subject on public.limit_counts (subject_id, subject);
+
+-- Work that follows from a committed change and is too large for its transaction. run_task_outbox() does it in batches.
+--   release_dependants  the task `subject_id` is complete: tasks that wait for it are released
+--   end_relatives       the task has ended: its open parts and the tasks that wait for it end too
+--   delete_project      the project is being deleted: its tasks end, its rows are removed
+-- A row may be there twice, and every step may be repeated. No foreign keys: a row outlives what it names, and is then
+-- removed as done.
+create table public.task_outbox (
+  id bigint generated always as identity primary key,
+  kind text not null check (kind in ('release_dependants', 'end_relatives', 'delete_project')),
+  subject_id uuid not null,
+  user_id uuid not null,
+  -- Of `end_relatives`: the status that parts get, whether the owner ended them, and the task whose end was the first.
+  new_status public.task_status check (new_status in ('Failed', 'Cancelled')),
+  by_owner boolean,
+  origin_id uuid,
+  created_at timestamptz not null default now(),
+  constraint ends_have_a_status check ((kind = 'end_relatives') = (new_status is not null and by_owner is not null and origin_id is not null))
+);
+create index task_outbox_by_user on public.task_outbox (user_id, id);
+create index task_outbox_by_subject on public.task_outbox (subject_id, kind);
 
 -- Results, or runs that ended without one, that tasks still follow: more than the run's own transaction gives them to, or
 -- tasks that somebody held. settle_followers() sees to them. Written under the tenant's lock.
@@ -933,6 +1045,16 @@ create table public.queue_settings (
   reuse_results_for interval not null default '90 days' check (reuse_results_for >= '0'),
   -- How long the lines of `system_logs` are kept.
   log_retention interval not null default '7 days',
+  -- Limits; see docs/operations.md. Of a user: tasks that are queued or run, also those that wait for a time or a dependency.
+  max_open_tasks integer not null default 10000 check (max_open_tasks between 1 and 1000000),
+  -- Of a task: how many wait for it, and how many stand one behind the other before it.
+  max_dependants integer not null default 1000 check (max_dependants between 1 and 100000),
+  max_dependency_depth integer not null default 1000 check (max_dependency_depth between 1 and 100000),
+  -- Of an orchestrator: its children, finished ones too; and how many orchestrators are nested, itself counted.
+  max_children integer not null default 1000 check (max_children between 1 and 100000),
+  max_orchestration_depth integer not null default 5 check (max_orchestration_depth between 1 and 20),
+  -- How many other tasks a transaction releases or ends with a task; the rest are left to task_outbox.
+  direct_cascade integer not null default 20 check (direct_cascade between 1 and 1000),
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );
@@ -975,6 +1097,7 @@ create table public.archived_tasks (
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
+  billed public.billed_values not null,
   expected_microusd public.amount_microusd not null,
   upper_bound_microusd public.amount_microusd not null,
   held_microusd public.amount_microusd not null,
@@ -1001,7 +1124,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -1009,7 +1132,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, expected_microusd,
+         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
 
@@ -1180,6 +1303,28 @@ on conflict (id) do update
    set public = excluded.public,
        file_size_limit = excluded.file_size_limit,
        allowed_mime_types = excluded.allowed_mime_types;
+
+-- The files that runs write: one row for each path, from before its worker learns it. The service alone reads a file before the row
+-- says `delivered_at`, which the completing transaction writes: see is_readable_file(). What no run can deliver any more is deleted:
+-- see take_abandoned_files(). Rows outlive their tasks, as files do. Nobody reads the table: it names what is secret.
+create table public.output_files (
+  path text primary key,
+  task_id uuid not null,
+  attempt public.natural_number not null,
+  created_at timestamptz not null default now(),
+  -- Until then an upload URL may write it; null where none was signed.
+  upload_until timestamptz,
+  -- Since then parts of this running orchestrator read it as their input.
+  published_at timestamptz,
+  delivered_at timestamptz,
+  -- When it is looked at whether a run can deliver it yet; the first time after a worker that lost its lease had time to end.
+  check_at timestamptz default now() + interval '15 minutes',
+  -- Since then its content may be gone.
+  deleting_since timestamptz,
+  constraint delivered_files_are_kept check (delivered_at is null or (check_at is null and deleting_since is null))
+);
+create index output_files_to_check on public.output_files (check_at) where check_at is not null;
+create index undelivered_files_by_task on public.output_files (task_id) where delivered_at is null;
 
 -- supabase/schemas/realtime/tables.sql
 -- Numbers task updates, so that a client can tell an older one from a newer.
@@ -1623,9 +1768,14 @@ begin
                    where jsonb_typeof(given.value) <> 'number'
                       or case when jsonb_typeof(given.value) = 'number' then given.value::numeric not between 0 and
                               case given.key when 'included' then 100000 else 1000 end end)
-       or factor.name in ('frames', 'images')
+       or factor.name = any (public.counted_factor_names())
           and (not factor.rule ?& array['included', 'each']
-               or (select count(*) from jsonb_object_keys(factor.rule)) > 2) then
+               or (select count(*) from jsonb_object_keys(factor.rule)) > 2)
+       or factor.rule = '{}'
+       -- A size that is spelled otherwise than it is read would never be met.
+       or factor.name = 'resolution' and exists (
+            select from jsonb_object_keys(factor.rule) as size
+             where public.read_quantity('resolution', to_jsonb(size), '{}') <> to_jsonb(size)) then
       return false;
     end if;
   end loop;
@@ -1679,12 +1829,13 @@ begin
   if task.is_orchestrator then
     select part_prices into promised from public.tasks where id = task.id;
   else
-    each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.params), 0);
+    each_microusd := nullif(price.price_microusd * public.price_multiplier(price, task.billed), 0);
     promised := jsonb_build_object(task.task_type, jsonb_build_object(
       'price_id', price.id, 'expected_seconds', coalesce(round(task.expected_microusd / each_microusd), 1),
       'upper_bound_seconds', coalesce(round(task.upper_bound_microusd / each_microusd), 1)));
   end if;
-  is_final := task.status in ('Complete', 'Failed', 'Cancelled');
+  -- A hold that is still open after the end waits for the withdrawal of a job.
+  is_final := task.status in ('Complete', 'Failed', 'Cancelled') and hold.state is distinct from 'held';
   -- A child is not charged by itself: its cost is part of its orchestrator's.
   final_microusd := case
     when is_final and task.orchestrator_task_id is not null then coalesce(task.cost_microusd, 0)
@@ -1697,6 +1848,8 @@ begin
     'held_microusd', case when hold.state = 'held' then hold.amount_microusd else 0 end,
     'billing_type', price.billing_type, 'price_version', price.version,
     'charged_with', task.orchestrator_task_id,
+    'cancellation', public.cancel_terms(price, task.is_orchestrator, task.upper_bound_microusd) || jsonb_build_object(
+      'now_microusd', case when task.status in ('Queued', 'In Progress') then public.cost_of_cancel_now(task.id) else 0 end),
     'breakdown', case
       when is_final then public.cost_lines(task)
       else (public.quote_task(task.task_type, task.params, promised, true)).breakdown end);
@@ -1721,17 +1874,19 @@ begin
     from public.quote_task(type_name, calculate_task_cost.params, with_breakdown => true, task_count => calculate_task_cost.task_count);
   if for_user is not null then
     insert into public.task_quotes (user_id, task_type, is_of_family, params_hash, price_id, exact, expected_microusd,
-                                    held_microusd, upper_bound_microusd, part_prices)
+                                    held_microusd, upper_bound_microusd, part_prices, billed)
     values (for_user, type_name, calculate_task_cost.is_of_family,
-            public.hash_of_quoted(type_name, calculate_task_cost.params, calculate_task_cost.is_of_family),
+            public.hash_of_quoted(calculate_task_cost.params, calculate_task_cost.is_of_family),
             (quote.price).id, quote.exact, quote.expected_microusd, quote.held_microusd,
-            quote.upper_bound_microusd, quote.part_prices)
+            quote.upper_bound_microusd, quote.part_prices, quote.billed)
     returning * into kept;
   end if;
   return jsonb_build_object(
     'success', true, 'task_type', type_name, 'quote_id', kept.id, 'quote_expires_at', kept.expires_at,
     'exact', quote.exact, 'billing_type', (quote.price).billing_type,
-    'price_version', (quote.price).version, 'breakdown', quote.breakdown)
+    'price_version', (quote.price).version, 'billed', quote.billed, 'breakdown', quote.breakdown,
+    'cancellation', public.cancel_terms(
+      quote.price, quote.part_prices is not null, quote.upper_bound_microusd * task_count))
     || public.amounts_of_quote(
          quote.expected_microusd * task_count, quote.held_microusd * task_count, quote.upper_bound_microusd * task_count)
     || case when calculate_task_cost.is_of_family then jsonb_build_object('task_count', task_count) else '{}' end;
@@ -1739,6 +1894,29 @@ end
 $$;
 revoke all on function public.calculate_task_cost from public, anon, authenticated;
 grant execute on function public.calculate_task_cost to service_role;
+
+-- supabase/schemas/credits/functions/cancel_terms.sql
+-- What a cancel costs under a price, at each stage, in words and numbers. `at_most_microusd`: the most that a run may cost.
+create or replace function public.cancel_terms(
+  price public.task_type_prices, is_orchestration boolean default false, at_most_microusd bigint default null
+) returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'policy', price.cancel_policy, 'while_queued_microusd', 0,
+    'terms', 'Cancelling a task that waits is free. ' || case
+      when is_orchestration then
+        'Finished parts are charged. A part that runs is charged by the terms of its own type.'
+      when price.cancel_policy = 'free' then 'Cancelling a task that runs is free.'
+      when price.billing_type = 'per_second' then
+        'A task that runs is charged for the seconds that it has run, begun ones whole. If it runs at a provider and is withdrawn there before it starts, it is free.'
+      else 'A task that runs is charged its full price once a job was submitted for it at a provider, unless the job is withdrawn before it starts. Without such a job it is free.' end)
+    || case when at_most_microusd is null then '{}' else jsonb_build_object(
+      'while_running_at_most_microusd',
+      case when price.cancel_policy = 'free' and not is_orchestration then 0 else at_most_microusd end) end;
+end
+$$;
+revoke all on function public.cancel_terms from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/close_hold.sql
 -- Ends a task's hold, once: charges the cost, never above the hold, and gives back the rest. Cost beyond the hold is
@@ -1895,12 +2073,12 @@ $$;
 revoke all on function public.collect_debt from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/cost_factor_names.sql
--- What a price may be multiplied by; factor_value() knows what params say of each.
+-- What a price may be multiplied by; read_billed_values() reads each from params.
 create or replace function public.cost_factor_names()
 returns text[]
 language plpgsql immutable set search_path = '' as $$
 begin
-  return array['resolution', 'model', 'model_type', 'frames', 'images'];
+  return array['resolution', 'model', 'model_type', 'frames', 'images', 'seconds', 'megapixels'];
 end
 $$;
 revoke all on function public.cost_factor_names from public, anon, authenticated;
@@ -1935,6 +2113,17 @@ begin
 end
 $$;
 revoke all on function public.count_against_spend_caps from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/counted_factor_names.sql
+-- Those of cost_factor_names() that count something: {"included": n, "each": m}.
+create or replace function public.counted_factor_names()
+returns text[]
+language plpgsql immutable set search_path = '' as $$
+begin
+  return array['frames', 'images', 'seconds', 'megapixels'];
+end
+$$;
+revoke all on function public.counted_factor_names from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/create_promo_code.sql
 -- A code that gives credit. The same code with the same content again is the same success; with other content 409.
@@ -2205,30 +2394,6 @@ end
 $$;
 revoke all on function public.extend_hold from public, anon, authenticated;
 
--- supabase/schemas/credits/functions/factor_value.sql
--- What params say of a factor of prices, under the names that the shipped clients use; null where nothing.
--- Numbers are whole and at most 100,000.
-create or replace function public.factor_value(factor text, params jsonb)
-returns text
-language plpgsql immutable set search_path = '' as $$
-declare
-  value text := case factor
-    when 'resolution' then coalesce(params ->> 'resolution', params ->> 'parsed_resolution_wh',
-                                    params ->> 'scale_factor' || 'x')
-    when 'model' then public.model_of_params(params)
-    when 'frames' then coalesce(params ->> 'num_frames', params ->> 'segment_frames_target', params ->> 'frame_count',
-                                params ->> 'video_length')
-    when 'images' then coalesce(params ->> 'num_images', params ->> 'num_generations')
-    else params ->> factor end;
-begin
-  if factor in ('frames', 'images') then
-    return case when value ~ '^\d{1,9}(\.\d{1,9})?$' then least(ceil(value::numeric), 100000)::text end;
-  end if;
-  return left(value, 200);
-end
-$$;
-revoke all on function public.factor_value from public, anon, authenticated;
-
 -- supabase/schemas/credits/functions/find_ledger_faults.sql
 -- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
 -- entry; in one snapshot, so it can be asked while work goes on.
@@ -2451,7 +2616,7 @@ revoke all on function public.find_ledger_faults from public, anon, authenticate
 create or replace function public.find_quote(
   for_user uuid, quote_id uuid, for_task_type text, params jsonb,
   out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
-  out exact boolean, out part_prices jsonb
+  out exact boolean, out part_prices jsonb, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -2465,7 +2630,14 @@ begin
     perform public.refuse('quote_expired', 409, jsonb_build_object('expired_at', quote.expires_at));
   end if;
   if quote.task_type <> for_task_type
-     or quote.params_hash <> public.hash_of_quoted(for_task_type, params, quote.is_of_family) then
+     or quote.params_hash <> public.hash_of_quoted(params, quote.is_of_family) then
+    perform public.refuse('quote_mismatch', 422);
+  end if;
+  -- Read once more by the price that was quoted.
+  billed := (public.quote_task(for_task_type, params, coalesce(quote.part_prices, jsonb_build_object(
+    for_task_type, jsonb_build_object(
+      'price_id', quote.price_id, 'expected_seconds', 1, 'upper_bound_seconds', 1))))).billed;
+  if billed <> quote.billed then
     perform public.refuse('quote_mismatch', 422);
   end if;
   select * into price from public.task_type_prices where id = quote.price_id;
@@ -2611,24 +2783,25 @@ $$;
 revoke all on function public.hash_of_params from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/hash_of_quoted.sql
--- What a quote is compared by: the params as they are; of a family, whose payloads differ in ids and seeds each time they
--- are built, what the price depends on.
-create or replace function public.hash_of_quoted(for_task_type text, params jsonb, is_of_family boolean)
+-- What a quote is compared by beside its billed values: the params as they are; of a family, whose payloads differ in ids and
+-- seeds each time they are built, the model, on which an estimate depends.
+create or replace function public.hash_of_quoted(params jsonb, is_of_family boolean)
 returns bytea
 language plpgsql stable set search_path = '' as $$
 begin
-  return public.hash_of_params(case when is_of_family then public.price_basis(for_task_type, params) else params end);
+  return public.hash_of_params(
+    case when is_of_family then jsonb_build_object('model', public.model_of_params(params)) else params end);
 end
 $$;
 revoke all on function public.hash_of_quoted from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/hold_for_seconds.sql
 -- What must be held so that it pays for so many seconds of work: rounded up, where a price is rounded to the nearest.
-create or replace function public.hold_for_seconds(price public.task_type_prices, params jsonb, seconds integer)
+create or replace function public.hold_for_seconds(price public.task_type_prices, billed jsonb, seconds integer)
 returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return least(ceil(price.price_microusd * public.price_multiplier(price, params) * seconds), 1e14)::bigint;
+  return least(ceil(price.price_microusd * public.price_multiplier(price, billed) * seconds), 1e14)::bigint;
 end
 $$;
 revoke all on function public.hold_for_seconds from public, anon, authenticated;
@@ -2698,6 +2871,30 @@ end
 $$;
 revoke all on function public.list_prices from public, anon, authenticated;
 grant execute on function public.list_prices to service_role;
+
+-- supabase/schemas/credits/functions/listed_value.sql
+-- Which of a price's listed values a value is paid as: itself, or the smallest listed size or scale that is not smaller. Null
+-- where there is none.
+create or replace function public.listed_value(listed jsonb, value text)
+returns text
+language plpgsql immutable set search_path = '' as $$
+declare
+  wanted_pixels constant bigint := public.pixels_of_size(value);
+  wanted_scale constant numeric := (regexp_match(value, '^([0-9]{1,9}(\.[0-9]+)?)x$'))[1]::numeric;
+begin
+  if listed ? value then
+    return value;
+  end if;
+  return (
+    select key from (
+      select key, public.pixels_of_size(key) as pixels,
+             (regexp_match(key, '^([0-9]{1,9}(\.[0-9]+)?)x$'))[1]::numeric as scale
+        from jsonb_object_keys(listed) as key) as option
+     where option.pixels >= wanted_pixels or option.scale >= wanted_scale
+     order by option.pixels, option.scale, key limit 1);
+end
+$$;
+revoke all on function public.listed_value from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/mail_domain.sql
 -- The domain that somebody had to register for this address: its last two labels, three under such as `co.uk`.
@@ -2835,6 +3032,64 @@ $$;
 revoke all on function public.open_paid_call from public, anon, authenticated;
 grant execute on function public.open_paid_call to service_role;
 
+-- supabase/schemas/credits/functions/params_of_run.sql
+-- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
+-- One image is what every worker makes of params that do not say how many, so these stay as they are.
+create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  told jsonb := params;
+  quantity text;
+  paid jsonb;
+  names text[];
+  name text;
+  place text;
+  given jsonb;
+begin
+  for quantity, paid in select key, value from jsonb_each(billed) where key <> 'megapixels' loop
+    names := public.priced_names(for_task_type, quantity);
+    continue when quantity = 'images' and paid = '1' and not params ?| names and not exists (
+      select from unnest(public.priced_places(for_task_type)) as object
+       where jsonb_typeof(params -> object) = 'object' and params -> object ?| names);
+    foreach name in array names loop
+      given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
+      -- A scale is a resolution only where somebody said so.
+      if quantity <> 'scale' or name <> 'resolution' or told ? name then
+        told := told || jsonb_build_object(name, given);
+      end if;
+      foreach place in array public.priced_places(for_task_type) loop
+        if jsonb_typeof(told -> place) = 'object' and told -> place ? name then
+          told := jsonb_set(told, array[place, name], given);
+        end if;
+      end loop;
+    end loop;
+  end loop;
+  return told;
+end
+$$;
+revoke all on function public.params_of_run from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/pixels_of_size.sql
+-- How many pixels a size has: "1024x768", or one of the names that FAL gives to sizes. Null for others.
+create or replace function public.pixels_of_size(size text)
+returns bigint
+language plpgsql immutable set search_path = '' as $$
+declare
+  sides constant text[] := regexp_match(case size
+    when 'square_hd' then '1024x1024'
+    when 'square' then '512x512'
+    when 'portrait_4_3' then '768x1024'
+    when 'portrait_16_9' then '576x1024'
+    when 'landscape_4_3' then '1024x768'
+    when 'landscape_16_9' then '1024x576'
+    else size end, '^([0-9]{1,5})x([0-9]{1,5})$');
+begin
+  return sides[1]::bigint * sides[2]::bigint;
+end
+$$;
+revoke all on function public.pixels_of_size from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/planned_children.sql
 -- How many children of which type an orchestrator's details ask for; at most 500 of a type.
 create or replace function public.planned_children(for_task_type text, params jsonb)
@@ -2873,25 +3128,9 @@ end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
 
--- supabase/schemas/credits/functions/price_basis.sql
--- All that the price of a task depends on: what its params say of factors, and the children that they plan. Ids, seeds
--- and words are not in it.
-create or replace function public.price_basis(for_task_type text, params jsonb)
-returns jsonb
-language plpgsql stable set search_path = '' as $$
-begin
-  return jsonb_build_object(
-    'factors', (select jsonb_object_agg(name, public.factor_value(name, params))
-                  from unnest(public.cost_factor_names()) as name),
-    'children', (select jsonb_object_agg(child_type, child_count)
-                   from public.planned_children(for_task_type, params)));
-end
-$$;
-revoke all on function public.price_basis from public, anon, authenticated;
-
 -- supabase/schemas/credits/functions/price_factors.sql
--- What these params make of a price: [{factor, value, multiplier}], one for each factor that the price has.
-create or replace function public.price_factors(price public.task_type_prices, params jsonb)
+-- What billed values make of a price: [{factor, value, multiplier}], one for each factor that the price has.
+create or replace function public.price_factors(price public.task_type_prices, billed jsonb)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
@@ -2901,12 +3140,12 @@ declare
   multiplier numeric;
 begin
   for factor in select key as name, value as rule from jsonb_each(price.cost_factors) loop
-    named := public.factor_value(factor.name, params);
-    if factor.name in ('frames', 'images') then
+    named := coalesce(billed ->> factor.name, case factor.name when 'resolution' then (billed ->> 'scale') || 'x' end);
+    if factor.name = any (public.counted_factor_names()) then
       multiplier := 1 + greatest(coalesce(named::numeric, 0) - (factor.rule ->> 'included')::numeric, 0)
                         * (factor.rule ->> 'each')::numeric;
     else
-      multiplier := coalesce((factor.rule ->> named)::numeric, 1);
+      multiplier := coalesce((factor.rule ->> public.listed_value(factor.rule, named))::numeric, 1);
     end if;
     factors := factors || jsonb_build_object('factor', factor.name, 'value', named, 'multiplier', multiplier);
   end loop;
@@ -2918,28 +3157,28 @@ revoke all on function public.price_factors from public, anon, authenticated;
 -- supabase/schemas/credits/functions/price_line.sql
 -- A line of a quote: so many pieces of work, each of one output or of so many seconds, and what they come to.
 create or replace function public.price_line(
-  price public.task_type_prices, params jsonb, pieces integer, expected_seconds integer, upper_bound_seconds integer
+  price public.task_type_prices, billed jsonb, pieces integer, expected_seconds integer, upper_bound_seconds integer
 ) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
-  each_expected constant bigint := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
-  each_bound constant bigint := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
+  each_expected constant bigint := public.price_of_work(price, billed, expected_seconds, upper_bound_seconds);
+  each_bound constant bigint := public.price_of_work(price, billed, upper_bound_seconds, upper_bound_seconds);
 begin
   return jsonb_build_object(
     'item', price.task_type, 'count', pieces, 'price_version', price.version,
     'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
     'quantity', case price.billing_type when 'per_unit' then 1 else expected_seconds end,
     'upper_bound_quantity', case price.billing_type when 'per_unit' then 1 else upper_bound_seconds end,
-    'each_microusd', price.price_microusd, 'factors', public.price_factors(price, params),
-    'multiplier', public.price_multiplier(price, params),
+    'each_microusd', price.price_microusd, 'factors', public.price_factors(price, billed),
+    'multiplier', public.price_multiplier(price, billed),
     'total_microusd', pieces * each_expected, 'upper_bound_microusd', pieces * each_bound);
 end
 $$;
 revoke all on function public.price_line from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_multiplier.sql
--- The product of a price's factors for these params.
-create or replace function public.price_multiplier(price public.task_type_prices, params jsonb)
+-- The product of a price's factors for what is billed.
+create or replace function public.price_multiplier(price public.task_type_prices, billed jsonb)
 returns numeric
 language plpgsql stable set search_path = '' as $$
 declare
@@ -2947,7 +3186,7 @@ declare
   factor jsonb;
 begin
   if price.cost_factors <> '{}' then
-    for factor in select value from jsonb_array_elements(public.price_factors(price, params)) loop
+    for factor in select value from jsonb_array_elements(public.price_factors(price, billed)) loop
       product := product * (factor ->> 'multiplier')::numeric;
     end loop;
   end if;
@@ -2958,14 +3197,14 @@ revoke all on function public.price_multiplier from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_of_work.sql
 -- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most the type's
--- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What params drive beyond
+-- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What counts drive beyond
 -- a hundred million dollars stays there: nobody has that, and it is still a number to every reader.
 create or replace function public.price_of_work(
-  price public.task_type_prices, params jsonb, work_seconds numeric, max_runtime_seconds integer
+  price public.task_type_prices, billed jsonb, work_seconds numeric, max_runtime_seconds integer
 ) returns bigint
 language plpgsql stable set search_path = '' as $$
 begin
-  return least(round(price.price_microusd * public.price_multiplier(price, params)
+  return least(round(price.price_microusd * public.price_multiplier(price, billed)
     * case price.billing_type
         when 'per_unit' then 1
         else least(greatest(ceil(work_seconds), 1), max_runtime_seconds)
@@ -2981,7 +3220,7 @@ revoke all on function public.price_of_work from public, anon, authenticated;
 create or replace function public.price_part(
   for_task_type text, params jsonb, promised jsonb,
   out price public.task_type_prices, out expected_seconds integer, out upper_bound_seconds integer,
-  out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint
+  out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -3001,14 +3240,15 @@ begin
       upper_bound_seconds := (select max_runtime_seconds from public.task_types where name = for_task_type);
     end if;
   end if;
-  upper_bound_microusd := public.price_of_work(price, params, upper_bound_seconds, upper_bound_seconds);
+  billed := public.read_billed_values(price, params);
+  upper_bound_microusd := public.price_of_work(price, billed, upper_bound_seconds, upper_bound_seconds);
   if price.billing_type = 'per_unit' then
     expected_microusd := upper_bound_microusd;
     held_microusd := upper_bound_microusd;
   else
-    expected_microusd := public.price_of_work(price, params, expected_seconds, upper_bound_seconds);
+    expected_microusd := public.price_of_work(price, billed, expected_seconds, upper_bound_seconds);
     held_microusd := least(upper_bound_microusd, public.hold_for_seconds(
-      price, params, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
+      price, billed, public.first_hold_seconds(expected_seconds, upper_bound_seconds)));
   end if;
 end
 $$;
@@ -3025,6 +3265,7 @@ begin
     'unit', case price.billing_type when 'per_unit' then 'output' else 'second' end,
     'price', price.price_microusd / 10000.0, 'price_microusd', price.price_microusd,
     'cost_factors', price.cost_factors,
+    'cancellation', public.cancel_terms(price), 'blacked_out_policy', price.blacked_out_policy,
     'reuse_price', price.reuse_price_microusd / 10000.0, 'reuse_price_microusd', price.reuse_price_microusd,
     'valid_from', price.valid_from);
 end
@@ -3050,12 +3291,98 @@ end
 $$;
 revoke all on function public.price_terms from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/priced_names.sql
+-- The parameters under which workers of a task type read a priced quantity. Within one object of params all that are given
+-- must agree; docs/credits.md lists them.
+create or replace function public.priced_names(for_task_type text, quantity text)
+returns text[]
+language plpgsql stable set search_path = '' as $$
+declare
+  medium constant text := (select content_type from public.task_types where name = for_task_type);
+begin
+  return case quantity
+    -- Only pictures are made several at a time.
+    when 'images' then case when medium = 'image' then array['num_images', 'num_generations'] else '{}' end
+    when 'frames' then array['num_frames', 'segment_frames_target', 'frame_count', 'video_length']
+    when 'seconds' then array['seconds', 'duration']
+    when 'scale' then array['scale_factor', 'upscale_factor', 'scale', 'resolution']
+    when 'resolution' then case
+      when for_task_type = 'animate_character' then array['resolution']
+      when medium = 'image' then array['resolution', 'image_size']
+      else array['resolution', 'parsed_resolution_wh'] end
+    when 'model' then array['model_name', 'model']
+    when 'model_type' then array['model_type'] end;
+end
+$$;
+revoke all on function public.priced_names from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/priced_param.sql
+-- What params say of a priced quantity, and the parameter that says it: from the first of priced_places() that says anything.
+-- Null, '' and the size "auto" say nothing. A value that cannot be read, and parameters of one object that contradict each other, are refused.
+create or replace function public.priced_param(
+  for_task_type text, quantity text, params jsonb, listed jsonb, out parameter text, out value jsonb
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  names constant text[] := public.priced_names(for_task_type, quantity);
+  place text;
+  container jsonb;
+  name text;
+  read jsonb;
+begin
+  foreach place in array public.priced_places(for_task_type) loop
+    container := case place when '' then params else params -> place end;
+    continue when jsonb_typeof(container) <> 'object' or container is null or not container ?| names;
+    foreach name in array names loop
+      continue when coalesce(container -> name, 'null') in ('null', '""');
+      -- Names of models that are not text have never been any.
+      continue when quantity = 'model' and jsonb_typeof(container -> name) <> 'string';
+      read := public.read_quantity(quantity, container -> name, listed);
+      if read is null then
+        perform public.refuse('unpriced_value', 422, jsonb_build_object(
+          'task_type', for_task_type, 'parameter', concat_ws('.', nullif(place, ''), name),
+          'value', left(container ->> name, 200),
+          'allowed', coalesce((select jsonb_agg(key order by key) from jsonb_object_keys(listed) as key),
+                              public.quantity_forms(quantity))));
+      end if;
+      -- It says nothing of a size, wherever it stands.
+      continue when read = '"auto"' and quantity = 'resolution';
+      if value is null then
+        value := read;
+        parameter := concat_ws('.', nullif(place, ''), name);
+      elsif value <> read and quantity <> 'model' then
+        perform public.refuse('contradicting_values', 422, jsonb_build_object(
+          'task_type', for_task_type, 'parameters', array[parameter, concat_ws('.', nullif(place, ''), name)],
+          'values', array[value, read]));
+      end if;
+    end loop;
+    exit when value is not null;
+  end loop;
+end
+$$;
+revoke all on function public.priced_param from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/priced_places.sql
+-- The objects within params in which workers look for a parameter, in their order; '' is params itself.
+create or replace function public.priced_places(for_task_type text)
+returns text[]
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case for_task_type
+    -- Its worker lays the details over the rest.
+    when 'wan_2_2_i2v' then array['orchestrator_details', '', 'individual_segment_params', 'full_orchestrator_payload']
+    else array['individual_segment_params', '', 'orchestrator_details', 'full_orchestrator_payload'] end;
+end
+$$;
+revoke all on function public.priced_places from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/publish_price.sql
 -- A new version of a type's price, from a time on that is not past. Tasks and quotes keep theirs. The same key again
 -- answers the first version; with other content 422.
 create or replace function public.publish_price(
   for_task_type text, billing_type public.billing_type, price_microusd bigint, cost_factors jsonb,
-  valid_from timestamptz, actor text, reason text, idempotency_key text, reuse_price_microusd bigint default 0
+  valid_from timestamptz, actor text, reason text, idempotency_key text, reuse_price_microusd bigint default 0,
+  cancel_policy text default 'consumed', blacked_out_policy text default 'free'
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -3077,9 +3404,10 @@ begin
    where price.idempotency_key = publish_price.idempotency_key;
   if found then
     if (known.task_type, known.billing_type, known.price_microusd, known.cost_factors::jsonb, known.reuse_price_microusd,
-        known.reason, known.published_by)
+        known.cancel_policy, known.blacked_out_policy, known.reason, known.published_by)
        is distinct from (type_name, publish_price.billing_type, publish_price.price_microusd,
-                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.reason, actor)
+                         publish_price.cost_factors, publish_price.reuse_price_microusd, publish_price.cancel_policy,
+                         publish_price.blacked_out_policy, publish_price.reason, actor)
        or publish_price.valid_from is not null
           and known.valid_from <> greatest(publish_price.valid_from, known.created_at) then
       perform public.refuse('idempotency_key_reused', 422);
@@ -3090,12 +3418,12 @@ begin
     perform public.refuse('price_in_the_past', 422);
   end if;
   insert into public.task_type_prices
-    (task_type, version, billing_type, price_microusd, cost_factors, reuse_price_microusd, valid_from, published_by, reason,
-     idempotency_key)
+    (task_type, version, billing_type, price_microusd, cost_factors, reuse_price_microusd, cancel_policy, blacked_out_policy,
+     valid_from, published_by, reason, idempotency_key)
   values (type_name,
           1 + coalesce((select max(version) from public.task_type_prices where task_type = type_name), 0),
           publish_price.billing_type, publish_price.price_microusd, publish_price.cost_factors,
-          publish_price.reuse_price_microusd, greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
+          publish_price.reuse_price_microusd, publish_price.cancel_policy, publish_price.blacked_out_policy, greatest(publish_price.valid_from, now()), actor, publish_price.reason, publish_price.idempotency_key)
   returning * into published;
   return public.price_summary(published) || '{"deduplicated": false}';
 exception
@@ -3107,10 +3435,27 @@ $$;
 revoke all on function public.publish_price from public, anon, authenticated;
 grant execute on function public.publish_price to service_role;
 
+-- supabase/schemas/credits/functions/quantity_forms.sql
+-- What read_quantity() reads, in words, where a price lists no values.
+create or replace function public.quantity_forms(quantity text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case quantity
+    when 'images' then '["a whole number from 1 to 16"]'
+    when 'frames' then '["a whole number from 1 to 100000"]'
+    when 'seconds' then '["a number above 0, up to 3600"]'
+    when 'scale' then '["a number from 1"]'
+    else '["WIDTHxHEIGHT with sides from 1 to 16384"]' end::jsonb;
+end
+$$;
+revoke all on function public.quantity_forms from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/quote_task.sql
 -- The price of a task before it runs. Per unit it is exact. Per second it is what the operator expects such a run to take, and
 -- at most the longest run of its type; an orchestrator is the sum of the children that its plan speaks of, and what was
 -- promised for each kind of them is in part_prices.
+-- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children.
 -- `promised` is such a promise, which counts instead of the prices and figures of today. The breakdown is made for
 -- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
@@ -3118,7 +3463,7 @@ create or replace function public.quote_task(
   task_count integer default 1,
   out price public.task_type_prices, out expected_microusd bigint, out held_microusd bigint, out upper_bound_microusd bigint,
   out exact boolean,
-  out part_prices jsonb, out breakdown jsonb
+  out part_prices jsonb, out breakdown jsonb, out billed jsonb
 )
 language plpgsql stable set search_path = '' as $$
 declare
@@ -3130,6 +3475,7 @@ begin
   held_microusd := 0;
   upper_bound_microusd := 0;
   breakdown := '[]';
+  billed := '{}';
   if is_orchestration then
     price := public.current_price(for_task_type);
     exact := false;
@@ -3142,9 +3488,10 @@ begin
       part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
         'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
         'upper_bound_seconds', priced.upper_bound_seconds));
+      billed := billed || jsonb_build_object(part.child_type, priced.billed || jsonb_build_object('tasks', part.child_count));
       if with_breakdown then
         breakdown := breakdown || public.price_line(
-          priced.price, params, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
+          priced.price, priced.billed, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
       end if;
     end loop;
   else
@@ -3154,14 +3501,157 @@ begin
     expected_microusd := priced.expected_microusd;
     held_microusd := priced.held_microusd;
     upper_bound_microusd := priced.upper_bound_microusd;
+    billed := priced.billed;
     if with_breakdown then
       breakdown := breakdown || public.price_line(
-        price, params, task_count, priced.expected_seconds, priced.upper_bound_seconds);
+        price, billed, task_count, priced.expected_seconds, priced.upper_bound_seconds);
     end if;
   end if;
 end
 $$;
 revoke all on function public.quote_task from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/read_billed_values.sql
+-- The one reading of priced parameters: every quantity that a price depends on, from params as the client sent them. Quote,
+-- hold, charge and receipt are computed from what this answers, and a claim gives it to the worker (params_of_run()).
+-- Guarantee: what has no price is refused (422 `unpriced_value`), and so are parameters that contradict each other.
+-- `images` is in every price by the unit: how many outputs are paid.
+create or replace function public.read_billed_values(price public.task_type_prices, params jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  factors constant jsonb := price.cost_factors;
+  kind public.task_types;
+  billed jsonb := '{}';
+  quantity text;
+  listed jsonb;
+  said record;
+  word text;
+begin
+  if price.billing_type <> 'per_unit' and factors = '{}' then
+    return billed;
+  end if;
+  select * into kind from public.task_types where name = price.task_type;
+
+  for quantity, listed in
+    select case when key = 'resolution' and kind.category = 'upscale' then 'scale'
+                when key = 'megapixels' then 'resolution' else key end,
+           case when key in ('resolution', 'model', 'model_type') then value end
+      from jsonb_each(factors)
+     -- Of an upscale no parameter names a size.
+     where key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale'
+    union all
+    select 'images', null where price.billing_type = 'per_unit' and not factors ? 'images'
+    order by 1
+  loop
+    select * into said from public.priced_param(kind.name, quantity, params, listed);
+    if said.value is null then
+      -- What workers take where they are not told.
+      said.value := case
+        when quantity = 'images' then '1'
+        when quantity = 'scale' then '2'
+        when quantity = 'seconds' then to_jsonb(greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1))
+        when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
+    end if;
+    if said.value is null and listed is not null and quantity <> 'model' then
+      -- The worker is then given it: the smallest of those that count once.
+      select to_jsonb(key) into said.value from jsonb_each(listed)
+       where value = '1' order by public.pixels_of_size(key), key limit 1;
+    end if;
+    word := (said.value #>> '{}') || case quantity when 'scale' then 'x' else '' end;
+    if (case
+         -- A task that names no model has the price of none.
+         when quantity = 'model' and said.value is null then false
+         when listed is not null and public.listed_value(listed, word) is null then true
+         when quantity = 'images' then not factors ? 'images' and said.value <> '1'
+         when quantity = 'resolution' and factors ? 'megapixels'
+           then said.value is not null and public.pixels_of_size(word) is null
+         else false end) then
+      perform public.refuse('unpriced_value', 422, jsonb_build_object(
+        'task_type', kind.name,
+        'parameter', coalesce(said.parameter, (public.priced_names(kind.name, quantity))[1]), 'value', word,
+        'allowed', case
+          when listed is not null then (select jsonb_agg(key order by key) from jsonb_object_keys(listed) as key)
+          when quantity = 'images' then '["1"]'
+          else public.quantity_forms(quantity) end));
+    end if;
+    if said.value is not null then
+      billed := billed || jsonb_build_object(quantity, said.value);
+    end if;
+  end loop;
+
+  if factors ? 'megapixels' then
+    billed := billed || jsonb_build_object('megapixels', case
+      when billed ? 'resolution' then ceil(public.pixels_of_size(billed ->> 'resolution') / 1048576.0)
+      -- The worker sees to it that the output is not larger.
+      else greatest(floor((factors -> 'megapixels' ->> 'included')::numeric), 1) end);
+  end if;
+  return billed;
+end
+$$;
+revoke all on function public.read_billed_values from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/read_quantity.sql
+-- A priced quantity as it was sent, in its one form: a number, "WIDTHxHEIGHT", "720p", a name. Null where the value cannot be
+-- read. `listed` are the values that a price has.
+-- Numbers are JSON numbers, or texts of digits with at most ten decimals; neither sign nor exponent.
+create or replace function public.read_quantity(quantity text, sent jsonb, listed jsonb)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  kind constant text := jsonb_typeof(sent);
+  word text := sent #>> '{}';
+  sides text[];
+  number numeric;
+begin
+  if kind = 'string' and length(word) > 200 then
+    return null;
+  end if;
+  if quantity in ('model', 'model_type') then
+    word := trim(word);
+    return case
+      when kind <> 'string' or word = '' then null
+      when listed ? word then to_jsonb(word)
+      else coalesce((select to_jsonb(key) from jsonb_object_keys(listed) as key
+                      where lower(key) = lower(word) order by key limit 1), to_jsonb(word)) end;
+  end if;
+
+  if quantity = 'resolution' then
+    -- A number without the decimals that say nothing.
+    word := case kind
+      when 'string' then lower(trim(word))
+      when 'number' then trim_scale(word::numeric)::text
+      when 'array' then case when jsonb_array_length(sent) = 2
+        then public.side_of_size(sent -> 0) || 'x' || public.side_of_size(sent -> 1) end
+      when 'object' then public.side_of_size(sent -> 'width') || 'x' || public.side_of_size(sent -> 'height') end;
+    sides := regexp_match(word, '^0*([1-9][0-9]{0,4})\s*[x×*]\s*0*([1-9][0-9]{0,4})$');
+    return case
+      when sides is not null then
+        case when greatest(sides[1]::integer, sides[2]::integer) <= 16384 then to_jsonb(sides[1] || 'x' || sides[2]) end
+      when word ~ '^[1-9][0-9]{2,3}p?$' then to_jsonb(rtrim(word, 'p') || 'p')
+      when word = 'auto' or public.pixels_of_size(word) is not null then to_jsonb(word)
+      when kind = 'string' and listed ? (sent #>> '{}') then sent end;
+  end if;
+
+  if quantity = 'scale' and kind = 'string' and word ~ '^[0-9.]+[xX]$' then
+    word := left(word, -1);
+  end if;
+  if kind <> 'number' and (kind <> 'string' or word !~ '^[0-9]{1,9}(\.[0-9]{1,10})?$') then
+    return null;
+  end if;
+  number := word::numeric;
+  if quantity = 'seconds' then
+    number := ceil(number);
+  end if;
+  return case when case quantity
+      when 'images' then number between 1 and 16 and number = trunc(number)
+      when 'frames' then number between 1 and 100000 and number = trunc(number)
+      when 'seconds' then number between 1 and 3600
+      when 'scale' then number between 1 and 100 end
+    then to_jsonb(trim_scale(number)) end;
+end
+$$;
+revoke all on function public.read_quantity from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/record_entry.sql
 -- The only writer of the ledger: moves the account, gives back what was held for this, and appends the entry that says
@@ -3309,11 +3799,11 @@ revoke all on function public.reserve_credit from public, anon, authenticated;
 -- supabase/schemas/credits/functions/seconds_paid_by.sql
 -- How many whole seconds of work an amount pays for at a price; null where seconds cost nothing, so that any amount pays
 -- for all of them.
-create or replace function public.seconds_paid_by(amount_microusd bigint, price public.task_type_prices, params jsonb)
+create or replace function public.seconds_paid_by(amount_microusd bigint, price public.task_type_prices, billed jsonb)
 returns integer
 language plpgsql stable set search_path = '' as $$
 declare
-  second_microusd constant numeric := price.price_microusd * public.price_multiplier(price, params);
+  second_microusd constant numeric := price.price_microusd * public.price_multiplier(price, billed);
 begin
   return case when price.billing_type = 'per_second' and second_microusd > 0
     then least(floor(amount_microusd / second_microusd), 86400)::integer end;
@@ -3384,6 +3874,18 @@ begin
 end
 $$;
 revoke all on function public.show_balance from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/side_of_size.sql
+-- A side of a size that was sent as two numbers; null for what is not a whole number.
+create or replace function public.side_of_size(sent jsonb)
+returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case when jsonb_typeof(sent) = 'number' and sent::numeric between 1 and 16384
+    then trim_scale(sent::numeric)::text end;
+end
+$$;
+revoke all on function public.side_of_size from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/spend_month.sql
 -- The first day of the month, in UTC, in which spend caps count something.
@@ -3603,6 +4105,21 @@ end
 $$;
 revoke all on function public.auto_topup_retry_delay from public, anon, authenticated;
 
+-- supabase/schemas/billing/functions/checkout_summary.sql
+-- A checkout as `stripe-checkout` goes on with it. A page that ends within a minute counts as over.
+create or replace function public.checkout_summary(checkout public.checkout_sessions, customer public.stripe_customers)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'request_id', checkout.request_id, 'session_id', checkout.id, 'url', checkout.url, 'status', checkout.status,
+    'is_over', checkout.status = 'expired' or coalesce(checkout.expires_at <= now() + interval '1 minute', false),
+    'renewals', checkout.renewals, 'success_url', checkout.success_url, 'user_id', checkout.user_id,
+    'customer', to_jsonb(customer));
+end
+$$;
+revoke all on function public.checkout_summary from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/claim_auto_topups.sql
 -- Gives whoever charges the requests that are due, or those of one user: at most so many.
 -- Guarantees: nothing is given to two within the lease, after which the first has died. A request that was never
@@ -3647,6 +4164,47 @@ $$;
 revoke all on function public.claim_auto_topups from public, anon, authenticated;
 grant execute on function public.claim_auto_topups to service_role;
 
+-- supabase/schemas/billing/functions/claim_stripe_events.sql
+-- Gives maintenance the events that are due: those that were stored and not handled, and those whose card could not be
+-- saved. At most so many, the longest due first, as {id, body}.
+-- Guarantees: an event is not given out again before its next attempt is due. After 48 attempts, two days, an event that
+-- could not be handled is quarantined, and either kind raises an alert.
+create or replace function public.claim_stripe_events(at_most integer)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  most_attempts constant integer := 48;
+  event public.stripe_events;
+  claimed jsonb := '[]';
+begin
+  for event in
+    select * from public.stripe_events where retry_at <= now() order by retry_at limit at_most
+       for no key update skip locked
+  loop
+    if event.attempts < most_attempts then
+      update public.stripe_events
+         set attempts = attempts + 1, retry_at = now() + public.stripe_event_retry_delay(attempts + 1)
+       where id = event.id;
+      claimed := claimed || jsonb_build_object('id', event.id, 'body', event.body);
+      continue;
+    end if;
+    perform public.quarantine_payment(
+      coalesce(event.payment_intent_id, event.id),
+      case event.state when 'received' then 'handling_failed' else 'card_not_saved' end,
+      jsonb_build_object('event_id', event.id, 'type', event.type, 'last_failure', event.reason));
+    if event.state = 'received' then
+      update public.stripe_events
+         set state = 'quarantined', reason = 'handling_failed', handled_at = now(), retry_at = null where id = event.id;
+    else
+      update public.stripe_events set retry_at = null where id = event.id;
+    end if;
+  end loop;
+  return claimed;
+end
+$$;
+revoke all on function public.claim_stripe_events from public, anon, authenticated;
+grant execute on function public.claim_stripe_events to service_role;
+
 -- supabase/schemas/billing/functions/close_payment_request.sql
 -- What was asked for is paid. After the credit, for an account is locked before its person.
 create or replace function public.close_payment_request(told jsonb, payment_intent_id text)
@@ -3687,6 +4245,16 @@ end
 $$;
 revoke all on function public.confirm_checkout from public, anon, authenticated;
 grant execute on function public.confirm_checkout to service_role;
+
+-- supabase/schemas/billing/functions/count_billing_alerts.sql
+-- How many billing alerts are open, by reason: {reason: count}.
+create or replace function public.count_billing_alerts()
+returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select coalesce(jsonb_object_agg(reason, alerts order by reason), '{}')
+    from (select reason, count(*) as alerts from public.billing_alerts where state = 'open' group by reason) as counted
+$$;
+revoke all on function public.count_billing_alerts from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/credit_payment.sql
 -- Brings the ledger up to what a payment is worth: adds what is missing, takes back what is too much, which the statement
@@ -3906,34 +4474,52 @@ revoke all on function public.handle_other_event from public, anon, authenticate
 
 -- supabase/schemas/billing/functions/handle_stripe_event.sql
 -- Does what an event says, once: what it tells is recorded, and the event is marked in the same transaction. `facts` are
--- what record_payment() or handle_other_event() takes, null where the event is about nothing of ours; `refusal` is a reason
--- to quarantine it unread.
--- Answers {state, reason?, card_wanted?}; card_wanted names the checkout whose card is to be kept.
-create or replace function public.handle_stripe_event(event_id text, facts jsonb, refusal text default null)
-returns jsonb
+-- what record_payment() or handle_other_event() takes, null where the event is about nothing of ours. `refusal` is a
+-- reason to quarantine the event; then `facts` only name its payment, and `details` say what is wrong.
+-- Guarantee: values that the tables refuse quarantine the event. They undo nothing but this event's own writes.
+-- Answers {state, reason?, card_wanted?}; card_wanted names the checkout whose card is to be saved.
+create or replace function public.handle_stripe_event(
+  event_id text, facts jsonb, refusal text default null, details jsonb default '{}'
+) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
   event public.stripe_events;
+  subject text;
   outcome jsonb;
+  card_wanted jsonb;
 begin
   select * into event from public.stripe_events where id = event_id for no key update;
   if not found then
     raise exception 'event % was not stored', event_id;
   end if;
   if event.state in ('handled', 'ignored') then
-    return jsonb_build_object('state', event.state, 'reason', event.reason)
-           || public.unkept_card(event.payment_intent_id);
+    card_wanted := public.unkept_card(event.payment_intent_id);
+    if event.retry_at is not null and card_wanted = '{}' then
+      update public.stripe_events set retry_at = null where id = event.id;
+    end if;
+    return jsonb_build_object('state', event.state, 'reason', event.reason) || card_wanted;
   end if;
-  outcome := case
-    when refusal is not null then public.quarantine_payment(
-      coalesce(event.payment_intent_id, event.id), refusal, jsonb_build_object('event_id', event.id, 'type', event.type))
-    when facts is null then jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest')
-    when not facts ? 'payment_intent_id' then public.handle_other_event(facts)
-    else public.record_payment(facts, event.event_created_at) end;
+  event.payment_intent_id := coalesce(facts ->> 'payment_intent_id', event.payment_intent_id);
+  subject := coalesce(event.payment_intent_id, event.id);
+  details := jsonb_build_object('event_id', event.id, 'type', event.type) || details;
+  begin
+    outcome := case
+      when refusal is not null then public.quarantine_payment(subject, refusal, details)
+      when facts is null then jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest')
+      when not facts ? 'payment_intent_id' then public.handle_other_event(facts)
+      else public.record_payment(
+        facts, coalesce((facts ->> 'told_at')::timestamptz, event.event_created_at, event.received_at)) end;
+  exception when data_exception or integrity_constraint_violation then
+    outcome := public.quarantine_payment(
+      subject, 'unreadable_event', details || jsonb_build_object('sqlstate', sqlstate));
+  end;
+  card_wanted := public.unkept_card(event.payment_intent_id);
   update public.stripe_events
-     set state = (outcome ->> 'state')::public.stripe_event_state, reason = outcome ->> 'reason', handled_at = now()
+     set state = (outcome ->> 'state')::public.stripe_event_state, reason = outcome ->> 'reason', handled_at = now(),
+         payment_intent_id = event.payment_intent_id, attempts = 0,
+         retry_at = case when card_wanted <> '{}' then now() + public.stripe_event_retry_delay(0) end
    where id = event.id;
-  return outcome || public.unkept_card(event.payment_intent_id);
+  return outcome || card_wanted;
 end
 $$;
 revoke all on function public.handle_stripe_event from public, anon, authenticated;
@@ -3987,7 +4573,8 @@ grant execute on function public.list_billing_alerts to service_role;
 
 -- supabase/schemas/billing/functions/open_checkout.sql
 -- A checkout as it is asked for: a new request, or the one that this call repeats. A repeat has the same key; without
--- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired.
+-- a key, it is the same purchase within a minute (a double click) that is neither paid nor expired. A repeat whose page is
+-- over says so (`is_over`); renew_checkout() then makes room for another page.
 -- Guarantees: calls of one user follow each other, for the row of the customer is locked, so repeats find their first.
 create or replace function public.open_checkout(
   for_user uuid, amount_cents integer, success_url text, cancel_url text,
@@ -4038,9 +4625,7 @@ begin
             asked.auto_topup_monthly_cap_cents, asked.idempotency_key, asked.success_url, asked.cancel_url)
     returning * into known;
   end if;
-  return jsonb_build_object(
-    'request_id', known.request_id, 'session_id', known.id, 'url', known.url, 'user_id', for_user,
-    'customer', to_jsonb(customer));
+  return public.checkout_summary(known, customer);
 end
 $$;
 revoke all on function public.open_checkout from public, anon, authenticated;
@@ -4075,6 +4660,21 @@ end
 $$;
 revoke all on function public.payment_misfit from public, anon, authenticated;
 
+-- supabase/schemas/billing/functions/postpone_stripe_event.sql
+-- Notes why an event could not be handled now, such as a Stripe API that is down. Maintenance claims it when it is due.
+create or replace function public.postpone_stripe_event(event_id text, reason text)
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.stripe_events as event
+     set reason = case event.state when 'received' then left(postpone_stripe_event.reason, 200) else event.reason end,
+         retry_at = greatest(event.retry_at, now() + public.stripe_event_retry_delay(event.attempts))
+   where event.id = event_id and event.retry_at is not null;
+end
+$$;
+revoke all on function public.postpone_stripe_event from public, anon, authenticated;
+grant execute on function public.postpone_stripe_event to service_role;
+
 -- supabase/schemas/billing/functions/quarantine_payment.sql
 -- Leaves something undone that does not fit, and says so once: an alert for each payment and reason. What somebody has
 -- dismissed stays dismissed.
@@ -4094,17 +4694,22 @@ $$;
 revoke all on function public.quarantine_payment from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/receive_stripe_event.sql
--- Stores an event before anything is done about it. Answers its state: what is `received` is to be handled, all else was.
-create or replace function public.receive_stripe_event(event jsonb, payment_intent_id text)
-returns text
+-- Stores an event, in a transaction of its own, before it is interpreted. Answers its state: `received` is still to be
+-- handled, any other state says what became of an earlier delivery. An event that is stored is retried by maintenance
+-- until it is handled or quarantined.
+create or replace function public.receive_stripe_event(
+  event_id text, event_type text, body text, livemode boolean default null, account text default null,
+  api_version text default null, event_created_at timestamptz default null
+) returns text
 language plpgsql security definer set search_path = '' as $$
 declare
   stored public.stripe_events;
 begin
   insert into public.stripe_events as known
-    (id, type, payment_intent_id, livemode, account, api_version, payload, event_created_at)
-  values (event ->> 'id', event ->> 'type', receive_stripe_event.payment_intent_id, (event ->> 'livemode')::boolean,
-          event ->> 'account', event ->> 'api_version', event, to_timestamp((event ->> 'created')::bigint))
+    (id, type, livemode, account, api_version, body, event_created_at, retry_at)
+  values (event_id, event_type, receive_stripe_event.livemode, receive_stripe_event.account,
+          receive_stripe_event.api_version, receive_stripe_event.body, receive_stripe_event.event_created_at,
+          now() + public.stripe_event_retry_delay(0))
   on conflict (id) do update set deliveries = known.deliveries + 1
   returning * into stored;
   return stored.state;
@@ -4136,7 +4741,8 @@ begin
       update public.payments set reconciled_at = clock_timestamp() where id = payment.id;
       fault := case
         when payment.state is distinct from 'paid' then 'payment_not_recorded'
-        when (facts -> 'payment' ->> 'amount_cents')::integer <> payment.amount_cents then 'amount_differs' end;
+        when facts -> 'payment' ->> 'currency' = payment.currency
+             and (facts -> 'payment' ->> 'amount_cents')::bigint <> payment.amount_cents then 'amount_differs' end;
     elsif facts ? 'payment' and payment.state = 'paid' then
       fault := 'not_paid_at_stripe';
     end if;
@@ -4252,7 +4858,7 @@ begin
          expires_at = record_checkout_session.expires_at
    where session.request_id = for_request and session.id is null;
   select * into known from public.checkout_sessions as session where session.request_id = for_request;
-  return jsonb_build_object('session_id', known.id, 'url', known.url);
+  return jsonb_build_object('session_id', known.id, 'url', known.url, 'status', known.status);
 end
 $$;
 revoke all on function public.record_checkout_session from public, anon, authenticated;
@@ -4262,9 +4868,10 @@ grant execute on function public.record_checkout_session to service_role;
 -- The one writer of payments, for events, the runner of automatic top-ups and the reconciler alike: adds what is told of a
 -- payment to what is known, and brings the ledger up to it.
 -- `facts`: {payment_intent_id, payment?: {state, amount_cents, currency, user_id, purpose, request_id, session_id},
--- refunds?: [{id, amount_cents, status, told_at?}], disputes?: the same}; told_at is when that was so.
+-- refunds?: [{id, amount_cents, currency, status, told_at?}], disputes?: the same}; told_at is when that was so.
 -- Guarantees: in any order and however often, the same facts come to the same state; a payment that does not fit what
--- was asked for credits nothing. Locks: the payment, the account, the person.
+-- was asked for credits nothing. Refunds and disputes in another currency are never counted as cents of ours.
+-- Locks: the payment, the account, the person.
 create or replace function public.record_payment(facts jsonb, told_at timestamptz)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -4273,6 +4880,16 @@ declare
   payment public.payments;
   misfit text;
 begin
+  if exists (
+    select from jsonb_array_elements(coalesce(facts -> 'refunds', '[]') || coalesce(facts -> 'disputes', '[]')) as taken
+     where taken ->> 'currency' <> 'usd') then
+    -- Of a payment that is not ours they are nothing of ours.
+    if exists (select from public.payments as known
+                where known.payment_intent_id = facts ->> 'payment_intent_id' and known.user_id is not null) then
+      return public.quarantine_payment(facts ->> 'payment_intent_id', 'wrong_currency', facts);
+    end if;
+    return jsonb_build_object('state', 'ignored', 'reason', 'of_no_interest');
+  end if;
   insert into public.payments (payment_intent_id) values (facts ->> 'payment_intent_id')
   on conflict (payment_intent_id) do nothing;
   select * into payment from public.payments
@@ -4325,6 +4942,10 @@ begin
     payment.payment_intent_id, case when facts ? 'disputes' then 'dispute' else 'refund' end::public.ledger_entry_type);
   if told ->> 'state' = 'paid' then
     perform public.close_payment_request(told, facts ->> 'payment_intent_id');
+    -- A customer who paid in a currency of their own: the intent names that currency, its session names ours.
+    update public.billing_alerts as alert set state = 'released', note = 'settled by another event', closed_at = now()
+     where alert.subject = facts ->> 'payment_intent_id' and alert.reason = 'wrong_currency' and alert.state = 'open'
+       and alert.details ? 'payment';
   end if;
   return jsonb_build_object('state', 'handled');
 end
@@ -4342,6 +4963,36 @@ begin
 end
 $$;
 revoke all on function public.refund_rank from public, anon, authenticated;
+
+-- supabase/schemas/billing/functions/renew_checkout.sql
+-- Makes room for another page of a checkout whose page can no longer be paid: the caller has seen so at Stripe. Answers the
+-- checkout as it is then, which another call may have renewed or finished before.
+-- Guarantee: a page is replaced once, and never that of a checkout that is paid.
+create or replace function public.renew_checkout(for_user uuid, for_request uuid, former_session text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  customer public.stripe_customers;
+  checkout public.checkout_sessions;
+begin
+  -- The customer first, as where a checkout is opened.
+  select * into customer from public.stripe_customers as known where known.user_id = for_user for no key update;
+  select * into checkout from public.checkout_sessions as known
+   where known.request_id = for_request and known.user_id = for_user for no key update;
+  if not found then
+    perform public.refuse('checkout_not_found', 404);
+  end if;
+  if checkout.id = former_session and checkout.status <> 'complete' then
+    update public.checkout_sessions as known
+       set id = null, url = null, expires_at = null, status = 'open', renewals = known.renewals + 1
+     where known.request_id = for_request
+    returning * into checkout;
+  end if;
+  return public.checkout_summary(checkout, customer);
+end
+$$;
+revoke all on function public.renew_checkout from public, anon, authenticated;
+grant execute on function public.renew_checkout to service_role;
 
 -- supabase/schemas/billing/functions/report_ghost_payment.sql
 -- A payment that was credited here and that Stripe does not know: told, never undone by itself.
@@ -4461,9 +5112,23 @@ end
 $$;
 revoke all on function public.request_reconciliation from public, anon, authenticated;
 
+-- supabase/schemas/billing/functions/request_stripe_event_retries.sql
+-- On Supabase, by pg_cron: has the function `reconcile-payments`, which begins with them, handle the events that are due.
+-- Where none is, nothing happens.
+create or replace function public.request_stripe_event_retries()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.stripe_events where retry_at <= now()) then
+    perform public.call_edge_function('reconcile-payments');
+  end if;
+end
+$$;
+revoke all on function public.request_stripe_event_retries from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/resolve_billing_alert.sql
--- An operator has looked at an alert. `retry` handles its events again, after what was wrong has been set right;
--- `dismiss` leaves them be. Answers the alert and how many events are to be handled again.
+-- An operator has looked at an alert. `retry` releases its events to be handled again, after what was wrong has been set
+-- right; `dismiss` leaves them quarantined. Answers the alert and the events to handle again, as {id, body}.
 create or replace function public.resolve_billing_alert(for_alert uuid, resolution text, note text)
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -4481,15 +5146,21 @@ begin
   end if;
   if resolution = 'retry' then
     with released as (
-      update public.stripe_events as event set state = 'received', reason = null, handled_at = null
-       where event.state = 'quarantined' and alert.subject in (event.id, event.payment_intent_id)
+      update public.stripe_events as event
+         set state = case event.state when 'quarantined' then 'received' else event.state end,
+             reason = case event.state when 'quarantined' then null else event.reason end,
+             handled_at = case event.state when 'quarantined' then null else event.handled_at end,
+             attempts = 0, retry_at = now() + public.stripe_event_retry_delay(0)
+       where alert.subject in (event.id, event.payment_intent_id)
+         and (event.state = 'quarantined' or event.state = 'handled' and alert.reason = 'card_not_saved')
       returning event.id, event.event_created_at
     )
     select coalesce(array_agg(released.id order by released.event_created_at, released.id), '{}') into again from released;
   end if;
   return jsonb_build_object(
     'alert', to_jsonb(alert), 'events', (
-      select coalesce(jsonb_agg(event.payload order by event.event_created_at, event.id), '[]')
+      select coalesce(jsonb_agg(jsonb_build_object('id', event.id, 'body', event.body)
+               order by event.event_created_at, event.id), '[]')
         from public.stripe_events as event where event.id = any (again)));
 end
 $$;
@@ -4602,6 +5273,15 @@ $$;
 revoke all on function public.setup_auto_topup from public, anon, authenticated;
 grant execute on function public.setup_auto_topup to service_role;
 
+-- supabase/schemas/billing/functions/stripe_event_retry_delay.sql
+-- How long until an event is interpreted again: a minute, doubled up to an hour. 48 attempts take two days.
+create or replace function public.stripe_event_retry_delay(attempts integer)
+returns interval
+language sql immutable set search_path = '' as $$
+  select least(interval '1 minute' * power(2, least(greatest(attempts, 0), 10)), interval '1 hour')
+$$;
+revoke all on function public.stripe_event_retry_delay from public, anon, authenticated;
+
 -- supabase/schemas/billing/functions/tell_auto_topup.sql
 -- Tells a person's browsers what came of an automatic top-up.
 create or replace function public.tell_auto_topup(
@@ -4632,14 +5312,15 @@ $$;
 revoke all on function public.topped_up_in_month from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/unhandled_stripe_events.sql
--- Events that were stored and not handled, because something failed on the way: the oldest, as Stripe sent them.
+-- Events that were stored more than a minute ago and not handled: the oldest, as {id, type, body}.
 create or replace function public.unhandled_stripe_events(at_most integer)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 begin
   return (
-    select coalesce(jsonb_agg(waiting.payload order by waiting.received_at, waiting.id), '[]')
-      from (select id, payload, received_at from public.stripe_events
+    select coalesce(jsonb_agg(jsonb_build_object('id', waiting.id, 'type', waiting.type, 'body', waiting.body)
+             order by waiting.received_at, waiting.id), '[]')
+      from (select id, type, body, received_at from public.stripe_events
              where state = 'received' and received_at < now() - interval '1 minute'
              order by received_at, id limit at_most) as waiting);
 end
@@ -4747,6 +5428,29 @@ end
 $$;
 revoke all on function public.add_to_count from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/add_to_limit_count.sql
+-- Adds to a count that a limit is compared with. Takes a row that no other transaction is writing, or makes a new one,
+-- so it waits for nobody.
+create or replace function public.add_to_limit_count(of_subject text, of_subject_id uuid, change integer)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  counted record;
+begin
+  update public.limit_counts set amount = amount + change
+   where id = (select id from public.limit_counts
+                where subject_id = of_subject_id and subject = of_subject limit 1 for no key update skip locked)
+  returning id, amount into counted;
+  if not found then
+    insert into public.limit_counts (subject, subject_id, amount) values (of_subject, of_subject_id, change);
+  elsif counted.amount = 0 and of_subject <> 'open_tasks' then
+    -- Tasks end, and their counts with them. A user's row stays: the next task needs it.
+    delete from public.limit_counts where id = counted.id;
+  end if;
+end
+$$;
+revoke all on function public.add_to_limit_count from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/allows_cloud.sql
 -- A user's tasks go to the cloud unless they chose otherwise.
 create or replace function public.allows_cloud(settings jsonb)
@@ -4789,6 +5493,22 @@ begin
 end
 $$;
 revoke all on function public.announce_lane from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/announce_outbox.sql
+-- Tells hosts in the write-ahead log that there is work in task_outbox, so that they do it at once. A hint: their timer, and
+-- pg_cron, look as well.
+create or replace function public.announce_outbox()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from pg_catalog.pg_proc
+              where proname = 'pg_logical_emit_message' and pg_catalog.has_function_privilege(oid, 'execute')) then
+    perform pg_catalog.pg_logical_emit_message(true, 'darkroom.outbox', '');
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.announce_outbox from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/answered_request.sql
 -- The first answer to a request with this key; null when the key is new. Another request with it is 422.
@@ -4877,13 +5597,13 @@ begin
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id,
+    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at)
   select
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id,
+    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks where id = any (leaving);
   delete from public.tasks where id = any (leaving);
@@ -4903,17 +5623,51 @@ language sql stable set search_path = '' as $$
 $$;
 revoke all on function public.archived_task from public, anon, authenticated;
 
--- supabase/schemas/tasks/functions/billed_params.sql
--- The params by which a finished task is priced: its own, but for how many images it asked for where it made fewer.
-create or replace function public.billed_params(params jsonb, result_data jsonb)
+-- supabase/schemas/tasks/functions/as_reused.sql
+-- The row of a task that ends with the output of an earlier run, without the generation or variant: nothing is written. It costs
+-- the reuse price of its quote, never more than its run might have; nothing where the owner's own machine made the output.
+create or replace function public.as_reused(task public.tasks, result public.tasks)
+returns public.tasks
+language plpgsql stable set search_path = '' as $$
+declare
+  kept constant jsonb := result.result_data;
+begin
+  -- The thumbnail is a file of its own, which may be gone.
+  if exists (select from storage.objects
+              where bucket_id = 'image_uploads' and name = kept ->> 'thumbnail_path') then
+    task.thumbnail_url := result.thumbnail_url;
+  end if;
+  task.output_location := result.output_location;
+  task.status := 'Complete';
+  task.is_following := false;
+  task.unmet_dependencies := 0;
+  -- The key is that of the run, which others find by it.
+  task.result_key := null;
+  task.reused_task_id := result.id;
+  task.claimed_by_owner := result.claimed_by_owner;
+  task.progress := 1;
+  task.generation_processed_at := clock_timestamp();
+  task.updated_at := now();
+  task.result_data := jsonb_strip_nulls(jsonb_build_object('public_url', kept -> 'public_url'));
+  task.cost_microusd := case when result.claimed_by_owner then 0 else (
+    select least(price.reuse_price_microusd, task.upper_bound_microusd)
+      from public.task_type_prices as price where price.id = task.price_id) end;
+  return task;
+end
+$$;
+revoke all on function public.as_reused from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/billed_of_run.sql
+-- What a finished task is charged by: its billed values, but for how many images it made where it made fewer.
+create or replace function public.billed_of_run(billed jsonb, result_data jsonb)
 returns jsonb
 language plpgsql immutable set search_path = '' as $$
 begin
   return case when result_data ? 'images'
-    then params || jsonb_build_object('num_images', result_data -> 'images') else params end;
+    then billed || jsonb_build_object('images', result_data -> 'images') else billed end;
 end
 $$;
-revoke all on function public.billed_params from public, anon, authenticated;
+revoke all on function public.billed_of_run from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/canonical_task_type.sql
 -- The type of this name, or the one that it is another spelling of; 422 for a type that there is none of. Calls, which are
@@ -4946,10 +5700,11 @@ begin
     select jsonb_build_object(
         'task_type', task.task_type, 'price_id', task.price_id, 'price_version', price.version,
         'billing_type', price.billing_type, 'price_microusd', price.price_microusd,
-        'multiplier', public.price_multiplier(price, public.billed_params(task.params, task.result_data)),
+        'multiplier', public.price_multiplier(price, public.billed_of_run(task.billed, task.result_data)),
         'duration_seconds', round(extract(epoch from task.generation_processed_at - task.generation_started_at), 3))
       || case when task.reused_task_id is null then '{}' else jsonb_build_object(
            'reused_task_id', task.reused_task_id, 'reuse_price_microusd', price.reuse_price_microusd) end
+      || case when task.status in ('Failed', 'Cancelled') then jsonb_build_object('reason', lower(task.status::text)) else '{}' end
         from public.task_type_prices as price where price.id = task.price_id);
 end
 $$;
@@ -5094,6 +5849,8 @@ language plpgsql set search_path = '' as $$
 declare
   -- Of the lane's type: its limit and longest run; and a free slot of the user, but for an orchestrator.
   terms record;
+  head public.tasks;
+  ended uuid;
   free_project_slot smallint;
   free_type_slot smallint;
   task public.tasks;
@@ -5124,6 +5881,26 @@ begin
     end if;
   end if;
 
+  -- Parts of orchestrations that are over end here; the outbox has not reached them yet.
+  for look in 1 .. 16 loop
+    ended := null;
+    select * into head from public.tasks
+     where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+     order by priority desc, created_at, id limit 1 for no key update skip locked;
+    exit when not found or head.orchestrator_task_id is null;
+    ended := public.ended_orchestrator(head.orchestrator_task_id);
+    exit when ended is null;
+    if exists (select from public.provider_jobs where task_id = head.id) then
+      -- Its end may cost something, which end_task() knows; the outbox calls that.
+      return null;
+    end if;
+    perform public.end_part_of_ended(head, ended);
+  end loop;
+  if ended is not null then
+    -- Others may follow. Another claim, or the outbox, goes on with them.
+    return null;
+  end if;
+
   update public.tasks
      set status = 'In Progress', attempt = attempt + 1,
          worker_id = coalesce(for_worker, 'edge_' || gen_random_uuid()), claimed_by_owner = by_owner,
@@ -5133,9 +5910,7 @@ begin
          lease_expires_at = now() + coalesce(heartbeat_lease, make_interval(secs => terms.max_runtime_seconds)),
          covered_until = case when not by_owner then now() + make_interval(secs => covered_seconds) end
    -- By its id: the place of a row that was changed just now is not yet known to this statement.
-   where id = (select id from public.tasks
-                where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-                order by priority desc, created_at, id limit 1 for no key update skip locked)
+   where id = head.id
   returning * into task;
   if not found then
     perform public.close_lane_if_idle(lane.id);
@@ -5154,7 +5929,8 @@ begin
   perform public.pass_turn(lane, affinity_max_wait);
 
   return jsonb_build_object(
-    'task_id', task.id, 'params', task.params, 'task_type', task.task_type, 'project_id', task.project_id,
+    'task_id', task.id, 'params', public.params_of_run(task.task_type, task.params, task.billed),
+    'billed', task.billed, 'task_type', task.task_type, 'project_id', task.project_id,
     'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
     || coalesce((
       select jsonb_build_object('provider_job', jsonb_build_object(
@@ -5190,11 +5966,12 @@ declare
   claimed jsonb;
   claims jsonb := '[]';
 begin
-  select settings.tended_at, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
+  -- Hosts tend the queue every two seconds, and pg_cron every five: then a claim does no maintenance.
+  select settings.tended_at >= now() - interval '15 seconds' as is_tended, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
          exists (select from public.task_type_slots) as has_limited_types
     into known
     from public.queue_settings as settings left join public.workers as caller on caller.id = row_id;
-  if known.tended_at < now() - interval '5 seconds' then
+  if not known.is_tended then
     perform public.tend_queue(16);
   end if;
   worker := known.worker;
@@ -5222,7 +5999,7 @@ begin
     claimed := public.claim_one_task(for_user, for_worker, case when worker.heartbeats then known.heartbeat_lease end,
                                      known.affinity_max_wait, worker.current_model, run_types, types, only_models,
                                      same_model_only and worker.current_model is not null);
-    if claimed is null and claims = '[]' and public.release_overdue_work() then
+    if claimed is null and claims = '[]' and not known.is_tended and public.release_overdue_work() then
       continue;
     end if;
     exit when claimed is null;
@@ -5330,6 +6107,36 @@ end
 $$;
 revoke all on function public.claim_one_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/claim_provider_withdrawals.sql
+-- Gives out jobs that are to be withdrawn at a provider, each to one caller for a minute: of two that withdraw one job, the
+-- second would be told that it is over, which is also what is said of a job that ran. `for_user`: the owner whose own worker asks,
+-- for the jobs of that account; null: the service, for the others.
+create or replace function public.claim_provider_withdrawals(for_user uuid, for_provider text, at_most integer)
+returns jsonb
+language plpgsql set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+declare
+  claimed jsonb;
+begin
+  with given as (
+    update public.provider_withdrawals
+       set tries = tries + 1, next_try_at = now() + interval '1 minute'
+     where id in (
+       select id from public.provider_withdrawals
+        where state = 'open' and request_id is not null and provider = for_provider
+          and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
+          and next_try_at <= now() and expires_at > now()
+        order by next_try_at limit at_most for no key update skip locked)
+    returning *
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'withdrawal_id', id, 'task_id', task_id, 'model', model, 'request_id', request_id,
+           'tries', tries) order by created_at), '[]')
+    into claimed from given;
+  return claimed;
+end
+$$;
+revoke all on function public.claim_provider_withdrawals from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/claimable_task_types.sql
 -- The task types of these run types (or of those, the named ones; another spelling counts) that are not at their limit.
 create or replace function public.claimable_task_types(run_types text[], only_task_types text[])
@@ -5417,7 +6224,8 @@ begin
     return;
   end if;
   if parts.failed > 0 then
-    perform public.end_task(orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total));
+    perform public.end_task(
+      orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total), by_owner => false);
     return;
   end if;
 
@@ -5464,7 +6272,7 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 
 -- supabase/schemas/tasks/functions/complete_task.sql
 -- Ends a run with its output, in one transaction: the row, the generation or variant, the charge, the
--- dependants. Guarantees: one output and one charge, for the status is checked under the row's lock;
+-- dependants, and that others than the service can read its files (deliver_files()). Guarantees: one output and one charge, for the status is checked under the row's lock;
 -- the same worker and attempt get the first answer again; everybody else 409, and nothing changes.
 -- `output_path` and `thumbnail_path` name files in storage, `output_location` and `thumbnail_location` their URLs.
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
@@ -5473,6 +6281,9 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
+-- More outputs than are billed are refused, unless the owner's own worker made them.
+-- Outputs that a provider's safety checker made black come last, are not charged unless the price says so, and are flagged. Where
+-- all are black and free, the run fails: see fail_blacked_out().
 -- Tasks that follow this one end with it, up to twenty in its transaction; see docs/reuse.md.
 create or replace function public.complete_task(
   for_user uuid, for_task uuid, output_path text default null, output_location text default null,
@@ -5484,7 +6295,10 @@ create or replace function public.complete_task(
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   task public.tasks;
-  medium constant text := coalesce(output_location, output_text);
+  medium text := coalesce(output_location, output_text);
+  outputs jsonb;
+  black_outputs integer;
+  blacked_out_is_free boolean := false;
   new_thumbnail text;
   -- The task with what is known of its output.
   described public.tasks;
@@ -5501,6 +6315,11 @@ begin
   task := public.task_of_worker(for_task, for_user, for_worker, for_attempt);
   if task.status = 'Complete' then
     return public.stored_completion(task);
+  end if;
+  asked_images := (task.billed ->> 'images')::numeric;
+  if 1 + jsonb_array_length(more_outputs) > asked_images and task.in_cloud and not task.claimed_by_owner then
+    perform public.refuse('too_many_outputs', 422, jsonb_build_object(
+      'task_id', task.id, 'paid', asked_images, 'sent', 1 + jsonb_array_length(more_outputs)));
   end if;
   media := public.output_media(task.task_type);
   if output_path is not null then
@@ -5526,12 +6345,35 @@ begin
     end if;
   end if;
 
+  outputs := public.outputs_in_order(task.params, jsonb_build_array(jsonb_build_object(
+    'path', output_path, 'location', output_location, 'facts', coalesce(output_facts, '{}'))) || more_outputs);
+  black_outputs := (select count(*) from jsonb_array_elements(outputs) as output where output -> 'facts' ? 'blacked_out');
+  if black_outputs > 0 then
+    blacked_out_is_free := (select blacked_out_policy = 'free' from public.task_type_prices where id = task.price_id);
+    if blacked_out_is_free and black_outputs = jsonb_array_length(outputs) then
+      return public.fail_blacked_out(task, black_outputs);
+    end if;
+    if output_path is distinct from outputs -> 0 ->> 'path' then
+      -- The thumbnail shows what is not shown now.
+      new_thumbnail := null;
+    end if;
+    output_path := outputs -> 0 ->> 'path';
+    output_location := outputs -> 0 ->> 'location';
+    output_facts := outputs -> 0 -> 'facts';
+    more_outputs := outputs - 0;
+    medium := coalesce(output_location, output_text);
+    more := more || jsonb_build_object('blacked_out', black_outputs, 'warnings',
+      coalesce(more -> 'warnings', '[]') || jsonb_build_object('field', 'outputs', 'message', format(
+        'The safety checker of the provider made %s of %s outputs black%s.', black_outputs, jsonb_array_length(outputs),
+        case when blacked_out_is_free then '; they are not charged' else '' end)));
+  end if;
+
   described := task;
   described.params := task.params || output_facts;
-  asked_images := public.factor_value('images', task.params);
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
-    task.result_data := jsonb_build_object('images', least(asked_images, 1 + jsonb_array_length(more_outputs)));
+    task.result_data := jsonb_build_object('images', least(
+      asked_images, jsonb_array_length(outputs) - case when blacked_out_is_free then black_outputs else 0 end));
   end if;
   if not skip_generation and (output_path is not null or public.is_media_url(medium)) then
     made := public.create_output(described, medium, new_thumbnail);
@@ -5548,6 +6390,11 @@ begin
     result.result_data := more;
     shared := public.share_result(result, 20);
   end if;
+  perform public.deliver_files(
+    task,
+    array[output_path, case when new_thumbnail is not null then thumbnail_path end]
+      || array(select value ->> 'path' from jsonb_array_elements(more_outputs)));
+  perform public.deliver_named_files(task.id, output_text);
   task := public.finish_task(task, coalesce(output_text, output_location), new_thumbnail,
                              made.generation_id, made.variant_id);
 
@@ -5572,8 +6419,8 @@ revoke all on function public.complete_task from public, anon, authenticated;
 grant execute on function public.complete_task to service_role;
 
 -- supabase/schemas/tasks/functions/cost_lines.sql
--- How a finished task's cost came about, line by line; an orchestration's by the kinds of its finished parts. Nothing for
--- what was free.
+-- How an ended task's cost came about, line by line; an orchestration's by the kinds of its finished and cancelled parts.
+-- `reason` names what was not completed. Nothing for what was free.
 create or replace function public.cost_lines(task public.all_tasks)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -5581,35 +6428,98 @@ begin
   return (
     with work as (
       select part.*, price.version, price.billing_type, part.reused_task_id is not null as is_reused,
+             case when part.status <> 'Complete' then lower(part.status::text) end as reason,
              case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
                    kind.max_runtime_seconds)::integer as seconds,
-             case when part.reused_task_id is null then public.price_multiplier(price, public.billed_params(part.params, part.result_data)) else 1 end as multiplier,
-             case when part.reused_task_id is null then public.price_factors(price, public.billed_params(part.params, part.result_data)) else '[]' end as factors
+             case when part.reused_task_id is null then public.price_multiplier(price, public.billed_of_run(part.billed, part.result_data)) else 1 end as multiplier,
+             case when part.reused_task_id is null then public.price_factors(price, public.billed_of_run(part.billed, part.result_data)) else '[]' end as factors
         from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
         join public.task_types as kind on kind.name = part.task_type
        where part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
-             work.is_reused, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
-        from work group by 1, 2, 3, 4, 5, 6, 7
+             work.is_reused, work.reason, count(*) as pieces, sum(work.seconds) as seconds, sum(work.cost_microusd) as total
+        from work group by 1, 2, 3, 4, 5, 6, 7, 8
     )
     select coalesce(jsonb_agg(jsonb_build_object(
         'item', line.task_type, 'count', line.pieces, 'price_version', line.version,
         'unit', case when line.is_reused then 'reuse' when line.billing_type = 'per_unit' then 'output' else 'second' end,
         'quantity', case when line.is_reused or line.billing_type = 'per_unit' then line.pieces else line.seconds end,
         'each_microusd', line.price_microusd, 'factors', line.factors, 'multiplier', line.multiplier,
-        'total_microusd', line.total) order by line.task_type, line.version, line.multiplier), '[]')
+        'total_microusd', line.total)
+        || case when line.reason is null then '{}' else jsonb_build_object('reason', line.reason) end
+        order by line.task_type, line.version, line.multiplier), '[]')
       from line);
 end
 $$;
 revoke all on function public.cost_lines from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/cost_of_cancel.sql
+-- What it costs when the owner ends a task at this moment; the one place that says so, for the end itself and for quotes.
+-- A task that waits costs nothing, and so does a run on the owner's own worker. A run costs what a completion at this moment
+-- would: by the second always; by the unit only when a job was begun for it at a provider, because such work is billed
+-- whole. `withdrawal_decides`: there is a job, and if it is withdrawn before it begins the cost is nothing.
+-- An orchestrator has no cost of its own; see cost_of_cancel_now().
+create or replace function public.cost_of_cancel(
+  task public.tasks, ended_at timestamptz default clock_timestamp(),
+  out cost_microusd bigint, out basis text, out withdrawal_decides boolean
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  price public.task_type_prices;
+  has_job boolean;
+begin
+  cost_microusd := 0;
+  basis := 'nothing';
+  withdrawal_decides := false;
+  if task.status <> 'In Progress' or task.is_orchestrator or task.claimed_by_owner or not task.in_cloud then
+    return;
+  end if;
+  select * into price from public.task_type_prices where id = task.price_id;
+  has_job := exists (select from public.provider_jobs as job where job.task_id = task.id and not job.by_owner);
+  if price.cancel_policy = 'free' or price.billing_type = 'per_unit' and not has_job then
+    return;
+  end if;
+  cost_microusd := public.cost_of_run(task, true, ended_at);
+  basis := case price.billing_type when 'per_second' then 'seconds' else 'provider_job' end;
+  withdrawal_decides := has_job;
+end
+$$;
+revoke all on function public.cost_of_cancel from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/cost_of_cancel_now.sql
+-- What the owner pays for cancelling a task at this moment, at most: of an orchestrator its finished parts, and those that run
+-- by cost_of_cancel().
+create or replace function public.cost_of_cancel_now(for_task uuid)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  part public.tasks;
+  total bigint := 0;
+begin
+  for part in
+    with recursive family (id) as (
+      select for_task
+      union
+      select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+    )
+    select task.* from family join public.tasks as task on task.id = family.id
+  loop
+    total := total + case when part.is_orchestrator then 0 else coalesce(part.cost_microusd, 0) end
+      + (public.cost_of_cancel(part)).cost_microusd;
+  end loop;
+  return total;
+end
+$$;
+revoke all on function public.cost_of_cancel_now from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/cost_of_run.sql
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
--- its parts cost, each once, also those of an orchestration within it that failed; else the price it was quoted,
--- by the database's clock. A part that ended without a charge has no cost.
+-- its parts cost, each once, also those of an orchestration within it that failed: the finished ones, and those that the owner
+-- cancelled while they ran; else the price it was quoted, by the database's clock. A part that
+-- ended without a charge has no cost.
 create or replace function public.cost_of_run(
   task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
 )
@@ -5620,15 +6530,31 @@ begin
     select case
         when task.is_orchestrator then
           (select coalesce(sum(part.cost_microusd), 0)::bigint from public.parts_of_task(task.id) as part)
+          + coalesce((select hold.consumed_microusd from public.credit_holds as hold where hold.task_id = task.id), 0)
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
-          price, public.billed_params(task.params, task.result_data), extract(epoch from ended_at - task.generation_started_at),
+          price, public.billed_of_run(task.billed, task.result_data), extract(epoch from ended_at - task.generation_started_at),
           (select max_runtime_seconds from public.task_types where name = task.task_type))
         end
         from public.task_type_prices as price where price.id = task.price_id);
 end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_dependant.sql
+-- Keeps the number of tasks that wait for a task.
+create or replace function public.count_dependant()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if coalesce(new.is_waiting, false) <> coalesce(old.is_waiting, false) then
+    perform public.add_to_limit_count('dependants', coalesce(new.dependency_id, old.dependency_id),
+                                      case when new.is_waiting then 1 else -1 end);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.count_dependant from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/count_task.sql
 -- Moves a task from the count of its old state to that of its new one. Takes any of the lane's rows that nobody is
@@ -5649,6 +6575,15 @@ begin
     is_now := case
       when new.status = 'In Progress' then 'running' when new.status <> 'Queued' then 'ended'
       when new.unmet_dependencies > 0 then 'blocked' when new.is_scheduled then 'scheduled' else 'ready' end;
+  end if;
+  if (coalesce(was, 'ended') = 'ended') <> (coalesce(is_now, 'ended') = 'ended') then
+    perform public.add_to_limit_count('open_tasks', coalesce(new.user_id, old.user_id),
+                                      case when coalesce(is_now, 'ended') = 'ended' then -1 else 1 end);
+  end if;
+  if tg_op = 'INSERT' and new.orchestrator_task_id is not null then
+    perform public.add_to_limit_count('children', new.orchestrator_task_id, 1);
+  elsif tg_op = 'DELETE' and old.orchestrator_task_id is not null then
+    perform public.add_to_limit_count('children', old.orchestrator_task_id, -1);
   end if;
   if tg_op = 'UPDATE' and old.lane_id <> new.lane_id then
     perform public.add_to_count(old.lane_id, was, -1);
@@ -5742,9 +6677,9 @@ begin
   -- From this moment, where the last look was long ago.
   wanted_seconds := greatest(task.covered_seconds, ceil(extract(epoch from now() - task.generation_started_at)))
                     + (select hold_growth_seconds from public.credit_settings);
-  held := public.raise_hold(task, public.hold_for_seconds(price, task.params, wanted_seconds));
+  held := public.raise_hold(task, public.hold_for_seconds(price, task.billed, wanted_seconds));
   if held < task.upper_bound_microusd then
-    seconds := public.seconds_paid_by(held, price, task.params);
+    seconds := public.seconds_paid_by(held, price, task.billed);
   end if;
   update public.tasks
      set held_microusd = held, covered_seconds = seconds,
@@ -5800,14 +6735,16 @@ begin
   else
     insert into public.tasks (
       id, project_id, user_id, task_type, params, lane_id, run_type, model, is_orchestrator,
-      orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after, is_scheduled, max_attempts, request_hash,
-      result_key, is_following, in_cloud, price_id, expected_microusd, held_microusd, upper_bound_microusd, covered_seconds,
+      orchestrator_task_id, dependant_on, unmet_dependencies, dependency_depth, priority, run_after, is_scheduled, max_attempts,
+      request_hash,
+      result_key, is_following, in_cloud, price_id, billed, expected_microusd, held_microusd, upper_bound_microusd, covered_seconds,
       part_prices)
     values (
       new_id, task.project_id, task.user_id, task.task_type, task.params, task.lane_id, task.run_type, task.model,
-      task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies, task.priority,
+      task.is_orchestrator, task.orchestrator_task_id, task.dependant_on, task.unmet_dependencies,
+      task.dependency_depth, task.priority,
       task.run_after, task.is_scheduled, task.max_attempts, task.request_hash, task.result_key, task.is_following,
-      task.in_cloud, task.price_id, task.expected_microusd, task.held_microusd, task.upper_bound_microusd,
+      task.in_cloud, task.price_id, task.billed, task.expected_microusd, task.held_microusd, task.upper_bound_microusd,
       task.covered_seconds, task.part_prices)
     on conflict (id) do nothing;
     if not found then
@@ -5817,6 +6754,7 @@ begin
                                     public.hash_of_request(request));
     end if;
   end if;
+  perform public.publish_inputs(task, for_user is not null);
   perform public.enter_queue(task, for_token);
   if request ? 'placeholder' then
     perform public.make_placeholder(task, request -> 'placeholder');
@@ -5919,6 +6857,80 @@ end
 $$;
 revoke all on function public.created_task from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/delete_large_project.sql
+-- A person, or the service, deletes a project over REST. A small one goes with this statement; one with much in it is marked, which
+-- hides it, and task_outbox ends its tasks and removes its rows in batches. Without this, the more a project has, the less
+-- likely it could be deleted within a statement's time.
+create or replace function public.delete_large_project()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  few constant integer := (select direct_cascade from public.queue_settings);
+begin
+  if old.deleted_at is null then
+    if (select count(*) from (
+          select from public.tasks where project_id = old.id and status in ('Queued', 'In Progress') limit few + 1) as one) <= few
+       and (select count(*) from (select from public.tasks where project_id = old.id limit 201) as one) <= 200
+       and (select count(*) from (select from public.archived_tasks where project_id = old.id limit 201) as one) <= 200
+       and (select count(*) from (select from public.generations where project_id = old.id limit 201) as one) <= 200 then
+      return old;
+    end if;
+    update public.projects set deleted_at = now() where id = old.id;
+    insert into public.task_outbox (kind, subject_id, user_id) values ('delete_project', old.id, old.user_id);
+  end if;
+  return null;
+end
+$$;
+revoke all on function public.delete_large_project from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/delete_some_of_project.sql
+-- Ends up to so many open tasks of a project that is being deleted; when none is open, removes as many rows; at last the project.
+create or replace function public.delete_some_of_project(
+  for_project uuid, at_most integer, out did integer, out is_done boolean
+)
+language plpgsql set search_path = '' as $$
+declare
+  started constant timestamptz := clock_timestamp();
+  next_id uuid;
+begin
+  did := 0;
+  is_done := false;
+  if not exists (select from public.projects where id = for_project and deleted_at is not null) then
+    is_done := true;
+    return;
+  end if;
+  for next_id in
+    select id from public.tasks where project_id = for_project and status in ('Queued', 'In Progress')
+     order by is_orchestrator desc, id limit at_most
+  loop
+    exit when clock_timestamp() > started + interval '100 ms';
+    perform public.end_task(next_id, 'Cancelled', 'project_deleted');
+    did := did + 1;
+  end loop;
+  if did > 0 then
+    return;
+  end if;
+  delete from public.tasks where id in (select id from public.tasks where project_id = for_project limit least(at_most, 100));
+  get diagnostics did = row_count;
+  if did = 0 then
+    delete from public.archived_tasks
+     where id in (select id from public.archived_tasks where project_id = for_project limit least(at_most, 200));
+    get diagnostics did = row_count;
+  end if;
+  if did = 0 then
+    delete from public.generations
+     where id in (select id from public.generations where project_id = for_project limit least(at_most, 100));
+    get diagnostics did = row_count;
+  end if;
+  if did = 0 then
+    delete from public.projects where id = for_project;
+    did := 1;
+    is_done := true;
+  end if;
+end
+$$;
+revoke all on function public.delete_some_of_project from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/doctor.sql
 -- Proves from the tables alone that no task is lost, charged twice or unpaid and that every account adds up; lists what
 -- is wrong, with its row, at most so many. `chain_digest` stands for every entry up to now: kept elsewhere, it shows
@@ -5958,6 +6970,61 @@ $$;
 revoke all on function public.doctor from public, anon, authenticated;
 grant execute on function public.doctor to service_role;
 
+-- supabase/schemas/tasks/functions/end_leftover_parts.sql
+-- Ends the parts that a complete orchestrator leaves behind: some at once, and all that run; task_outbox has the rest. They would
+-- run without cover, for its hold ends here. With the owner's own worker, that is the owner's doing.
+create or replace function public.end_leftover_parts(orchestrator public.tasks)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  part uuid;
+begin
+  for part in
+    select id from public.tasks
+     where orchestrator_task_id = orchestrator.id and status in ('Queued', 'In Progress')
+     order by created_at, id limit (select direct_cascade from public.queue_settings)
+  loop
+    perform public.end_task(part, 'Cancelled', 'orchestrator_finished', by_owner => orchestrator.claimed_by_owner);
+  end loop;
+  foreach part in array public.running_parts_of_ended(orchestrator.user_id) loop
+    perform public.end_task(part, 'Cancelled', 'orchestrator_finished', by_owner => orchestrator.claimed_by_owner);
+  end loop;
+  if exists (select from public.tasks
+              where orchestrator_task_id = orchestrator.id and status in ('Queued', 'In Progress')) then
+    insert into public.task_outbox (kind, subject_id, user_id, new_status, by_owner, origin_id)
+    values ('end_relatives', orchestrator.id, orchestrator.user_id, 'Cancelled', orchestrator.claimed_by_owner, orchestrator.id);
+  end if;
+end
+$$;
+revoke all on function public.end_leftover_parts from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/end_part_of_ended.sql
+-- Ends a queued part of an orchestration that is over, before the outbox does, because a claim has met it. Waits for nobody: the
+-- caller has the part's lock, and what follows from its end is left to the outbox.
+create or replace function public.end_part_of_ended(part public.tasks, ended uuid)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  end_status constant public.task_status := (
+    select case status when 'Failed' then 'Failed' else 'Cancelled' end from public.tasks where id = ended);
+begin
+  update public.tasks
+     set status = end_status, is_scheduled = false, updated_at = now(),
+         error_message = format('Cascaded %s from related task %s', lower(end_status::text), ended)
+   where id = part.id;
+  if part.is_orchestrator then
+    perform public.settle_ended_orchestrator(part);
+  end if;
+  if exists (select from public.task_dependencies where dependency_id = part.id and is_waiting)
+     or exists (select from public.tasks
+                 where orchestrator_task_id = part.id and status in ('Queued', 'In Progress')) then
+    insert into public.task_outbox (kind, subject_id, user_id, new_status, by_owner, origin_id)
+    values ('end_relatives', part.id, part.user_id, end_status, end_status = 'Cancelled', ended);
+  end if;
+end
+$$;
+revoke all on function public.end_part_of_ended from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/end_project_tasks.sql
 -- A project that is deleted ends its tasks first: what is finished is paid while its rows are still there.
 create or replace function public.end_project_tasks()
@@ -5977,21 +7044,84 @@ end
 $$;
 revoke all on function public.end_project_tasks from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/end_some_relatives.sql
+-- Ends up to so many open parts of a task that has ended, and of the tasks that wait for it; each as end_task() does, with what
+-- depends on it in turn. When the task was queued again meanwhile, they have no reason to end: there is nothing left to do.
+create or replace function public.end_some_relatives(
+  entry public.task_outbox, at_most integer, out did integer, out is_done boolean
+)
+language plpgsql set search_path = '' as $$
+declare
+  started constant timestamptz := clock_timestamp();
+  subject_status public.task_status;
+  next_id uuid;
+  parts uuid[];
+  waiting uuid[] := '{}';
+begin
+  did := 0;
+  -- Locked, so that it is not queued again meanwhile.
+  select status into subject_status from public.tasks where id = entry.subject_id for share skip locked;
+  if not found then
+    is_done := not exists (select from public.tasks where id = entry.subject_id);
+    return;
+  end if;
+  if subject_status in ('Queued', 'In Progress') then
+    is_done := true;
+    return;
+  end if;
+  parts := array(
+    select id from public.tasks
+     where orchestrator_task_id = entry.subject_id and status in ('Queued', 'In Progress')
+     order by created_at, id limit at_most);
+  if subject_status <> 'Complete' then
+    waiting := array(
+      select task_id from public.task_dependencies
+       where dependency_id = entry.subject_id and is_waiting and task_id <> all (parts)
+       order by task_id limit at_most - cardinality(parts));
+  end if;
+  is_done := cardinality(parts) + cardinality(waiting) < at_most;
+  foreach next_id in array parts || waiting loop
+    if clock_timestamp() > started + interval '100 ms' then
+      is_done := false;
+      exit;
+    end if;
+    perform public.end_task(
+      next_id, entry.new_status,
+      case when next_id <> all (parts) then 'dependency_failed'
+           when subject_status = 'Complete' then 'orchestrator_finished'
+           else format('Cascaded %s from related task %s', lower(entry.new_status::text), entry.origin_id) end,
+      by_owner => entry.by_owner, is_dependant => next_id <> all (parts));
+    did := did + 1;
+  end loop;
+end
+$$;
+revoke all on function public.end_some_relatives from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/end_task.sql
 -- Fails or cancels a task, and with it whoever cannot go on: its orchestrator, the orchestrator's other
--- children, and all who depend on any of them. Rows that have ended stay as they are.
--- Charges nothing but an orchestrator's finished children; every other hold is released.
+-- children, and all who depend on any of them. Rows that have ended stay as they are. At most `direct_cascade` children and
+-- dependants end with it; task_outbox has the rest: see next_to_end(). `is_dependant`: the task ends for a dependency that
+-- did, so it fails, and `new_status` is for what ends with it as a relative.
+-- Charges an orchestrator's finished children and, where the owner ended the work, what running tasks have consumed:
+-- see give_up_run(). Every other hold is released. `by_owner`: the owner, or something that the owner did, ended it, and no
+-- failure of a worker or a provider; a cancel is the owner's unless it is said to be another's.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
 -- `already_ended` is the task as it was, where its row says so already.
 create or replace function public.end_task(
-  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null
+  for_task uuid, new_status public.task_status, error text, already_ended public.tasks default null,
+  by_owner boolean default null, is_dependant boolean default false
 )
 returns void
 language plpgsql set search_path = '' as $$
 declare
-  relatives uuid[] := array[for_task];
-  dependants uuid[] := '{}';
+  is_owners constant boolean := coalesce(by_owner, new_status = 'Cancelled');
+  -- One moment for the rows and for their costs, so that the one can be computed from the other.
+  ended_at constant timestamptz := clock_timestamp();
+  run record;
+  relatives uuid[] := case when is_dependant then '{}' else array[for_task] end;
+  dependants uuid[] := case when is_dependant then array[for_task] else '{}' end;
+  room integer := (select direct_cascade from public.queue_settings);
   ended public.tasks[];
   ended_ids uuid[];
   orchestrators uuid[] := '{}';
@@ -6024,18 +7154,25 @@ begin
       end if;
     end loop;
     foreach task in array ended loop
+      -- end_uncovered_run() has charged its run already.
+      run := public.give_up_run(task, is_owners and task.cost_microusd is null, ended_at);
+      if run.basis <> 'nothing' then
+        update public.tasks
+           set cost_microusd = run.cost_microusd, generation_processed_at = ended_at,
+               result_data = result_data || jsonb_build_object('cancellation', jsonb_build_object(
+                 'state', case when run.is_pending then 'withdrawing' else 'charged' end,
+                 'basis', run.basis, 'cost_microusd', run.cost_microusd))
+         where id = task.id;
+      end if;
       if task.is_orchestrator then
         orchestrators := orchestrators || task.id;
       elsif task.orchestrator_task_id is null then
-        perform public.close_hold(task.id, 0);
+        perform public.settle_hold(task.id);
       end if;
     end loop;
-    relatives := array(
-      select id from public.tasks where orchestrator_task_id = any (ended_ids)
-      union
-      select orchestrator_task_id from unnest(ended) where orchestrator_task_id is not null);
-    dependants := array(
-      select distinct task_id from public.task_dependencies where dependency_id = any (ended_ids));
+    update public.task_dependencies set is_waiting = false where task_id = any (ended_ids) and is_waiting;
+    select next.* into relatives, dependants, room
+      from public.next_to_end(ended, new_status, is_owners, for_task, room) as next;
   end loop;
 
   -- Last, when no child can finish any more.
@@ -6047,12 +7184,17 @@ $$;
 revoke all on function public.end_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/end_uncovered_parts.sql
--- The open children of an orchestrator that was deleted would run without cover: they end. Their reference to it is gone
+-- The open children of an orchestrator that was deleted would run without cover: they end. It was open, or the outbox had not
+-- ended them yet. Their reference to it is gone
 -- by now, so they are known by having no hold. Afterwards, and not before, for one statement may delete them all.
 create or replace function public.end_uncovered_parts()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  if old.status not in ('Queued', 'In Progress')
+     and not exists (select from public.task_outbox where subject_id = old.id and kind = 'end_relatives') then
+    return null;
+  end if;
   perform public.end_task(part.id, 'Cancelled', 'orchestrator_deleted')
      from public.tasks as part
     where part.project_id = old.project_id and part.created_at >= old.created_at
@@ -6065,32 +7207,24 @@ revoke all on function public.end_uncovered_parts from public, anon, authenticat
 
 -- supabase/schemas/tasks/functions/end_uncovered_run.sql
 -- Ends a run that its account can pay no further: Failed with `credit_exhausted`, not retried. It costs the seconds that it took,
--- and is charged at most what is held for it. With a part ends its orchestration, and the other parts that run are charged for
--- their seconds too: whoever lets an account run dry gets none of them for nothing.
+-- and is charged at most what is held for it. With a part ends its orchestration, and the other parts that run are charged as if
+-- the owner had cancelled them: an account without credit gets none of them for nothing.
 -- The caller holds the locks of the task, its orchestrations, its tenant and its account.
 create or replace function public.end_uncovered_run(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
 declare
   ended_at constant timestamptz := clock_timestamp();
-  outermost constant uuid := (public.orchestrations_around(task.id))[1];
-  running uuid[];
   ended public.tasks;
 begin
-  running := array(
-    select run.id from public.tasks as run
-     where run.id = any (array[task.id] || array(select part.id from public.parts_of_task(outermost) as part))
-       and run.status = 'In Progress' and not run.claimed_by_owner and not run.is_orchestrator
-       and (select billing_type from public.task_type_prices where id = run.price_id) = 'per_second'
-     order by run.id for no key update);
-  update public.tasks as run
-     set generation_processed_at = ended_at, cost_microusd = public.cost_of_run(run, true, ended_at)
-   where run.id = any (running);
-  select * into ended from public.tasks where id = task.id;
-  if outermost is null then
+  update public.tasks
+     set generation_processed_at = ended_at, cost_microusd = public.cost_of_run(task, true, ended_at)
+   where id = task.id
+  returning * into ended;
+  if ended.orchestrator_task_id is null then
     perform public.close_hold(ended.id, ended.cost_microusd, public.charge_metadata(ended));
   end if;
-  perform public.end_task(ended.id, 'Failed', 'credit_exhausted');
+  perform public.end_task(ended.id, 'Failed', 'credit_exhausted', by_owner => true);
 end
 $$;
 revoke all on function public.end_uncovered_run from public, anon, authenticated;
@@ -6141,6 +7275,28 @@ $$;
 revoke all on function public.end_uncovered_runs from public, anon, authenticated;
 grant execute on function public.end_uncovered_runs to service_role;
 
+-- supabase/schemas/tasks/functions/ended_orchestrator.sql
+-- The nearest of an orchestrator and those above it that is over; null when none is. A part of one that is over is neither
+-- claimed nor given parts of its own: the outbox ends it.
+create or replace function public.ended_orchestrator(of_orchestrator uuid)
+returns uuid
+language plpgsql stable set search_path = '' as $$
+declare
+  candidate uuid := of_orchestrator;
+  known record;
+begin
+  while candidate is not null loop
+    select status, orchestrator_task_id into known from public.tasks where id = candidate;
+    if known.status in ('Complete', 'Failed', 'Cancelled') then
+      return candidate;
+    end if;
+    candidate := known.orchestrator_task_id;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.ended_orchestrator from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/enter_queue.sql
 -- What a new task's row brings with it: who it waits for, its cover, a lane that has work. The tenant's lock is held since
 -- the task was planned.
@@ -6170,8 +7326,9 @@ begin
     end if;
   end if;
   if task.dependant_on is not null then
-    insert into public.task_dependencies (dependency_id, task_id)
-    select id, task.id from public.tasks where id = any (task.dependant_on);
+    -- Locked since the task was planned, so their status is the same.
+    insert into public.task_dependencies (dependency_id, task_id, is_waiting)
+    select id, task.id, status <> 'Complete' from public.tasks where id = any (task.dependant_on);
   end if;
   if task.in_cloud then
     if task.orchestrator_task_id is null then
@@ -6187,6 +7344,32 @@ begin
 end
 $$;
 revoke all on function public.enter_queue from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/exchange_provider_withdrawals.sql
+-- What a party that withdraws jobs at a provider says and asks, in one call: the id of a job that it submitted while the task
+-- ended, what became of jobs that it was given, and the next ones. `request`: {provider, submitted: {task_id, attempt,
+-- request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
+create or replace function public.exchange_provider_withdrawals(for_user uuid, request jsonb)
+returns jsonb
+language plpgsql security definer set search_path = '' set lock_timeout = '1s' as $$
+declare
+  provider constant text := request ->> 'provider';
+  submitted constant jsonb := request -> 'submitted';
+  is_noted boolean := false;
+  settled integer;
+begin
+  if jsonb_typeof(submitted) = 'object' then
+    is_noted := public.note_unwanted_job(
+      for_user, provider, (submitted ->> 'task_id')::uuid, (submitted ->> 'attempt')::integer, submitted ->> 'request_id');
+  end if;
+  settled := public.report_provider_withdrawals(for_user, coalesce(request -> 'reports', '[]'));
+  return jsonb_build_object(
+    'noted', is_noted, 'settled', settled,
+    'withdrawals', public.claim_provider_withdrawals(for_user, provider, coalesce((request ->> 'at_most')::integer, 0)));
+end
+$$;
+revoke all on function public.exchange_provider_withdrawals from public, anon, authenticated;
+grant execute on function public.exchange_provider_withdrawals to service_role;
 
 -- supabase/schemas/tasks/functions/expected_parts.sql
 -- How many segments or joins an orchestrator was asked for; null when its params do not say.
@@ -6296,20 +7479,47 @@ end
 $$;
 revoke all on function public.extend_lease from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/fail_blacked_out.sql
+-- Ends a run whose every output the provider's safety checker made black: there is nothing to show and nothing to charge, and who
+-- depends on it must not go on with a black picture. Answers what its worker is told. The caller has the task's lock.
+create or replace function public.fail_blacked_out(task public.tasks, outputs integer)
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+  message constant text := 'blacked_out: The safety checker of the provider made every output black. Nothing is charged.';
+begin
+  -- It has ended: there is nothing to withdraw.
+  delete from public.provider_jobs where task_id = task.id;
+  update public.tasks set result_data = result_data || jsonb_build_object('blacked_out', outputs) where id = task.id;
+  perform public.end_task(task.id, 'Failed', message, by_owner => false);
+  return (select public.stored_completion(failed) || jsonb_build_object('message', message)
+            from public.tasks as failed where failed.id = task.id);
+end
+$$;
+revoke all on function public.fail_blacked_out from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/fail_orphaned_dependant.sql
--- A task that waited for one that was deleted can never run. What was complete when it was deleted is not
--- waited for: then the counter and the dependencies that are left agree.
+-- A task that waited for one that was deleted can never run. One that was complete, and whose dependants the outbox has not
+-- released yet, releases them.
 create or replace function public.fail_orphaned_dependant()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  dependant public.tasks;
 begin
-  perform public.end_task(task.id, 'Failed', 'dependency_failed')
-     from public.tasks as task
-    where task.id = old.task_id and task.status = 'Queued'
-      and task.unmet_dependencies > (
-        select count(*) from public.task_dependencies as needed
-          join public.tasks as dependency on dependency.id = needed.dependency_id
-         where needed.task_id = task.id and dependency.status <> 'Complete');
+  select * into dependant from public.tasks where id = old.task_id and status = 'Queued' for no key update;
+  if not found then
+    return null;
+  end if;
+  if exists (select from public.task_outbox where subject_id = old.dependency_id and kind = 'release_dependants') then
+    update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
+    if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
+      perform public.lock_tenant(dependant.user_id);
+      perform public.ready_lane(dependant.lane_id, now());
+    end if;
+  else
+    perform public.end_task(dependant.id, 'Failed', 'dependency_failed', by_owner => true);
+  end if;
   return null;
 end
 $$;
@@ -6397,7 +7607,7 @@ declare
   project public.projects;
 begin
   select * into project from public.projects
-   where id = for_project and (for_user is null or user_id = for_user);
+   where id = for_project and deleted_at is null and (for_user is null or user_id = for_user);
   if not found then
     perform public.refuse('project_not_found', 404);
   end if;
@@ -6430,6 +7640,7 @@ begin
   return (
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
+        'paid_outputs', task.billed -> 'images',
         'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
       from public.tasks as task where task.id = job.task_id);
 end
@@ -6469,19 +7680,35 @@ language sql stable set search_path = '' as $$
     from public.tasks as task
    where task.status = 'Queued' and (task.dependant_on is not null or task.unmet_dependencies > 0)
      and task.unmet_dependencies <> task.is_following::integer + (
-       select count(*) from public.task_dependencies as needed
-         join public.tasks as dependency on dependency.id = needed.dependency_id
-        where needed.task_id = task.id and dependency.status <> 'Complete')
+       select count(*) from public.task_dependencies as needed where needed.task_id = task.id and needed.is_waiting)
+  union all
+  select 'dependency_mark_differs', task.user_id, task.id::text, jsonb_build_object('dependency_id', needed.dependency_id)
+    from public.task_dependencies as needed
+    join public.tasks as task on task.id = needed.task_id
+    join public.tasks as dependency on dependency.id = needed.dependency_id
+   where case when task.status <> 'Queued' then needed.is_waiting
+              when dependency.status <> 'Complete' then not needed.is_waiting
+              else needed.is_waiting and not exists (
+                select from public.task_outbox as noted
+                 where noted.subject_id = dependency.id and noted.kind = 'release_dependants') end
+  union all
+  select 'outbox_is_not_worked_off', noted.user_id, noted.id::text,
+         jsonb_build_object('kind', noted.kind, 'subject_id', noted.subject_id, 'created_at', noted.created_at)
+    from public.task_outbox as noted where noted.created_at < now() - interval '5 minutes'
   union all
   select 'waits_for_what_will_not_come', task.user_id, task.id::text, '{}'
     from public.tasks as task
    where task.status in ('Queued', 'In Progress')
      and (exists (select from public.task_dependencies as needed
                     join public.tasks as dependency on dependency.id = needed.dependency_id
-                   where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled'))
+                   where needed.task_id = task.id and dependency.status in ('Failed', 'Cancelled')
+                     and not exists (select from public.task_outbox as noted
+                                      where noted.subject_id = dependency.id and noted.kind = 'end_relatives'))
           or exists (select from public.tasks as orchestrator
                       where orchestrator.id = task.orchestrator_task_id
-                        and orchestrator.status in ('Complete', 'Failed', 'Cancelled')))
+                        and orchestrator.status in ('Complete', 'Failed', 'Cancelled')
+                        and not exists (select from public.task_outbox as noted
+                                         where noted.subject_id = orchestrator.id and noted.kind = 'end_relatives')))
   union all
   select 'follows_nobody', task.user_id, task.id::text, '{}'
     from public.tasks as task
@@ -6549,6 +7776,23 @@ language sql stable set search_path = '' as $$
     from public.task_types as kind left join public.task_type_slots as slot on slot.task_type = kind.name
    group by kind.name
   having count(slot.slot) <> coalesce(greatest(kind.max_running_tasks, count(slot.task_id)), 0)
+  union all
+  select 'limit_count_differs', null, coalesce(counted.subject_id, real.subject_id)::text,
+         jsonb_build_object('subject', coalesce(counted.subject, real.subject), 'counted', counted.amount, 'real', real.amount)
+    from (select subject, subject_id, sum(amount) as amount from public.limit_counts
+           where subject = 'open_tasks' or exists (select from public.tasks where tasks.id = subject_id)
+           group by subject, subject_id having sum(amount) <> 0) as counted
+    full join (
+      select 'open_tasks' as subject, task.user_id as subject_id, count(*) as amount
+        from public.tasks as task where task.status in ('Queued', 'In Progress') group by task.user_id
+      union all
+      select 'dependants', needed.dependency_id, count(*)
+        from public.task_dependencies as needed where needed.is_waiting group by needed.dependency_id
+      union all
+      select 'children', task.orchestrator_task_id, count(*)
+        from public.tasks as task where task.orchestrator_task_id is not null group by task.orchestrator_task_id) as real
+      on real.subject = counted.subject and real.subject_id = counted.subject_id
+   where counted.amount is distinct from real.amount
   union all
   select 'counter_differs', lane.user_id, lane.id::text, jsonb_build_object(
          'ready', counted.ready, 'running', counted.running, 'blocked', counted.blocked, 'scheduled', counted.scheduled)
@@ -6636,8 +7880,10 @@ language sql stable set search_path = '' as $$
          'cost_microusd', ended.cost_microusd, 'charged_microusd', ended.charged_microusd, 'hold_microusd', ended.hold_amount)
     from ended
    where ended.orchestrator_task_id is null and ended.in_cloud
-     and coalesce(ended.charged_microusd, 0)
-         <> least(coalesce(ended.cost_microusd, 0), coalesce(ended.hold_amount, 0))
+     and coalesce(ended.charged_microusd, 0) <> least(coalesce(ended.cost_microusd, 0), coalesce(ended.hold_amount, 0))
+     -- A job that is being withdrawn decides about the cost, for ten minutes at most.
+     and not (ended.hold_state = 'held' and exists (
+           select from public.provider_withdrawals as open where open.paid_by = ended.id and open.state = 'open'))
   union all
   select 'cost_is_not_the_price', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended
@@ -6646,7 +7892,23 @@ language sql stable set search_path = '' as $$
            when ended.reused_task_id is not null
              then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
-             ended.price_row, public.billed_params(ended.params, ended.result_data),
+             ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
+             extract(epoch from ended.generation_processed_at - ended.generation_started_at),
+             ended.max_runtime_seconds) end
+  union all
+  -- What ended without an output costs what its run had consumed, by the rule of its price, when its owner ended it; else nothing.
+  select 'cancel_is_not_its_rule', ended.user_id, ended.id::text, jsonb_build_object(
+         'cost_microusd', ended.cost_microusd, 'cancellation', ended.result_data -> 'cancellation')
+    from ended
+   where ended.status <> 'Complete' and not ended.is_orchestrator
+     and coalesce(ended.cost_microusd, 0) <> case
+           when ended.claimed_by_owner or not ended.in_cloud
+                or (ended.price_row).cancel_policy = 'free' and ended.error_message is distinct from 'credit_exhausted'
+                or ended.result_data -> 'cancellation' is null and ended.error_message is distinct from 'credit_exhausted'
+                or ended.result_data -> 'cancellation' ->> 'state' not in ('charged', 'ran', 'unanswered')
+                   and (ended.result_data -> 'cancellation' ->> 'cost_microusd') = '0' then 0
+           else public.price_of_work(
+             ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
              ended.max_runtime_seconds) end
   union all
@@ -6655,10 +7917,11 @@ language sql stable set search_path = '' as $$
    where ended.is_orchestrator
      and coalesce(ended.cost_microusd, 0) <> (
        select coalesce(sum(part.cost_microusd), 0) from public.parts_of_task(ended.id) as part)
+       + coalesce((select hold.consumed_microusd from public.credit_holds as hold where hold.task_id = ended.id), 0)
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
-    from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
-      and ended.error_message is distinct from 'credit_exhausted'
+    from ended where ended.charged_microusd > 0 and ended.status = 'Failed' and not ended.is_orchestrator
+     and ended.error_message is distinct from 'credit_exhausted'
   union all
   -- Covered while it is open, and only then.
   select 'open_without_cover', task.user_id, task.id::text, jsonb_build_object('status', task.status)
@@ -6681,10 +7944,29 @@ language sql stable set search_path = '' as $$
    where hold.state = 'held'
      and not exists (select from public.tasks as task
                       where task.id = hold.task_id and task.status in ('Queued', 'In Progress'))
+     and not exists (select from public.provider_withdrawals as open
+                      where open.paid_by = hold.task_id and open.state = 'open' and open.cost_microusd > 0)
+  union all
+  select 'withdrawal_without_hold', withdrawal.user_id, withdrawal.id::text, jsonb_build_object('task_id', withdrawal.task_id)
+    from public.provider_withdrawals as withdrawal
+   where withdrawal.state = 'open' and withdrawal.cost_microusd > 0
+     and not exists (select from public.credit_holds as hold where hold.task_id = withdrawal.paid_by and hold.state = 'held')
+  union all
+  select 'withdrawal_not_settled', withdrawal.user_id, withdrawal.id::text, jsonb_build_object('expires_at', withdrawal.expires_at)
+    from public.provider_withdrawals as withdrawal
+   where withdrawal.state = 'open' and withdrawal.expires_at < now() - interval '2 minutes'
+  union all
+  select 'job_of_ended_task', task.user_id, task.id::text, jsonb_build_object('request_id', job.request_id)
+    from public.provider_jobs as job join public.tasks as task on task.id = job.task_id
+   where task.status in ('Failed', 'Cancelled')
   union all
   select 'part_with_hold', task.user_id, task.id::text, '{}'
     from public.all_tasks as task join public.credit_holds as hold on hold.task_id = task.id
    where task.orchestrator_task_id is not null
+  union all
+  -- See keep_finished_files(): runs are completed with copies then, which costs a copy each.
+  select 'finished_files_are_not_kept', null, 'storage.objects', '{}'
+   where not public.keeps_finished_files()
   union all
   -- Lost: nobody runs it, and nobody would.
   select 'lease_not_swept', task.user_id, task.id::text, jsonb_build_object('lease_expires_at', task.lease_expires_at)
@@ -6703,6 +7985,7 @@ returns void
 language plpgsql set search_path = '' as $$
 declare
   task public.tasks;
+  room integer := (select direct_cascade from public.queue_settings);
 begin
   foreach task in array shared loop
     update public.tasks
@@ -6713,7 +7996,7 @@ begin
            generation_created = task.generation_created, result_data = task.result_data,
            cost_microusd = task.cost_microusd, error_message = null
      where id = task.id;
-    perform public.release_dependants(task.id);
+    room := room - public.release_dependants(task.id, room);
   end loop;
   foreach task in array shared loop
     perform public.close_hold(task.id, task.cost_microusd, public.charge_metadata(task));
@@ -6745,10 +8028,8 @@ begin
    where id = task.id
   returning * into finished;
   if task.is_orchestrator then
-    -- What it leaves behind would run without cover, for its hold ends here.
-    perform public.end_task(child.id, 'Cancelled', 'orchestrator_finished')
-       from public.tasks as child
-      where child.orchestrator_task_id = task.id and child.status in ('Queued', 'In Progress');
+    perform public.keep_published_files(task.id);
+    perform public.end_leftover_parts(finished);
     -- Counted again: a child may have finished while we waited for it.
     update public.tasks set cost_microusd = public.cost_of_run(task, true) where id = task.id
     returning * into finished;
@@ -6757,7 +8038,7 @@ begin
   perform public.free_slots(array[task]);
   perform public.cover_cost(finished);
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, finished.cost_microusd, public.charge_metadata(finished));
+    perform public.settle_hold(task.id);
   end if;
   perform public.release_dependants(task.id);
   if task.orchestrator_task_id is not null then
@@ -6781,7 +8062,8 @@ begin
     perform public.free_slots(array[old]);
     perform public.ready_lane(new.lane_id, greatest(new.created_at, new.run_after));
   else
-    perform public.end_task(new.id, new.status, new.error_message, old);
+    perform public.end_task(
+      new.id, new.status, new.error_message, old, by_owner => auth.uid() is not null or new.status = 'Cancelled');
   end if;
   return null;
 end
@@ -6807,14 +8089,15 @@ $$;
 revoke all on function public.follow_generation_methods from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
--- Forgets idempotency keys after 30 days, reports on runs after a day, rate limits that nobody has touched for a day, quotes a
--- day after their time.
+-- Forgets idempotency keys and settled withdrawals after 30 days, reports on runs after a day, rate limits that nobody has touched
+-- for a day, quotes a day after their time.
 create or replace function public.forget_old_requests()
 returns void
 language sql security definer set search_path = '' as $$
   delete from public.task_requests where created_at < now() - interval '30 days';
   delete from public.run_reports where created_at < now() - interval '1 day';
   delete from public.rate_limits where updated_at < now() - interval '1 day';
+  delete from public.provider_withdrawals where state <> 'open' and settled_at < now() - interval '30 days';
   delete from public.task_quotes where expires_at < now() - interval '1 day';
 $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
@@ -6952,7 +8235,7 @@ begin
     )
     select jsonb_build_object(
              'tasks', coalesce(jsonb_agg(jsonb_build_object(
-                'id', id, 'task_type', task_type, 'status', status, 'params', params,
+                'id', id, 'task_type', task_type, 'status', status, 'params', public.params_of_run(task_type, params, billed),
                 'output_location', output_location, 'dependant_on', dependant_on, 'error_message', error_message,
                 'created_at', created_at) order by place), '[]'),
              'limit', page_limit,
@@ -7057,6 +8340,7 @@ revoke all on function public.get_receipt from public, anon, authenticated;
 grant execute on function public.get_receipt to service_role;
 
 -- supabase/schemas/tasks/functions/get_task_output.sql
+-- `params` are those that its workers get.
 create or replace function public.get_task_output(for_user uuid, for_task uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
@@ -7065,7 +8349,7 @@ declare
 begin
   return jsonb_build_object(
     'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
-    'output_location', task.output_location, 'params', task.params, 'dependant_on', task.dependant_on);
+    'output_location', task.output_location, 'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;
@@ -7083,7 +8367,8 @@ begin
     'progress', task.progress, 'progress_message', task.progress_message,
     'attempt', task.attempt, 'attempts', task.attempts, 'worker_id', task.worker_id,
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
-    'error_message', task.error_message, 'lease_expires_at', task.lease_expires_at,
+    'error_message', task.error_message, 'cancellation', task.result_data -> 'cancellation',
+    'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'lease_expires_at', task.lease_expires_at,
     'generation_id', task.result_data -> 'generation_id',
     'reused', task.reused_task_id is not null, 'reused_task_id', task.reused_task_id,
     'created_at', task.created_at, 'generation_started_at', task.generation_started_at,
@@ -7107,32 +8392,80 @@ revoke all on function public.give_task_back from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/give_up_old_tasks.sql
 -- Fails tasks that have waited so long that their hold is over; what they held is given back. One that runs is
--- looked at again a day later: its lease sees to its end.
+-- looked at again a day later: its lease sees to its end. A user whose tenant's lock is held is passed over, and so is a task
+-- whose end would wait longer than 200 ms for a lock.
 create or replace function public.give_up_old_tasks(at_most integer default 200)
 returns void
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
 declare
-  overdue uuid;
+  started constant timestamptz := clock_timestamp();
+  overdue record;
 begin
   for overdue in
-    select task_id from public.credit_holds
+    select task_id, user_id from public.credit_holds
      where state = 'held' and expires_at <= now() order by expires_at limit at_most
   loop
-    -- The task before its hold, as everywhere.
-    perform from public.tasks where id = overdue and status = 'Queued' for no key update skip locked;
-    if found then
-      perform public.end_task(overdue, 'Failed', 'hold_expired');
-    else
-      update public.credit_holds set expires_at = now() + interval '1 day'
-       where task_id = (select task_id from public.credit_holds
-                         where task_id = overdue and state = 'held' and expires_at <= now()
-                           for no key update skip locked);
-    end if;
+    exit when clock_timestamp() > started + interval '2 seconds';
+    perform from public.task_tenants where user_id = overdue.user_id for no key update skip locked;
+    continue when not found;
+    begin
+      -- The task before its hold, as everywhere.
+      perform from public.tasks where id = overdue.task_id and status = 'Queued' for no key update skip locked;
+      if found then
+        -- Nothing has failed: what of it still runs is paid as far as it has run.
+        perform public.end_task(overdue.task_id, 'Failed', 'hold_expired', by_owner => true);
+      else
+        update public.credit_holds set expires_at = now() + interval '1 day'
+         where task_id = (select task_id from public.credit_holds
+                           where task_id = overdue.task_id and state = 'held' and expires_at <= now()
+                             for no key update skip locked);
+      end if;
+    exception when lock_not_available or deadlock_detected then
+      continue;
+    end;
   end loop;
 end
 $$;
 revoke all on function public.give_up_old_tasks from public, anon, authenticated;
 grant execute on function public.give_up_old_tasks to service_role;
+
+-- supabase/schemas/tasks/functions/give_up_run.sql
+-- What follows when a task ends without an output. Its job at a provider is to be withdrawn. Where the owner ended it, the run
+-- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawal decides about
+-- the cost, which is 0 until then. `task` is the row before its end; the caller has its lock, and writes the cost.
+create or replace function public.give_up_run(
+  task public.tasks, by_owner boolean, ended_at timestamptz, out cost_microusd bigint, out is_pending boolean, out basis text
+)
+language plpgsql set search_path = '' as $$
+declare
+  job public.provider_jobs;
+  withdrawal_decides boolean := false;
+begin
+  cost_microusd := 0;
+  basis := 'nothing';
+  if by_owner then
+    select ending.cost_microusd, ending.basis, ending.withdrawal_decides into cost_microusd, basis, withdrawal_decides
+      from public.cost_of_cancel(task, ended_at) as ending;
+  end if;
+  is_pending := withdrawal_decides and cost_microusd > 0;
+  -- The job of a task that is complete has ended with it.
+  if task.status not in ('Queued', 'In Progress') then
+    return;
+  end if;
+  delete from public.provider_jobs where task_id = task.id returning * into job;
+  if found then
+    insert into public.provider_withdrawals
+      (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
+    values (task.id, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
+            public.payer_of_task(task), case when is_pending then give_up_run.cost_microusd else 0 end,
+            public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'));
+  end if;
+  if is_pending then
+    cost_microusd := 0;
+  end if;
+end
+$$;
+revoke all on function public.give_up_run from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/grow_due_holds.sql
 -- Looks after the holds of runs whose held amount is used up soon, those that come first first: see grow_hold(). Safe to run
@@ -7209,6 +8542,17 @@ language sql immutable set search_path = '' as $$
   select interval '20 seconds'
 $$;
 revoke all on function public.hold_check_ahead from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/is_blacked_out.sql
+-- Whether a provider's safety checker made an output black: it is flagged, and the checker was not switched off, as worker/fal
+-- reads that. With the checker off, a flagged output is a picture like any other.
+create or replace function public.is_blacked_out(params jsonb, facts jsonb)
+returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(facts -> 'has_nsfw_concepts' = 'true', false)
+    and params -> 'enable_safety_checker' is distinct from 'false'
+$$;
+revoke all on function public.is_blacked_out from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/is_result.sql
 -- Whether a file that completes a run is a result for others: one that nobody can replace any more, made of the files that the
@@ -7377,18 +8721,47 @@ $$;
 revoke all on function public.lease_duration from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/leave_queue.sql
--- A deleted task gives back its slot and its hold; an orchestrator pays its finished children first.
--- An archived task has none, and is not deleted.
+-- A deleted task gives back its slot and its hold. A task that is deleted while it runs costs what a cancelled one does; an
+-- orchestrator pays its finished children first, and what the others have consumed: they end after the statement, see
+-- end_uncovered_parts(). An archived task has none of these, and is not deleted.
 create or replace function public.leave_queue()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  ended_at constant timestamptz := clock_timestamp();
+  payer constant uuid := public.payer_of_task(old);
+  part public.tasks;
+  consumed bigint;
 begin
   if exists (select from public.archived_tasks where id = old.id) then
     return old;
   end if;
   perform public.free_slots(array[old::public.tasks]);
-  perform public.close_hold(old.id, case when old.is_orchestrator then public.cost_of_run(old, false) else 0 end,
-                            public.charge_metadata(old));
+  consumed := (public.give_up_run(old, true, ended_at)).cost_microusd;
+  if old.is_orchestrator then
+    consumed := public.cost_of_run(old, true)
+      - coalesce((select hold.consumed_microusd from public.credit_holds as hold where hold.task_id = payer and payer = old.id), 0);
+    for part in
+      with recursive family (id) as (
+        select old.id
+        union
+        select child.id from family join public.tasks as child on child.orchestrator_task_id = family.id
+      )
+      select task.* from family join public.tasks as task on task.id = family.id where task.id <> old.id
+    loop
+      consumed := consumed + (public.give_up_run(part, true, ended_at)).cost_microusd;
+    end loop;
+  else
+    consumed := consumed + coalesce(old.cost_microusd, 0);
+  end if;
+  -- A part that is deleted after its orchestrator was counted with it.
+  if payer = old.id or exists (select from public.tasks where id = payer) then
+    update public.credit_holds set consumed_microusd = consumed_microusd + consumed
+     where task_id = payer and state = 'held';
+  end if;
+  if payer = old.id then
+    perform public.settle_hold(old.id, is_deleted => true, metadata => public.charge_metadata(old) || '{"reason": "deleted"}');
+  end if;
   return old;
 end
 $$;
@@ -7415,6 +8788,18 @@ begin
 end
 $$;
 revoke all on function public.lift_lanes from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/limit_count.sql
+-- How many open tasks a user has, tasks wait for a task, or children an orchestrator has.
+create or replace function public.limit_count(of_subject text, of_subject_id uuid)
+returns integer
+language plpgsql stable set search_path = '' as $$
+begin
+  return (select coalesce(sum(amount), 0)::integer from public.limit_counts
+           where subject_id = of_subject_id and subject = of_subject);
+end
+$$;
+revoke all on function public.limit_count from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/lock_orchestrators.sql
 -- Locks the orchestrations that a task is part of, outermost first, before anybody locks the task: its end may be
@@ -7533,6 +8918,54 @@ end
 $$;
 revoke all on function public.newest_turn_mark from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/next_to_end.sql
+-- The next step of end_task(): what ends because these tasks have ended. All orchestrators that they are part of; of their open
+-- parts and the tasks that wait for them as many as `room` has, and the rest is noted in task_outbox. Where something is
+-- left, the family's parts that run end as well, of which a user has at most five, and queued ones that a provider may be running:
+-- so nothing is delivered or used for an orchestration whose cost is settled. Parts that are left are not claimed, and dependants that are left wait: neither can run.
+create or replace function public.next_to_end(
+  ended public.tasks[], new_status public.task_status, by_owner boolean, origin uuid, room integer,
+  out relatives uuid[], out dependants uuid[], out room_left integer
+)
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+  parts uuid[];
+  waiting uuid[];
+begin
+  relatives := array(
+    select distinct orchestrator_task_id from unnest(ended) where orchestrator_task_id is not null);
+  dependants := '{}';
+  room_left := room;
+  foreach task in array ended loop
+    parts := array(
+      select id from public.tasks
+       where orchestrator_task_id = task.id and status in ('Queued', 'In Progress') and id <> all (relatives)
+       order by created_at, id limit room_left + 1);
+    waiting := array(
+      select task_id from public.task_dependencies
+       where dependency_id = task.id and is_waiting and task_id <> all (relatives || parts || dependants)
+       order by task_id limit room_left + 1);
+    if cardinality(parts) + cardinality(waiting) > room_left then
+      insert into public.task_outbox (kind, subject_id, user_id, new_status, by_owner, origin_id)
+      values ('end_relatives', task.id, task.user_id, new_status, next_to_end.by_owner, origin);
+      parts := parts[1:room_left];
+      waiting := waiting[1:room_left - cardinality(parts)];
+      relatives := relatives || array(
+        select part.id from public.tasks as part join public.provider_jobs as job on job.task_id = part.id
+         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts) limit 100);
+    end if;
+    relatives := relatives || parts;
+    dependants := dependants || waiting;
+    room_left := room_left - cardinality(parts) - cardinality(waiting);
+  end loop;
+  if room_left = 0 then
+    relatives := relatives || public.running_parts_of_ended(ended[1].user_id);
+  end if;
+end
+$$;
+revoke all on function public.next_to_end from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/note_provider_job.sql
 -- Notes the job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
 -- by a JSON null, that there is none any more. Refuses what would begin a second one while the first may still end
@@ -7603,6 +9036,51 @@ end
 $$;
 revoke all on function public.note_run_time from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/note_unwanted_job.sql
+-- The id of a job that its run submitted while its task ended: from now on it can be withdrawn. False when nobody waits for it.
+create or replace function public.note_unwanted_job(
+  for_user uuid, for_provider text, for_task uuid, for_attempt integer, new_request_id text
+) returns boolean
+language plpgsql set search_path = '' as $$
+begin
+  update public.provider_withdrawals set request_id = new_request_id, next_try_at = now()
+   where task_id = for_task and attempt = for_attempt and provider = for_provider and state = 'open'
+     and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
+     and coalesce(request_id, new_request_id) = new_request_id;
+  return found;
+end
+$$;
+revoke all on function public.note_unwanted_job from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/open_dependency_depth.sql
+-- The longest chain of tasks that are not complete which a task with these dependencies would stand behind, itself not counted.
+-- Reads the numbers that were stored at creation. They are too high where the first of a chain have completed since; so a
+-- number above the limit is counted anew, along at most 5,000 dependencies.
+create or replace function public.open_dependency_depth(dependencies uuid[], allowed integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  depth integer;
+  counted record;
+begin
+  select coalesce(max(dependency_depth) + 1, 0) into depth
+    from public.tasks where id = any (dependencies) and status <> 'Complete';
+  if depth <= allowed then
+    return depth;
+  end if;
+  with recursive before (task_id, level) as (
+    select id, 1 from public.tasks where id = any (dependencies) and status <> 'Complete'
+    union
+    select needed.dependency_id, before.level + 1
+      from before join public.task_dependencies as needed on needed.task_id = before.task_id and needed.is_waiting
+     where before.level <= allowed
+  )
+  select count(*) as steps, max(level) as level into counted from (select level from before limit 5001) as step;
+  return case when counted.steps > 5000 then depth else counted.level end;
+end
+$$;
+revoke all on function public.open_dependency_depth from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/open_lanes.sql
 -- Brings `is_open` of a user's ready lanes in line with the user's choice and free slots.
 -- The caller holds the tenant's lock.
@@ -7651,6 +9129,24 @@ begin
 end
 $$;
 revoke all on function public.open_turn from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/orchestration_depth.sql
+-- How many orchestrators stand above a child of this one, itself counted.
+create or replace function public.orchestration_depth(of_orchestrator uuid)
+returns integer
+language plpgsql stable set search_path = '' as $$
+declare
+  above uuid := of_orchestrator;
+  depth integer := 0;
+begin
+  while above is not null loop
+    depth := depth + 1;
+    above := (select orchestrator_task_id from public.tasks where id = above);
+  end loop;
+  return depth;
+end
+$$;
+revoke all on function public.orchestration_depth from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/orchestrations_around.sql
 -- The orchestrations that a task is part of, outermost first, in the order in which they are locked.
@@ -7756,7 +9252,7 @@ revoke all on function public.output_fault from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/output_is_stored.sql
 -- Whether a file is in storage, of those that this task may be completed with: its own, its owner's uploads, and
--- the files of complete tasks of its project (an orchestrator passes on what a child made). A complete task's
+-- files that complete tasks of its project delivered (an orchestrator passes on what a child made). A complete task's
 -- files stay as they are; another's may still be replaced. What is out of reach is refused, there or not.
 create or replace function public.output_is_stored(task public.tasks, path text)
 returns boolean
@@ -7779,7 +9275,8 @@ begin
       perform public.refuse('output_not_final', 409, jsonb_build_object('path', path));
     end if;
   end if;
-  return exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
+  return (maker_status is null or public.is_readable_file('image_uploads', path))
+    and exists (select from storage.objects where bucket_id = 'image_uploads' and name = path);
 end
 $$;
 revoke all on function public.output_is_stored from public, anon, authenticated;
@@ -7797,6 +9294,19 @@ language sql stable set search_path = '' as $$
     from public.task_types as kind where kind.name = for_type
 $$;
 revoke all on function public.output_media from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/outputs_in_order.sql
+-- The outputs of a run, [{path, location, facts}], those first that can be shown; each that a safety checker made black says so in
+-- its facts.
+create or replace function public.outputs_in_order(params jsonb, outputs jsonb)
+returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_agg(case when is_black then jsonb_set(output, '{facts,blacked_out}', 'true') else output end
+                   order by is_black, place)
+    from jsonb_array_elements(outputs) with ordinality as listed (output, place),
+         lateral (select public.is_blacked_out(params, output -> 'facts') as is_black) as looked
+$$;
+revoke all on function public.outputs_in_order from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/parts_are_independent.sql
 -- Whether the segments of a travel stand each for itself: then no stitch makes one of them.
@@ -7886,6 +9396,24 @@ end
 $$;
 revoke all on function public.pass_turn from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/payer_of_task.sql
+-- The task whose hold pays for this one: the outermost orchestration that it is part of, else itself.
+create or replace function public.payer_of_task(task public.tasks)
+returns uuid
+language plpgsql stable set search_path = '' as $$
+declare
+  payer uuid := task.id;
+  orchestrator uuid := task.orchestrator_task_id;
+begin
+  while orchestrator is not null loop
+    payer := orchestrator;
+    select orchestrator_task_id into orchestrator from public.tasks where id = payer;
+  end loop;
+  return payer;
+end
+$$;
+revoke all on function public.payer_of_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/plan_direct_change.sql
 -- A change that somebody writes into `tasks` itself, over REST: an autoscaler or a shipped worker that puts a task back
 -- or ends it, a browser that cancels. The row becomes what update_task_status() would have made of it; the rest is
@@ -7949,7 +9477,8 @@ revoke all on function public.plan_direct_change from public, anon, authenticate
 
 -- supabase/schemas/tasks/functions/plan_direct_task.sql
 -- A row that a browser, or the service, writes into `tasks` itself, over REST: becomes what create_task() would have
--- made of it, whatever else it says. Only the columns of a request count.
+-- made of it, whatever else it says. Only the columns of a request count. It writes nothing that lasts but an empty lane: with
+-- `on conflict` (PostgREST's `resolution=`) the row may not be inserted. What lasts is done by queue_direct_task().
 create or replace function public.plan_direct_task()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -7959,6 +9488,9 @@ declare
 begin
   if new.status <> 'Queued' then
     perform public.refuse('invalid_request', 400, '{"field": "status"}');
+  end if;
+  if exists (select from public.archived_tasks where id = new.id) then
+    perform public.refuse('task_id_conflict', 409);
   end if;
   if caller is not null then
     -- As create-task counts.
@@ -7972,7 +9504,7 @@ begin
     new.id);
   new := plan.planned;
   if (plan.result).id is not null then
-    new := public.reuse_result(new, plan.result);
+    new := public.as_reused(new, plan.result);
   end if;
   return new;
 end
@@ -8014,7 +9546,8 @@ begin
        where id <> new_id and project_id = project.id;
     end if;
   end if;
-  if orchestrator.status in ('Complete', 'Failed', 'Cancelled') then
+  if orchestrator.status in ('Complete', 'Failed', 'Cancelled')
+     or orchestrator.orchestrator_task_id is not null and public.ended_orchestrator(orchestrator.orchestrator_task_id) is not null then
     perform public.refuse('orchestrator_finished', 409, jsonb_build_object(
       'orchestrator_task_id', orchestrator.id, 'orchestrator_status', orchestrator.status));
   end if;
@@ -8024,6 +9557,10 @@ begin
     from (select value::uuid as id, min(ordinality) as position
             from jsonb_array_elements_text(coalesce(request -> 'dependant_on', '[]')) with ordinality
            group by 1) as given;
+  if cardinality(dependencies) > 200 then
+    -- As create-task's contract says; rows over REST have no contract.
+    perform public.refuse('invalid_request', 400, '{"field": "dependant_on"}');
+  end if;
   if dependencies is not null then
     select count(*), count(*) filter (where status in ('Failed', 'Cancelled')),
            count(*) filter (where status <> 'Complete')
@@ -8049,8 +9586,15 @@ begin
       result := public.find_result(project.id, planned.result_key);
     end if;
   end if;
+  planned.dependency_depth := 0;
   if result.id is null then
     perform public.lock_tenant(project.user_id);
+    if unmet > 0 then
+      planned.dependency_depth := public.open_dependency_depth(
+        dependencies, (select max_dependency_depth from public.queue_settings));
+    end if;
+    perform public.require_task_room(project.user_id, dependencies, orchestrator.id,
+                                     type_row.category = 'orchestration', planned.dependency_depth);
     -- Read again: under the tenant's lock a limit neither comes nor goes.
     select * into project from public.projects where id = project.id;
   end if;
@@ -8071,8 +9615,9 @@ begin
   planned.task_type := type_row.name;
   planned.params := new_params;
   planned.run_type := type_row.run_type;
-  planned.model := public.model_of_params(new_params);
   planned.is_orchestrator := type_row.category = 'orchestration';
+  planned.billed := case when planned.is_orchestrator then '{}' else quote.billed end;
+  planned.model := coalesce(planned.billed ->> 'model', public.model_of_params(new_params));
   planned.orchestrator_task_id := orchestrator.id;
   planned.dependant_on := dependencies;
   planned.unmet_dependencies := unmet;
@@ -8109,7 +9654,7 @@ begin
       quote.held_microusd, least((quote.price).reuse_price_microusd, quote.upper_bound_microusd));
   end if;
   if planned.in_cloud and not planned.is_orchestrator and planned.held_microusd < planned.upper_bound_microusd then
-    planned.covered_seconds := public.seconds_paid_by(planned.held_microusd, quote.price, new_params);
+    planned.covered_seconds := public.seconds_paid_by(planned.held_microusd, quote.price, planned.billed);
   end if;
 
   planned.status := 'Queued';
@@ -8143,11 +9688,12 @@ $$;
 revoke all on function public.plans_stitch from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/prepare_output.sql
--- Where the output of a running task goes: a folder of its owner and of it alone. The attempt is part of
--- each name, so a late worker's file never replaces the file of the one after it. `media`: the kinds of file that it may be.
+-- Where the files of a running task go: `paths` for these names, secret until they are delivered (issue_output_paths()). The attempt
+-- is part of each, so a late worker's file never replaces the file of the one after it. `media`: the kinds of file that the output may be.
 -- For a task that this caller has completed already: the stored answer, so a repeat uploads nothing.
 create or replace function public.prepare_output(
-  for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null
+  for_user uuid, for_task uuid, for_worker text default null, for_attempt integer default null,
+  file_names text[] default '{}', for_upload boolean default false
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -8158,8 +9704,7 @@ begin
   end if;
   perform public.extend_lease(task);
   return jsonb_build_object(
-    'folder', format('%s/tasks/%s', task.user_id, task.id), 'name_prefix', task.attempt || '-',
-    'media', public.output_media(task.task_type));
+    'paths', to_jsonb(public.issue_output_paths(task, file_names, for_upload)), 'media', public.output_media(task.task_type));
 end
 $$;
 revoke all on function public.prepare_output from public, anon, authenticated;
@@ -8182,7 +9727,7 @@ begin
   else
     select * into project from public.projects where id = (request ->> 'project_id')::uuid;
   end if;
-  if project.id is null or (for_user is not null and project.user_id <> for_user) then
+  if project.id is null or project.deleted_at is not null or (for_user is not null and project.user_id <> for_user) then
     perform public.refuse('project_not_found', 404);
   end if;
   return project;
@@ -8191,12 +9736,19 @@ $$;
 revoke all on function public.project_of_request from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/queue_direct_task.sql
--- The rest of what create_task() does, for a row that was written over REST.
+-- The rest of what create_task() does, for a row that was written over REST. After the insert, so for rows that there are.
 create or replace function public.queue_direct_task()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  task public.tasks := new;
 begin
-  perform public.enter_queue(new);
+  if new.reused_task_id is not null then
+    task := public.with_reused_output(task);
+    update public.tasks set generation_created = task.generation_created, result_data = task.result_data
+     where id = task.id;
+  end if;
+  perform public.enter_queue(task);
   return null;
 end
 $$;
@@ -8481,6 +10033,18 @@ end
 $$;
 revoke all on function public.refuse_archived_change from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/refuse_limit.sql
+-- Refuses a task that would exceed a limit of queue_settings.
+create or replace function public.refuse_limit(limit_name text, allowed integer, message text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform public.refuse('task_limit_reached', 422, jsonb_build_object(
+    'limit_name', limit_name, 'limit', allowed, 'message', format(message, allowed)));
+end
+$$;
+revoke all on function public.refuse_limit from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/register_tenant.sql
 -- Gives a user a place in the queue, with five slots.
 create or replace function public.register_tenant(for_user uuid)
@@ -8496,25 +10060,21 @@ $$;
 revoke all on function public.register_tenant from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/release_dependants.sql
--- One dependency fewer for everyone who waited for this task; whoever waits for nothing more is queued.
-create or replace function public.release_dependants(finished_task uuid)
-returns void
+-- Releases the tasks that wait for this one, which is complete: at most so many at once, `direct_cascade` by default; task_outbox
+-- has the rest, which wait until they are released. Answers how many it released.
+create or replace function public.release_dependants(finished_task uuid, at_most integer default null)
+returns integer
 language plpgsql set search_path = '' as $$
 declare
-  dependant public.tasks;
+  room constant integer := coalesce(at_most, (select direct_cascade from public.queue_settings));
+  released constant integer := public.release_some_dependants(finished_task, room);
 begin
-  for dependant in
-    select task.* from public.tasks as task
-     where task.id in (select task_id from public.task_dependencies where dependency_id = finished_task)
-       and task.status = 'Queued'
-     order by task.id for no key update
-  loop
-    update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
-    if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
-      perform public.lock_tenant(dependant.user_id);
-      perform public.ready_lane(dependant.lane_id, now());
-    end if;
-  end loop;
+  if released = room
+     and exists (select from public.task_dependencies where dependency_id = finished_task and is_waiting) then
+    insert into public.task_outbox (kind, subject_id, user_id)
+    select 'release_dependants', id, user_id from public.tasks where id = finished_task;
+  end if;
+  return released;
 end
 $$;
 revoke all on function public.release_dependants from public, anon, authenticated;
@@ -8570,8 +10130,9 @@ $$;
 revoke all on function public.release_followers_of_deleted from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/release_overdue_work.sql
--- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over or whose hold is used up, and
--- who followed a run that is over. For a claim that found nothing. Answers whether there was any, so that it is worth another look.
+-- Brings back what is due and nobody has tended to yet: scheduled tasks, runs whose lease is over, and who followed a run
+-- that is over. For a claim that found nothing where neither a host's timer nor pg_cron runs. Answers whether there was any, so
+-- that it is worth another look.
 create or replace function public.release_overdue_work()
 returns boolean
 language plpgsql set search_path = '' as $$
@@ -8590,36 +10151,104 @@ begin
   if exists (select from public.results_to_share) then
     released := released + public.settle_followers(16);
   end if;
+  if exists (select from public.task_outbox) then
+    released := released + public.run_task_outbox(16);
+  end if;
   return released > 0;
 end
 $$;
 revoke all on function public.release_overdue_work from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/release_scheduled_tasks.sql
--- Lets tasks go whose time has come; answers how many. Safe to run anywhere at once: a task that another run has
--- locked is skipped.
+-- Lets tasks go whose time has come; answers how many: at most so many, 50 of one user, for up to 500 ms. Waits for nobody and
+-- is safe to run anywhere at once: a user whose tenant's lock is held is passed over, and so is a task that is locked.
 create or replace function public.release_scheduled_tasks(at_most integer default 1000)
 returns integer
 language plpgsql set search_path = '' as $$
 declare
+  started constant timestamptz := clock_timestamp();
+  due record;
+  -- Users whose lock we have, how many tasks of each went, and users who are busy.
+  ours uuid[] := '{}';
+  counts integer[] := '{}';
+  busy uuid[] := '{}';
+  place integer;
   task public.tasks;
   released integer := 0;
 begin
-  for task in
-    select * from public.tasks where is_scheduled and run_after <= now()
-     order by run_after limit at_most for no key update skip locked
+  for due in
+    select id, user_id from public.tasks where is_scheduled and run_after <= now() order by run_after
   loop
+    exit when released >= at_most or clock_timestamp() > started + interval '500 ms';
+    continue when due.user_id = any (busy);
+    place := array_position(ours, due.user_id);
+    if place is null then
+      perform from public.task_tenants where user_id = due.user_id for no key update skip locked;
+      if not found then
+        busy := busy || due.user_id;
+        continue;
+      end if;
+      ours := ours || due.user_id;
+      counts := counts || 0;
+      place := cardinality(ours);
+    end if;
+    select * into task from public.tasks
+     where id = due.id and is_scheduled and run_after <= now() for no key update skip locked;
+    continue when not found;
     update public.tasks set is_scheduled = false where id = task.id;
     if task.unmet_dependencies = 0 then
-      perform public.lock_tenant(task.user_id);
       perform public.ready_lane(task.lane_id, task.run_after);
     end if;
     released := released + 1;
+    counts[place] := counts[place] + 1;
+    if counts[place] >= 50 then
+      busy := busy || due.user_id;
+    end if;
   end loop;
   return released;
 end
 $$;
 revoke all on function public.release_scheduled_tasks from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/release_some_dependants.sql
+-- One dependency fewer for up to so many tasks that wait for this one; those that wait for nothing more are ready. Answers how many.
+create or replace function public.release_some_dependants(finished_task uuid, at_most integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  next_ids constant uuid[] := array(
+    select task_id from public.task_dependencies
+     where dependency_id = finished_task and is_waiting order by task_id limit at_most);
+  owner_id uuid;
+  lane bigint;
+begin
+  if cardinality(next_ids) = 0 then
+    return 0;
+  end if;
+  perform from public.tasks where id = any (next_ids) order by id for no key update;
+  with released as (
+    update public.task_dependencies set is_waiting = false
+     where dependency_id = finished_task and task_id = any (next_ids) and is_waiting
+    returning task_id
+  )
+  update public.tasks set unmet_dependencies = unmet_dependencies - 1
+   where id in (select task_id from released) and status = 'Queued';
+  -- In a project, so of one user.
+  select user_id into owner_id from public.tasks
+   where id = any (next_ids) and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled limit 1;
+  if found then
+    perform public.lock_tenant(owner_id);
+    for lane in
+      select distinct lane_id from public.tasks
+       where id = any (next_ids) and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+    loop
+      perform public.ready_lane(lane, now());
+    end loop;
+  end if;
+  return cardinality(next_ids);
+end
+$$;
+revoke all on function public.release_some_dependants from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/repeated_report.sql
 -- The first answer to a report that ended a run of this locked task; null when it is no repeat. Without an attempt it cannot be
@@ -8701,6 +10330,61 @@ end
 $$;
 revoke all on function public.report_progress from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/report_provider_withdrawals.sql
+-- What became of jobs that were given out to be withdrawn: [{withdrawal_id, outcome}]. `withdrawn`, `ran` and `failed` settle
+-- it; `retry` has it given out again, later and later, until its time is over. So does a task that somebody holds for longer than
+-- the caller waits for a lock: what one tenant holds must not keep the jobs of others. That its job ran is noted all the same,
+-- because a job that was told to stop looks later like one that failed. Answers how many were settled.
+create or replace function public.report_provider_withdrawals(for_user uuid, reports jsonb)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  report record;
+  is_again boolean;
+  settled integer := 0;
+begin
+  for report in
+    select withdrawal.id, withdrawal.tries, said ->> 'outcome' as outcome
+      from jsonb_array_elements(reports) as said
+      join public.provider_withdrawals as withdrawal on withdrawal.id = (said ->> 'withdrawal_id')::uuid
+     where withdrawal.state = 'open' and withdrawal.by_owner = (for_user is not null)
+       and (for_user is null or withdrawal.user_id = for_user)
+     order by withdrawal.user_id, withdrawal.paid_by, withdrawal.id
+  loop
+    is_again := report.outcome = 'retry';
+    if not is_again then
+      begin
+        settled := settled + (public.settle_withdrawal(report.id, report.outcome) is not null)::integer;
+      exception when lock_not_available then
+        is_again := true;
+      end;
+    end if;
+    if is_again then
+      update public.provider_withdrawals
+         set has_run = has_run or report.outcome = 'ran', next_try_at = now() + least(interval '1 minute', interval '1 second' * 2 ^ least(report.tries, 6))
+       where id = report.id and state = 'open';
+    end if;
+  end loop;
+  return settled;
+end
+$$;
+revoke all on function public.report_provider_withdrawals from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/request_provider_withdrawals.sql
+-- On Supabase, by pg_cron: has the function `withdraw-provider-jobs` withdraw what is due. Where nothing is, nothing happens.
+create or replace function public.request_provider_withdrawals()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.provider_withdrawals
+              where state = 'open' and request_id is not null and not by_owner
+                and next_try_at <= now() and expires_at > now()) then
+    perform public.call_edge_function('withdraw-provider-jobs');
+  end if;
+end
+$$;
+revoke all on function public.request_provider_withdrawals from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/requeue_task.sql
 -- Puts a running task back into the queue after a failed run; fails it when that was its last. A run that did not fail is not
 -- counted: see give_task_back(). The hold stays: the task is still to be run and paid. Answers the new status.
@@ -8713,7 +10397,9 @@ begin
   if has_failed then
     update public.tasks set attempts = attempts + 1 where id = task.id;
     if task.attempts + 1 >= task.max_attempts then
-      perform public.end_task(task.id, 'Failed', coalesce(error, 'max_attempts_reached'));
+      -- What fails on the owner's own worker may take parts with it that run in the cloud.
+      perform public.end_task(
+        task.id, 'Failed', coalesce(error, 'max_attempts_reached'), by_owner => coalesce(task.claimed_by_owner, false));
       return 'Failed';
     end if;
   end if;
@@ -8760,6 +10446,45 @@ begin
 end
 $$;
 revoke all on function public.require_output from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/require_task_room.sql
+-- Refuses an open task that would exceed a limit of queue_settings. The caller holds the tenant's lock, so of two creates at a
+-- limit the second counts the first; ends that are not committed yet count as open.
+create or replace function public.require_task_room(
+  for_user uuid, dependencies uuid[], orchestrator uuid, is_orchestrator boolean, depth integer
+) returns void
+language plpgsql set search_path = '' as $$
+declare
+  settings public.queue_settings;
+begin
+  select * into settings from public.queue_settings;
+  if public.limit_count('open_tasks', for_user) >= settings.max_open_tasks then
+    perform public.refuse_limit('max_open_tasks', settings.max_open_tasks,
+      'An account may have at most %s open tasks. Wait until tasks have ended, or cancel some, then send the request again.');
+  end if;
+  if orchestrator is not null then
+    if public.limit_count('children', orchestrator) >= settings.max_children then
+      perform public.refuse_limit('max_children', settings.max_children,
+        'An orchestrator may have at most %s children. Create a second orchestrator for the others.');
+    end if;
+    if is_orchestrator and public.orchestration_depth(orchestrator) >= settings.max_orchestration_depth then
+      perform public.refuse_limit('max_orchestration_depth', settings.max_orchestration_depth,
+        'Orchestrators may be nested at most %s deep. Create this one as a child of an orchestrator further up.');
+    end if;
+  end if;
+  if exists (select from public.tasks
+              where id = any (dependencies) and status <> 'Complete'
+                and public.limit_count('dependants', id) >= settings.max_dependants) then
+    perform public.refuse_limit('max_dependants', settings.max_dependants,
+      'For a task, at most %s others may wait. Create this task when the tasks of dependant_on are complete.');
+  end if;
+  if depth > settings.max_dependency_depth then
+    perform public.refuse_limit('max_dependency_depth', settings.max_dependency_depth,
+      'A chain of dependencies may have at most %s tasks before this one. Create it when the first of them are complete.');
+  end if;
+end
+$$;
+revoke all on function public.require_task_room from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/rescue_task.sql
 -- Takes a running task back from a worker that is gone. An orchestrator that has created parts has done what it can do, and
@@ -8928,8 +10653,7 @@ declare
   follows boolean := false;
 begin
   if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
-     or exists (select from public.tasks where id = task.orchestrator_task_id
-                 and status in ('Complete', 'Failed', 'Cancelled')) then
+     or task.orchestrator_task_id is not null and public.ended_orchestrator(task.orchestrator_task_id) is not null then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
   end if;
   perform from public.tasks
@@ -8941,11 +10665,15 @@ begin
                  where id = any (task.dependant_on) and status in ('Failed', 'Cancelled')) then
     perform public.refuse('invalid_dependency', 422);
   end if;
-  select count(*) into unmet
-    from public.task_dependencies as needed
-    join public.tasks as dependency on dependency.id = needed.dependency_id
-   where needed.task_id = task.id and dependency.status <> 'Complete';
   perform public.lock_tenant(task.user_id);
+  -- Its orchestrator has counted it as a child since it was created, and its place in a chain is the same.
+  perform public.require_task_room(
+    task.user_id, array(select dependency_id from public.task_dependencies where task_id = task.id), null, false, 0);
+  update public.task_dependencies as needed set is_waiting = dependency.status <> 'Complete'
+    from public.tasks as dependency
+   where needed.task_id = task.id and dependency.id = needed.dependency_id
+     and needed.is_waiting <> (dependency.status <> 'Complete');
+  select count(*) into unmet from public.task_dependencies where task_id = task.id and is_waiting;
   lane := public.lane_of_task(task);
   if task.result_key is not null then
     key := (select task.result_key from public.projects where id = task.project_id and reuses_results);
@@ -8956,7 +10684,7 @@ begin
      set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
          claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
-         output_location = null, cost_microusd = null, unmet_dependencies = unmet,
+         output_location = null, cost_microusd = null, result_data = result_data - array['cancellation', 'blacked_out'], unmet_dependencies = unmet,
          result_key = key, is_following = follows, updated_at = now()
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
@@ -8973,41 +10701,12 @@ revoke all on function public.retry_task from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/reuse_result.sql
 -- A task as it is when it ends with the output of an earlier run, of which its own generation or variant is made here; the
--- row is not written yet. It costs the reuse price of its quote, never more than its run might have; nothing where
--- the owner's own machine made the output.
+-- row is not written yet.
 create or replace function public.reuse_result(task public.tasks, result public.tasks)
 returns public.tasks
 language plpgsql set search_path = '' as $$
-declare
-  kept constant jsonb := result.result_data;
-  made public.made_output;
 begin
-  -- The thumbnail is a file of its own, which may be gone.
-  if exists (select from storage.objects
-              where bucket_id = 'image_uploads' and name = kept ->> 'thumbnail_path') then
-    task.thumbnail_url := result.thumbnail_url;
-  end if;
-  task.output_location := result.output_location;
-  made := public.create_output(task, coalesce(kept ->> 'public_url', result.output_location), task.thumbnail_url);
-
-  task.status := 'Complete';
-  task.is_following := false;
-  task.unmet_dependencies := 0;
-  -- The key is that of the run, which others find by it.
-  task.result_key := null;
-  task.reused_task_id := result.id;
-  task.claimed_by_owner := result.claimed_by_owner;
-  task.progress := 1;
-  task.generation_processed_at := clock_timestamp();
-  task.updated_at := now();
-  task.generation_created := made.generation_id is not null;
-  task.result_data := jsonb_strip_nulls(jsonb_build_object(
-    'generation_id', made.generation_id, 'variant_id', made.variant_id, 'public_url', kept -> 'public_url',
-    'warnings', nullif(made.warnings, '[]')));
-  task.cost_microusd := case when result.claimed_by_owner then 0 else (
-    select least(price.reuse_price_microusd, task.upper_bound_microusd)
-      from public.task_type_prices as price where price.id = task.price_id) end;
-  return task;
+  return public.with_reused_output(public.as_reused(task, result));
 end
 $$;
 revoke all on function public.reuse_result from public, anon, authenticated;
@@ -9026,6 +10725,103 @@ begin
 end
 $$;
 revoke all on function public.run_is_under_way from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_outbox_entry.sql
+-- Does a batch of one row of task_outbox, and removes the row when nothing is left of it. Answers how many tasks or rows it
+-- changed. The caller holds the row's and the tenant's lock.
+create or replace function public.run_outbox_entry(entry public.task_outbox, at_most integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  did integer;
+  is_done boolean;
+begin
+  if entry.kind = 'release_dependants' then
+    did := public.release_some_dependants(entry.subject_id, at_most);
+    is_done := did < at_most;
+  elsif entry.kind = 'end_relatives' then
+    select * into did, is_done from public.end_some_relatives(entry, at_most);
+  else
+    select * into did, is_done from public.delete_some_of_project(entry.subject_id, at_most);
+  end if;
+  if is_done then
+    delete from public.task_outbox where id = entry.id;
+    did := did + 1;
+  end if;
+  return did;
+end
+$$;
+revoke all on function public.run_outbox_entry from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_outbox_of_user.sql
+-- Does what task_outbox notes for one user, the oldest first, for up to 100 ms: see run_task_outbox(). Nothing while their tenant's
+-- lock is held.
+create or replace function public.run_outbox_of_user(for_user uuid, at_most integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  started constant timestamptz := clock_timestamp();
+  entry public.task_outbox;
+  last_id bigint := 0;
+  did integer;
+  total integer := 0;
+begin
+  perform from public.task_tenants where user_id = for_user for no key update skip locked;
+  if not found and exists (select from public.task_tenants where user_id = for_user) then
+    return 0;
+  end if;
+  while total < at_most and clock_timestamp() < started + interval '100 ms' loop
+    select * into entry from public.task_outbox
+     where user_id = for_user and id > last_id order by id limit 1 for update skip locked;
+    exit when not found;
+    last_id := entry.id;
+    begin
+      did := public.run_outbox_entry(entry, at_most - total);
+    exception when lock_not_available or deadlock_detected then
+      -- Left as it was, for another time. Others of this user's rows would wait for the same locks.
+      exit;
+    end;
+    total := total + did;
+  end loop;
+  return total;
+end
+$$;
+revoke all on function public.run_outbox_of_user from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/run_task_outbox.sql
+-- Does work that task_outbox notes, for some users. Answers how much: 0 when there is nothing that it could do.
+-- Guarantees: a call is one transaction of some 250 ms, of which one user gets 100 ms, or of a second in which it only met users
+-- who are busy. A user whose tenant's lock is held
+-- is passed over, and so is one whose rows are locked for longer than 200 ms: nobody delays others. What it does may be
+-- done again. Safe to run anywhere at once.
+-- Users are taken in the order of their ids from `start_at` on, which is random: each has its chance, however many rows
+-- another has.
+create or replace function public.run_task_outbox(at_most integer default 200, start_at uuid default gen_random_uuid())
+returns integer
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
+declare
+  started constant timestamptz := clock_timestamp();
+  next_user uuid := start_at;
+  has_wrapped boolean := false;
+  total integer := 0;
+begin
+  for look in 1 .. 64 loop
+    exit when total >= at_most or clock_timestamp() > started + interval '150 ms' * case when total > 0 then 1 else 7 end;
+    select user_id into next_user from public.task_outbox where user_id > next_user order by user_id limit 1;
+    if not found then
+      exit when has_wrapped;
+      has_wrapped := true;
+      next_user := '00000000-0000-0000-0000-000000000000';
+      continue;
+    end if;
+    exit when has_wrapped and next_user > start_at;
+    total := total + public.run_outbox_of_user(next_user, at_most - total);
+  end loop;
+  return total;
+end
+$$;
+revoke all on function public.run_task_outbox from public, anon, authenticated;
+grant execute on function public.run_task_outbox to service_role;
 
 -- supabase/schemas/tasks/functions/run_time_bucket.sql
 -- The bucket of task_run_times for a run of so many seconds: four to a doubling, from a tenth of a second on.
@@ -9078,6 +10874,20 @@ begin
 end
 $$;
 revoke all on function public.run_time_statistics from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/running_parts_of_ended.sql
+-- A user's running tasks, of at most five, that are parts of an orchestration that is over.
+create or replace function public.running_parts_of_ended(for_user uuid)
+returns uuid[]
+language plpgsql stable set search_path = '' as $$
+begin
+  return array(
+    select id from public.tasks
+     where user_id = for_user and slot is not null and orchestrator_task_id is not null
+       and public.ended_orchestrator(orchestrator_task_id) is not null);
+end
+$$;
+revoke all on function public.running_parts_of_ended from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/scale.sql
 -- How many workers are wanted now, by run type and model: those that run something, and as many more as finish the
@@ -9166,7 +10976,7 @@ revoke all on function public.scale from public, anon, authenticated;
 grant execute on function public.scale to service_role;
 
 -- supabase/schemas/tasks/functions/settle_ended_orchestrator.sql
--- A failed or cancelled orchestration costs what its children cost.
+-- A failed or cancelled orchestration costs what its finished children cost, and its cancelled ones have consumed.
 create or replace function public.settle_ended_orchestrator(task public.tasks)
 returns void
 language plpgsql set search_path = '' as $$
@@ -9175,7 +10985,7 @@ declare
 begin
   update public.tasks set cost_microusd = cost where id = task.id;
   if task.orchestrator_task_id is null then
-    perform public.close_hold(task.id, cost, public.charge_metadata(task));
+    perform public.settle_hold(task.id);
   end if;
 end
 $$;
@@ -9183,34 +10993,208 @@ revoke all on function public.settle_ended_orchestrator from public, anon, authe
 
 -- supabase/schemas/tasks/functions/settle_followers.sql
 -- Gives the longest noted result to those who still follow it, at most so many; where there is no result any more, lets one
--- of them run. Answers how many tasks moved on. Safe to run anywhere at once: what another has locked is passed over.
--- One result a call, so that locks are taken in the order of a completion.
+-- of them run. Answers how many tasks moved on. Safe to run anywhere at once: what another has locked is passed over, and so
+-- is a user whose tenant's lock is held, or whose rows are locked for longer than 200 ms. One result a call.
 create or replace function public.settle_followers(at_most integer default 200)
 returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
 declare
+  candidate record;
+  busy uuid[] := '{}';
   noted public.results_to_share;
-  result public.tasks;
+  moved integer;
+begin
+  for candidate in select project_id, result_key, user_id from public.results_to_share order by created_at loop
+    continue when candidate.user_id = any (busy);
+    -- Under the tenant's lock: who begins to follow notes it under that lock too, so no note is lost.
+    perform from public.task_tenants where user_id = candidate.user_id for no key update skip locked;
+    if not found then
+      busy := busy || candidate.user_id;
+      continue;
+    end if;
+    select * into noted from public.results_to_share
+     where project_id = candidate.project_id and result_key = candidate.result_key for update skip locked;
+    continue when not found;
+    begin
+      moved := public.settle_followers_of(noted, at_most);
+      return moved;
+    exception when lock_not_available or deadlock_detected then
+      busy := busy || candidate.user_id;
+    end;
+  end loop;
+  return 0;
+end
+$$;
+revoke all on function public.settle_followers from public, anon, authenticated;
+grant execute on function public.settle_followers to service_role;
+
+-- supabase/schemas/tasks/functions/settle_followers_of.sql
+-- One noted result: see settle_followers(). The caller holds the tenant's and the note's lock.
+create or replace function public.settle_followers_of(noted public.results_to_share, at_most integer)
+returns integer
+language plpgsql set search_path = '' as $$
+declare
+  result constant public.tasks := public.find_result(noted.project_id, noted.result_key);
   shared public.tasks[] := '{}';
 begin
-  select * into noted from public.results_to_share order by created_at limit 1 for update skip locked;
-  if not found then
-    return 0;
-  end if;
-  result := public.find_result(noted.project_id, noted.result_key);
   if result.id is not null then
     shared := public.share_result(result, at_most);
   end if;
-  -- Under the tenant's lock: who begins to follow notes it under that lock too, so no note is lost.
-  perform public.lock_tenant(noted.user_id);
   delete from public.results_to_share where project_id = noted.project_id and result_key = noted.result_key;
   perform public.finish_followers(shared);
   return cardinality(shared)
          + public.release_followers(noted.project_id, noted.result_key, noted.user_id)::integer;
 end
 $$;
-revoke all on function public.settle_followers from public, anon, authenticated;
-grant execute on function public.settle_followers to service_role;
+revoke all on function public.settle_followers_of from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/settle_hold.sql
+-- Closes the hold of a task that has ended, or is deleted: charges what its row says, or what was noted of it when it was
+-- deleted. While the withdrawal of a job may still change the cost, the hold stays open; settle_withdrawal() comes back here.
+create or replace function public.settle_hold(for_task uuid, is_deleted boolean default false, metadata jsonb default '{}')
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  task public.tasks;
+begin
+  if exists (select from public.provider_withdrawals
+              where paid_by = for_task and state = 'open' and cost_microusd > 0) then
+    return;
+  end if;
+  if not is_deleted then
+    select * into task from public.tasks where id = for_task;
+  end if;
+  if task.id is not null then
+    perform public.close_hold(for_task, coalesce(task.cost_microusd, 0), public.charge_metadata(task));
+  else
+    perform public.close_hold(
+      for_task, (select consumed_microusd from public.credit_holds where task_id = for_task), settle_hold.metadata);
+  end if;
+end
+$$;
+revoke all on function public.settle_hold from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/settle_overdue_withdrawals.sql
+-- Settles withdrawals whose time is over, so that no hold stays open for longer: a job that is known counts as one that ran, and
+-- one of which only the intent is known as one that was never submitted. A task that somebody holds is left to the next call, so
+-- that nobody is kept waiting by another's lock.
+create or replace function public.settle_overdue_withdrawals(at_most integer default 20)
+returns integer
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
+declare
+  overdue record;
+  settled integer := 0;
+begin
+  for overdue in
+    select id, request_id from public.provider_withdrawals
+     where state = 'open' and expires_at <= now() order by expires_at limit at_most
+  loop
+    begin
+      perform public.settle_withdrawal(
+        overdue.id, case when overdue.request_id is null then 'unknown' else 'unanswered' end);
+      settled := settled + 1;
+    exception when lock_not_available then
+      null;
+    end;
+  end loop;
+  return settled;
+end
+$$;
+revoke all on function public.settle_overdue_withdrawals from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/settle_withdrawal.sql
+-- Ends the withdrawal of a job, once, with what became of the job, and charges the run by it: what ran costs its price, what was
+-- withdrawn before it began, or failed, nothing. A provider that does not answer in time counts as one that ran it.
+-- Beyond `credit_settings.free_withdrawals_per_hour` a withdrawn job costs its price too, so that submitting and withdrawing is
+-- no way to keep a provider busy. Answers what was charged; null when it was settled before.
+-- Locks: orchestrations from the outermost, the task, the withdrawal, the account.
+create or replace function public.settle_withdrawal(for_withdrawal uuid, said_state text)
+returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  named public.provider_withdrawals;
+  withdrawal public.provider_withdrawals;
+  ancestor uuid;
+  is_linked boolean;
+  new_state text;
+  charge bigint;
+begin
+  select * into named from public.provider_withdrawals where id = for_withdrawal;
+  perform from public.tasks where id = named.paid_by for no key update;
+  perform public.lock_orchestrators(named.task_id);
+  perform from public.tasks where id = named.task_id for no key update;
+  select * into withdrawal from public.provider_withdrawals where id = for_withdrawal and state = 'open' for no key update;
+  if not found then
+    return null;
+  end if;
+  new_state := case when withdrawal.has_run then 'ran' else said_state end;
+  -- One at a time for a user, so that the allowance is exact.
+  perform from public.credit_accounts where user_id = withdrawal.user_id for no key update;
+  charge := case
+    when new_state in ('ran', 'unanswered') then withdrawal.cost_microusd
+    when new_state = 'withdrawn' and withdrawal.cost_microusd > 0 and (
+           select count(*) from public.provider_withdrawals as earlier
+            where earlier.user_id = withdrawal.user_id and earlier.state = 'withdrawn' and earlier.cost_microusd > 0
+              and earlier.settled_at > now() - interval '1 hour')
+         >= (select free_withdrawals_per_hour from public.credit_settings) then withdrawal.cost_microusd
+    else 0 end;
+  update public.provider_withdrawals
+     set state = new_state, charged_microusd = charge, settled_at = clock_timestamp()
+   where id = withdrawal.id;
+  if withdrawal.cost_microusd = 0 then
+    return 0;
+  end if;
+
+  update public.tasks
+     set cost_microusd = charge, updated_at = now(),
+         result_data = result_data || jsonb_build_object('cancellation', jsonb_build_object(
+           'state', new_state, 'basis', result_data -> 'cancellation' -> 'basis', 'cost_microusd', charge))
+   where id = withdrawal.task_id
+  returning orchestrator_task_id into ancestor;
+  is_linked := found and (ancestor is not null or withdrawal.paid_by = withdrawal.task_id);
+  if not is_linked then
+    update public.credit_holds set consumed_microusd = consumed_microusd + charge
+     where task_id = withdrawal.paid_by and state = 'held';
+  end if;
+  while ancestor is not null loop
+    update public.tasks as orchestrator set cost_microusd = public.cost_of_run(orchestrator, true)
+     where orchestrator.id = ancestor and orchestrator.status in ('Complete', 'Failed', 'Cancelled')
+    returning orchestrator.orchestrator_task_id into ancestor;
+    exit when not found;
+  end loop;
+  perform public.settle_hold(withdrawal.paid_by, metadata => withdrawal.charge_metadata);
+  return charge;
+end
+$$;
+revoke all on function public.settle_withdrawal from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/settle_withdrawal_by_news.sql
+-- What a provider's news says of a job that is to be withdrawn: it has ended, well or in an error. False when it is about no such
+-- job. An error is left to the caller that is withdrawing the job, because it may be the withdrawal itself.
+create or replace function public.settle_withdrawal_by_news(
+  for_provider text, for_request_ids text[], has_failed boolean, for_webhook_key uuid default null
+) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+  withdrawal public.provider_withdrawals;
+begin
+  select * into withdrawal from public.provider_withdrawals
+   where provider = for_provider and not by_owner
+     and (request_id = any (for_request_ids) or webhook_key = for_webhook_key and request_id is null)
+   order by state = 'open' desc, created_at desc limit 1;
+  if not found then
+    return false;
+  end if;
+  if withdrawal.state = 'open' and (not has_failed or withdrawal.tries = 0) then
+    update public.provider_withdrawals set request_id = coalesce(request_id, for_request_ids[1])
+     where id = withdrawal.id and state = 'open';
+    perform public.settle_withdrawal(withdrawal.id, case when has_failed then 'failed' else 'ran' end);
+  end if;
+  return true;
+end
+$$;
+revoke all on function public.settle_withdrawal_by_news from public, anon, authenticated;
+grant execute on function public.settle_withdrawal_by_news to service_role;
 
 -- supabase/schemas/tasks/functions/share_result.sql
 -- Gives a result to tasks that follow its run, in the order of claims and at most so many: their rows as finish_followers() will
@@ -9268,7 +11252,7 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
   return jsonb_build_object(
-    'success', true, 'task_id', task.id,
+    'success', true, 'task_id', task.id, 'status', task.status,
     'public_url', coalesce(task.result_data ->> 'public_url',
                            case when task.output_location ~* '^https?://[^[:space:]]+$' then task.output_location end),
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
@@ -9281,24 +11265,54 @@ $$;
 revoke all on function public.stored_completion from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/sweep_expired_leases.sql
--- Rescues tasks whose worker fell silent: back to the queue, or failed after the last attempt.
--- Safe to run anywhere at once: a task that another sweep has locked is skipped. Answers how many.
+-- Rescues tasks whose worker fell silent: back to the queue, or failed after the last attempt. Answers how many: at most so many,
+-- 20 of one user, for up to 500 ms.
+-- Safe to run anywhere at once: a task that is locked, a user whose tenant's lock is held, and a rescue that would wait longer
+-- than 200 ms for a lock are left for another time, so nobody delays others.
 create or replace function public.sweep_expired_leases(at_most integer default 200)
 returns integer
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' set lock_timeout = '200ms' as $$
 declare
+  started constant timestamptz := clock_timestamp();
+  silent record;
+  ours uuid[] := '{}';
+  counts integer[] := '{}';
+  busy uuid[] := '{}';
+  place integer;
   task public.tasks;
   rescued integer := 0;
 begin
-  for task in
-    select * from public.tasks
-     where status = 'In Progress' and lease_expires_at < now()
-     order by lease_expires_at limit at_most for no key update skip locked
+  for silent in
+    select id, user_id from public.tasks
+     where status = 'In Progress' and lease_expires_at < now() order by lease_expires_at
   loop
-    -- An earlier rescue of this loop may have ended it with its orchestration.
-    continue when not exists (select from public.tasks where id = task.id and status = 'In Progress');
-    perform public.rescue_task(task, 'lease_expired');
-    rescued := rescued + 1;
+    exit when rescued >= at_most or clock_timestamp() > started + interval '500 ms';
+    continue when silent.user_id = any (busy);
+    place := array_position(ours, silent.user_id);
+    if place is null then
+      perform from public.task_tenants where user_id = silent.user_id for no key update skip locked;
+      if not found then
+        busy := busy || silent.user_id;
+        continue;
+      end if;
+      ours := ours || silent.user_id;
+      counts := counts || 0;
+      place := cardinality(ours);
+    end if;
+    -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
+    select * into task from public.tasks
+     where id = silent.id and status = 'In Progress' and lease_expires_at <= now() for no key update skip locked;
+    continue when not found;
+    begin
+      perform public.rescue_task(task, 'lease_expired');
+      rescued := rescued + 1;
+      counts[place] := counts[place] + 1;
+    exception when lock_not_available or deadlock_detected then
+      busy := busy || silent.user_id;
+    end;
+    if counts[place] >= 20 then
+      busy := busy || silent.user_id;
+    end if;
   end loop;
   return rescued;
 end
@@ -9629,6 +11643,7 @@ returns void
 language plpgsql security definer set search_path = '' as $$
 declare
   lane bigint;
+  counted record;
 begin
   for lane in
     select lane_id from public.task_counts group by lane_id having count(*) > 1 order by lane_id limit 10000
@@ -9649,6 +11664,28 @@ begin
       from total
      where kept.id = (select min(id) from mine) and total.ready is not null;
   end loop;
+  for counted in
+    select subject, subject_id from public.limit_counts
+     group by subject, subject_id having count(*) > 1 order by subject, subject_id limit 10000
+  loop
+    with mine as (
+      select * from public.limit_counts
+       where subject_id = counted.subject_id and subject = counted.subject for update skip locked
+    ), gone as (
+      delete from public.limit_counts
+       where id in (select id from mine) and id <> (select min(id) from mine)
+      returning amount
+    )
+    update public.limit_counts as kept set amount = kept.amount + total.amount
+      from (select sum(amount)::integer as amount from gone) as total
+     where kept.id = (select min(id) from mine) and total.amount is not null;
+  end loop;
+  delete from public.limit_counts
+   where id in (
+     select left_behind.id from public.limit_counts as left_behind
+      where case subject when 'open_tasks' then not exists (select from public.task_tenants where user_id = subject_id)
+            else amount = 0 or not exists (select from public.tasks where tasks.id = subject_id) end
+        for update skip locked);
   delete from public.task_counts as left_behind
    where not exists (select from public.task_lanes where id = left_behind.lane_id);
   update public.task_run_times set runs = runs / 2
@@ -9746,6 +11783,8 @@ declare
   is_fenced constant boolean := caller_kind <> 'user' and (for_worker is not null or for_attempt is not null);
   report constant bytea := case when is_fenced and new_status <> 'In Progress' then sha256(convert_to(
     jsonb_build_array(caller_kind, new_status, for_worker, for_attempt, changes)::text, 'UTF8')) end;
+  -- Who ends it, where it ends: a worker's report that its run failed, or was cancelled, is not its owner's wish.
+  is_owners constant boolean := caller_kind <> 'service' or new_status = 'Cancelled' and not is_fenced;
   task public.tasks;
   answer jsonb;
 begin
@@ -9778,10 +11817,13 @@ begin
     perform public.refuse('stale_attempt', 409, public.status_details(task));
   end if;
 
-  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress' then
+  -- Of the run's own worker alone: who could forget the job of a run would not pay for it.
+  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress'
+     and task.claimed_by_owner = (caller_kind = 'personal-access-token') then
     perform public.note_provider_job(task, changes -> 'provider_job');
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
+    perform public.deliver_named_files(task.id, changes ->> 'output_location');
     -- Where the file is stays known, for a repeat of its completion.
     update public.tasks
        set output_location = changes ->> 'output_location', updated_at = now(),
@@ -9799,6 +11841,8 @@ begin
     if output_path is not null then
       perform public.require_output(task, output_path, public.output_media(task.task_type), checked_files);
     end if;
+    perform public.deliver_files(task, array[output_path]);
+    perform public.deliver_named_files(task.id, changes ->> 'output_location');
     -- What an earlier report of progress wrote there is no output, and no reason for a charge.
     perform public.finish_task(task, nullif(changes ->> 'output_location', ''), task.thumbnail_url, null, null);
     if task.result_key is not null then
@@ -9816,7 +11860,8 @@ begin
     if changes ? 'output_location' then
       update public.tasks set output_location = changes ->> 'output_location' where id = task.id;
     end if;
-    perform public.end_task(task.id, new_status, coalesce(changes ->> 'error_details', changes ->> 'output_location'));
+    perform public.end_task(
+      task.id, new_status, coalesce(changes ->> 'error_details', changes ->> 'output_location'), by_owner => is_owners);
   elsif task.status = 'Cancelled' and caller_kind <> 'user' then
     perform public.refuse('task_cancelled', 409,
       public.status_details(task) || jsonb_build_object('requested_status', new_status));
@@ -9828,6 +11873,7 @@ begin
             'success', true, 'task_id', changed.id, 'status', changed.status,
             'previous_status', task.status, 'attempt', changed.attempt, 'attempts', changed.attempts,
             'lease_expires_at', changed.lease_expires_at,
+            'cancellation', changed.result_data -> 'cancellation',
             'message', format('Task status updated to ''%s''', changed.status))
     into answer from public.tasks as changed where changed.id = task.id;
   if report is not null and task.status = 'In Progress' then
@@ -9847,6 +11893,24 @@ language sql immutable set search_path = '' as $$
   select case when noun ~ '^[aeiou]' then 'an ' else 'a ' end || noun
 $$;
 revoke all on function public.with_article from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/with_reused_output.sql
+-- Makes the generation or variant of a task that ends with the output of an earlier run; answers its row with what is known then.
+create or replace function public.with_reused_output(task public.tasks)
+returns public.tasks
+language plpgsql set search_path = '' as $$
+declare
+  made constant public.made_output := public.create_output(
+    task, coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
+begin
+  task.generation_created := made.generation_id is not null;
+  task.result_data := jsonb_strip_nulls(jsonb_build_object(
+    'generation_id', made.generation_id, 'variant_id', made.variant_id, 'public_url', task.result_data -> 'public_url',
+    'warnings', nullif(made.warnings, '[]')));
+  return task;
+end
+$$;
+revoke all on function public.with_reused_output from public, anon, authenticated;
 
 -- supabase/schemas/workers/functions/extend_worker_leases.sql
 -- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no
@@ -10075,25 +12139,27 @@ revoke all on function public.rescue_tasks_of_ended_worker from public, anon, au
 -- supabase/schemas/workers/functions/rescue_worker_tasks.sql
 -- Gives the running tasks of a worker that has ended back to the queue, or fails them after the last attempt.
 -- Answers how many. Whatever somebody has locked is left to them: it is being ended, reported on or rescued just
--- now. What it leaves behind is rescued when the lease expires.
+-- now. A user whose tenant's lock is held is passed over, so that the worker's report waits for no user. What it leaves behind is rescued when the lease expires.
 create or replace function public.rescue_worker_tasks(for_worker text, for_owner uuid, reason text)
 returns integer
 language plpgsql set search_path = '' as $$
 declare
-  candidate uuid;
+  candidate record;
   task public.tasks;
   rescued integer := 0;
 begin
   for candidate in
-    select running.id from public.tasks as running
+    select running.id, running.user_id from public.tasks as running
      where running.status = 'In Progress' and running.worker_id = for_worker
        and public.is_run_of_worker(running, for_worker, for_owner)
      order by running.id
   loop
+    perform from public.task_tenants where user_id = candidate.user_id for no key update skip locked;
+    continue when not found;
     begin
       -- Asked again under the lock: an earlier rescue of this loop may have ended it with its orchestration.
       select * into task from public.tasks as running
-       where running.id = candidate and public.is_run_of_worker(running, for_worker, for_owner)
+       where running.id = candidate.id and public.is_run_of_worker(running, for_worker, for_owner)
          for no key update skip locked;
       if found then
         perform public.rescue_task(task, reason);
@@ -11092,13 +13158,17 @@ create or replace function public.make_variant_primary()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  -- Not in vain: this row will not be written, for its task has added one here already.
-  if tg_op = 'INSERT' and exists (
-       select from public.generation_variants
-        where generation_id = new.generation_id and source_task_id = new.source_task_id) then
-    return new;
+  if tg_op = 'INSERT' then
+    -- Of two inserts of one id the second waits here, and then sees the first.
+    perform pg_advisory_xact_lock(hashtextextended(new.id::text, 0));
   end if;
   perform from public.generations where id = new.generation_id for no key update;
+  -- Not in vain: with `on conflict`, this row will not be written where there is one of its id, or one that its task has added here.
+  if tg_op = 'INSERT' and exists (
+       select from public.generation_variants
+        where id = new.id or generation_id = new.generation_id and source_task_id = new.source_task_id) then
+    return new;
+  end if;
   update public.generation_variants set is_primary = false
    where generation_id = new.generation_id and is_primary and id <> new.id;
   return new;
@@ -11578,10 +13648,96 @@ begin
            || coalesce((file.metadata ->> 'eTag') || ' ' || (file.metadata ->> 'size'), file.version) || '>'
       from storage.objects as file join storage.buckets as bucket on bucket.id = file.bucket_id
      where file.bucket_id = parts[2] and file.name = public.url_decoded(parts[3])
-       and (bucket.public or split_part(file.name, '/', 1) = for_user::text));
+       and (bucket.public or split_part(file.name, '/', 1) = for_user::text)
+       and public.is_readable_file(file.bucket_id, file.name));
 end
 $$;
 revoke all on function public.content_of_url from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/deliver_files.sql
+-- Makes the files that complete a run readable, in the transaction that charges for it. Files of other tasks, and its owner's uploads,
+-- are left as they are.
+-- Refuses a file whose deletion has begun; and, where storage would let an upload URL replace it after delivery, one that
+-- has such a URL: `output_replaceable`, with all of them in `paths`. The caller completes the run with copies.
+create or replace function public.deliver_files(task public.tasks, paths text[])
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  own constant text[] := array(
+    select distinct path from unnest(paths) as path
+     where starts_with(path, format('%s/tasks/%s/', task.user_id, task.id)) order by path);
+  replaceable text[];
+  delivered integer;
+begin
+  if cardinality(own) > 0 and not public.keeps_finished_files() then
+    replaceable := array(select file.path from public.output_files as file
+                          where file.path = any (own) and file.upload_until > now() order by file.path);
+    if cardinality(replaceable) > 0 then
+      perform public.refuse('output_replaceable', 409, jsonb_build_object('paths', replaceable));
+    end if;
+  end if;
+  insert into public.output_files as file (path, task_id, attempt, delivered_at, check_at)
+  select path, task.id, task.attempt, now(), null from unnest(own) as path
+  on conflict (path) do update
+     set delivered_at = coalesce(file.delivered_at, excluded.delivered_at), check_at = null
+   where file.deleting_since is null;
+  get diagnostics delivered = row_count;
+  if delivered <> cardinality(own) then
+    perform public.refuse('output_not_found', 404, jsonb_build_object('path', (
+      select file.path from public.output_files as file
+       where file.path = any (own) and file.deleting_since is not null order by file.path limit 1)));
+  end if;
+end
+$$;
+revoke all on function public.deliver_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/deliver_named_files.sql
+-- Makes those files of a task readable that the text of its output names: a worker's own record of what it made. For a task that
+-- is complete, or becomes it in this transaction.
+create or replace function public.deliver_named_files(for_task uuid, output_text text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if position(format('/tasks/%s/', for_task) in output_text) > 0 then
+    update public.output_files
+       set delivered_at = now(), check_at = null
+     where task_id = for_task and delivered_at is null and deleting_since is null and position(path in output_text) > 0;
+  end if;
+end
+$$;
+revoke all on function public.deliver_named_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/forget_abandoned_files.sql
+-- Notes that the content of marked files was deleted. A row goes when no upload URL can write its path any more. Until
+-- then it stays, so that content that comes late, on an installation without keep_finished_files(), is deleted as well.
+create or replace function public.forget_abandoned_files(paths text[])
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  delete from public.output_files
+   where path = any (paths) and deleting_since is not null and coalesce(upload_until <= now(), true);
+  update public.output_files
+     set check_at = upload_until
+   where path = any (paths) and deleting_since is not null;
+end
+$$;
+revoke all on function public.forget_abandoned_files from public, anon, authenticated;
+grant execute on function public.forget_abandoned_files to service_role;
+
+-- supabase/schemas/media/functions/hide_output_paths.sql
+-- What a task that is not complete says to its owner names no file that is not theirs yet: see without_output_paths().
+create or replace function public.hide_output_paths()
+returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  new.output_location := public.without_output_paths(new.output_location);
+  new.progress_message := public.without_output_paths(new.progress_message);
+  new.error_message := public.without_output_paths(new.error_message);
+  new.error_details := public.without_output_paths(new.error_details);
+  return new;
+end
+$$;
+revoke all on function public.hide_output_paths from public, anon, authenticated;
 
 -- supabase/schemas/media/functions/is_media_url.sql
 -- Whether an output is a picture, a film or a sound that can be shown: an http(s) URL whose path ends in the
@@ -11596,16 +13752,65 @@ end
 $$;
 revoke all on function public.is_media_url from public, anon, authenticated;
 
+-- supabase/schemas/media/functions/is_readable_file.sql
+-- Whether others than the service may read a file, as far as its bucket and its policies let them: true for whatever is not under a
+-- task's folder, and there for what a completed run delivered or a running orchestrator handed to its parts. Storage asks it for
+-- each list, download, signature, copy, move and deletion, and the standalone host for public URLs too.
+create or replace function public.is_readable_file(for_bucket text, for_name text)
+returns boolean
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return for_bucket <> 'image_uploads'
+    or split_part(for_name, '/', 2) <> 'tasks'
+    or exists (select from public.output_files as file
+                where file.path = for_name and file.deleting_since is null
+                  and (file.delivered_at is not null or file.published_at is not null));
+end
+$$;
+revoke all on function public.is_readable_file from public, anon, authenticated;
+-- As whom policies are asked.
+grant execute on function public.is_readable_file to authenticated;
+
+-- supabase/schemas/media/functions/issue_output_paths.sql
+-- The paths of files that a run is about to write, in the order of their names, which are clean and may be in the folder `thumbnails/`.
+-- Each path has 128 random bits of its own: who knows one file of a run cannot name another. The service and the run's worker,
+-- which are answered with it, are the only ones that learn it before the file is delivered. A public bucket of Supabase gives a
+-- file to everybody who can name it, so the secret is the lock there.
+-- `for_upload`: upload URLs are signed for them. Those last two hours, and an upload takes its time.
+create or replace function public.issue_output_paths(task public.tasks, file_names text[], for_upload boolean)
+returns text[]
+language plpgsql set search_path = '' as $$
+declare
+  paths text[];
+begin
+  select array_agg(
+           format('%s/tasks/%s/%s%s-%s-%s', task.user_id, task.id, left(name, -length(last_part)), task.attempt,
+                  -- Two, for a UUID has 122 random bits.
+                  left(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex'), 32),
+                  last_part)
+           order by position)
+    into paths
+    from (select name, position, substring(name from '[^/]*$') as last_part
+            from unnest(file_names) with ordinality as named (name, position)) as file;
+  insert into public.output_files (path, task_id, attempt, upload_until)
+  select unnest(paths), task.id, task.attempt, case when for_upload then now() + interval '3 hours' end;
+  return coalesce(paths, '{}');
+end
+$$;
+revoke all on function public.issue_output_paths from public, anon, authenticated;
+
 -- supabase/schemas/media/functions/keep_finished_files.sql
 -- Refuses a file in the folder of a task that is finished, because its output was delivered and paid; whoever
 -- writes it, and however long ago the URL for it was signed. It holds for the transaction that writes the file's
 -- row: the task cannot finish before it, for its row is locked against change. Deleting is not refused.
+-- A file whose deletion has begun is refused too. One whose path was not issued is noted, so that it is deleted if no run delivers it.
 create or replace function public.keep_finished_files()
 returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   segments constant text[] := string_to_array(new.name, '/');
   found_status public.task_status;
+  found_attempt integer;
 begin
   if new.bucket_id <> 'image_uploads'
      or segments[2] is distinct from 'tasks'
@@ -11613,7 +13818,8 @@ begin
      or segments[3] !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
     return new;
   end if;
-  select task.status into found_status from public.tasks as task where task.id = segments[3]::uuid for share;
+  select task.status, task.attempt into found_status, found_attempt
+    from public.tasks as task where task.id = segments[3]::uuid for share;
   if found_status not in ('Queued', 'In Progress')
      or (found_status is null
          and exists (select from public.archived_tasks as task where task.id = segments[3]::uuid)) then
@@ -11622,10 +13828,109 @@ begin
       errcode = 'insufficient_privilege', constraint = 'keep_finished_files',
       message = 'The task of this file is finished; its files stay as they are.';
   end if;
+  if exists (select from public.output_files where path = new.name and deleting_since is not null) then
+    raise exception using
+      errcode = 'insufficient_privilege', constraint = 'keep_finished_files',
+      message = 'The run of this file has ended; the file is being deleted.';
+  end if;
+  insert into public.output_files (path, task_id, attempt)
+  values (new.name, segments[3]::uuid, coalesce(found_attempt, 0)) on conflict (path) do nothing;
   return new;
 end
 $$;
 revoke all on function public.keep_finished_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/keep_published_files.sql
+-- What an orchestrator handed to its parts stays when it completes: their params name it.
+create or replace function public.keep_published_files(for_task uuid)
+returns void
+language sql set search_path = '' as $$
+  update public.output_files
+     set delivered_at = now(), check_at = null
+   where task_id = for_task and published_at is not null and delivered_at is null and deleting_since is null
+$$;
+revoke all on function public.keep_published_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/keeps_finished_files.sql
+-- Whether storage refuses to replace files of finished tasks. Supabase may not have let the migration make the trigger.
+create or replace function public.keeps_finished_files()
+returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from pg_catalog.pg_trigger
+                  where tgrelid = 'storage.objects'::regclass and tgname = 'keep_finished_files' and tgenabled <> 'D')
+$$;
+revoke all on function public.keeps_finished_files from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/publish_inputs.sql
+-- Makes intermediate files of a running orchestrator readable that a part of it is created to read: a clip that was cut for it, for
+-- example. Its worker names them in the part's params, by which everybody who may read the task learns their URLs. Nothing happens
+-- unless the caller is of the kind that runs the orchestrator: owners can publish nothing of a run in the cloud.
+create or replace function public.publish_inputs(part public.tasks, by_owner boolean)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if part.orchestrator_task_id is null
+     or position(format('/tasks/%s/', part.orchestrator_task_id) in part.params::text) = 0 then
+    return;
+  end if;
+  update public.output_files as file
+     set published_at = now()
+   where file.task_id = part.orchestrator_task_id and file.delivered_at is null and file.published_at is null
+     and file.deleting_since is null and position(file.path in part.params::text) > 0
+     and exists (select from public.tasks as run
+                  where run.id = part.orchestrator_task_id and run.status = 'In Progress'
+                    and run.claimed_by_owner = by_owner);
+end
+$$;
+revoke all on function public.publish_inputs from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/request_file_deletion.sql
+-- On Supabase, by pg_cron: has the function `delete-abandoned-files` look, where there is something to look at.
+create or replace function public.request_file_deletion()
+returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from public.output_files where check_at <= now()) then
+    perform public.call_edge_function('delete-abandoned-files');
+  end if;
+end
+$$;
+revoke all on function public.request_file_deletion from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/take_abandoned_files.sql
+-- Looks at files of runs that were due for a look, at most so many, and marks those for deletion that no run can deliver any more.
+-- Answers {paths, checked}: the paths of marked files, and how many were looked at. A marked file is never delivered, whatever
+-- happens to its task. Its content is deleted by the caller, which then calls forget_abandoned_files(); if it does not, the file is
+-- taken again after ten minutes. A file is needed while its run goes on, and what an orchestrator published while the
+-- orchestrator is open, in whichever attempt. Several callers may run at once: each row is one caller's.
+create or replace function public.take_abandoned_files(at_most integer default 500)
+returns jsonb
+language sql security definer set search_path = '' as $$
+  with due as (
+    select file.path from public.output_files as file
+     where file.check_at <= now() order by file.check_at limit at_most for update skip locked
+  ), looked_at as (
+    update public.output_files as file
+       set check_at = now() + interval '10 minutes',
+           deleting_since = case
+             when file.deleting_since is null
+                  and exists (select from public.tasks as run
+                               where run.id = file.task_id
+                                 and (run.status = 'In Progress' and run.attempt = file.attempt
+                                      or run.status in ('Queued', 'In Progress') and file.published_at is not null))
+               then null
+             else coalesce(file.deleting_since, now()) end
+      from due
+     where file.path = due.path
+    returning file.path, file.deleting_since
+  )
+  select jsonb_build_object(
+           'paths', coalesce(jsonb_agg(path order by path) filter (where deleting_since is not null), '[]'),
+           'checked', count(*))
+    from looked_at
+$$;
+revoke all on function public.take_abandoned_files from public, anon, authenticated;
+grant execute on function public.take_abandoned_files to service_role;
 
 -- supabase/schemas/media/functions/url_decoded.sql
 -- A part of a URL with its escapes read; as it is where they spell no text.
@@ -11646,6 +13951,19 @@ exception when character_not_in_repertoire or untranslatable_character then
 end
 $$;
 revoke all on function public.url_decoded from public, anon, authenticated;
+
+-- supabase/schemas/media/functions/without_output_paths.sql
+-- A text without the random parts of output paths, whole or cut short, and without signed tokens, which hold the path they are for.
+-- Workers quote refusals and URLs in what they report.
+create or replace function public.without_output_paths(said text)
+returns text
+language sql immutable set search_path = '' as $$
+  select regexp_replace(regexp_replace(regexp_replace(said,
+           '(\d{1,9}-)[0-9a-f]{32}(?![0-9a-f])', '\1…', 'g'),
+           '(/\d{1,9}-)[0-9a-f]{5,31}(?![0-9a-f])', '\1…', 'g'),
+           'eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}', '…', 'g')
+$$;
+revoke all on function public.without_output_paths from public, anon, authenticated;
 
 -- supabase/schemas/realtime/functions/broadcast_balance.sql
 create or replace function public.broadcast_balance()
@@ -12307,6 +14625,10 @@ begin
                   where endpoint.project_id = new.project_id and endpoint.enabled and event = any (endpoint.events)) then
     return null;
   end if;
+  if tg_op = 'INSERT' and new.reused_task_id is not null then
+    -- Over REST, its output is made after the insert.
+    new.result_data := (select result_data from public.tasks where id = new.id);
+  end if;
   next_seq := nextval('public.webhook_sequence');
   body := public.webhook_payload(event, json_build_object(
     'task_id', new.id, 'project_id', new.project_id, 'task_type', new.task_type,
@@ -12369,6 +14691,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-charge-auto-topups', '5 seconds', 'select public.request_auto_topup_charges()');
+      perform cron.schedule('darkroom-retry-stripe-events', '* * * * *', 'select public.request_stripe_event_retries()');
       perform cron.schedule('darkroom-reconcile-payments', '17 * * * *', 'select public.request_reconciliation()');
     end if;
   end if;
@@ -12376,6 +14699,9 @@ end
 $$;
 
 -- supabase/schemas/tasks/triggers.sql
+-- In this order: the first leaves a large project to the outbox, and the second does not run then.
+create trigger delete_large_project before delete on public.projects
+  for each row when (current_user in ('authenticated', 'service_role')) execute function public.delete_large_project();
 create trigger end_project_tasks before delete on public.projects
   for each row execute function public.end_project_tasks();
 create trigger tasks_leave_queue before delete on public.tasks
@@ -12383,13 +14709,16 @@ create trigger tasks_leave_queue before delete on public.tasks
 create trigger tasks_forget_output after delete on public.tasks
   for each row when (old.generation_created) execute function public.forget_output();
 create trigger tasks_end_uncovered_parts after delete on public.tasks
-  for each row when (old.is_orchestrator and old.status in ('Queued', 'In Progress'))
-  execute function public.end_uncovered_parts();
+  for each row when (old.is_orchestrator) execute function public.end_uncovered_parts();
 create trigger release_followers_of_deleted after delete on public.tasks
   for each row when (old.result_key is not null and not old.is_following and old.status in ('Queued', 'In Progress'))
   execute function public.release_followers_of_deleted();
+create trigger count_dependant after insert or delete or update of is_waiting on public.task_dependencies
+  for each row execute function public.count_dependant();
+create trigger announce_outbox after insert on public.task_outbox
+  for each statement execute function public.announce_outbox();
 create trigger fail_orphaned_dependant after delete on public.task_dependencies
-  for each row execute function public.fail_orphaned_dependant();
+  for each row when (old.is_waiting) execute function public.fail_orphaned_dependant();
 create trigger plan_direct_task before insert on public.tasks
   for each row when (current_user in ('authenticated', 'service_role')) execute function public.plan_direct_task();
 create trigger queue_direct_task after insert on public.tasks
@@ -12428,6 +14757,7 @@ begin
     create extension if not exists pg_cron;
     perform cron.schedule('darkroom-tend-queue', '5 seconds', 'select public.tend_queue()');
     perform cron.schedule('darkroom-settle-followers', '2 seconds', 'select public.settle_followers()');
+    perform cron.schedule('darkroom-run-task-outbox', '1 second', 'select public.run_task_outbox(200)');
     perform cron.schedule('darkroom-archive-finished-tasks', '10 seconds', 'select public.archive_finished_tasks()');
     perform cron.schedule('darkroom-forget-old-requests', '17 * * * *', 'select public.forget_old_requests()');
     perform cron.schedule('darkroom-tidy-counts', '27 * * * *', 'select public.tidy_counts()');
@@ -12436,6 +14766,11 @@ begin
     perform cron.schedule('darkroom-give-up-old-tasks', '37 * * * *', 'select public.give_up_old_tasks()');
     perform cron.schedule('darkroom-grow-due-holds', '2 seconds', 'select public.grow_due_holds()');
     perform cron.schedule('darkroom-end-uncovered-runs', '2 seconds', 'select public.end_uncovered_runs()');
+    perform cron.schedule('darkroom-settle-overdue-withdrawals', '10 seconds', 'select public.settle_overdue_withdrawals()');
+    if exists (select from pg_available_extensions where name = 'pg_net') then
+      create extension if not exists pg_net;
+      perform cron.schedule('darkroom-withdraw-provider-jobs', '5 seconds', 'select public.request_provider_withdrawals()');
+    end if;
   end if;
 end
 $$;
@@ -12486,12 +14821,30 @@ create trigger shot_generations_note_update before update on public.shot_generat
 
 -- supabase/schemas/media/triggers.sql
 -- On a table that is the platform's: where it does not let us, a signed upload URL stays good until it expires.
+-- Users' writes into tasks' folders are refused by policy, which comes after triggers: without the condition they would lock others'
+-- tasks, and learn which are finished.
 do $$
 begin
   create or replace trigger keep_finished_files before insert or update of bucket_id, name, version
-    on storage.objects for each row execute function public.keep_finished_files();
+    on storage.objects for each row when (current_user not in ('anon', 'authenticated'))
+    execute function public.keep_finished_files();
 exception when insufficient_privilege then
   raise warning 'files of finished tasks can be replaced until their upload URLs expire: %', sqlerrm;
+end
+$$;
+
+create trigger withhold_output_paths before update of output_location, progress_message, error_message, error_details
+  on public.tasks for each row when (new.status <> 'Complete') execute function public.hide_output_paths();
+
+-- On Supabase, where no host has a timer: files are deleted by a function, through the storage service.
+do $$
+begin
+  if exists (select from pg_available_extensions where name = 'pg_cron')
+     and exists (select from pg_available_extensions where name = 'pg_net') then
+    create extension if not exists pg_cron;
+    create extension if not exists pg_net;
+    perform cron.schedule('darkroom-delete-abandoned-files', '*/5 * * * *', 'select public.request_file_deletion()');
+  end if;
 end
 $$;
 
@@ -12557,7 +14910,7 @@ grant select, delete on public.projects to authenticated;
 grant insert (id, user_id, name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
 grant update (name, aspect_ratio, settings, max_running_tasks, reuses_results) on public.projects to authenticated;
 create policy projects_own on public.projects for all to authenticated
-  using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+  using (user_id = (select auth.uid()) and deleted_at is null) with check (user_id = (select auth.uid()));
 
 -- supabase/schemas/limits/policies.sql
 alter table public.rate_limits enable row level security;
@@ -12664,6 +15017,8 @@ alter table public.turn_marks enable row level security;
 alter table public.tasks enable row level security;
 alter table public.task_dependencies enable row level security;
 alter table public.task_counts enable row level security;
+alter table public.limit_counts enable row level security;
+alter table public.task_outbox enable row level security;
 alter table public.task_run_times enable row level security;
 alter table public.known_models enable row level security;
 alter table public.results_to_share enable row level security;
@@ -12672,11 +15027,12 @@ alter table public.run_reports enable row level security;
 alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 alter table public.provider_jobs enable row level security;
+alter table public.provider_withdrawals enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
-  public.task_counts, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
-  public.archived_tasks, public.all_tasks, public.provider_jobs
+  public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
+  public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
@@ -12766,11 +15122,16 @@ create policy shot_generations_own on public.shot_generations for all to authent
 -- supabase/schemas/media/policies.sql
 -- A person's files are those under their own id. Public buckets are read by URL, which asks no policy; to
 -- list, sign or change files is for their owner. The service key is held back by none of this.
+-- What runs of tasks write is nobody's but the service's until it is delivered: is_readable_file().
+alter table public.output_files enable row level security;
+revoke all on public.output_files from anon, authenticated, service_role;
+
 drop policy if exists media_select_own on storage.objects;
 create policy media_select_own on storage.objects for select to authenticated
   using (
     bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
+    and public.is_readable_file(bucket_id, name)
   );
 
 drop policy if exists media_delete_own on storage.objects;
@@ -12778,6 +15139,7 @@ create policy media_delete_own on storage.objects for delete to authenticated
   using (
     bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)
+    and public.is_readable_file(bucket_id, name)
   );
 
 -- Outputs of tasks come by signed URL alone: what `tasks/` holds was made by the worker that says so.

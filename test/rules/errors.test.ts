@@ -84,6 +84,16 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
   },
   {
     endpoint: "fal-webhook",
+    code: "too_many_outputs",
+    because: "it fetches no more than are paid",
+  },
+  ...["single-image-generate", "steerable-motion"].map((endpoint) => ({
+    endpoint,
+    code: "contradicting_values",
+    because: "it builds the params, and says each thing once",
+  })),
+  {
+    endpoint: "fal-webhook",
     code: "output_replaced",
     because: "a file that another writer replaced is its answer `over`: the run reports by itself",
   },

@@ -1,5 +1,6 @@
 import { BufferSource, Input, type InputVideoTrack, MATROSKA, MP4, QTFF, WEBM } from "mediabunny";
-import { checkBytes } from "../../supabase/functions/_shared/media/check-outputs.ts";
+import { bytesInMemory, UnusableFile } from "../../supabase/functions/_shared/media/file-parts.ts";
+import { inspectMedia, type MediaFile } from "../../supabase/functions/_shared/media/media-file.ts";
 import { type FrameSize, isTooLarge } from "../../supabase/functions/_shared/media/picture-size.ts";
 import { mostImageBytes } from "../../supabase/functions/_shared/providers/fal-result.ts";
 import type { BilledValues } from "../client.ts";
@@ -78,8 +79,8 @@ async function checkFilm({ field }: FileInput, bytes: Uint8Array, paidSeconds: n
 /** How long a film is by its frames, not by what its header says. Of a much longer one, at least more than was paid. */
 export async function secondsOfFilm(bytes: Uint8Array, paidSeconds: number): Promise<number | undefined> {
   // The check bounds the counts of tracks and tables, which the library does not.
-  const check = await checkBytes(bytes);
-  if (check.state !== "sound" || check.medium !== "video") return undefined;
+  const file = await inspect(bytes);
+  if (file instanceof UnusableFile || file.medium !== "video") return undefined;
   const input = new Input({ source: new BufferSource(bytes), formats: [MP4, QTFF, WEBM, MATROSKA] });
   try {
     const tracks = await input.getVideoTracks();
@@ -101,11 +102,19 @@ async function secondsOfTrack(track: InputVideoTrack, paidSeconds: number): Prom
 }
 
 async function sizeOf({ field }: Pick<FileInput, "field">, bytes: Uint8Array): Promise<FrameSize> {
-  const check = await checkBytes(bytes);
-  if (check.state !== "sound" || check.width === null || check.height === null) {
-    throw refusal(`${field}: the picture ${check.state === "unsound" ? check.problem : "has no size"}`);
+  const file = await inspect(bytes);
+  if (file instanceof UnusableFile) throw refusal(`${field}: the picture ${file.message}`);
+  if (file.width === null || file.height === null) throw refusal(`${field}: the picture has no size`);
+  return { width: file.width, height: file.height };
+}
+
+async function inspect(bytes: Uint8Array): Promise<MediaFile | UnusableFile> {
+  try {
+    return await inspectMedia(bytesInMemory(bytes));
+  } catch (error) {
+    if (error instanceof UnusableFile) return error;
+    throw error;
   }
-  return { width: check.width, height: check.height };
 }
 
 /** The same size, or a smaller one of the same shape with at most so many pixels. */

@@ -85,6 +85,11 @@ describeEndpoint(calculateTaskCostEndpoint, {
         await refused("task_not_found", { task_id }, session);
       }
     },
+    "422 unpriced_value, contradicting_values: as create-task refuses them": async ({ refused, service }) => {
+      const quote = (params: object) => ({ task_type: "animate_character", params });
+      await refused("unpriced_value", quote({ resolution: "580p" }), service);
+      await refused("contradicting_values", quote({ seconds: 5, duration: 10 }), service);
+    },
     "422 unknown_task_type": async ({ refused, service }) => {
       await refused("unknown_task_type", { task_type: "no_such_type" }, service);
     },

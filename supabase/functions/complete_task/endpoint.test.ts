@@ -59,6 +59,16 @@ describeEndpoint(completeTaskEndpoint, {
         ],
       );
     },
+    "422 too_many_outputs: more than the task pays for; its run goes on": async (under) => {
+      const { person, task_id, attempt } = await running(under);
+      const path = `${person.userId}/tasks/${task_id}/1-second.png`;
+      await under.environment.storage.upload(path, png({ colour: 7 }), "image/png");
+      const body = { task_id, attempt, ...file };
+      const more = { ...body, more_outputs: [{ storage_path: path }] };
+      const answer = await under.refused("too_many_outputs", more, under.service);
+      assert.deepEqual([answer.body["paid"], answer.body["sent"]], [1, 2]);
+      assert.equal((await under.call(body, under.service)).body["cost_microusd"], 6_500);
+    },
     "200: the same call twice at once; the later upload finds the task complete, and is not kept": async (
       under,
     ) => {

@@ -54,7 +54,8 @@ async function quoteOf(
 
 /** A dearer price of what is ordered, at once. */
 async function publish(sql: Sql, microusd: number): Promise<void> {
-  await sql`select publish_price('z_image_turbo', 'per_unit', ${microusd}, '{}', null, 'test', 'another', ${randomUUID()})`;
+  await sql`select publish_price('z_image_turbo', 'per_unit', ${microusd}, '{"megapixels": {"included": 1, "each": 1}}', null,
+                             'test', 'another', ${randomUUID()})`;
 }
 
 describeEndpoint(createTaskEndpoint, {
@@ -245,6 +246,17 @@ describeEndpoint(createTaskEndpoint, {
       const answer = await refused("unknown_task_type", body, session);
       assert.equal(answer.body["task_type"], "no_such_type");
     },
+    "422 unpriced_value: a value without a price, with what is allowed; contradicting_values: two that are not the same":
+      async ({ refused, person }) => {
+        const { projectId, session } = await person();
+        const upscale = (params: object) => ({ ...order(projectId), task_type: "image-upscale", params });
+        const { body } = await refused("unpriced_value", upscale({ image: "x", scale: 9 }), session);
+        assert.deepEqual(
+          [body["parameter"], body["value"], body["allowed"]],
+          ["scale", "9x", ["2x", "4x", "8x"]],
+        );
+        await refused("contradicting_values", upscale({ image: "x", scale: 8, scale_factor: 2 }), session);
+      },
     "422 invalid_dependency: missing, foreign, failed": async ({ sql, refused, person }) => {
       const [owner, other] = [await person(), await person()];
       const failed = await queueTask(sql, owner);
@@ -498,7 +510,11 @@ describeEndpoint(createTaskEndpoint, {
           [quoted, again, fresh].map(({ body }) => body["held_microusd"]),
           [13_000, 6_500, 18_000],
         );
-        for (const input of [{ resolution: "512x512" }, { model_name: "qwen-image" }]) {
+        for (const input of [
+          { resolution: "512x512" },
+          { resolution: "2048x1024" },
+          { model_name: "qwen-image" },
+        ]) {
           await refused("quote_mismatch", { ...images(projectId, input), quote_id }, session);
         }
         const segments = { orchestrator_details: { num_new_segments_to_generate: 1 } };

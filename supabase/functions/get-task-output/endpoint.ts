@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { params, taskStatus, uuid } from "../_shared/http/fields.ts";
-import { billedValues } from "../_shared/tasks/billed-values.ts";
 import { getTaskOutput } from "../_shared/tasks/get-task-output.ts";
 
 /** 200 what the task made, if anything · 404 unknown task */
@@ -24,7 +23,6 @@ export const getTaskOutputEndpoint = endpoint({
           .nullable()
           .describe("an output only when the status is Complete; before, progress text or an error"),
         params: params.describe("as a worker gets them: whatever the price depends on is what is billed"),
-        billed: billedValues,
         dependant_on: z.array(uuid).nullable(),
       }),
     },

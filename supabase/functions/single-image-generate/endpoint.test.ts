@@ -92,7 +92,7 @@ describeEndpoint(singleImageGenerateEndpoint, {
           ["an owl", 3],
         ],
       );
-      assert.equal(body["upper_bound_microusd"], 6 * 25_000);
+      assert.equal(body["upper_bound_microusd"], 6 * 37_500);
     },
     "201: one key is one batch, although ids and times differ": async ({ call, refused, person, sql }) => {
       const { projectId, session } = await person();
@@ -156,6 +156,7 @@ describeEndpoint(singleImageGenerateEndpoint, {
         );
       }
     },
+<<<<<<< HEAD
     "422 task_limit_reached: one task more than may be open": async ({ sql, call, refused, person }) => {
       const { projectId, session } = await person();
       await sql`update queue_settings set max_open_tasks = 1`;
@@ -165,6 +166,12 @@ describeEndpoint(singleImageGenerateEndpoint, {
       } finally {
         await sql`update queue_settings set max_open_tasks = default`;
       }
+=======
+    "422 unpriced_value: a size beyond those that have a price": async ({ refused, person }) => {
+      const { projectId, session } = await person();
+      const request = { project_id: projectId, prompt: "a fox", resolution: "4096x4096" };
+      await refused("unpriced_value", request, session);
+>>>>>>> reading
     },
     "422 unknown_task_type: where the operator has switched it off": async ({ refused, person, sql }) => {
       const { projectId, session } = await person();

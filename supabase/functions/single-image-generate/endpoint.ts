@@ -23,7 +23,6 @@ export const singleImageGenerateEndpoint = endpoint({
     "unknown_task_type",
     "task_limit_reached",
     "unpriced_value",
-    "contradicting_values",
     "idempotency_key_reused",
   ],
   async run({ body, caller, database, headers }) {
