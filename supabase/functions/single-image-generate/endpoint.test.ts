@@ -156,7 +156,6 @@ describeEndpoint(singleImageGenerateEndpoint, {
         );
       }
     },
-<<<<<<< HEAD
     "422 task_limit_reached: one task more than may be open": async ({ sql, call, refused, person }) => {
       const { projectId, session } = await person();
       await sql`update queue_settings set max_open_tasks = 1`;
@@ -166,12 +165,11 @@ describeEndpoint(singleImageGenerateEndpoint, {
       } finally {
         await sql`update queue_settings set max_open_tasks = default`;
       }
-=======
+    },
     "422 unpriced_value: a size beyond those that have a price": async ({ refused, person }) => {
       const { projectId, session } = await person();
       const request = { project_id: projectId, prompt: "a fox", resolution: "4096x4096" };
       await refused("unpriced_value", request, session);
->>>>>>> reading
     },
     "422 unknown_task_type: where the operator has switched it off": async ({ refused, person, sql }) => {
       const { projectId, session } = await person();

@@ -181,7 +181,6 @@ describeEndpoint(steerableMotionEndpoint, {
         await refused("shot_not_found", { ...motion(mine.projectId), shot_id }, mine.session);
       }
     },
-<<<<<<< HEAD
     "422 task_limit_reached: one task more than may be open": async ({ sql, call, refused, person }) => {
       const { projectId, session } = await person();
       await sql`update queue_settings set max_open_tasks = 1`;
@@ -191,11 +190,10 @@ describeEndpoint(steerableMotionEndpoint, {
       } finally {
         await sql`update queue_settings set max_open_tasks = default`;
       }
-=======
+    },
     "422 unpriced_value: a size for which a child has no price": async ({ refused, person }) => {
       const { projectId, session } = await person();
       await refused("unpriced_value", { ...motion(projectId), resolution: "4096x4096" }, session);
->>>>>>> reading
     },
     "422 unknown_task_type: where the operator has switched it off": async ({ refused, person, sql }) => {
       const { projectId, session } = await person();
