@@ -394,6 +394,17 @@ test("on Supabase the timer has the charging function called, only when somethin
       (await sql`select url from net.requests offset 1`).map(({ url }) => url as string),
       ["https://ref.supabase.co/functions/v1/reconcile-payments"],
     );
+
+    // Its function handles the events that are due, too.
+    await sql`select receive_stripe_event('evt_1', 'charge.refunded', '{}', false)`;
+    await sql`select request_stripe_event_retries()`;
+    assert.equal((await sql`select from net.requests offset 2`).length, 0, "not before its time");
+    await sql`update stripe_events set retry_at = now()`;
+    await sql`select request_stripe_event_retries()`;
+    assert.deepEqual(
+      (await sql`select url from net.requests offset 2`).map(({ url }) => url as string),
+      ["https://ref.supabase.co/functions/v1/reconcile-payments"],
+    );
   }));
 
 test("record_payment() credits one of two payments of a request that are told at once; the other is quarantined", () =>

@@ -1,9 +1,13 @@
 /** Check 74: an event that Stripe has signed is stored before it is interpreted, and whatever it holds costs no payment. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { pino } from "pino";
 import type Stripe from "stripe";
 import { createStripe } from "../../../supabase/functions/_shared/billing/stripe.ts";
 import { handleDueEvents } from "../../../supabase/functions/_shared/billing/stripe-events.ts";
+import { startReconciler } from "../../../server/billing/reconciler.ts";
+import { cancel } from "../../support/fake-stripe/payments.ts";
 import { switchOnAutoTopup } from "../../support/auto-topups.ts";
 import { inParallel, randomFrom, shuffled } from "../../support/orders.ts";
 import { booksOf, moneyFaults } from "../../support/payments.ts";
@@ -50,6 +54,10 @@ async function subjects(shop: Shop): Promise<Subject[]> {
   await of([12, 0, 0], (one) => {
     one.pay({ card: "delayed" });
     fakeStripe.settle(one.session.id, false);
+  });
+  await of([12.5, 0, 0], (one) => {
+    one.pay({ card: "delayed" });
+    cancel(fakeStripe.books, fakeStripe.books.find("payment_intent", one.intentId()));
   });
   await of([13, 0, 0], (one) => void fakeStripe.expire(one.session.id));
   await of([14, 14, 11], (one) => {
@@ -114,6 +122,7 @@ const handledTypes = [
   "payment_intent.succeeded",
   "payment_intent.processing",
   "payment_intent.payment_failed",
+  "payment_intent.canceled",
   "charge.refunded",
   "refund.created",
   "refund.updated",
@@ -251,4 +260,47 @@ test("check 74: values that pass as Stripe's and that no table can hold quaranti
     await shop.sql`select resolve_billing_alert(${alert?.id ?? ""}, 'retry', 'the rule was wrong')`;
     assert.equal((await shop.send(one.event("refund.created"))).body["state"], "handled");
     assert.equal((await booksOf(shop.sql, one.buyer.userId)).balance, 6_670_000);
+  }));
+
+test("check 74: a host handles by itself the events that are due, once, whichever of two hosts looks first", () =>
+  withShop(async (shop) => {
+    const one = await shop.purchase(1_000);
+    one.pay();
+    const event = structuredClone(
+      one.event("checkout.session.completed"),
+    ) as Stripe.CheckoutSessionCompletedEvent;
+    delete (event.data.object as { payment_status?: unknown }).payment_status;
+    shop.fakeStripe.faults.push({ does: 403, times: 1 });
+    assert.equal((await shop.send(event)).body["state"], "received");
+    await shop.sql`update stripe_events set retry_at = now()`;
+    const stripe = createStripe(shop.fakeStripe.variables);
+    const options = { databaseUrl: shop.databaseUrl, stripe, log: pino({ level: "silent" }) };
+    const hosts = [1, 2].map(() => startReconciler({ ...options, retryMilliseconds: 20 }));
+    try {
+      const state = async () =>
+        (await shop.sql`select state from stripe_events where id = ${event.id}`)[0]?.["state"];
+      while ((await state()) !== "handled") await pause(20);
+    } finally {
+      await Promise.all(hosts.map((host) => host.stop()));
+    }
+    const [row] = await shop.sql`select attempts, retry_at from stripe_events where id = ${event.id}`;
+    assert.deepEqual({ ...row }, { attempts: 0, retry_at: null });
+    const asked = shop.fakeStripe.requests.filter(({ path }) => path.startsWith("/v1/checkout/sessions/"));
+    assert.equal(asked.length, 2, "refused once, answered once");
+    assert.deepEqual(await booksOf(shop.sql, one.buyer.userId), { balance: 10_000_000, debt: 0, entries: 1 });
+  }));
+
+test("check 74: of maintenance that begins at once on two connections, each event goes to one", () =>
+  withShop(async (shop) => {
+    await shop.sql`
+      select receive_stripe_event('evt_' || number, 'charge.refunded', '{}', false) from generate_series(1, 40) as number`;
+    await shop.sql`update stripe_events set retry_at = now() - interval '1 second'`;
+    const claim = async () =>
+      (await shop.sql<{ events: { id: string }[] }[]>`select claim_stripe_events(20) as events`)[0]?.events ??
+      [];
+    const claimed = (await Promise.all([claim(), claim(), claim()])).flat().map(({ id }) => id);
+    assert.equal(new Set(claimed).size, claimed.length);
+    const left = await claim();
+    assert.equal(claimed.length + left.length, 40);
+    assert.deepEqual(await claim(), []);
   }));

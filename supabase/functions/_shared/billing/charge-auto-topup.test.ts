@@ -60,6 +60,16 @@ test("what a bank says decides whether top-ups stay on", () =>
     }
   }));
 
+test("a status that is not known here says nothing about the card: the payment is asked for again", () =>
+  withFake(async ({ fake, charge, request }) => {
+    const one = request("processing");
+    const { intent } = await charge(one);
+    assert.ok(intent);
+    fake.books.find("payment_intent", intent.id).status = "something_new";
+    const again = await charge({ ...one, payment_intent_id: intent.id });
+    assert.deepEqual(told(again), ["pending", "unknown_status", "something_new"]);
+  }));
+
 test("a card or customer that is gone is told as such; what else Stripe refuses is a failure of ours", () =>
   withFake(async ({ fake, charge, request }) => {
     const detached = request();
