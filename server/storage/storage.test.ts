@@ -295,7 +295,7 @@ test("files of a finished task stay as they are, even for an upload that began b
     assert.deepEqual(await refusalOf(await late), { status: 400, statusCode: "409", error: "Conflict" });
     assert.equal((await refusalOf(await put(png(3, 3)))).statusCode, "409");
 
-    const back = await fetch(`${url}/object/public/image_uploads/${name}`);
+    const back = await fetch(`${url}/object/image_uploads/${name}`, { headers: storage.serviceHeaders });
     assert.deepEqual(new Uint8Array(await back.arrayBuffer()), png(1, 1));
     assert.deepEqual((await filesOf(storage)).stray, []);
     assert.equal((await filesOf(storage)).all.length, 1);

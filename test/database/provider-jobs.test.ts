@@ -36,9 +36,12 @@ async function claimedJob(connection: Sql | Session, worker: string, forUser?: s
   return claimed.provider_job?.request_id;
 }
 
-async function running(sql: Sql): Promise<{ taskId: string; userId: string }> {
+async function running(
+  sql: Sql,
+  params: Record<string, unknown> = {},
+): Promise<{ taskId: string; userId: string }> {
   const user = await createUser(sql);
-  const taskId = await queueTask(sql, user);
+  const taskId = await queueTask(sql, user, { params });
   await claim(sql, "worker");
   return { taskId, userId: user.userId };
 }
@@ -348,7 +351,7 @@ test("outputs that a safety checker made black come last, are flagged, and are c
 
 test("another user's file is no further output", () =>
   withDatabase(async ({ sql }) => {
-    const { taskId, userId } = await running(sql);
+    const { taskId, userId } = await running(sql, { num_images: 2 });
     const stranger = await createUser(sql);
     const own = `${userId}/tasks/${taskId}/1-a.png`;
     const theirs = `${stranger.userId}/uploads/b.png`;

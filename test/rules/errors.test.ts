@@ -51,6 +51,11 @@ const impossibleAnswers: { endpoint: string; code: string; because: string }[] =
     because: "signing sends storage no file that it could refuse, only a name that was made safe",
   },
   {
+    endpoint: "delete-abandoned-files",
+    code: "invalid_output",
+    because: "it deletes files and sends none",
+  },
+  {
     endpoint: "redeem-promo-code",
     code: "user_not_found",
     because: "whose address is confirmed has an account",
@@ -345,7 +350,7 @@ function sqlWay(name: string, code: string): string[] {
 
 /** What comes with the request's context, so that no import leads to it. */
 const ofContext = [
-  { calls: /\bstorage\.(upload|signUpload)\(/, file: "media/storage.ts", made: "createStorage" },
+  { calls: /\bstorage\.(upload|signUpload|remove|copy)\(/, file: "media/storage.ts", made: "createStorage" },
   { calls: /\bstripe\.(ask|client|webhookSecrets)\(/, file: "billing/stripe.ts", made: "createStripe" },
   {
     calls: /\bmodel\.(complete|stream|transcribe)\(/,

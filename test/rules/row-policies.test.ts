@@ -497,6 +497,7 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
   await sql`select archive_finished_tasks()`;
 
   const taskId = await queueTask(sql, user);
+  await sql`insert into output_files (path, task_id, attempt) values (${taskId}, ${taskId}, 1)`;
   await sql`insert into provider_jobs (task_id, provider, model, attempt, by_owner)
     values (${taskId}, 'fal', 'fal-ai/z-image/turbo', 1, false)`;
   await sql`insert into provider_withdrawals

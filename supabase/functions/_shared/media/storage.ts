@@ -16,8 +16,8 @@ export interface Storage {
    * none: no such object, or it ends before. @throws AppError `storage_unavailable`
    */
   readPart(path: string, start: number, end: number, signal: AbortSignal): Promise<ObjectPart | undefined>;
-  /** @throws AppError `output_not_found`, `storage_unavailable` */
-  copy(from: string, to: string): Promise<void>;
+  /** Answers false where there is no object to copy. @throws AppError `storage_unavailable` */
+  copy(from: string, to: string): Promise<boolean>;
   /** Deletes objects; that one is not there is no error. @throws AppError `storage_unavailable` */
   remove(paths: readonly string[]): Promise<void>;
   /** An absolute URL that takes PUTs without further credentials until it expires. */
@@ -123,9 +123,8 @@ export function createStorage({ publicUrl, serviceKey, fetch: request = fetch }:
         headers: { ...credentials, "content-type": "application/json" },
         body: JSON.stringify({ bucketId: mediaBucket, sourceKey: from, destinationKey: to }),
       });
-      if (!response.ok)
-        throw new AppError("output_not_found", { path: from }, { cause: await answerOf(response) });
       await response.body?.cancel();
+      return response.ok;
     },
     async remove(paths) {
       if (paths.length === 0) return;

@@ -187,7 +187,11 @@ async function copyFiles(
   const prepared = await prepareOutput(database, caller, run, { fileNames });
   if ("completed" in prepared) return prepared;
   const byPath = new Map(originals.map((path, index) => [path, prepared.paths[index] ?? path]));
-  await Promise.all([...byPath].map(async ([path, copy]) => await storage.copy(path, copy)));
+  await Promise.all(
+    [...byPath].map(async ([path, copy]) => {
+      if (!(await storage.copy(path, copy))) throw new AppError("output_not_found", { path });
+    }),
+  );
   return { byPath };
 }
 
