@@ -521,6 +521,7 @@ function createCall(step: Extract<Step, { step: "create" }>, model: QueueModel):
   const project = pick(model.projects, step.project) as ModelProject;
   const type = model.types[step.type] as ModelTaskType;
   const siblings = [...model.tasks.values()].filter((task) => task.project === project);
+  const openSiblings = siblings.filter((task) => !isOver(task)).slice(0, 3);
   const orchestrators = siblings.filter((task) => task.type.isOrchestrator);
   const open = orchestrators.filter((task) => !isOver(task));
   const request: NewTask = {
@@ -530,7 +531,13 @@ function createCall(step: Extract<Step, { step: "create" }>, model: QueueModel):
     priority: step.priority,
     dependencies: [
       ...new Set(
-        step.dependencies.map((number) => pick(siblings, number)).filter((task) => task !== undefined),
+        step.dependencies
+          // Every other one is a task that is open, for of the others most have ended.
+          .map(
+            (number) =>
+              (number % 2 === 0 ? pick(openSiblings, number / 2) : undefined) ?? pick(siblings, number),
+          )
+          .filter((task) => task !== undefined),
       ),
     ],
     orchestrator:

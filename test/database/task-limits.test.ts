@@ -159,32 +159,38 @@ test("check 66: every way to an open task counts: batches, browsers' rows, child
     }
   }));
 
-for (const [name, limits, more] of [
-  ["open tasks", { max_open_tasks: 3 }, () => ({})],
-  ["dependants", { max_dependants: 2 }, (leader: string) => ({ dependantOn: [leader] })],
+const orchestrator = {
+  taskType: "travel_orchestrator",
+  params: { orchestrator_details: { num_new_segments_to_generate: 9 } },
+};
+for (const [name, limit, first, more] of [
+  ["open tasks", "max_open_tasks", {}, () => ({})],
+  ["dependants", "max_dependants", {}, (leader: string) => ({ dependantOn: [leader] })],
+  [
+    "children",
+    "max_children",
+    orchestrator,
+    (leader: string) => ({ taskType: "travel_segment", params: { orchestrator_task_id_ref: leader } }),
+  ],
 ] as const) {
   test(`check 66: two creates at once at the limit of ${name}: one passes, and the other when the first is rolled back`, () =>
     withDatabase(async ({ sql, session, lockIsWaitedFor }) => {
-      const user = await createUser(sql);
-      const leader = await queueTask(sql, user);
+      const user = await createUser(sql, 1_000_000_000);
+      const leader = await queueTask(sql, user, first);
       await queueTask(sql, user, more(leader));
-      await setLimits(sql, limits);
-      const [first, second] = [await session(), await session()];
+      let allowed = limit === "max_open_tasks" ? 3 : 2;
+      const [one, other] = [await session(), await session()];
       for (const [end, outcome] of [
         ["rollback", "none"],
         ["commit", "task_limit_reached"],
       ] as const) {
-        await first.query("begin");
-        await queueTask(first, user, more(leader));
-        const meanwhile = refusedWith(queueTask(second, user, more(leader)));
+        await setLimits(sql, { [limit]: allowed++ });
+        await one.query("begin");
+        await queueTask(one, user, more(leader));
+        const meanwhile = refusedWith(queueTask(other, user, more(leader)));
         await lockIsWaitedFor();
-        await first.query(end);
+        await one.query(end);
         assert.equal(await meanwhile, outcome);
-        if (end === "rollback") {
-          const [last] = await sql<{ id: string }[]>`
-            select id from tasks where id <> ${leader} order by created_at desc limit 1`;
-          await setStatus(sql, last?.id ?? "", "Cancelled");
-        }
       }
       await assertSound(sql);
     }));
