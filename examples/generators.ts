@@ -20,6 +20,7 @@ interface Created {
   task_id: string;
   task_ids: string[];
   held_microusd: number;
+  upper_bound: number;
   meta: { resolution: string; seeds: number[]; parent_generation_id?: string };
 }
 
@@ -95,7 +96,7 @@ const { data: placeholder } = await supabase
   .single()
   .throwOnError();
 console.log(`created    a travel; "${placeholder.name}" waits in its shot for a file`);
-console.log(`held       ${travel.held_microusd / 10_000} credits at most`);
+console.log(`held       ${travel.held_microusd / 10_000} credits; it costs ${travel.upper_bound} at most`);
 await invoke("update-task-status", { task_id: travel.task_id, status: "Cancelled" });
 const balance = await invoke<{ held: number }>("credit-balance", {});
 console.log(`cancelled  ${balance.held} credits held`);

