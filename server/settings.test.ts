@@ -2,6 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readSettings } from "./settings.ts";
 
+test("DARKROOM_SANDBOX is on, off or left to the rule, and nothing else", () => {
+  const sandboxOf = (value: string) => readSettings({}, { DARKROOM_SANDBOX: value }).sandbox;
+  assert.deepEqual([sandboxOf("on"), sandboxOf("OFF"), sandboxOf(" ")], [true, false, undefined]);
+  assert.throws(() => sandboxOf("yes"), /DARKROOM_SANDBOX must be on or off, not "yes"/);
+});
+
 const s3Of = (environment: NodeJS.ProcessEnv) => readSettings({}, environment).s3;
 
 test("files go to S3 when a bucket is named, with our settings first and AWS's after them", () => {
