@@ -6066,7 +6066,7 @@ revoke all on function public.end_uncovered_parts from public, anon, authenticat
 -- supabase/schemas/tasks/functions/end_uncovered_run.sql
 -- Ends a run that its account can pay no further: Failed with `credit_exhausted`, not retried. It costs the seconds that it took,
 -- and is charged at most what is held for it. With a part ends its orchestration, and the other parts that run are charged for
--- their seconds too: whoever lets an account run dry gets none of them for nothing.
+-- their seconds too: whoever lets an account run dry gets none of them for nothing. `result_data` marks each of these runs.
 -- The caller holds the locks of the task, its orchestrations, its tenant and its account.
 create or replace function public.end_uncovered_run(task public.tasks)
 returns void
@@ -6084,7 +6084,8 @@ begin
        and (select billing_type from public.task_type_prices where id = run.price_id) = 'per_second'
      order by run.id for no key update);
   update public.tasks as run
-     set generation_processed_at = ended_at, cost_microusd = public.cost_of_run(run, true, ended_at)
+     set generation_processed_at = ended_at, cost_microusd = public.cost_of_run(run, true, ended_at),
+         result_data = run.result_data || '{"credit_exhausted": true}'
    where run.id = any (running);
   select * into ended from public.tasks where id = task.id;
   if outermost is null then
@@ -6641,8 +6642,10 @@ language sql stable set search_path = '' as $$
   union all
   select 'cost_is_not_the_price', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended
-   where ended.status = 'Complete' and not ended.is_orchestrator and coalesce(ended.cost_microusd, 0) <> case
-           when ended.claimed_by_owner or not ended.in_cloud or ended.output_location is null then 0
+   where (ended.status = 'Complete' or ended.result_data ? 'credit_exhausted') and not ended.is_orchestrator
+     and coalesce(ended.cost_microusd, 0) <> case
+           when ended.claimed_by_owner or not ended.in_cloud
+                or ended.output_location is null and not ended.result_data ? 'credit_exhausted' then 0
            when ended.reused_task_id is not null
              then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
@@ -6658,7 +6661,7 @@ language sql stable set search_path = '' as $$
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
-      and ended.error_message is distinct from 'credit_exhausted'
+      and not ended.result_data ? 'credit_exhausted'
   union all
   -- Covered while it is open, and only then.
   select 'open_without_cover', task.user_id, task.id::text, jsonb_build_object('status', task.status)

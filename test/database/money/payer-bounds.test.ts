@@ -50,7 +50,7 @@ async function letRun(sql: Sql, taskId: string, seconds: number): Promise<void> 
   await sql`
     update tasks set generation_started_at = generation_started_at - make_interval(secs => ${seconds}),
                      covered_until = covered_until - make_interval(secs => ${seconds})
-     where id = ${taskId}`;
+     where id = ${taskId} and status = 'In Progress'`;
 }
 
 async function taskOf(sql: Sql, taskId: string) {

@@ -1,6 +1,6 @@
 -- Ends a run that its account can pay no further: Failed with `credit_exhausted`, not retried. It costs the seconds that it took,
 -- and is charged at most what is held for it. With a part ends its orchestration, and the other parts that run are charged for
--- their seconds too: whoever lets an account run dry gets none of them for nothing.
+-- their seconds too: whoever lets an account run dry gets none of them for nothing. `result_data` marks each of these runs.
 -- The caller holds the locks of the task, its orchestrations, its tenant and its account.
 create or replace function public.end_uncovered_run(task public.tasks)
 returns void
@@ -18,7 +18,8 @@ begin
        and (select billing_type from public.task_type_prices where id = run.price_id) = 'per_second'
      order by run.id for no key update);
   update public.tasks as run
-     set generation_processed_at = ended_at, cost_microusd = public.cost_of_run(run, true, ended_at)
+     set generation_processed_at = ended_at, cost_microusd = public.cost_of_run(run, true, ended_at),
+         result_data = run.result_data || '{"credit_exhausted": true}'
    where run.id = any (running);
   select * into ended from public.tasks where id = task.id;
   if outermost is null then

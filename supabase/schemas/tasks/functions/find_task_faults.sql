@@ -21,8 +21,10 @@ language sql stable set search_path = '' as $$
   union all
   select 'cost_is_not_the_price', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended
-   where ended.status = 'Complete' and not ended.is_orchestrator and coalesce(ended.cost_microusd, 0) <> case
-           when ended.claimed_by_owner or not ended.in_cloud or ended.output_location is null then 0
+   where (ended.status = 'Complete' or ended.result_data ? 'credit_exhausted') and not ended.is_orchestrator
+     and coalesce(ended.cost_microusd, 0) <> case
+           when ended.claimed_by_owner or not ended.in_cloud
+                or ended.output_location is null and not ended.result_data ? 'credit_exhausted' then 0
            when ended.reused_task_id is not null
              then least((ended.price_row).reuse_price_microusd, ended.upper_bound_microusd::bigint)
            else public.price_of_work(
@@ -38,7 +40,7 @@ language sql stable set search_path = '' as $$
   union all
   select 'charged_without_output', ended.user_id, ended.id::text, jsonb_build_object('charged_microusd', ended.charged_microusd)
     from ended where ended.charged_microusd > 0 and ended.status <> 'Complete' and not ended.is_orchestrator
-      and ended.error_message is distinct from 'credit_exhausted'
+      and not ended.result_data ? 'credit_exhausted'
   union all
   -- Covered while it is open, and only then.
   select 'open_without_cover', task.user_id, task.id::text, jsonb_build_object('status', task.status)
