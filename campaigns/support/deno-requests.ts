@@ -124,7 +124,7 @@ export const validRequests: Record<string, Maker> = {
       steps: ["ended"],
       result: { status: 200, body: pictures([fakeFal.file(`/files/${key}.png`)]) },
       isCancelled: false,
-    isWithdrawn: false,
+      isWithdrawn: false,
       timesAsked: 0,
     };
     await sql`insert into provider_jobs (task_id, provider, model, request_id, submitted_at, attempt, by_owner)

@@ -161,8 +161,7 @@ async function carryOut(
   } else if (plan.ending === "it is cancelled") {
     await sql`select update_task_status(${user.userId}, 'user', ${root}, 'Cancelled')`;
     // What the cloud's children have consumed until then.
-    for (const child of inOrder.slice(plan.finishing))
-      if (!child.byOwner) orchestration.paid.push(child.id);
+    for (const child of inOrder.slice(plan.finishing)) if (!child.byOwner) orchestration.paid.push(child.id);
   } else if (plan.ending === "its worker fails it") {
     await setStatus(sql, root, "Failed");
   } else if (plan.ending === "its worker ends it") {
