@@ -325,7 +325,12 @@ for (const { name, start } of hosts) {
       assert.deepEqual(await worker.workUntilIdle(), []);
       assert.deepEqual(await statusesOf(studio), { Cancelled: 4 });
       assert.equal((await generationsOf(studio)).length, 0);
-      assert.equal((await spends(host, studio)).rows.length, 0);
+      // The seconds that the segment ran.
+      const { rows } = await spends(host, studio);
+      assert.deepEqual(
+        rows.map(({ task_id, amount }) => [task_id, Number(amount) > 0 && Number(amount) % 278]),
+        [[orchestrator, 0]],
+      );
       await assertNothingOpen(host, studio);
     });
 
