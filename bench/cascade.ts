@@ -11,6 +11,7 @@ import { checkedOutput, outputPath, storeOutputs } from "./peers/darkroom.ts";
 import {
   type Bench,
   type BenchUser,
+  cpuSeconds,
   makeUsers,
   measureCpu,
   onPostgres,
@@ -31,6 +32,9 @@ const sizes = (values.sizes ?? (values.quick ? "0,20,100" : "0,1,20,100,1000")).
 const runs = Number(values.runs ?? (values.quick ? 3 : 20));
 const goalMilliseconds = 50;
 
+/** Seconds of PostgreSQL's CPU in the completions of one size: what a busy machine does not change. */
+let completionCpu = 0;
+
 interface Claimed {
   task_id: string;
   attempt: number;
@@ -46,6 +50,7 @@ await onPostgres({}, async (bench) => {
     const watch = new Stopwatch();
     await settle(bench.sql);
     const cpuUsed = await measureCpu({ postmaster: bench.postmaster });
+    completionCpu = 0;
     for (let run = 0; run < runs; run++) {
       await completeWith(bench, database, nextOf(users), size, watch);
       await cancelWith(bench, database, nextOf(users), size, watch);
@@ -58,6 +63,7 @@ await onPostgres({}, async (bench) => {
       "behind it": size,
       "complete the task": watch.show("complete"),
       longest: Math.max(...completions).toFixed(1),
+      "PostgreSQL's CPU for it": ((completionCpu / runs) * 1000).toFixed(1),
       "cancel the task": watch.show("cancel"),
       "cancel an orchestrator": watch.show("cancel orchestrator"),
       "one batch of the outbox": watch.get("batch").length > 0 ? watch.show("batch") : "–",
@@ -131,6 +137,7 @@ async function completeWith(
   const { task_id, attempt } = await taskWith(bench, database, user, dependants);
   const path = outputPath(user.userId, task_id);
   await storeOutputs(bench.sql, [path]);
+  const before = await cpuSeconds(bench.postmaster);
   await watch.time("complete", () =>
     database.call("complete_task", {
       for_user: null,
@@ -142,6 +149,7 @@ async function completeWith(
       for_attempt: attempt,
     }),
   );
+  completionCpu += (await cpuSeconds(bench.postmaster)) - before;
   await runOutbox(bench.sql, watch);
   await endAll(bench.sql, user);
 }
