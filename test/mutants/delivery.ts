@@ -1,7 +1,6 @@
 import type { Mutant } from "./mutant.ts";
 
 const tests = "acceptance/delivery";
-const named = "check 61:";
 
 /** Delivery: nobody reads a run's files before the commit that charges for them. */
 export const mutants: Mutant[] = [
@@ -14,7 +13,7 @@ export const mutants: Mutant[] = [
     broken: `
          where bucket_id = \${bucket} and name = \${name}`,
     tests,
-    named,
+    named: "check 61: a status that completes",
   },
   {
     check: 61,
@@ -30,7 +29,7 @@ export const mutants: Mutant[] = [
     bucket_id in ('image_uploads', 'training-data', 'lora_files', 'temporary')
     and (storage.foldername(name))[1] = (select auth.uid()::text)`,
     tests,
-    named,
+    named: "check 61: a status that completes",
   },
   {
     check: 61,
@@ -40,7 +39,7 @@ export const mutants: Mutant[] = [
                   and (file.delivered_at is not null or file.published_at is not null));`,
     broken: `);`,
     tests,
-    named,
+    named: "check 61: a status that completes",
   },
   {
     check: 61,
@@ -49,7 +48,7 @@ export const mutants: Mutant[] = [
     line: `left(encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex'), 32)`,
     broken: `md5(task.id::text || name)`,
     tests,
-    named,
+    named: "check 61: uploads, further pictures",
   },
   {
     check: 61,
@@ -58,7 +57,7 @@ export const mutants: Mutant[] = [
     line: `  new.error_message := public.without_output_paths(new.error_message);\n`,
     broken: ``,
     tests,
-    named,
+    named: "check 61: what workers report",
   },
   {
     check: 61,
@@ -68,7 +67,7 @@ export const mutants: Mutant[] = [
                     and run.claimed_by_owner = by_owner);`,
     broken: `);`,
     tests,
-    named,
+    named: "check 61: a part reads the clip",
   },
   {
     check: 61,
@@ -77,7 +76,7 @@ export const mutants: Mutant[] = [
     line: `             else coalesce(file.deleting_since, now()) end`,
     broken: `             else file.deleting_since end`,
     tests,
-    named,
+    named: "check 61: children that upload",
   },
   {
     check: 61,
@@ -86,7 +85,7 @@ export const mutants: Mutant[] = [
     line: `(run.status = 'In Progress' and run.attempt = file.attempt`,
     broken: `(false`,
     tests,
-    named,
+    named: "check 61: a run that is under way",
   },
   {
     check: 61,
@@ -96,7 +95,7 @@ export const mutants: Mutant[] = [
     and exists`,
     broken: `  return exists`,
     tests,
-    named,
+    named: "check 61: a task is completed with files",
   },
   {
     check: 61,
@@ -105,6 +104,6 @@ export const mutants: Mutant[] = [
     line: `  if cardinality(own) > 0 and not public.keeps_finished_files() then`,
     broken: `  if false then`,
     tests,
-    named,
+    named: "check 61: where storage cannot keep",
   },
 ];

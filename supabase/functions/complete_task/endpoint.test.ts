@@ -333,7 +333,7 @@ describeEndpoint(completeTaskEndpoint, {
       const output_location = JSON.stringify({ transition_url: "…", frames: 12 });
       const first = await under.call({ task_id, ...file, output_location }, under.service);
       assert.equal(first.body["output_location"], output_location);
-      assert.match(String(first.body["public_url"]), /\/1-output\.png$/);
+      assert.match(String(first.body["public_url"]), /\/1-[0-9a-f]{32}-output\.png$/);
       assert.deepEqual(
         (await under.call({ task_id, ...file, output_location }, under.service)).body,
         first.body,
@@ -356,7 +356,7 @@ describeEndpoint(completeTaskEndpoint, {
       const { task_id } = await running(under);
       const { body } = await under.call({ task_id, ...file, skip_generation: true }, under.service);
       assert.deepEqual([body["generation_id"], body["variant_id"]], [null, null]);
-      assert.match(String(body["public_url"]), /\/1-output\.png$/);
+      assert.match(String(body["public_url"]), /\/1-[0-9a-f]{32}-output\.png$/);
       assert.equal((await under.sql`select from generations where source_task_id = ${task_id}`).length, 0);
     },
     "403 forbidden: a file of another person, of another project, of no task, of nobody": async (under) => {
