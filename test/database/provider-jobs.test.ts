@@ -264,6 +264,7 @@ test("several outputs become variants of one generation, all or nothing; fewer t
 test("another user's file is no further output", () =>
   withDatabase(async ({ sql }) => {
     const { taskId, userId } = await running(sql);
+    await sql`update tasks set billed = billed || '{"images": 2}' where id = ${taskId}`;
     const stranger = await createUser(sql);
     const own = `${userId}/tasks/${taskId}/1-a.png`;
     const theirs = `${stranger.userId}/uploads/b.png`;
