@@ -3034,7 +3034,8 @@ grant execute on function public.open_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/params_of_run.sql
 -- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
--- One image is what every worker makes of params that do not say how many, so these stay as they are.
+-- Parameters that were not sent are added, but where workers make the same without them: one image, twice the size, five seconds,
+-- and a size that `resolution` says already.
 create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -3046,16 +3047,20 @@ declare
   name text;
   place text;
   given jsonb;
+  is_told boolean;
 begin
   for quantity, paid in select key, value from jsonb_each(billed) where key <> 'megapixels' loop
     names := public.priced_names(for_task_type, quantity);
-    continue when quantity = 'images' and paid = '1' and not params ?| names and not exists (
-      select from unnest(public.priced_places(for_task_type)) as object
-       where jsonb_typeof(params -> object) = 'object' and params -> object ?| names);
+    is_told := case quantity
+      when 'images' then paid = '1'
+      when 'scale' then paid = '2'
+      when 'seconds' then paid = '5'
+      when 'resolution' then names @> '{image_size}' and coalesce(params -> 'resolution' = paid, false)
+      else false end;
     foreach name in array names loop
       given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
       -- A scale is a resolution only where somebody said so.
-      if quantity <> 'scale' or name <> 'resolution' or told ? name then
+      if told ? name or not is_told and (quantity <> 'scale' or name <> 'resolution') then
         told := told || jsonb_build_object(name, given);
       end if;
       foreach place in array public.priced_places(for_task_type) loop
@@ -3553,15 +3558,15 @@ begin
         when quantity = 'seconds' then to_jsonb(greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1))
         when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
     end if;
-    if said.value is null and listed is not null and quantity <> 'model' then
+    if said.value is null and listed is not null and quantity <> 'model' and price.billing_type = 'per_unit' then
       -- The worker is then given it: the smallest of those that count once.
       select to_jsonb(key) into said.value from jsonb_each(listed)
        where value = '1' order by public.pixels_of_size(key), key limit 1;
     end if;
     word := (said.value #>> '{}') || case quantity when 'scale' then 'x' else '' end;
     if (case
-         -- A task that names no model has the price of none.
-         when quantity = 'model' and said.value is null then false
+         -- No model has the price of none, and what is paid by the second is as large as its inputs: the seconds tell.
+         when said.value is null and (quantity = 'model' or price.billing_type = 'per_second') then false
          when listed is not null and public.listed_value(listed, word) is null then true
          when quantity = 'images' then not factors ? 'images' and said.value <> '1'
          when quantity = 'resolution' and factors ? 'megapixels'

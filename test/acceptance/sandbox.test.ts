@@ -81,7 +81,7 @@ for (const { name, start } of hosts) {
         await create(studio, "animate_character", {
           character_image_url: "https://media.example/c.png",
           motion_video_url: "https://media.example/m.mp4",
-          resolution: "96x64",
+          resolution: "480p",
         }),
         await create(studio, "rife_interpolate_images", {
           input_image_path1: "https://media.example/1.png",

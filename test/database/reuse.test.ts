@@ -280,7 +280,7 @@ test("what is beside the point may differ; what decides the output may not", () 
       ["a seed by chance", { ...first, random_seed: true }],
       ["more than is looked at", { ...first, prompt: "x".repeat(70_000) }],
       ["more files than are looked at", { ...first, frames: many }],
-      ["a type whose output is not decided", first, { taskType: "image_upscale" }],
+      ["a type whose output is not decided", { ...first, resolution: "2x" }, { taskType: "image_upscale" }],
       ["a time of its own", first, { runAfter: new Date(Date.now() + 3_600_000) }],
     ];
     for (const [cases, shares] of [

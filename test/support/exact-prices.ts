@@ -142,6 +142,9 @@ export function readBilled(type: PricedType, price: PublishedPrice, params: Para
   const billed: Billed = {};
   const has = (name: string) => Object.hasOwn(factors, name);
   const isUpscale = type.category === "upscale";
+  const isByUnit = price.billing_type === "per_unit";
+  /** What is paid by the second is as large as its inputs. */
+  const byUnit = (value: string | undefined) => (isByUnit ? value : undefined);
 
   if (price.billing_type === "per_unit" || has("images")) {
     billed.images = (said(type, "images", params, undefined) as number | undefined) ?? 1;
@@ -163,8 +166,10 @@ export function readBilled(type: PricedType, price: PublishedPrice, params: Para
     const rule = factors["resolution"];
     let size = said(type, "resolution", params, rule) as string | undefined;
     if (rule) {
-      size ??= type.name === "animate_character" && Object.hasOwn(rule, "480p") ? "480p" : usual(rule);
-      if (size === undefined || listedFor(rule, size) === undefined) throw new Unpriced("resolution");
+      size ??=
+        type.name === "animate_character" && Object.hasOwn(rule, "480p") ? "480p" : byUnit(usual(rule));
+      if (size === undefined ? isByUnit : listedFor(rule, size) === undefined)
+        throw new Unpriced("resolution");
     }
     if (has("megapixels") && size !== undefined && sizeOf(size) === undefined)
       throw new Unpriced("resolution");
@@ -179,9 +184,9 @@ export function readBilled(type: PricedType, price: PublishedPrice, params: Para
   for (const name of ["model", "model_type"] as const) {
     const rule = factors[name];
     if (!rule) continue;
-    const value =
-      (said(type, name, params, rule) as string | undefined) ?? (name === "model" ? undefined : usual(rule));
-    if (value === undefined && name === "model") continue;
+    const given = said(type, name, params, rule) as string | undefined;
+    const value = given ?? (name === "model" ? undefined : byUnit(usual(rule)));
+    if (value === undefined && (name === "model" || !isByUnit)) continue;
     if (value === undefined || listedFor(rule, value) === undefined) throw new Unpriced(name);
     billed[name] = value;
   }

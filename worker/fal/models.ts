@@ -110,7 +110,9 @@ const mappings: Record<string, Mapping> = {
     model: "fal-ai/esrgan",
     input: {
       image_url: file(["image", "image_url"], "image"),
-      scale: number(["scale_factor", "upscale_factor", "scale"], { least: 1, most: 8 }),
+      // As the price has it where nobody said how much; never the model's own idea of it.
+      scale: (params) =>
+        number(["scale_factor", "upscale_factor", "scale"], { least: 1, most: 8 })(params) ?? 2,
       output_format: twoFormats,
     },
   },

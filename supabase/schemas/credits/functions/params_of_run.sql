@@ -1,5 +1,6 @@
 -- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
--- One image is what every worker makes of params that do not say how many, so these stay as they are.
+-- Parameters that were not sent are added, but where workers make the same without them: one image, twice the size, five seconds,
+-- and a size that `resolution` says already.
 create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -11,16 +12,20 @@ declare
   name text;
   place text;
   given jsonb;
+  is_told boolean;
 begin
   for quantity, paid in select key, value from jsonb_each(billed) where key <> 'megapixels' loop
     names := public.priced_names(for_task_type, quantity);
-    continue when quantity = 'images' and paid = '1' and not params ?| names and not exists (
-      select from unnest(public.priced_places(for_task_type)) as object
-       where jsonb_typeof(params -> object) = 'object' and params -> object ?| names);
+    is_told := case quantity
+      when 'images' then paid = '1'
+      when 'scale' then paid = '2'
+      when 'seconds' then paid = '5'
+      when 'resolution' then names @> '{image_size}' and coalesce(params -> 'resolution' = paid, false)
+      else false end;
     foreach name in array names loop
       given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
       -- A scale is a resolution only where somebody said so.
-      if quantity <> 'scale' or name <> 'resolution' or told ? name then
+      if told ? name or not is_told and (quantity <> 'scale' or name <> 'resolution') then
         told := told || jsonb_build_object(name, given);
       end if;
       foreach place in array public.priced_places(for_task_type) loop

@@ -39,15 +39,15 @@ begin
         when quantity = 'seconds' then to_jsonb(greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1))
         when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
     end if;
-    if said.value is null and listed is not null and quantity <> 'model' then
+    if said.value is null and listed is not null and quantity <> 'model' and price.billing_type = 'per_unit' then
       -- The worker is then given it: the smallest of those that count once.
       select to_jsonb(key) into said.value from jsonb_each(listed)
        where value = '1' order by public.pixels_of_size(key), key limit 1;
     end if;
     word := (said.value #>> '{}') || case quantity when 'scale' then 'x' else '' end;
     if (case
-         -- A task that names no model has the price of none.
-         when quantity = 'model' and said.value is null then false
+         -- No model has the price of none, and what is paid by the second is as large as its inputs: the seconds tell.
+         when said.value is null and (quantity = 'model' or price.billing_type = 'per_second') then false
          when listed is not null and public.listed_value(listed, word) is null then true
          when quantity = 'images' then not factors ? 'images' and said.value <> '1'
          when quantity = 'resolution' and factors ? 'megapixels'
