@@ -123,12 +123,12 @@ export const mutants: Mutant[] = [
   },
   {
     check: 16,
-    breaks: "a charge may pass its hold",
-    file: `${credits}/functions/close_hold.sql`,
-    line: "  charge := least(greatest(cost_microusd, 0), hold.amount_microusd);",
-    broken: "  charge := greatest(cost_microusd, 0);",
-    tests: "database/money/charges",
-    named: "checks 15",
+    breaks: "a hold grows beyond what was quoted at most",
+    file: "supabase/schemas/tasks/functions/raise_hold.sql",
+    line: "  missing := least(wanted_microusd, task.upper_bound_microusd) - held;",
+    broken: "  missing := wanted_microusd - held;",
+    tests: "database/money/payer-bounds",
+    named: "check 16: a run is charged",
   },
   {
     check: 16,

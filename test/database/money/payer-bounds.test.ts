@@ -409,6 +409,26 @@ test("a run that its account can pay no further ends with credit_exhausted, char
     await assertHealthy(database.sql);
   }));
 
+test("check 16: a run is charged at most the bound that it was created with, although the operator allows longer runs since", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const bound = longest.extract_frame * perSecond;
+    const [first, second] = [await runningTask(sql, user), await runningTask(sql, user)];
+    await sql`update task_types set max_runtime_seconds = 1000 where name = 'extract_frame'`;
+    // One whose hold has grown, and one that nobody has looked at.
+    await runUnderMaintenance(sql, first, 900);
+    await letRun(sql, second, 900);
+    for (const taskId of [first, second]) {
+      assert.equal((await taskOf(sql, taskId)).status, "In Progress");
+      await complete(sql, taskId);
+      const [hold] = await sql`
+        select charged_microusd::int as charged, written_off_microusd::int as written_off from credit_holds where task_id = ${taskId}`;
+      assert.deepEqual({ ...hold }, { charged: bound, written_off: (await consumedBy(sql, taskId)) - bound });
+    }
+    assert.deepEqual(await accountOf(sql, user.userId), { balance: 100_000_000 - 2 * bound, held: 0 });
+    assert.deepEqual(await bookFaults(sql), []);
+  }));
+
 test("credit that comes while a run is under way keeps it alive", () =>
   withDatabase(async ({ sql }) => {
     const user = await createUser(sql, firstHold * perSecond);
