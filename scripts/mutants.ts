@@ -18,6 +18,8 @@ interface Run {
 
 /** Longer than any of these tests takes; each has a limit of its own within it. */
 const longestRunMilliseconds = 900_000;
+/** How long output may come after a run has ended. */
+const leftOverMilliseconds = 10_000;
 
 const words = process.argv.slice(2);
 const mutants = await chosenMutants();
@@ -158,27 +160,43 @@ function runTests(tests: string, names: readonly string[]): Promise<Run> {
   return runNode("scripts/test.ts", tests, ...names.map((named) => `--test-name-pattern=${named}`));
 }
 
-/** In a process group of its own, so that what hangs ends with all that it started. */
+/**
+ * In a process group of its own, so that what hangs ends with all that it started. A test that a broken line has made hang
+ * leaves processes that hold its output open: they are ended when the run itself is over.
+ */
 function runNode(...args: string[]): Promise<Run> {
   const child = spawn(process.execPath, ["--import", "tsx", ...args], { cwd: copy, detached: true });
   const endGroup = (signal: NodeJS.Signals) => {
-    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, signal);
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, signal);
+    } catch (error) {
+      // All of the group have ended.
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
   };
-  const limit = setTimeout(() => endGroup("SIGKILL"), longestRunMilliseconds);
-  const interrupt = () => endGroup("SIGINT");
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => (output += text));
   }
-  return new Promise((resolve, reject) => {
+  const interrupt = () => endGroup("SIGINT");
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  const limit = setTimeout(() => endGroup("SIGKILL"), longestRunMilliseconds);
+  let leftOver: NodeJS.Timeout | undefined;
+  return new Promise<Run>((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (code) => {
-      clearTimeout(limit);
-      process.off("SIGINT", interrupt);
-      process.off("SIGTERM", interrupt);
-      resolve({ exitCode: code ?? 1, output });
+    child.once("exit", (code) => {
+      leftOver = setTimeout(() => {
+        endGroup("SIGKILL");
+        child.stdout.destroy();
+        child.stderr.destroy();
+      }, leftOverMilliseconds);
+      child.once("close", () => resolve({ exitCode: code ?? 1, output }));
     });
+  }).finally(() => {
+    clearTimeout(limit);
+    clearTimeout(leftOver);
+    process.off("SIGINT", interrupt);
+    process.off("SIGTERM", interrupt);
   });
 }
