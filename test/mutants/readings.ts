@@ -57,7 +57,7 @@ export const mutants: Mutant[] = [
     line: `if jsonb_typeof(told -> place) = 'object' and told -> place ? name then`,
     broken: `if false then`,
     tests: "money/readings",
-    named: "check 62: of random",
+    named: "check 62: children",
   },
   {
     check: 62,
