@@ -65,7 +65,9 @@ describeEndpoint(resolveBillingAlertEndpoint, {
       await under.refused("alert_not_found", request, under.service);
       await under.refused("alert_not_found", { ...request, alert_id: randomUUID() }, under.service);
     },
-    "200 retry: an event that needs an answer of Stripe's, which does not come, is handled later": async (under) => {
+    "200 retry: an event that needs an answer of Stripe's, which does not come, is handled later": async (
+      under,
+    ) => {
       const person = await under.person({ balanceMicrousd: 0 });
       const checkout = await makeCheckout(under, person.userId);
       checkout.pay();

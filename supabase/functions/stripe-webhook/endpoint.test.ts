@@ -183,7 +183,9 @@ describeEndpoint(stripeWebhookEndpoint, {
       assert.equal((await booksOf(under.sql, userId)).balance, 6_000_000);
       assert.equal((await under.call(body, headers)).body["duplicate"], true);
     },
-    "200 quarantined: after two days of attempts, with an alert; an operator's retry handles it": async (under) => {
+    "200 quarantined: after two days of attempts, with an alert; an operator's retry handles it": async (
+      under,
+    ) => {
       const { event: told, userId } = await paid(under);
       const event = { ...told("checkout.session.completed"), id: "evt_without_metadata" } as Stripe.Event;
       delete (event.data.object as { metadata?: unknown }).metadata;
