@@ -98,7 +98,7 @@ function runTests(): Promise<number> {
     "--test-reporter=spec",
     // Most of a test is waiting: for a lock, a timer, a process that starts.
     `--test-concurrency=${availableParallelism() + 1}`,
-    "--test-timeout=300000",
+    "--test-timeout=600000",
   ];
   const child = spawn(process.execPath, [...node, ...options, ...files], {
     cwd: projectPath(""),

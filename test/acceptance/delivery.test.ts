@@ -267,7 +267,11 @@ for (const { name, start } of hosts) {
       });
       await refused(completing as Promise<Answer>, 409, "task_cancelled");
       assert.deepEqual(await breaches(host, uploaded, bytes, everybody(owner)), []);
-      assert.deepEqual(await spent(owner), []);
+      // The seconds that it ran before the cancel, and no more.
+      const [part] = await host.sql<{ cost: number }[]>`
+        select cost_microusd::int as cost from tasks where id = ${child.task_id}`;
+      assert.ok(part && part.cost > 0 && part.cost < 60 * 278, String(part?.cost));
+      assert.deepEqual(await spent(owner), [-part.cost]);
       await later("59 minutes");
       await deleteAbandoned();
       assert.equal(await serviceReads(host, uploaded, bytes), false);
@@ -343,7 +347,7 @@ for (const { name, start } of hosts) {
     });
 
     test("check 61: what workers report while a task runs, and when it fails, tells its owner no path", async () => {
-      const { owner, run } = await running();
+      const { owner, run } = await running({ num_images: 2 });
       const { storage_path, upload_url } = await upload(run, "output.png", png());
       const refusal = await complete({
         ...run,
