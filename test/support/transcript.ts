@@ -31,6 +31,7 @@ export class Transcript {
       )
       .replaceAll(/\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?/g, "<time>")
       .replaceAll(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g, "<signature>")
+      .replaceAll(/(\d+)-[0-9a-f]{32}-/g, "$1-<random>-")
       .replaceAll(/thumb_\d+_[0-9a-f]{6}/g, "thumb_<random>");
   }
 
