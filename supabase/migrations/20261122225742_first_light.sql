@@ -3058,7 +3058,13 @@ begin
       when 'resolution' then names @> '{image_size}' and coalesce(params -> 'resolution' = paid, false)
       else false end;
     foreach name in array names loop
-      given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
+      given := case
+        when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x')
+        -- Workers of joins read a list of two numbers.
+        when for_task_type in ('join_clips_segment', 'join_final_stitch', 'edit_video_segment') and name = 'resolution'
+             and paid #>> '{}' ~ '^[0-9]+x[0-9]+$'
+          then to_jsonb(string_to_array(paid #>> '{}', 'x')::integer[])
+        else paid end;
       -- A scale is a resolution only where somebody said so.
       if told ? name or not is_told and (quantity <> 'scale' or name <> 'resolution') then
         told := told || jsonb_build_object(name, given);
@@ -3634,7 +3640,7 @@ begin
       when sides is not null then
         case when greatest(sides[1]::integer, sides[2]::integer) <= 16384 then to_jsonb(sides[1] || 'x' || sides[2]) end
       when word ~ '^[1-9][0-9]{2,3}p?$' then to_jsonb(rtrim(word, 'p') || 'p')
-      when word = 'auto' or public.pixels_of_size(word) is not null then to_jsonb(word)
+      when word = 'auto' or public.pixels_of_size(word) > 0 then to_jsonb(word)
       when kind = 'string' and listed ? (sent #>> '{}') then sent end;
   end if;
 
