@@ -3058,7 +3058,13 @@ begin
       when 'resolution' then names @> '{image_size}' and coalesce(params -> 'resolution' = paid, false)
       else false end;
     foreach name in array names loop
-      given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
+      given := case
+        when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x')
+        -- Workers of joins read a list of two numbers.
+        when for_task_type in ('join_clips_segment', 'join_final_stitch', 'edit_video_segment') and name = 'resolution'
+             and paid #>> '{}' ~ '^[0-9]+x[0-9]+$'
+          then to_jsonb(string_to_array(paid #>> '{}', 'x')::integer[])
+        else paid end;
       -- A scale is a resolution only where somebody said so.
       if told ? name or not is_told and (quantity <> 'scale' or name <> 'resolution') then
         told := told || jsonb_build_object(name, given);
@@ -3201,8 +3207,8 @@ $$;
 revoke all on function public.price_multiplier from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_of_work.sql
--- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most the type's
--- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What counts drive beyond
+-- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most so many; null: without a
+-- limit), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What counts drive beyond
 -- a hundred million dollars stays there: nobody has that, and it is still a number to every reader.
 create or replace function public.price_of_work(
   price public.task_type_prices, billed jsonb, work_seconds numeric, max_runtime_seconds integer
@@ -3634,7 +3640,7 @@ begin
       when sides is not null then
         case when greatest(sides[1]::integer, sides[2]::integer) <= 16384 then to_jsonb(sides[1] || 'x' || sides[2]) end
       when word ~ '^[1-9][0-9]{2,3}p?$' then to_jsonb(rtrim(word, 'p') || 'p')
-      when word = 'auto' or public.pixels_of_size(word) is not null then to_jsonb(word)
+      when word = 'auto' or public.pixels_of_size(word) > 0 then to_jsonb(word)
       when kind = 'string' and listed ? (sent #>> '{}') then sent end;
   end if;
 
@@ -3800,6 +3806,20 @@ begin
 end
 $$;
 revoke all on function public.reserve_credit from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/seconds_of_bound.sql
+-- How many seconds of work a task's upper bound is of: the longest run that its type allowed when it was quoted, whatever the
+-- operator allows since. A day, the longest of all, where seconds cost nothing; null where they cost so much that price_of_work()
+-- stops counting.
+create or replace function public.seconds_of_bound(upper_bound_microusd bigint, price public.task_type_prices, billed jsonb)
+returns integer
+language plpgsql stable set search_path = '' as $$
+begin
+  return case when price.billing_type = 'per_second' and upper_bound_microusd < 1e14 then
+    least(round(upper_bound_microusd / nullif(price.price_microusd * public.price_multiplier(price, billed), 0)), 86400) end;
+end
+$$;
+revoke all on function public.seconds_of_bound from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/seconds_paid_by.sql
 -- How many whole seconds of work an amount pays for at a price; null where seconds cost nothing, so that any amount pays
@@ -6436,12 +6456,11 @@ begin
              case when part.status <> 'Complete' then lower(part.status::text) end as reason,
              case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
-                   kind.max_runtime_seconds)::integer as seconds,
+                   public.seconds_of_bound(part.upper_bound_microusd, price, part.billed))::integer as seconds,
              case when part.reused_task_id is null then public.price_multiplier(price, public.billed_of_run(part.billed, part.result_data)) else 1 end as multiplier,
              case when part.reused_task_id is null then public.price_factors(price, public.billed_of_run(part.billed, part.result_data)) else '[]' end as factors
         from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
-        join public.task_types as kind on kind.name = part.task_type
        where part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,
@@ -6523,8 +6542,8 @@ revoke all on function public.cost_of_cancel_now from public, anon, authenticate
 -- supabase/schemas/tasks/functions/cost_of_run.sql
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
 -- its parts cost, each once, also those of an orchestration within it that failed: the finished ones, and those that the owner
--- cancelled while they ran; else the price it was quoted, by the database's clock. A part that
--- ended without a charge has no cost.
+-- cancelled while they ran; else the price it was quoted, by the database's clock, at most the seconds of its own bound. A part
+-- that ended without a charge has no cost.
 create or replace function public.cost_of_run(
   task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
 )
@@ -6539,7 +6558,7 @@ begin
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
           price, public.billed_of_run(task.billed, task.result_data), extract(epoch from ended_at - task.generation_started_at),
-          (select max_runtime_seconds from public.task_types where name = task.task_type))
+          public.seconds_of_bound(task.upper_bound_microusd, price, task.billed))
         end
         from public.task_type_prices as price where price.id = task.price_id);
 end
@@ -7873,10 +7892,9 @@ returns table (rule text, user_id uuid, row_id text, details jsonb)
 language sql stable set search_path = '' as $$
   with ended as (
     select task.*, price.billing_type, hold.state as hold_state, hold.amount_microusd as hold_amount,
-           hold.charged_microusd, kind.max_runtime_seconds, price as price_row
+           hold.charged_microusd, price as price_row
       from public.all_tasks as task
       join public.task_type_prices as price on price.id = task.price_id
-      join public.task_types as kind on kind.name = task.task_type
       left join public.credit_holds as hold on hold.task_id = task.id
      where task.status in ('Complete', 'Failed', 'Cancelled')
   )
@@ -7899,7 +7917,7 @@ language sql stable set search_path = '' as $$
            else public.price_of_work(
              ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
-             ended.max_runtime_seconds) end
+             public.seconds_of_bound(ended.upper_bound_microusd, ended.price_row, ended.billed)) end
   union all
   -- What ended without an output costs what its run had consumed, by the rule of its price, when its owner ended it; else nothing.
   select 'cancel_is_not_its_rule', ended.user_id, ended.id::text, jsonb_build_object(
@@ -7915,7 +7933,7 @@ language sql stable set search_path = '' as $$
            else public.price_of_work(
              ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
-             ended.max_runtime_seconds) end
+             public.seconds_of_bound(ended.upper_bound_microusd, ended.price_row, ended.billed)) end
   union all
   select 'orchestration_is_not_its_parts', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended

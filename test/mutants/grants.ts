@@ -142,9 +142,9 @@ export const mutants: Mutant[] = [
   {
     check: 17,
     breaks: "work is paid by the second without the type's longest run",
-    file: `${credits}/functions/price_of_work.sql`,
-    line: "least(greatest(ceil(work_seconds), 1), max_runtime_seconds)",
-    broken: "greatest(ceil(work_seconds), 1)",
+    file: "supabase/schemas/tasks/functions/cost_of_run.sql",
+    line: "          public.seconds_of_bound(task.upper_bound_microusd, price, task.billed))",
+    broken: "          null)",
     tests: "money/worker-claims",
     named: "check 17",
   },

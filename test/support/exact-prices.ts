@@ -290,7 +290,7 @@ function readSize(value: unknown, listed: Record<string, number> | undefined): s
     return Math.max(width, height) <= 16_384 ? `${width}x${height}` : undefined;
   }
   if (/^[1-9][0-9]{2,3}p?$/.test(word)) return `${word.replace("p", "")}p`;
-  if (word === "auto" || sizeOf(word) !== undefined) return word;
+  if (word === "auto" || (sizeOf(word) ?? 0) > 0) return word;
   return typeof value === "string" && listed && Object.hasOwn(listed, value) ? value : undefined;
 }
 

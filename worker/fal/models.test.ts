@@ -257,6 +257,13 @@ test("an address that FAL gets instead stands where the first one stood", () => 
   }
 });
 
+test("a size of auto is left to the model, however it is spelled: the price takes it for nothing said", () => {
+  for (const size of ["auto", "AUTO", " Auto "]) {
+    const { input } = falRequest("qwen_image", { prompt: "a fox", image_size: size });
+    assert.equal(input["image_size"], undefined, size);
+  }
+});
+
 test("params that do not fit are refused by name, all of them at once", () => {
   const cases: [string, Params, RegExp[]][] = [
     ["qwen_image", {}, [/prompt is missing/]],

@@ -179,11 +179,12 @@ const namedSizes = [
   "landscape_16_9",
 ];
 
-/** "902x508" or "902*508", {width, height}, or a name of FAL's; `auto` is the model's own choice. */
+/** "902x508" or "902*508", {width, height}, or a name of FAL's; `auto`, in any case, is the model's own choice. */
 export function size(): Reader {
   return (params) => {
     const { field, value } = named(params, ["resolution", "image_size"]);
-    if (value === undefined || value === "auto") return undefined;
+    if (value === undefined) return undefined;
+    if (typeof value === "string" && value.trim().toLowerCase() === "auto") return undefined;
     if (typeof value === "string" && namedSizes.includes(value)) return value;
     const [width, height] = sidesOf(value);
     if (width === undefined || height === undefined) throw new Issue(field, "is no size such as 1024x768");

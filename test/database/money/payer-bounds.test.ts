@@ -419,14 +419,44 @@ test("check 16: a run is charged at most the bound that it was created with, alt
     await runUnderMaintenance(sql, first, 900);
     await letRun(sql, second, 900);
     for (const taskId of [first, second]) {
-      assert.equal((await taskOf(sql, taskId)).status, "In Progress");
+      const { status, held } = await taskOf(sql, taskId);
+      assert.ok(status === "In Progress" && held <= bound);
       await complete(sql, taskId);
       const [hold] = await sql`
         select charged_microusd::int as charged, written_off_microusd::int as written_off from credit_holds where task_id = ${taskId}`;
-      assert.deepEqual({ ...hold }, { charged: bound, written_off: (await consumedBy(sql, taskId)) - bound });
+      assert.deepEqual({ ...hold }, { charged: bound, written_off: 0 });
     }
     assert.deepEqual(await accountOf(sql, user.userId), { balance: 100_000_000 - 2 * bound, held: 0 });
     assert.deepEqual(await bookFaults(sql), []);
+  }));
+
+test("runs keep their cost, and the books their order, whatever longest run the operator allows since", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    // One that completed, one that was cancelled, and one that runs while the limit falls.
+    const ended = await runningTask(sql, user);
+    await runUnderMaintenance(sql, ended, 300);
+    await complete(sql, ended);
+    const cancelled = await runningTask(sql, user);
+    await runUnderMaintenance(sql, cancelled, 300);
+    await setStatus(sql, cancelled, "Cancelled");
+    const running = await runningTask(sql, user);
+    await runUnderMaintenance(sql, running, 300);
+    const costs = [await consumedBy(sql, ended), await consumedBy(sql, cancelled)];
+
+    await sql`update task_types set max_runtime_seconds = 60 where name = 'extract_frame'`;
+    await complete(sql, running);
+    assert.deepEqual(await bookFaults(sql), []);
+    await sql`update task_types set max_runtime_seconds = 1200 where name = 'extract_frame'`;
+    assert.deepEqual(await bookFaults(sql), []);
+
+    costs.push(await consumedBy(sql, running));
+    for (const [place, taskId] of [ended, cancelled, running].entries()) {
+      const [row] = await sql<{ receipt: { lines: { quantity: number }[]; total_microusd: number } }[]>`
+        select get_receipt(null, null, ${taskId}, null) as receipt`;
+      assert.equal(row?.receipt.total_microusd, costs[place]);
+      assert.equal((row?.receipt.lines[0]?.quantity ?? 0) * perSecond, costs[place]);
+    }
   }));
 
 test("credit that comes while a run is under way keeps it alive", () =>

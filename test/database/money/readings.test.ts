@@ -97,6 +97,15 @@ test("check 62: a refusal names the parameter and the allowed values", () =>
       ],
       [
         "qwen_image",
+        { resolution: "0x2048" },
+        {
+          parameter: "resolution",
+          value: "0x2048",
+          allowed: ["WIDTHxHEIGHT with sides from 1 to 16384"],
+        },
+      ],
+      [
+        "qwen_image",
         { num_images: 1, num_generations: 2 },
         { parameters: ["num_images", "num_generations"], values: [1, 2] },
       ],
@@ -137,6 +146,24 @@ test("check 62: children of an orchestrator are read like any task, and an orche
       select get_orchestrator_children(null, ${orchestrator}) -> 'tasks' as children`;
     assert.equal(children?.[0]?.params["parsed_resolution_wh"], "902x508");
     assert.deepEqual(children[0].params["full_orchestrator_payload"], { parsed_resolution_wh: "902x508" });
+  }));
+
+test("check 62: where sizes of joins have a price, their workers are still given the list of two numbers that they read", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    await sql`select publish_price('join_clips_segment', 'per_second', 278,
+      '{"resolution": {"1280x720": 1, "1920x1080": 2}}', null, 'ada', 'full HD costs twice', 'joins')`;
+    for (const resolution of [[902, 508], "902X508"]) {
+      const params = { resolution, orchestrator_details: { resolution, parsed_resolution_wh: "902x508" } };
+      const id = await created(sql, user, "join_clips_segment", params);
+      const run = await claim(sql, "worker");
+      assert.equal(run?.task_id, id);
+      assert.deepEqual(run.params, {
+        resolution: [902, 508],
+        parsed_resolution_wh: "902x508",
+        orchestrator_details: { resolution: [902, 508], parsed_resolution_wh: "902x508" },
+      });
+    }
   }));
 
 test("check 62: a task that is retried, or sent twice, keeps what was billed whatever prices do meanwhile", () =>

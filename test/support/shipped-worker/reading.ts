@@ -38,6 +38,13 @@ function size(value: unknown): string | undefined {
   return width && height ? `${width}x${height}` : value;
 }
 
+/** `[width, height]`, which is unpacked; the text of a size cannot be. */
+function sides(value: unknown): string | undefined {
+  if (Array.isArray(value)) return value.join("x");
+  const text = size(value);
+  return text !== undefined && /^\d+x\d+$/.test(text) ? "not two numbers" : text;
+}
+
 export function shippedReading(taskType: string, params: Params): WorkerReading {
   const details = record(params["orchestrator_details"]);
   const payload = record(params["full_orchestrator_payload"]);
@@ -66,6 +73,14 @@ export function shippedReading(taskType: string, params: Params): WorkerReading 
         resolution: size(nested("parsed_resolution_wh")) ?? "",
       };
     }
+    case "join_clips_segment":
+    case "join_final_stitch":
+    case "edit_video_segment":
+      return {
+        ...names,
+        frames: number(firstOf(params["video_length"], params["num_frames"]) ?? 81),
+        resolution: sides(params["resolution"]) ?? "",
+      };
     default:
       return {
         ...names,

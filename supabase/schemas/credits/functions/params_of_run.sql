@@ -23,7 +23,13 @@ begin
       when 'resolution' then names @> '{image_size}' and coalesce(params -> 'resolution' = paid, false)
       else false end;
     foreach name in array names loop
-      given := case when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x') else paid end;
+      given := case
+        when quantity = 'scale' and name = 'resolution' then to_jsonb((paid #>> '{}') || 'x')
+        -- Workers of joins read a list of two numbers.
+        when for_task_type in ('join_clips_segment', 'join_final_stitch', 'edit_video_segment') and name = 'resolution'
+             and paid #>> '{}' ~ '^[0-9]+x[0-9]+$'
+          then to_jsonb(string_to_array(paid #>> '{}', 'x')::integer[])
+        else paid end;
       -- A scale is a resolution only where somebody said so.
       if told ? name or not is_told and (quantity <> 'scale' or name <> 'resolution') then
         told := told || jsonb_build_object(name, given);

@@ -1,5 +1,5 @@
--- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most the type's
--- longest run), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What counts drive beyond
+-- What a finished piece of work costs: one unit, or its begun seconds (at least one, at most so many; null: without a
+-- limit), times the factors. Rounded half up to a whole micro-dollar, once, at the end. What counts drive beyond
 -- a hundred million dollars stays there: nobody has that, and it is still a number to every reader.
 create or replace function public.price_of_work(
   price public.task_type_prices, billed jsonb, work_seconds numeric, max_runtime_seconds integer

@@ -35,7 +35,7 @@ begin
       when sides is not null then
         case when greatest(sides[1]::integer, sides[2]::integer) <= 16384 then to_jsonb(sides[1] || 'x' || sides[2]) end
       when word ~ '^[1-9][0-9]{2,3}p?$' then to_jsonb(rtrim(word, 'p') || 'p')
-      when word = 'auto' or public.pixels_of_size(word) is not null then to_jsonb(word)
+      when word = 'auto' or public.pixels_of_size(word) > 0 then to_jsonb(word)
       when kind = 'string' and listed ? (sent #>> '{}') then sent end;
   end if;
 

@@ -10,12 +10,11 @@ begin
              case when part.status <> 'Complete' then lower(part.status::text) end as reason,
              case when part.reused_task_id is null then price.price_microusd else part.cost_microusd end as price_microusd,
              least(greatest(ceil(extract(epoch from part.generation_processed_at - part.generation_started_at)), 1),
-                   kind.max_runtime_seconds)::integer as seconds,
+                   public.seconds_of_bound(part.upper_bound_microusd, price, part.billed))::integer as seconds,
              case when part.reused_task_id is null then public.price_multiplier(price, public.billed_of_run(part.billed, part.result_data)) else 1 end as multiplier,
              case when part.reused_task_id is null then public.price_factors(price, public.billed_of_run(part.billed, part.result_data)) else '[]' end as factors
         from public.parts_of_task(task.id) as part
         join public.task_type_prices as price on price.id = part.price_id
-        join public.task_types as kind on kind.name = part.task_type
        where part.cost_microusd > 0
     ), line as (
       select work.task_type, work.version, work.billing_type, work.price_microusd, work.multiplier, work.factors,

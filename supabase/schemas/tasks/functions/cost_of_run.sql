@@ -1,7 +1,7 @@
 -- What a finished run costs: nothing on the owner's own machine or without an output; an orchestrator what
 -- its parts cost, each once, also those of an orchestration within it that failed: the finished ones, and those that the owner
--- cancelled while they ran; else the price it was quoted, by the database's clock. A part that
--- ended without a charge has no cost.
+-- cancelled while they ran; else the price it was quoted, by the database's clock, at most the seconds of its own bound. A part
+-- that ended without a charge has no cost.
 create or replace function public.cost_of_run(
   task public.tasks, has_output boolean, ended_at timestamptz default clock_timestamp()
 )
@@ -16,7 +16,7 @@ begin
         when task.claimed_by_owner or not task.in_cloud or not has_output then 0
         else public.price_of_work(
           price, public.billed_of_run(task.billed, task.result_data), extract(epoch from ended_at - task.generation_started_at),
-          (select max_runtime_seconds from public.task_types where name = task.task_type))
+          public.seconds_of_bound(task.upper_bound_microusd, price, task.billed))
         end
         from public.task_type_prices as price where price.id = task.price_id);
 end

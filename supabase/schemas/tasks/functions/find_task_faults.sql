@@ -4,10 +4,9 @@ returns table (rule text, user_id uuid, row_id text, details jsonb)
 language sql stable set search_path = '' as $$
   with ended as (
     select task.*, price.billing_type, hold.state as hold_state, hold.amount_microusd as hold_amount,
-           hold.charged_microusd, kind.max_runtime_seconds, price as price_row
+           hold.charged_microusd, price as price_row
       from public.all_tasks as task
       join public.task_type_prices as price on price.id = task.price_id
-      join public.task_types as kind on kind.name = task.task_type
       left join public.credit_holds as hold on hold.task_id = task.id
      where task.status in ('Complete', 'Failed', 'Cancelled')
   )
@@ -30,7 +29,7 @@ language sql stable set search_path = '' as $$
            else public.price_of_work(
              ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
-             ended.max_runtime_seconds) end
+             public.seconds_of_bound(ended.upper_bound_microusd, ended.price_row, ended.billed)) end
   union all
   -- What ended without an output costs what its run had consumed, by the rule of its price, when its owner ended it; else nothing.
   select 'cancel_is_not_its_rule', ended.user_id, ended.id::text, jsonb_build_object(
@@ -46,7 +45,7 @@ language sql stable set search_path = '' as $$
            else public.price_of_work(
              ended.price_row, public.billed_of_run(ended.billed, ended.result_data),
              extract(epoch from ended.generation_processed_at - ended.generation_started_at),
-             ended.max_runtime_seconds) end
+             public.seconds_of_bound(ended.upper_bound_microusd, ended.price_row, ended.billed)) end
   union all
   select 'orchestration_is_not_its_parts', ended.user_id, ended.id::text, jsonb_build_object('cost_microusd', ended.cost_microusd)
     from ended
