@@ -70,7 +70,7 @@ insert into public.task_type_prices (task_type, version, billing_type, price_mic
 values
   ('travel_orchestrator', 1, 'per_second', 278, '{}'),
   ('travel_segment', 1, 'per_second', 278, '{}'),
-  ('travel_stitch', 1, 'per_second', 278, '{"resolution": {"512x512": 1, "768x768": 1.5, "1024x1024": 2}}'),
+  ('travel_stitch', 1, 'per_second', 278, '{"resolution": {"512x512": 1, "768x768": 1.5, "1024x1024": 2, "1536x1536": 4, "2048x2048": 8}}'),
   ('individual_travel_segment', 1, 'per_second', 278, '{}'),
   ('wan_2_2_i2v', 1, 'per_unit', 250000, '{"seconds": {"included": 5, "each": 0.2}}'),
   ('join_clips_orchestrator', 1, 'per_second', 278, '{}'),

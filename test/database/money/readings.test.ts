@@ -138,7 +138,7 @@ test("check 62: children of an orchestrator are read like any task, and an orche
         parsed_resolution_wh: resolution,
         full_orchestrator_payload: { parsed_resolution_wh: "1024x1024" },
       });
-    assert.equal(await refusedWith(stitch("2048x2048")), "unpriced_value");
+    assert.equal(await refusedWith(stitch("4096x4096")), "unpriced_value");
     const child = await stitch("902X508");
     const [{ billed } = {}] = await sql<{ billed: Billed }[]>`select billed from tasks where id = ${child}`;
     assert.deepEqual(billed, { resolution: "902x508" });
