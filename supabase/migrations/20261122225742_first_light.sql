@@ -9538,6 +9538,12 @@ declare
   unmet integer := 0;
   quote record;
 begin
+  -- A deleted task keeps its id while something of it is to be charged, and for good when it was charged: that is done once.
+  if (exists (select from public.credit_holds where task_id = new_id and state <> 'released')
+      or exists (select from public.provider_withdrawals where task_id = new_id and state = 'open'))
+     and not exists (select from public.tasks where id = new_id) then
+    perform public.refuse('task_id_conflict', 409);
+  end if;
   type_row := public.canonical_task_type(request ->> 'task_type');
 
   -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
@@ -10645,7 +10651,8 @@ revoke all on function public.result_key from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/retry_task.sql
 -- Queues a failed task again, with a new hold and all its attempts, on account of the token that created it, whoever
--- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once.
+-- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once; and
+-- while the withdrawal of a job may still charge it.
 -- Where an equal task is under way, it follows that one.
 create or replace function public.retry_task(task public.tasks)
 returns void
@@ -10658,6 +10665,7 @@ declare
   follows boolean := false;
 begin
   if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
+     or exists (select from public.credit_holds where task_id = task.id and state = 'held')
      or task.orchestrator_task_id is not null and public.ended_orchestrator(task.orchestrator_task_id) is not null then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
   end if;
@@ -11160,6 +11168,10 @@ begin
   if not is_linked then
     update public.credit_holds set consumed_microusd = consumed_microusd + charge
      where task_id = withdrawal.paid_by and state = 'held';
+    -- Its part was deleted, and the orchestration is still there.
+    update public.tasks as orchestrator set cost_microusd = public.cost_of_run(orchestrator, true)
+     where orchestrator.id = withdrawal.paid_by and orchestrator.is_orchestrator
+       and orchestrator.status in ('Complete', 'Failed', 'Cancelled');
   end if;
   while ancestor is not null loop
     update public.tasks as orchestrator set cost_microusd = public.cost_of_run(orchestrator, true)
