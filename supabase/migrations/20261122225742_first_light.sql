@@ -2962,7 +2962,7 @@ begin
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
         closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
-    where credit_holds.state = 'released';
+    where credit_holds.state = 'released' and credit_holds.user_id = excluded.user_id;
   if not found then
     raise exception 'task % is held or settled already', for_task;
   end if;
@@ -8791,10 +8791,10 @@ begin
   else
     consumed := consumed + coalesce(old.cost_microusd, 0);
   end if;
-  -- A part that is deleted after its orchestrator was counted with it.
+  -- A part that is deleted after its orchestrator was counted with it. Of a charge that was made it is noted what it was for.
   if payer = old.id or exists (select from public.tasks where id = payer) then
     update public.credit_holds set consumed_microusd = consumed_microusd + consumed
-     where task_id = payer and state = 'held';
+     where task_id = payer and (state = 'held' or state = 'settled' and payer <> old.id);
   end if;
   if payer = old.id then
     perform public.settle_hold(old.id, is_deleted => true, metadata => public.charge_metadata(old) || '{"reason": "deleted"}');
@@ -9570,8 +9570,10 @@ declare
   unmet integer := 0;
   quote record;
 begin
-  -- A deleted task keeps its id while something of it is to be charged, and for good when it was charged: that is done once.
-  if (exists (select from public.credit_holds where task_id = new_id and state <> 'released')
+  -- A deleted task keeps its id while something of it is to be charged, and for good when it was charged: that is done once. The
+  -- id of another user's task is theirs for good: a hold has one payer.
+  if (exists (select from public.credit_holds
+               where task_id = new_id and (state <> 'released' or user_id <> project.user_id))
       or exists (select from public.provider_withdrawals where task_id = new_id and state = 'open'))
      and not exists (select from public.tasks where id = new_id) then
     perform public.refuse('task_id_conflict', 409);

@@ -710,6 +710,23 @@ test("check 8: the id of a deleted task is free again unless the task was charge
 
     const free = await running(sql, user, "z_image_turbo");
     await cancelAndDelete(free.id);
+    const other = await createUser(sql, balance);
+    assert.equal(await refusedWith(queueTask(sql, other, { taskId: free.id })), "task_id_conflict");
+    assert.deepEqual(await accountOf(sql, other.userId), { balance, held: 0 });
     assert.equal(await queueTask(sql, user, { taskId: free.id }), free.id);
     assert.deepEqual(await faults(sql), []);
+  }));
+
+test("check 8: a part that is deleted after its orchestration was charged leaves the books as they are", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const { user, root, done, seconds } = await orchestration(database);
+    await sql`select update_task_status(${user.userId}, 'user', ${root}, 'Cancelled')`;
+    assert.equal(await settleAs(sql, "ran"), 1);
+    const charges = await chargesOf(sql, user.userId);
+    for (const id of [done, seconds.id, root]) {
+      await sql`delete from tasks where id = ${id}`;
+      assert.deepEqual(await chargesOf(sql, user.userId), charges);
+      assert.deepEqual(await faults(sql), [], id);
+    }
   }));
