@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { AuthError, emailTaken, sqlCode, validationFailed } from "./auth-error.ts";
 
@@ -114,8 +115,9 @@ export async function updateUser(sql: Sql, id: string, changes: UserChanges): Pr
   }
 }
 
-export async function deleteUser(sql: Sql, id: string): Promise<void> {
+export async function deleteUser(sql: Sql, id: string, longestMilliseconds = 60_000): Promise<void> {
   if (!isUuid(id)) throw userNotFound();
+  await emptyAccount(sql, id, Date.now() + longestMilliseconds);
   try {
     const { count } = await sql`delete from auth.users where id = ${id}`;
     if (count === 0) throw userNotFound();
@@ -123,6 +125,21 @@ export async function deleteUser(sql: Sql, id: string): Promise<void> {
     const code = sqlCode(error);
     if (code === undefined || !/^(23503|23001|P0001|PT4\d\d)$/.test(code)) throw error;
     throw new AuthError(409, "conflict", "The user has records that must be kept", {}, { cause: error });
+  }
+}
+
+/** Removes in batches what the user has in projects, so that the deletion of the user is a small transaction. */
+async function emptyAccount(sql: Sql, id: string, deadline: number): Promise<void> {
+  for (;;) {
+    const [batch] = await sql<{ did: number | null }[]>`select public.empty_account(${id}) as did`;
+    const did = batch?.did ?? null;
+    if (did === null) return;
+    if (Date.now() >= deadline) {
+      throw new AuthError(503, "request_timeout", "The user's projects are being deleted; try again later.", {
+        retry_after: 30,
+      });
+    }
+    if (did === 0) await setTimeout(100);
   }
 }
 

@@ -2962,7 +2962,7 @@ begin
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
         closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
-    where credit_holds.state = 'released';
+    where credit_holds.state = 'released' and credit_holds.user_id = excluded.user_id;
   if not found then
     raise exception 'task % is held or settled already', for_task;
   end if;
@@ -6604,6 +6604,10 @@ begin
     perform public.add_to_limit_count('open_tasks', coalesce(new.user_id, old.user_id),
                                       case when coalesce(is_now, 'ended') = 'ended' then -1 else 1 end);
   end if;
+  if tg_op = 'INSERT' and new.is_orchestrator then
+    -- Children that outlived a deleted orchestrator with the same id are not this one's.
+    delete from public.limit_counts where subject = 'children' and subject_id = new.id;
+  end if;
   if tg_op = 'INSERT' and new.orchestrator_task_id is not null then
     perform public.add_to_limit_count('children', new.orchestrator_task_id, 1);
   elsif tg_op = 'DELETE' and old.orchestrator_task_id is not null then
@@ -6993,6 +6997,38 @@ end
 $$;
 revoke all on function public.doctor from public, anon, authenticated;
 grant execute on function public.doctor to service_role;
+
+-- supabase/schemas/tasks/functions/empty_account.sql
+-- Removes what the projects of a user have, a batch a call, before the user is deleted: the deletion itself is one transaction, and
+-- must not take longer the more a user has. Their projects are marked as deleted, as delete_large_project() does, and task_outbox goes
+-- on with them also when nobody calls again. Answers how many rows it changed, 0 when somebody else has what comes next, and
+-- null when so little is left that it goes with the user. An account that is small from the beginning is left as it is.
+create or replace function public.empty_account(for_user uuid)
+returns integer
+language plpgsql security definer set search_path = '' set lock_timeout = '200ms' as $$
+declare
+  own constant uuid[] := array(select id from public.projects where user_id = for_user);
+  few constant integer := (select direct_cascade from public.queue_settings);
+begin
+  if (select count(*) from (
+        select from public.tasks where project_id = any (own) and status in ('Queued', 'In Progress') limit few + 1) as one) <= few
+     and (select count(*) from (select from public.tasks where project_id = any (own) limit 201) as one) <= 200
+     and (select count(*) from (select from public.archived_tasks where project_id = any (own) limit 201) as one) <= 200
+     and (select count(*) from (select from public.generations where project_id = any (own) limit 201) as one) <= 200 then
+    return null;
+  end if;
+  update public.projects set deleted_at = now() where user_id = for_user and deleted_at is null;
+  insert into public.task_outbox (kind, subject_id, user_id)
+  select 'delete_project', id, user_id from public.projects
+   where user_id = for_user
+     and not exists (select from public.task_outbox where subject_id = projects.id and kind = 'delete_project');
+  return public.run_outbox_of_user(for_user, 200);
+exception when lock_not_available or deadlock_detected then
+  return 0;
+end
+$$;
+revoke all on function public.empty_account from public, anon, authenticated;
+grant execute on function public.empty_account to service_role;
 
 -- supabase/schemas/tasks/functions/end_leftover_parts.sql
 -- Ends the parts that a complete orchestrator leaves behind: some at once, and all that run; task_outbox has the rest. They would
@@ -8777,10 +8813,10 @@ begin
   else
     consumed := consumed + coalesce(old.cost_microusd, 0);
   end if;
-  -- A part that is deleted after its orchestrator was counted with it.
+  -- A part that is deleted after its orchestrator was counted with it. Of a charge that was made it is noted what it was for.
   if payer = old.id or exists (select from public.tasks where id = payer) then
     update public.credit_holds set consumed_microusd = consumed_microusd + consumed
-     where task_id = payer and state = 'held';
+     where task_id = payer and (state = 'held' or state = 'settled' and payer <> old.id);
   end if;
   if payer = old.id then
     perform public.settle_hold(old.id, is_deleted => true, metadata => public.charge_metadata(old) || '{"reason": "deleted"}');
@@ -8999,6 +9035,18 @@ language plpgsql set search_path = '' as $$
 declare
   known public.provider_jobs;
 begin
+  -- The job of the other kind of run, at another account, is not this run's to forget: whoever began it withdraws it.
+  with left_behind as (
+    delete from public.provider_jobs as begun
+     where begun.task_id = task.id and begun.by_owner <> task.claimed_by_owner
+       and (job = 'null' or job ->> 'request_id' is null)
+    returning *
+  )
+  insert into public.provider_withdrawals
+    (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
+  select task.id, begun.attempt, task.user_id, begun.provider, begun.model, begun.request_id, begun.webhook_key, begun.by_owner,
+         public.payer_of_task(task), 0, '{}'
+    from left_behind as begun;
   if job = 'null' then
     delete from public.provider_jobs where task_id = task.id;
     return;
@@ -9556,6 +9604,14 @@ declare
   unmet integer := 0;
   quote record;
 begin
+  -- A deleted task keeps its id while something of it is to be charged, and for good when it was charged: that is done once. The
+  -- id of another user's task is theirs for good: a hold has one payer.
+  if (exists (select from public.credit_holds
+               where task_id = new_id and (state <> 'released' or user_id <> project.user_id))
+      or exists (select from public.provider_withdrawals where task_id = new_id and state = 'open'))
+     and not exists (select from public.tasks where id = new_id) then
+    perform public.refuse('task_id_conflict', 409);
+  end if;
   type_row := public.canonical_task_type(request ->> 'task_type');
 
   -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.
@@ -10663,7 +10719,8 @@ revoke all on function public.result_key from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/retry_task.sql
 -- Queues a failed task again, with a new hold and all its attempts, on account of the token that created it, whoever
--- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once.
+-- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once; and
+-- while the withdrawal of a job may still charge it.
 -- Where an equal task is under way, it follows that one.
 create or replace function public.retry_task(task public.tasks)
 returns void
@@ -10676,6 +10733,7 @@ declare
   follows boolean := false;
 begin
   if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
+     or exists (select from public.credit_holds where task_id = task.id and state = 'held')
      or task.orchestrator_task_id is not null and public.ended_orchestrator(task.orchestrator_task_id) is not null then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
   end if;
@@ -11178,6 +11236,10 @@ begin
   if not is_linked then
     update public.credit_holds set consumed_microusd = consumed_microusd + charge
      where task_id = withdrawal.paid_by and state = 'held';
+    -- Its part was deleted, and the orchestration is still there.
+    update public.tasks as orchestrator set cost_microusd = public.cost_of_run(orchestrator, true)
+     where orchestrator.id = withdrawal.paid_by and orchestrator.is_orchestrator
+       and orchestrator.status in ('Complete', 'Failed', 'Cancelled');
   end if;
   while ancestor is not null loop
     update public.tasks as orchestrator set cost_microusd = public.cost_of_run(orchestrator, true)

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
+import { json, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type Session, withDatabase } from "../support/database.ts";
 import {
   accountOf,
@@ -360,4 +360,21 @@ test("another user's file is no further output", () =>
     const finish = sql`select complete_task(null, ${taskId}, ${own}, 'https://media.example/a.png',
       more_outputs => ${sql.json(outputs)}, checked_files => ${sql.json(checkedFiles([own, theirs]))})`;
     assert.equal(await refusedWith(finish), "forbidden");
+  }));
+
+test("an owner's run that begins its own job, or forgets the job, leaves the cloud's job to be withdrawn", () =>
+  withDatabase(async ({ sql }) => {
+    for (const said of [{ ...intent }, null]) {
+      const { taskId, userId } = await running(sql);
+      const requestId = randomUUID();
+      await note(sql, taskId, 1, intent);
+      await note(sql, taskId, 1, { ...intent, request_id: requestId });
+      await setStatus(sql, taskId, "Queued", { attempt: 1, changes: { given_back: true } });
+      assert.equal((await claim(sql, "home", userId))?.task_id, taskId);
+      await sql`select update_task_status(${userId}, 'personal-access-token', ${taskId}, 'In Progress',
+        for_attempt => 2, changes => ${json({ provider_job: said })}::jsonb)`;
+      const withdrawals = await sql<{ state: string; cost: number }[]>`
+        select state, cost_microusd::int as cost from provider_withdrawals where request_id = ${requestId}`;
+      assert.deepEqual([...withdrawals], [{ state: "open", cost: 0 }]);
+    }
   }));

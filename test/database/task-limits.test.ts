@@ -313,3 +313,22 @@ test("tidy_counts() merges the counts of limits and removes those of tasks that 
     );
     await assertSound(sql);
   }));
+
+test("a new orchestrator with the id of a deleted one has room for all its children", () =>
+  withDatabase(async ({ sql }) => {
+    await setLimits(sql, { max_children: 1 });
+    const user = await createUser(sql);
+    const travel = {
+      taskType: "travel_orchestrator",
+      params: { orchestrator_details: { num_new_segments_to_generate: 1 } },
+    };
+    const taskId = await queueTask(sql, user, travel);
+    const child = () =>
+      queueTask(sql, user, { taskType: "travel_segment", params: { orchestrator_task_id_ref: taskId } });
+    await child();
+    await sql`delete from tasks where id = ${taskId}`;
+    await queueTask(sql, user, { ...travel, taskId });
+    assert.deepEqual([...(await sql`select rule, row_id, details from find_queue_faults()`)], []);
+    assert.equal(await limitOf(child()), "none");
+    assert.equal(await limitOf(child()), "max_children");
+  }));

@@ -452,6 +452,33 @@ test("check 83: a project with much in it is hidden when its owner deletes it, a
     await assertSound(sql);
   }));
 
+test("an account with much in it is emptied in batches before it is deleted, and a small one goes at once", () =>
+  withDatabase(async ({ sql }) => {
+    const [small, large] = [await createUser(sql), await createUser(sql, 1_000_000_000)];
+    const empty = async (userId: string) =>
+      (await sql<{ did: number | null }[]>`select empty_account(${userId}) as did`)[0]?.did ?? null;
+    await orchestration(sql, large, 60);
+    await queueTask(sql, small);
+    assert.equal(await empty(small.userId), null);
+    assert.equal((await sql`select from projects where id = ${small.projectId}`).length, 1, "left as it is");
+    await sql`insert into generations (project_id, location)
+              select ${large.projectId}, 'https://media.example/' || n || '.png' from generate_series(1, 450) as n`;
+    let batches = 0;
+    for (let did = await empty(large.userId); did !== null; did = await empty(large.userId)) {
+      assert.ok(did > 0 && did <= 200, `${did} rows in a batch`);
+      batches++;
+      await assertSound(sql);
+    }
+    assert.ok(batches > 3, `${batches} batches`);
+    await sql`delete from auth.users where id = ${large.userId}`;
+    assert.equal((await accountOf(sql, large.userId)).held, 0);
+    const [charged] = await sql`select count(*)::int as count from credits_ledger where type = 'spend'`;
+    assert.equal(charged?.["count"], 1, "the part that was complete is paid");
+    await drain(sql);
+    assert.deepEqual([...(await sql`select from task_outbox`)], []);
+    await assertSound(sql);
+  }));
+
 test("doctor() names rows of the outbox that nobody works off", () =>
   withDatabase(async ({ sql }) => {
     const user = await createUser(sql);

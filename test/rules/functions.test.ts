@@ -40,6 +40,7 @@ const forService = new Map([
   ["archive_finished_tasks", "runs on a timer of the standalone host, or by an operator"],
   ["settle_followers", "runs on a timer of the standalone host, or by an operator"],
   ["run_task_outbox", "runs on a timer of the standalone host, or by an operator"],
+  ["empty_account", "called by the standalone host before it deletes a user, or by an operator"],
   ["expire_due_grants", "runs on a timer of the standalone host, or by an operator"],
   ["tend_paid_calls", "runs on a timer of the standalone host, or by an operator"],
   ["give_up_old_tasks", "runs on a timer of the standalone host, or by an operator"],

@@ -11,6 +11,7 @@ import {
   claim,
   createUser,
   queueTask,
+  refusedWith,
   setStatus,
   type TestUser,
   wrongAccounts,
@@ -646,4 +647,86 @@ test("check 8: quotes and the price list say what a cancel costs, and the receip
       basis: "provider_job",
       cost_microusd: perUnit,
     });
+  }));
+
+test("check 8: a part whose row is deleted before its job's outcome is known is charged with its orchestration", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    for (const outcome of ["ran", "withdrawn"]) {
+      const { user, root, done, job, seconds } = await orchestration(database);
+      await sql`select update_task_status(${user.userId}, 'user', ${root}, 'Cancelled')`;
+      await sql`delete from tasks where id = ${job.id}`;
+      assert.equal(await settleAs(sql, outcome), 1);
+      const [known] = await sql<{ cost: number }[]>`
+        select sum(cost_microusd)::int as cost from tasks where id in (${done}, ${seconds.id})`;
+      const expected = (known?.cost ?? 0) + (outcome === "ran" ? perUnit : 0);
+      assert.deepEqual(await chargesOf(sql, user.userId), [{ amount: expected, reason: "cancelled" }]);
+      assert.deepEqual(await faults(sql), []);
+    }
+  }));
+
+test("check 8: a failed orchestration is not queued again while the outcome of a part's job is not known", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    for (const outcome of ["ran", "failed"]) {
+      const { user, root } = await orchestration(database, true);
+      await sql`select update_task_status(${user.userId}, 'personal-access-token', ${root}, 'Failed')`;
+      const retry = () => sql`select update_task_status(${user.userId}, 'user', ${root}, 'Queued')`;
+      assert.equal(await refusedWith(retry()), "invalid_transition");
+      assert.equal(await settleAs(sql, outcome), 1);
+      assert.equal(await refusedWith(retry()), "invalid_transition", "it was charged");
+      assert.equal((await chargesOf(sql, user.userId)).length, 1);
+      assert.deepEqual(await faults(sql), []);
+    }
+  }));
+
+test("check 8: the id of a deleted task is free again unless the task was charged, or may still be", () =>
+  withDatabase(async ({ sql, sessionAs }) => {
+    const user = await createUser(sql, balance);
+    const again = async (taskId: string): Promise<string[]> => {
+      const owner = await sessionAs("authenticated", { sub: user.userId });
+      const overRest = owner.query(
+        "insert into tasks (id, project_id, task_type, params) values ($1, $2, 'z_image_turbo', '{}')",
+        [taskId, user.projectId],
+      );
+      const answers = [await refusedWith(overRest), await refusedWith(queueTask(sql, user, { taskId }))];
+      await owner.close();
+      return answers;
+    };
+    const cancelAndDelete = async (id: string) => {
+      await sql`select update_task_status(${user.userId}, 'user', ${id}, 'Cancelled')`;
+      await sql`delete from tasks where id = ${id}`;
+    };
+    const charged = await running(sql, user, "travel_segment");
+    await cancelAndDelete(charged.id);
+    assert.deepEqual(await again(charged.id), ["task_id_conflict", "task_id_conflict"]);
+
+    const open = await running(sql, user, "z_image_turbo");
+    await submitted(sql, open);
+    await cancelAndDelete(open.id);
+    assert.deepEqual(await again(open.id), ["task_id_conflict", "task_id_conflict"]);
+    assert.equal(await settleAs(sql, "ran"), 1);
+    assert.deepEqual(await again(open.id), ["task_id_conflict", "task_id_conflict"]);
+
+    const free = await running(sql, user, "z_image_turbo");
+    await cancelAndDelete(free.id);
+    const other = await createUser(sql, balance);
+    assert.equal(await refusedWith(queueTask(sql, other, { taskId: free.id })), "task_id_conflict");
+    assert.deepEqual(await accountOf(sql, other.userId), { balance, held: 0 });
+    assert.equal(await queueTask(sql, user, { taskId: free.id }), free.id);
+    assert.deepEqual(await faults(sql), []);
+  }));
+
+test("check 8: a part that is deleted after its orchestration was charged leaves the books as they are", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const { user, root, done, seconds } = await orchestration(database);
+    await sql`select update_task_status(${user.userId}, 'user', ${root}, 'Cancelled')`;
+    assert.equal(await settleAs(sql, "ran"), 1);
+    const charges = await chargesOf(sql, user.userId);
+    for (const id of [done, seconds.id, root]) {
+      await sql`delete from tasks where id = ${id}`;
+      assert.deepEqual(await chargesOf(sql, user.userId), charges);
+      assert.deepEqual(await faults(sql), [], id);
+    }
   }));

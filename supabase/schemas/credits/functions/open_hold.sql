@@ -18,7 +18,7 @@ begin
   on conflict (task_id) do update
     set amount_microusd = excluded.amount_microusd, state = 'held', created_at = now(), expires_at = excluded.expires_at,
         closed_at = null, project_id = excluded.project_id, token_id = excluded.token_id
-    where credit_holds.state = 'released';
+    where credit_holds.state = 'released' and credit_holds.user_id = excluded.user_id;
   if not found then
     raise exception 'task % is held or settled already', for_task;
   end if;

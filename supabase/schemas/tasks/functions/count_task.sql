@@ -21,6 +21,10 @@ begin
     perform public.add_to_limit_count('open_tasks', coalesce(new.user_id, old.user_id),
                                       case when coalesce(is_now, 'ended') = 'ended' then -1 else 1 end);
   end if;
+  if tg_op = 'INSERT' and new.is_orchestrator then
+    -- Children that outlived a deleted orchestrator with the same id are not this one's.
+    delete from public.limit_counts where subject = 'children' and subject_id = new.id;
+  end if;
   if tg_op = 'INSERT' and new.orchestrator_task_id is not null then
     perform public.add_to_limit_count('children', new.orchestrator_task_id, 1);
   elsif tg_op = 'DELETE' and old.orchestrator_task_id is not null then

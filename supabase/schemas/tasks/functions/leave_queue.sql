@@ -31,10 +31,10 @@ begin
   else
     consumed := consumed + coalesce(old.cost_microusd, 0);
   end if;
-  -- A part that is deleted after its orchestrator was counted with it.
+  -- A part that is deleted after its orchestrator was counted with it. Of a charge that was made it is noted what it was for.
   if payer = old.id or exists (select from public.tasks where id = payer) then
     update public.credit_holds set consumed_microusd = consumed_microusd + consumed
-     where task_id = payer and state = 'held';
+     where task_id = payer and (state = 'held' or state = 'settled' and payer <> old.id);
   end if;
   if payer = old.id then
     perform public.settle_hold(old.id, is_deleted => true, metadata => public.charge_metadata(old) || '{"reason": "deleted"}');

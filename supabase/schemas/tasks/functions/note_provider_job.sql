@@ -7,6 +7,18 @@ language plpgsql set search_path = '' as $$
 declare
   known public.provider_jobs;
 begin
+  -- The job of the other kind of run, at another account, is not this run's to forget: whoever began it withdraws it.
+  with left_behind as (
+    delete from public.provider_jobs as begun
+     where begun.task_id = task.id and begun.by_owner <> task.claimed_by_owner
+       and (job = 'null' or job ->> 'request_id' is null)
+    returning *
+  )
+  insert into public.provider_withdrawals
+    (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
+  select task.id, begun.attempt, task.user_id, begun.provider, begun.model, begun.request_id, begun.webhook_key, begun.by_owner,
+         public.payer_of_task(task), 0, '{}'
+    from left_behind as begun;
   if job = 'null' then
     delete from public.provider_jobs where task_id = task.id;
     return;

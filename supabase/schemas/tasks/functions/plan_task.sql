@@ -19,6 +19,14 @@ declare
   unmet integer := 0;
   quote record;
 begin
+  -- A deleted task keeps its id while something of it is to be charged, and for good when it was charged: that is done once. The
+  -- id of another user's task is theirs for good: a hold has one payer.
+  if (exists (select from public.credit_holds
+               where task_id = new_id and (state <> 'released' or user_id <> project.user_id))
+      or exists (select from public.provider_withdrawals where task_id = new_id and state = 'open'))
+     and not exists (select from public.tasks where id = new_id) then
+    perform public.refuse('task_id_conflict', 409);
+  end if;
   type_row := public.canonical_task_type(request ->> 'task_type');
 
   -- Locked so that neither the orchestrator nor a dependency ends between our look and our commit.

@@ -1,5 +1,6 @@
 -- Queues a failed task again, with a new hold and all its attempts, on account of the token that created it, whoever
--- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once.
+-- retries. Refused when the orchestration it belongs to is over, or when it was charged or written off: that is done once; and
+-- while the withdrawal of a job may still charge it.
 -- Where an equal task is under way, it follows that one.
 create or replace function public.retry_task(task public.tasks)
 returns void
@@ -12,6 +13,7 @@ declare
   follows boolean := false;
 begin
   if exists (select from public.credits_ledger where task_id = task.id and type in ('spend', 'write_off'))
+     or exists (select from public.credit_holds where task_id = task.id and state = 'held')
      or task.orchestrator_task_id is not null and public.ended_orchestrator(task.orchestrator_task_id) is not null then
     perform public.refuse('invalid_transition', 409, public.status_details(task));
   end if;

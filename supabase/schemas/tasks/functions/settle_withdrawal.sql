@@ -50,6 +50,10 @@ begin
   if not is_linked then
     update public.credit_holds set consumed_microusd = consumed_microusd + charge
      where task_id = withdrawal.paid_by and state = 'held';
+    -- Its part was deleted, and the orchestration is still there.
+    update public.tasks as orchestrator set cost_microusd = public.cost_of_run(orchestrator, true)
+     where orchestrator.id = withdrawal.paid_by and orchestrator.is_orchestrator
+       and orchestrator.status in ('Complete', 'Failed', 'Cancelled');
   end if;
   while ancestor is not null loop
     update public.tasks as orchestrator set cost_microusd = public.cost_of_run(orchestrator, true)
