@@ -558,7 +558,10 @@ function createCall(step: Extract<Step, { step: "create" }>, model: QueueModel):
       prompt: "a fox",
       ...(step.seed !== null && { seed: step.seed }),
       ...(step.model && { model: step.model }),
-      ...(type.isOrchestrator && { orchestrator_details: { num_new_segments_to_generate: step.children } }),
+      // With a stitch to come, an orchestrator does not end by itself when its segments are done.
+      ...(type.isOrchestrator && {
+        orchestrator_details: { num_new_segments_to_generate: step.children, independent_segments: false },
+      }),
       ...(request.orchestrator && { orchestrator_task_id_ref: request.orchestrator.id }),
     },
     priority: step.priority,
@@ -727,7 +730,7 @@ async function drain({ sql, model }: World): Promise<void> {
   await sql`update tasks set run_after = now() - interval '1 second' where is_scheduled`;
   await sql`update workers set current_model = null`;
   await sql`select tend_queue()`;
-  for (let round = 0; ; round++) {
+  for (let round = 0, emptyRounds = 0; ; round++) {
     assert.ok(round < 200, "the queue does not empty");
     await sql`select tend_queue()`;
     await doLeftWork(sql);
@@ -736,7 +739,9 @@ async function drain({ sql, model }: World): Promise<void> {
     }
     const running = await sql<{ id: string; user_id: string; by_owner: boolean; is_orchestrator: boolean }[]>`
       select id, user_id, claimed_by_owner as by_owner, is_orchestrator from tasks where status = 'In Progress'`;
-    if (running.length === 0) break;
+    emptyRounds = running.length === 0 ? emptyRounds + 1 : 0;
+    // A claim that ends a part of an ended orchestration leaves its lane to the next claim.
+    if (emptyRounds === 2) break;
     const children = running.filter((task) => !task.is_orchestrator);
     for (const task of children.length > 0 ? children : running.slice(0, 1)) {
       await complete(sql, task.id, task.by_owner ? { forUser: task.user_id } : {});

@@ -444,6 +444,8 @@ export class QueueModel {
     }: { worker?: string | undefined; attempt?: number | undefined; hasOutput: boolean },
   ): string {
     const was = task.status;
+    const isOwners =
+      kind !== "service" || (status === "Cancelled" && worker === undefined && attempt === undefined);
     if (
       (attempt !== undefined && attempt !== task.attempt) ||
       (worker !== undefined && worker !== task.worker)
@@ -463,11 +465,11 @@ export class QueueModel {
       if (status === "In Progress") task.expired = null;
       else if (status === "Complete") this.finish(task, hasOutput);
       else if (status === "Queued") this.requeue(task);
-      else this.end(task, status);
+      else this.end(task, status, isOwners);
       return "none";
     }
     if (was === "Queued" && (status === "Failed" || status === "Cancelled")) {
-      this.end(task, status);
+      this.end(task, status, isOwners);
       return "none";
     }
     if (was === "Failed" && status === "Queued") return this.retry(task);
@@ -479,7 +481,8 @@ export class QueueModel {
     task.isResult = task.key !== null && hasFile;
     task.expired = null;
     if (task.type.isOrchestrator) {
-      for (const child of this.#children(task)) if (!isOver(child)) this.end(child, "Cancelled");
+      const isOwners = task.byOwner ?? false;
+      for (const child of this.#children(task)) if (!isOver(child)) this.end(child, "Cancelled", isOwners);
       this.#settle(task);
       return;
     }
@@ -495,7 +498,7 @@ export class QueueModel {
   /** Back to the queue, or failed after the last attempt. */
   requeue(task: ModelTask): void {
     task.attempts++;
-    if (task.attempts >= task.maxAttempts) this.end(task, "Failed");
+    if (task.attempts >= task.maxAttempts) this.end(task, "Failed", task.byOwner ?? false);
     else this.putBack(task);
   }
 
@@ -509,8 +512,8 @@ export class QueueModel {
     Object.assign(task, { status: "Queued", worker: null, byOwner: null, expired: null });
   }
 
-  /** Ends a task, and with it whoever cannot go on. */
-  end(first: ModelTask, status: "Failed" | "Cancelled"): void {
+  /** Ends a task, and with it whoever cannot go on. What its owner ends costs the seconds that it ran in the cloud. */
+  end(first: ModelTask, status: "Failed" | "Cancelled", isOwners: boolean): void {
     let relatives = [first];
     let dependants: ModelTask[] = [];
     const orchestrators: ModelTask[] = [];
@@ -518,11 +521,14 @@ export class QueueModel {
       const ended = [...new Set([...relatives, ...dependants])].filter((task) => !isOver(task));
       if (ended.length === 0) break;
       for (const task of ended) {
+        const hasRun = task.status === "In Progress" && task.inCloud && !task.byOwner;
+        const isPaid = isOwners && hasRun && !task.type.isOrchestrator && task.type.heldSeconds !== null;
         task.status = relatives.includes(task) ? status : "Failed";
         task.expired = null;
         task.isScheduled = false;
         task.isFollowing = false;
         if (task.type.isOrchestrator) orchestrators.push(task);
+        else if (isPaid) task.cost = "by time";
         else task.hold = undefined;
       }
       for (const task of ended) this.#releaseFollowers(task);
@@ -574,11 +580,15 @@ export class QueueModel {
     return [...this.tasks.values()].filter((task) => task.orchestrator === orchestrator);
   }
 
-  /** An orchestrator costs what its finished children cost. */
+  /** An orchestrator costs what its children cost: later, when the cost of one is not known yet. */
   #settle(orchestrator: ModelTask): void {
     let cost = 0;
     for (const child of this.#children(orchestrator)) {
-      if (child.status === "Complete") cost += typeof child.cost === "number" ? child.cost : 0;
+      if (child.cost === "by time") {
+        orchestrator.cost = "by time";
+        return;
+      }
+      cost += child.cost ?? 0;
     }
     orchestrator.cost = cost;
     this.#charge(orchestrator, cost);
@@ -613,15 +623,18 @@ export class QueueModel {
     for (const row of rows.tasks) {
       const task = this.tasks.get(row.id);
       assert.ok(task, `task ${row.id} came from nowhere`);
-      if (task.cost === "by time") {
+      if (task.cost === "by time" && !task.type.isOrchestrator) {
         assert.ok(
           row.cost !== null && row.cost > 0 && row.cost <= task.bound && row.cost % task.type.price === 0,
         );
         task.cost = row.cost;
-        this.#giveToOthers(task, row.cost);
+        if (task.status === "Complete") this.#giveToOthers(task, row.cost);
         this.#charge(task, row.cost);
       }
     }
+    const unsettled = [...this.tasks.values()].filter(({ cost }) => cost === "by time");
+    // Inner orchestrations before the outer ones.
+    while (unsettled.some(({ cost }) => cost === "by time")) for (const task of unsettled) this.#settle(task);
     const expected = [...this.tasks.values()].map((task) => ({
       id: task.id,
       status: task.status,
