@@ -109,7 +109,7 @@ async function setCloud(sql: Sql, { userId }: BenchUser, isOn: boolean): Promise
      where id = ${userId}`;
 }
 
-/** A paid task that runs, and so many free ones that wait for it. */
+/** Makes a paid task that runs, and free tasks that wait for it. */
 async function taskWith(
   { sql }: Bench,
   database: Database,
@@ -212,7 +212,7 @@ async function runOutbox(sql: Sql, watch: Stopwatch): Promise<void> {
   if (batches > 0) watch.add("outbox", performance.now() - begun);
 }
 
-/** What was released is of no use to the next run. */
+/** Cancels the queued tasks, which the next run does not need. */
 async function endAll(sql: Sql, { userId }: BenchUser): Promise<void> {
   await sql`
     select public.end_task(id, 'Cancelled', 'bench') from public.tasks

@@ -172,7 +172,7 @@ export function readIntent(
   });
 }
 
-/** A status that is not known here is no payment and no failure. */
+/** An unknown status counts neither as a payment nor as a failure. */
 function stateOf(status: string): "pending" | "failed" | "paid" {
   if (status === "succeeded") return "paid";
   return status === "canceled" || status === "requires_payment_method" ? "failed" : "pending";
