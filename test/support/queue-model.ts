@@ -269,7 +269,13 @@ export class QueueModel {
 
   #reuse(task: ModelTask, result: ModelTask): void {
     task.cost = reuseCost(task.type, task.bound, result);
-    Object.assign(task, { status: "Complete", isFollowing: false, key: null, reused: result.id });
+    Object.assign(task, {
+      status: "Complete",
+      isFollowing: false,
+      key: null,
+      reused: result.id,
+      byOwner: result.byOwner,
+    });
     this.#charge(task, task.cost);
   }
 
@@ -492,6 +498,8 @@ export class QueueModel {
       this.#giveToOthers(task, task.cost);
       this.#charge(task, task.cost);
     }
+    // A part that is complete shows that its orchestration goes on: see close_orchestrator().
+    if (task.orchestrator?.status === "In Progress") task.orchestrator.expired = null;
     this.#releaseFollowers(task);
   }
 
