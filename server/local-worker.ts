@@ -21,7 +21,7 @@ export interface LocalWorkerOptions {
   log: Logger;
 }
 
-/** Who serves what in this process. */
+/** Which workers run in this process, and for which task types. */
 export interface LocalWorkPlan {
   /** FAL's key and addresses, where FAL runs the task types that it can. */
   fal: FalVariables | undefined;

@@ -94,7 +94,7 @@ async function makeFolder(folder: string): Promise<boolean> {
     if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   });
-  if (!found?.isDirectory()) throw new Error(`${folder} is no folder: choose a new one.`);
+  if (!found?.isDirectory()) throw new Error(`${folder} is not a folder. Choose another path.`);
   return false;
 }
 

@@ -335,7 +335,7 @@ export function createCatalogue(
 
     statesOf: (versions) =>
       sql.transaction(async (transaction) => {
-        // Who names new content holds this lock to the end of the transaction, which may outlive its client.
+        // A transaction that names new content holds this lock until it ends, which may be after its client has gone.
         const locks = await transaction<{ version: string; is_free: boolean }[]>`
           select version, pg_try_advisory_xact_lock(hashtextextended(version, 0)) as is_free
             from unnest(${versions}::text[]) as version`;

@@ -17,7 +17,7 @@ export const withdrawProviderJobsEndpoint = endpoint({
   requestsPerMinute: 600,
   answers: {
     200: {
-      description: "What was attempted, and how much of it was settled.",
+      description: "The number of jobs that were tried, and how many of these are settled.",
       schema: z.object({ attempted: z.int(), settled: z.int() }),
     },
   },
