@@ -75,6 +75,8 @@ export interface FakeFal {
   uploaded: { bytes: Buffer; contentType: string }[];
   /** The job that made these bytes, if one did. */
   maker(bytes: Uint8Array): FalJob | undefined;
+  /** What FAL has at an address: an uploaded file, or one of a result. */
+  contentAt(address: string): Uint8Array | undefined;
   /** What a new job is to do; called before it is answered. */
   plan: (job: FalJob) => void;
   /** What every request waits for before anything is done. */
@@ -316,6 +318,9 @@ export async function startFakeFal(): Promise<FakeFal> {
     files: new Map(),
     uploaded: [],
     maker: (bytes) => makers.get(digestOf(bytes)),
+    contentAt: (address) =>
+      uploads.get(address) ??
+      (address.startsWith(`${url}/`) ? fake.files.get(address.slice(url.length))?.bytes : undefined),
     plan: () => undefined,
     gate: () => undefined,
     answerGate: () => undefined,
