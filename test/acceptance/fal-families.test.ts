@@ -7,19 +7,20 @@ import { invoke, succeed } from "../support/calls.ts";
 import type { FalJob } from "../support/fake-fal.ts";
 import { flatFilm } from "../support/fake-fal/films.ts";
 import { assertRequests, type KeptRequest, named } from "../support/fal-requests.ts";
-import { FalWorkerUnderTest } from "../support/fal-worker.ts";
+import { FalWorkerUnderTest, startFalProcess } from "../support/fal-worker.ts";
 import { familyCases, makeRows, type RowIds, withRows } from "../support/family-fixtures.ts";
 import { factsOfFilm } from "../support/films.ts";
 import { hosts, type HostUnderTest } from "../support/hosts.ts";
 import { until } from "../support/live-events.ts";
 import { png } from "../support/png.ts";
-import { assertHealthy } from "../support/sandbox.ts";
+import { assertHealthy, ended } from "../support/sandbox.ts";
 import {
   assertNothingOpen,
   family as familyOf,
   newShot,
   openStudio,
   type Row,
+  spends,
   type Studio,
 } from "../support/studio.ts";
 
@@ -265,6 +266,68 @@ for (const { name, start } of hosts) {
         "the film is in the shot",
       );
       assertRequests("steerable_motion", "three prompts", requestsOf(tree, request));
+      await assertNothingOpen(host, own);
+      await assertHealthy(host);
+    });
+
+    test("a travel whose worker is killed at each step is paid to FAL once and by the user once", async () => {
+      const { fal } = worker;
+      const own = await openStudio(host);
+      await host.sql`select add_credit(${own.userId}, 'manual', 500000000)`;
+      const before = fal.jobs.length;
+      const { status, body, text } = await invoke<{ task_id: string }>(own, "steerable-motion", {
+        project_id: own.projectId,
+        image_urls: [0, 1, 2].map((index) => addresses.get(`picture ${index}.png`)),
+        base_prompts: ["a fox", "a heron"],
+        segment_frames: [33],
+        frame_overlap: [0],
+        resolution: "96x64",
+        seed: 31,
+      });
+      assert.equal(status, 201, text);
+      // Each job ends at the first question, so that a step takes one worker more and no longer.
+      fal.plan = (job) => (job.steps = ["ended"]);
+      let running = startFalProcess(host, "killed 0");
+      const killed = new Set<string>();
+      let killing: Promise<void> = Promise.resolve();
+      fal.gate = (line) => {
+        const [, requestId] = /^GET .*\/requests\/([^/]+)\/status/.exec(line) ?? [];
+        if (requestId === undefined || killed.has(requestId)) return;
+        killed.add(requestId);
+        killing = killing.then(async () => {
+          await running.kill("SIGKILL");
+          // As time does to the runs of a worker that is dead.
+          await host.sql`
+            update tasks set lease_expires_at = now() - interval '1 second', max_attempts = 20
+             where user_id = ${own.userId} and status = 'In Progress'`;
+          running = startFalProcess(host, `killed ${killed.size}`);
+        });
+        return killing;
+      };
+      try {
+        await ended(own, body.task_id);
+      } finally {
+        Object.assign(fal, { gate: () => undefined, plan: () => undefined });
+        await running.kill("SIGTERM");
+      }
+      const tree = await treeOf([body.task_id]);
+      for (const task of tree) {
+        assert.equal(task.status, "Complete", `${task.task_type}: ${String(task["error_message"])}`);
+        await assertFalMedia(task);
+      }
+      await assertMargin(tree);
+      const jobs = fal.jobs.slice(before);
+      assert.deepEqual(
+        new Set(jobs.map(({ requestId }) => requestId)),
+        killed,
+        "a worker was killed at each job",
+      );
+      const naming = { fal, files, sent: {} };
+      const requests = jobs.map(({ model, input }) => JSON.stringify([model, named(input, naming)]));
+      assert.equal(new Set(requests).size, jobs.length, "no request was submitted twice");
+      const submitted = tree.length - 1;
+      assert.ok(jobs.length >= submitted, `${jobs.length} jobs`);
+      assert.equal((await spends(host, own)).rows.length, 1);
       await assertNothingOpen(host, own);
       await assertHealthy(host);
     });

@@ -123,6 +123,7 @@ test("an input with an unknown field, a missing one, another type, an unlisted v
   );
   assert.deepEqual(issuesOf("fal-ai/flux/dev", { prompt: "a", image_size: { width: 64, height: 64 } }), []);
   assert.deepEqual(issuesOf("fal-ai/flux/dev", { prompt: "a", image_size: "square_hd" }), []);
+  assert.equal(issuesOf("fal-ai/flux/dev", { prompt: "a", num_images: 5 })[0]?.type, "less_than_equal");
   assert.equal(issuesOf("fal-ai/flux/dev", { prompt: "a", image_size: "big" })[0]?.type, "literal_error");
 });
 

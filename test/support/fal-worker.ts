@@ -1,4 +1,7 @@
+import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { projectPath } from "../../server/migrate.ts";
 import { DarkroomClient } from "../../worker/client.ts";
 import { createFalProvider } from "../../worker/fal/provider.ts";
 import type { FalRecipe } from "../../worker/fal/recipe.ts";
@@ -88,4 +91,40 @@ export class FalWorkerUnderTest {
       ]),
     );
   }
+}
+
+export interface FalProcess {
+  child: ChildProcess;
+  kill(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
+}
+
+/** FAL's worker as a process of its own, which can be killed: `npm run worker -- --provider fal`, without npm. */
+export function startFalProcess(host: HostUnderTest, workerId: string): FalProcess {
+  const { fakeFal, apiUrl, keys } = host;
+  const args = [
+    "--import",
+    "tsx",
+    "worker/cli.ts",
+    "--provider",
+    "fal",
+    "--url",
+    apiUrl,
+    "--worker-id",
+    workerId,
+  ];
+  const env = {
+    ...process.env,
+    LOG_LEVEL: "silent",
+    DARKROOM_TOKEN: keys.serviceRoleKey,
+    ...fakeFal.variables,
+  };
+  const child = spawn(process.execPath, args, { cwd: projectPath(""), stdio: "ignore", env });
+  async function kill(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    await exited;
+  }
+  host.atEnd(() => kill("SIGKILL"));
+  return { child, kill };
 }

@@ -1,3 +1,4 @@
+import { withLimits } from "./limits.ts";
 import { type FieldShape, inputShape, objectShape, type ObjectShape, type TypeShape } from "./shapes.ts";
 
 /** One entry of the `detail` of FAL's 422. */
@@ -22,7 +23,10 @@ const wholeNumbers = /^(seed|num_.*|.*steps|width|height|frames_per_second|frame
 export function issuesOf(endpoint: string, input: unknown): FalIssue[] {
   const shape = inputShape(endpoint);
   if (!shape) throw new Error(`The fake FAL does not know ${endpoint}`);
-  return issuesOfObject(shape, input, ["body"]);
+  const limited = Object.entries(shape).map(
+    ([name, field]) => [name, withLimits(endpoint, name, field)] as const,
+  );
+  return issuesOfObject(Object.fromEntries(limited), input, ["body"]);
 }
 
 export function falIssue(

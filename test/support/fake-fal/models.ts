@@ -291,10 +291,10 @@ class ModelRun {
     return { images, video: null };
   }
 
+  /** Without a size, as large as the smallest width and the smallest height of the films. */
   async #merged(): Promise<Fields> {
     const films = this.#files.flatMap(({ film }) => (film ? [film] : []));
-    const [first] = films;
-    if (!first) throw new Error("nothing to merge");
+    if (films.length === 0) throw new Error("nothing to merge");
     const rate = this.#number("target_fps") ?? Math.min(...films.map((film) => film.framesPerSecond));
     const seconds = films.reduce((sum, film) => sum + film.frames / film.framesPerSecond, 0);
     const { resolution } = this.#input;
@@ -303,8 +303,11 @@ class ModelRun {
         ? namedSizes[resolution]
         : typeof resolution === "object" && resolution !== null
           ? (resolution as PictureSize)
-          : first;
-    const { width, height } = size ?? first;
+          : undefined;
+    const { width, height } = size ?? {
+      width: Math.min(...films.map((film) => film.width)),
+      height: Math.min(...films.map((film) => film.height)),
+    };
     const video = await this.#madeFilm({ width, height, frames: seconds * rate, framesPerSecond: rate });
     const originals = films.map((film) => ({
       width: film.width,
