@@ -1,8 +1,10 @@
 import type { FieldShape } from "./shapes.ts";
 
-interface Limit extends Pick<FieldShape, "min" | "max"> {
+interface Limit {
   endpoints: RegExp;
   field: string;
+  min: number;
+  max: number;
 }
 
 /** Ranges that the pages of the models state (`https://fal.ai/models/<endpoint>/llms.txt`) and the client's types do not. */
