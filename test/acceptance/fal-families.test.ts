@@ -13,6 +13,7 @@ import { factsOfFilm } from "../support/films.ts";
 import { hosts, type HostUnderTest } from "../support/hosts.ts";
 import { until } from "../support/live-events.ts";
 import { png } from "../support/png.ts";
+import { ShippedWorker } from "../support/shipped-worker/shipped-worker.ts";
 import { assertHealthy, ended } from "../support/sandbox.ts";
 import {
   assertNothingOpen,
@@ -269,6 +270,80 @@ for (const { name, start } of hosts) {
       await assertNothingOpen(host, own);
       await assertHealthy(host);
     });
+
+    test("while a GPU worker is active the tasks that it can run go to it, and FAL gets none", async () => {
+      const own = await openStudio(host);
+      await host.sql`select add_credit(${own.userId}, 'manual', 500000000)`;
+      const gpu = await gpuWorker();
+      const before = worker.fal.jobs.length;
+      const running = worker.startWorker();
+      try {
+        const created = [];
+        for (const family of ["travel_between_images", "individual_travel_segment", "magic_edit"]) {
+          const first = cases.find((one) => one.family === family);
+          const { parent_generation_id: _parent, ...input } = { ...first?.input };
+          const request = { family, project_id: own.projectId, input: await withFiles(input) };
+          created.push(await succeed(invoke<{ task_id: string }>(own, "create-task", request)));
+        }
+        const ids = created.map(({ task_id: id }) => id);
+        await gpu.workUntilIdle();
+        for (const id of ids) await ended(own, id);
+        const tree = await treeOf(ids);
+        for (const task of tree) {
+          assert.equal(task.status, "Complete", `${task.task_type}: ${String(task["error_message"])}`);
+        }
+        const workers = await host.sql<{ id: string }[]>`
+          select distinct worker_id as id from tasks where id = any (${tree.map(({ id }) => id)}::uuid[])`;
+        assert.deepEqual(
+          workers.map(({ id }) => id),
+          [gpu.id],
+        );
+        assert.equal(worker.fal.jobs.length, before);
+      } finally {
+        await running.stop();
+        await silence(gpu.id);
+      }
+    });
+
+    test("a task whose GPU worker dies in the middle of its run is finished at FAL, and charged once", async () => {
+      const own = await openStudio(host);
+      await host.sql`select add_credit(${own.userId}, 'manual', 500000000)`;
+      const gpu = await gpuWorker();
+      const before = worker.fal.jobs.length;
+      const running = worker.startWorker();
+      try {
+        const input = await withFiles(cases.find(({ family }) => family === "magic_edit")?.input ?? {});
+        const request = { family: "magic_edit", project_id: own.projectId, input };
+        const { task_id: id } = await succeed(invoke<{ task_id: string }>(own, "create-task", request));
+        assert.equal((await gpu.next()).task_id, id);
+        await silence(gpu.id);
+        await host.sql`update tasks set lease_expires_at = now() - interval '1 second' where id = ${id}`;
+        await ended(own, id);
+        const tree = await treeOf([id]);
+        assert.equal(tree[0]?.status, "Complete", String(tree[0]?.["error_message"]));
+        for (const task of tree) await assertFalMedia(task);
+        await assertMargin(tree);
+        assert.equal(worker.fal.jobs.length, before + 1);
+        assert.equal((await spends(host, own)).rows.length, 1);
+        await assertNothingOpen(host, own);
+      } finally {
+        await running.stop();
+      }
+    });
+
+    /** The shipped GPU worker, which has said that it is there. */
+    async function gpuWorker(): Promise<ShippedWorker> {
+      const key = host.keys.serviceRoleKey;
+      const gpu = new ShippedWorker(host, { accessToken: key, clientKey: key });
+      await gpu.start();
+      return gpu;
+    }
+
+    /** As time does to a worker that sends no more heartbeats. */
+    async function silence(workerId: string): Promise<void> {
+      await host.sql`
+        update workers set last_heartbeat = now() - interval '1 hour', last_claim_at = now() - interval '1 hour' where id = ${workerId}`;
+    }
 
     test("a travel whose worker is killed at each step is paid to FAL once and by the user once", async () => {
       const { fal } = worker;
