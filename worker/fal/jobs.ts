@@ -218,8 +218,12 @@ export class FalTaskJobs implements FalJobs {
     return { requestId: job.requestId, data };
   }
 
-  #paceOf({ completes }: FalRequest): Pace {
-    return completes ? this.#around.pace : this.#around.paceWithoutWebhook;
+  #paceOf(request: FalRequest): Pace {
+    return this.#isCompletedByWebhook(request) ? this.#around.pace : this.#around.paceWithoutWebhook;
+  }
+
+  #isCompletedByWebhook({ completes = false }: FalRequest): boolean {
+    return completes && this.#warnings.length === 0;
   }
 
   /** The job of a run before this one, if it has one; where it is not known whether it has, the webhook's word is waited for. */
@@ -272,7 +276,8 @@ export class FalTaskJobs implements FalJobs {
   }
 
   async #begin(step: number, request: FalRequest): Promise<Job> {
-    const { model, input, units, completes = false } = request;
+    const { model, input, units } = request;
+    const completes = this.#isCompletedByWebhook(request);
     const { webhook } = this.#around;
     this.#progress(step, 0.02, "preparing");
     await this.#place(request);
