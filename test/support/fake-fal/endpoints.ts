@@ -3,6 +3,7 @@
  * client. An endpoint that the types do not have fails the generator.
  */
 export const fakeEndpoints = [
+  "fal-ai/aura-sr",
   "fal-ai/clarity-upscaler",
   "fal-ai/dwpose",
   "fal-ai/dwpose/video",
@@ -12,6 +13,7 @@ export const fakeEndpoints = [
   "fal-ai/ffmpeg-api/merge-videos",
   "fal-ai/film",
   "fal-ai/film/video",
+  "fal-ai/flashvsr/upscale/video",
   "fal-ai/flux-2",
   "fal-ai/flux-2/edit",
   "fal-ai/flux-2/lora",

@@ -104,6 +104,7 @@ class ModelRun {
         return { video: await this.#madeFilm(this.#interpolated()) };
       case "fal-ai/topaz/upscale/video":
       case "fal-ai/seedvr/upscale/video":
+      case "fal-ai/flashvsr/upscale/video":
         return {
           video: await this.#madeFilm({ ...this.#film(), ...this.#upscaled(this.#film(), this.#film()) }),
         };
@@ -111,6 +112,7 @@ class ModelRun {
       case "fal-ai/topaz/upscale/image":
       case "fal-ai/seedvr/upscale/image":
       case "fal-ai/clarity-upscaler":
+      case "fal-ai/aura-sr":
         return { image: this.#picture(this.#upscaled(this.#firstPicture()), this.#format("png")) };
       case "fal-ai/dwpose":
         return { image: this.#picture(this.#firstPicture(), "png") };
@@ -349,14 +351,17 @@ class ModelRun {
     return { images, frame_count: count };
   }
 
+  /** The frames that begin from the start on and before the end. */
   async #trimmed(): Promise<Fields> {
     const film = this.#film();
-    const whole = film.frames / film.framesPerSecond;
+    const rate = film.framesPerSecond;
+    const whole = film.frames / rate;
     const start = Math.min(whole, this.#number("start_time") ?? 0);
     const end = Math.min(whole, this.#number("end_time") ?? start + (this.#number("duration") ?? 2));
-    const seconds = Math.max(0, end - start);
-    const video = await this.#madeFilm({ ...film, frames: seconds * film.framesPerSecond });
-    return { video, original_duration: whole, trimmed_duration: seconds };
+    const frameAt = (seconds: number) => Math.ceil(seconds * rate - 1e-6);
+    const frames = Math.max(1, frameAt(end) - frameAt(start));
+    const video = await this.#madeFilm({ ...film, frames });
+    return { video, original_duration: whole, trimmed_duration: frames / rate };
   }
 
   async #scaled(): Promise<Fields> {
