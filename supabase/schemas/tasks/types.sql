@@ -11,9 +11,10 @@ create domain public.natural_number as integer check (value >= 0);
 -- What of params a price depends on; read_billed_values() makes it.
 create domain public.billed_values as jsonb check (
   jsonb_typeof(value) = 'object' and pg_column_size(value) <= 4096
-  and value - array['images', 'frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model', 'model_type'] = '{}'
+  and value - array['images', 'frames', 'gap_frames', 'context_frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model',
+                   'model_type'] = '{}'
   and not jsonb_path_exists(
-    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
+    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|gap_frames|context_frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
   and not jsonb_path_exists(
     value, '$.keyvalue() ? (@.key like_regex "^(resolution|model|model_type)$" && @.value.type() <> "string")'));
 create domain public.slot_number as smallint check (value between 1 and 5);
