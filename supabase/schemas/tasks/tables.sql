@@ -259,8 +259,9 @@ create table public.provider_jobs (
   webhook_key uuid,
   -- Whether the job's result is the output of the task, so that the webhook may complete the run with it.
   completes boolean not null default true,
-  -- What the provider bills for the job, at most.
+  -- What the provider bills for the job, at most, and what that costs; null of an owner's worker, and where it is not known.
   units public.billed_units not null default '{}',
+  cost_microusd public.amount_microusd,
   began_at timestamptz not null default now(),
   submitted_at timestamptz,
   primary key (task_id, step),
@@ -290,6 +291,8 @@ create table public.provider_withdrawals (
   cost_microusd public.amount_microusd not null,
   charged_microusd public.amount_microusd not null default 0,
   charge_metadata jsonb not null,
+  -- What the provider bills the operator for the job, if it ran; as in provider_jobs.
+  provider_cost_microusd public.amount_microusd,
   -- `withdrawn`: before it began. `ran`: it began, or has ended well. `failed`: it ended in an error at the provider.
   -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
   state text not null default 'open'

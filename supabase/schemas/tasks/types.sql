@@ -20,8 +20,9 @@ create domain public.billed_values as jsonb check (
 -- What could not be done of what a task asked, as its worker says.
 create domain public.output_warnings as text[] check (
   cardinality(value) <= 20 and array_position(value, null) is null and length(array_to_string(value, '')) <= 10000);
--- How much of each unit a provider bills for a job, at most.
+-- How much of each unit a provider bills for a job, at most, and the variant that decides the price of one.
 create domain public.billed_units as jsonb check (
-  jsonb_typeof(value) = 'object' and value - array['images', 'megapixels', 'seconds', 'training_steps'] = '{}'
-  and not jsonb_path_exists(value, '$.* ? (@.type() <> "number" || @ < 0 || @ > 1000000000)'));
+  jsonb_typeof(value) = 'object' and value - array['images', 'megapixels', 'seconds', 'training_steps', 'variant'] = '{}'
+  and jsonb_typeof(coalesce(value -> 'variant', '""')) = 'string' and length(value ->> 'variant') <= 100
+  and not jsonb_path_exists(value - 'variant', '$.* ? (@.type() <> "number" || @ < 0 || @ > 1000000000)'));
 create domain public.slot_number as smallint check (value between 1 and 5);
