@@ -23,11 +23,11 @@ values
   ('image_inpaint', 'api', 'processing', 'processing', 'image', 'inpaint', 600, true, false, 'Inpaint'),
   ('annotated_image_edit', 'api', 'processing', 'processing', 'image', 'annotated_edit', 600, false, false, 'Annotated edit'),
   ('image_upscale', 'gpu', 'upscale', 'processing', 'image', 'upscaled', 600, false, false, 'Upscale'),
-  ('single_image', 'gpu', 'generation', 'image-generation', 'image', null, 600, false, false, 'Single image'),
+  ('single_image', 'api', 'generation', 'image-generation', 'image', null, 600, true, false, 'Single image'),
   ('image_edit', 'gpu', 'generation', 'magic-edit', 'image', 'magic_edit', 600, false, false, 'Image edit'),
   ('edit_travel_kontext', 'gpu', 'generation', 'edit-travel', 'image', null, 600, false, false, 'Edit travel (Kontext)'),
   ('edit_travel_flux', 'gpu', 'generation', 'edit-travel', 'image', null, 600, false, false, 'Edit travel (Flux)'),
-  ('lora_training', 'gpu', 'utility', 'training', null, null, 14400, false, false, 'LoRA training'),
+  ('lora_training', 'api', 'utility', 'training', null, null, 14400, false, false, 'LoRA training'),
   ('qwen_image_edit', 'gpu', 'generation', 'magic-edit', 'image', 'magic_edit', 600, true, false, 'Qwen image edit'),
   ('magic_edit', 'gpu', 'generation', 'magic-edit', 'image', 'magic_edit', 600, false, false, 'Magic edit'),
   ('wan_2_2_t2i', 'gpu', 'generation', 'image-generation', 'image', null, 600, false, false, 'Wan 2.2 image'),
@@ -74,7 +74,8 @@ update public.task_types as kind set expected_seconds = figures.seconds
 -- The models of the shipped workers and clients. An operator whose workers serve others adds them.
 insert into public.known_models (model)
 values ('wan_2_2_i2v_lightning_baseline_2_2_2'), ('wan_2_2_i2v_lightning_baseline_3_3'), ('wan-2.2'), ('vace_14B'),
-       ('qwen-image'), ('qwen-image-2512'), ('z-image')
+       ('qwen-image'), ('qwen-image-2512'), ('z-image'), ('optimised-t2i'), ('flux-dev'), ('flux-schnell'), ('flux-pro'),
+       ('kontext'), ('kontext-dev')
 on conflict (model) do nothing;
 
 -- Those whose picture or film is decided by params and seed, once: until they have a price.
@@ -116,8 +117,22 @@ values
   ('edit_travel_flux', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('wan_2_2_t2i', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('image_upscale', 1, 'per_unit', 20000, '{"resolution": {"2x": 1, "4x": 2, "8x": 4}}'),
-  ('single_image', 1, 'per_unit', 25000, '{"resolution": {"512x512": 1, "768x768": 1.5, "1024x1024": 2, "1536x1536": 4, "2048x2048": 8}, "model_type": {"flux-dev": 1, "flux-pro": 2, "flux-schnell": 0.5}}'),
-  ('lora_training', 1, 'per_unit', 2500000, '{}'),
+  -- Of the default model, up to one megapixel. The sizes are the largest one, and the one that is made where none is asked for.
+  ('single_image', 1, 'per_unit', 60000, '{
+    "megapixels": {"included": 1, "each": 0.5},
+    "resolution": {"1024x1024": 1, "2048x2048": 1},
+    "model": {
+      "optimised-t2i": 1, "optimized-t2i": 1, "wan-2.2": 1, "wan-2.2-t2i": 1,
+      "flux-dev": 1.4, "flux": 1.4, "flux-1-dev": 1.4,
+      "flux-schnell": 0.15, "flux-1-schnell": 0.15,
+      "flux-pro": 2, "flux-1.1-pro": 2, "flux-pro-1.1": 2,
+      "kontext": 0.9, "flux-kontext": 0.9, "flux-kontext-pro": 0.9, "flux-pro-kontext": 0.9,
+      "kontext-dev": 1.4, "flux-kontext-dev": 1.4,
+      "qwen-image": 1, "qwen": 1,
+      "qwen-image-2512": 1,
+      "z-image": 0.4, "z-image-turbo": 0.4}}'),
+  -- Of up to 1000 steps. FAL trains LoRAs of Flux.
+  ('lora_training', 1, 'per_unit', 2500000, '{"model": {"flux-dev": 1, "flux": 1, "flux-1-dev": 1}}'),
   -- Tools.
   ('extract_frame', 1, 'per_unit', 20000, '{}'),
   ('generate_openpose', 1, 'per_unit', 30000, '{}'),

@@ -78,6 +78,10 @@ export const errorCodes = {
     message:
       "A parameter that the price depends on has a value without a price. Send one of the allowed values.",
   },
+  unsupported_by_model: {
+    status: 422,
+    message: "The model cannot make what is asked for. `issues` names the parameters and what it takes.",
+  },
   contradicting_values: {
     status: 422,
     message: "Parameters that mean the same priced quantity have different values. Send one of them.",
