@@ -43,6 +43,24 @@ insert into public.task_types (name, run_type, category, alias_of, display_name)
 values ('image-upscale', 'gpu', 'upscale', 'image_upscale', 'Upscale')
 on conflict (name) do nothing;
 
+-- What runs each type, until the type has a price. Shipped GPU workers run what they have a handler or a model for, shipped API workers
+-- what they call an API for; worker/fal and worker/sandbox list theirs.
+update public.task_types as kind set runners = array_remove(array[
+    case when kind.name in (
+      'travel_orchestrator', 'travel_segment', 'travel_stitch', 'individual_travel_segment', 'join_clips_orchestrator',
+      'join_clips_segment', 'join_final_stitch', 'edit_video_orchestrator', 'qwen_image', 'qwen_image_2512', 'qwen_image_style',
+      'z_image_turbo', 'z_image_turbo_i2i', 'image_inpaint', 'annotated_image_edit', 'qwen_image_edit', 'magic_edit',
+      'wan_2_2_t2i', 'extract_frame', 'rife_interpolate_images', 'wgp') then 'gpu_worker' end,
+    case when kind.name in (
+      'qwen_image', 'qwen_image_2512', 'qwen_image_style', 'qwen_image_edit', 'z_image_turbo', 'image_inpaint',
+      'annotated_image_edit', 'wan_2_2_t2i', 'wan_2_2_i2v', 'animate_character') then 'api_worker' end,
+    case when kind.name in (
+      'qwen_image', 'qwen_image_2512', 'qwen_image_style', 'z_image_turbo', 'z_image_turbo_i2i', 'image_inpaint',
+      'annotated_image_edit', 'image_upscale', 'animate_character') then 'fal' end,
+    case when kind.category <> 'call' then 'sandbox' end], null)
+ where kind.alias_of is null
+   and not exists (select from public.task_type_prices as price where price.task_type = kind.name);
+
 -- How long runs that are paid by the second are expected to take: their estimate and first hold. The others take what they cost.
 update public.task_types as kind set expected_seconds = figures.seconds
   from (values ('travel_segment', 120), ('travel_stitch', 30), ('individual_travel_segment', 120),

@@ -158,6 +158,7 @@ begin
   planned.result_data := '{}';
   planned.children_held_microusd := 0;
   planned.created_at := now();
+  planned.ready_at := now();
   planned.updated_at := now();
 end
 $$;
