@@ -9,7 +9,7 @@ import {
   type Run,
   type StatusUpdate,
 } from "../../../../worker/client.ts";
-import { falTaskTypes } from "../../../../worker/fal/models.ts";
+import { falTaskTypes } from "../../../../worker/fal/recipes.ts";
 import { createFalProvider } from "../../../../worker/fal/provider.ts";
 import { type Provider, ProviderUnusable, type RenderedOutput } from "../../../../worker/provider.ts";
 import { createWorker, type WorkerLog } from "../../../../worker/worker.ts";
