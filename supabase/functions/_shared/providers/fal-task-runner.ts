@@ -26,10 +26,11 @@ export interface FalTaskRunnerOptions {
   log: WorkerLog;
   /** Aborted when the process is about to end. */
   ending: AbortSignal;
+  /** Without work for so long, a call ends: the timer makes the next one. */
+  idleMilliseconds?: number;
 }
 
-/** Without work for so long, a call ends: the timer makes the next one. */
-const idleMilliseconds = 4_000;
+const usualIdleMilliseconds = 4_000;
 const pollSeconds = 1;
 const heartbeatSeconds = 10;
 /** For outputs that are being stored when the time is over. */
@@ -41,6 +42,7 @@ export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
     taskTypes: falTaskTypes,
     async run({ workerId, milliseconds, atOnce }) {
       const { apiUrl, serviceKey, fetch, log, variables, ending } = options;
+      const idle = options.idleMilliseconds ?? usualIdleMilliseconds;
       const report: RunReport = { claimed: 0, completed: 0, delegated: 0, given_back: 0, failed: 0 };
       const client = new ReportingClient({ url: apiUrl, token: serviceKey, workerId, fetch }, report);
       const provider = new WatchedProvider(createFalProvider({ variables, storageUrls: [apiUrl] }), report);
@@ -60,8 +62,8 @@ export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
       // Its failure is read below.
       working.catch(() => undefined);
       const over = AbortSignal.any([ended.signal, ending, AbortSignal.timeout(milliseconds)]);
-      while (!over.aborted && provider.idleMilliseconds() < idleMilliseconds) {
-        await pause(200, undefined, { signal: over }).catch(() => undefined);
+      while (!over.aborted && provider.idleMilliseconds() < idle) {
+        await pause(Math.min(200, idle), undefined, { signal: over }).catch(() => undefined);
       }
       await worker.stop();
       try {

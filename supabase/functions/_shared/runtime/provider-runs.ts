@@ -39,6 +39,8 @@ export interface ProviderRunsOptions {
   fetch?: typeof fetch;
   /** Of a process that the platform ends. */
   life?: ProcessLife | undefined;
+  /** Without work for so long, a call ends; default: 4 seconds. */
+  idleMilliseconds?: number;
 }
 
 /** A process that the platform ends after a time, and that lives on after an answer while work is under way. */
@@ -84,6 +86,7 @@ async function loadRunner({
   environment,
   fetch: network = fetch,
   life,
+  idleMilliseconds,
 }: ProviderRunsOptions): Promise<TaskRunner> {
   const { createFalTaskRunner } = await import("../providers/fal-task-runner.ts");
   const handlers = new Map(
@@ -96,10 +99,15 @@ async function loadRunner({
     serviceKey,
     log: environment.log,
     ending: life?.ending ?? new AbortController().signal,
+    ...(idleMilliseconds !== undefined && { idleMilliseconds }),
     async fetch(input, init) {
       const url = input instanceof Request ? input.url : String(input);
       const handler = url.startsWith(functions) ? handlers.get(url.slice(functions.length)) : undefined;
-      return handler ? await handler(new Request(input, init)) : await network(input, init);
+      if (!handler) return await network(input, init);
+      const request = new Request(input, init);
+      // Keys of the new kind are known in this header alone.
+      request.headers.set("apikey", serviceKey);
+      return await handler(request);
     },
   });
 }
