@@ -72,6 +72,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-withdraw-provider-jobs', '5 seconds', 'select public.request_provider_withdrawals()');
+      perform cron.schedule('darkroom-run-provider-tasks', '10 seconds', 'select public.request_provider_runs()');
     end if;
   end if;
 end

@@ -50,3 +50,13 @@ create table public.system_logs (
 );
 create index system_logs_by_worker on public.system_logs (worker_id) where worker_id is not null;
 create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;
+
+-- What is known of the function that runs tasks of a provider on Supabase, where no worker process does: the types that it runs
+-- (none: it has no key, or was never called), how many calls may run at once, and when pg_cron may call it again.
+create table public.provider_runners (
+  provider text primary key check (length(provider) between 1 and 50),
+  task_types text[] not null default '{}',
+  most_runners integer not null default 1 check (most_runners between 1 and 100),
+  next_call_at timestamptz not null default now()
+);
+insert into public.provider_runners (provider) values ('fal');

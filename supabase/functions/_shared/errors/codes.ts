@@ -99,6 +99,11 @@ export const errorCodes = {
   invalid_cost_factors: { status: 422, message: "These are no factors of a price." },
   unknown_task_type: { status: 422, message: "There is no such task type." },
   unknown_family: { status: 422, message: "There is no such family of tasks." },
+  unknown_tool: { status: 422, message: "No tool has this id. Send one of `tools`, or a task type." },
+  unclear_task_type: {
+    status: 422,
+    message: "The tool has several task types. Send one of `task_types` in params.task_type.",
+  },
   invalid_dependency: {
     status: 422,
     message: "A dependency is missing, foreign, finished badly or circular.",
