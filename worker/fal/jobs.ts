@@ -351,11 +351,11 @@ export class FalTaskJobs implements FalJobs {
     await placing;
   }
 
-  /** Says to the server which job was submitted. A job that the server does not keep is withdrawn, because no run will ask for it. */
+  /** Notes which job was submitted. A job that the server does not keep is withdrawn, because no run will ask for it. */
   async #note({ step, model, requestId, beganAt }: Job): Promise<void> {
     const note = { provider: providerName, step, model, request_id: requestId };
     try {
-      await this.#untilSaid(() => this.#context.noteJob(note));
+      await this.#noteUntilKept(note);
     } catch (error) {
       const { task_id, attempt } = this.#task;
       const isKept = await this.#withdraw({ task_id, attempt, step, request_id: requestId });
@@ -400,7 +400,7 @@ export class FalTaskJobs implements FalJobs {
     for (let seconds = pace.pollSeconds; ; seconds = Math.min(pace.longestPollSeconds, seconds * 1.2)) {
       const status = await this.#patiently(() => fal.status(job.model, job.requestId));
       if (status.state === "ended") return status;
-      this.#tell(job.step, status);
+      this.#showStatus(job.step, status);
       if (Date.now() - job.beganAt > pace.longestJobSeconds * 1000) {
         await this.#cancel(job);
         throw new RenderError("FAL: the job took too long", { isRetryable: true, endsJob: true });
@@ -409,7 +409,7 @@ export class FalTaskJobs implements FalJobs {
     }
   }
 
-  #tell(step: number, status: Exclude<FalStatus, { state: "ended" }>): void {
+  #showStatus(step: number, status: Exclude<FalStatus, { state: "ended" }>): void {
     if (status.state === "waiting") {
       const place = status.position === undefined ? "" : `, ${status.position} before it`;
       return this.#progress(step, 0.05, `in the queue${place}`);
@@ -480,11 +480,11 @@ export class FalTaskJobs implements FalJobs {
     await Promise.race([cancelling, pause(cancelMilliseconds, undefined, { ref: false })]);
   }
 
-  /** Says it until it was heard, or the run is over; the end of the recipe does not cut it short. */
-  async #untilSaid(say: () => Promise<void>): Promise<void> {
+  /** Repeats the note until the server has it, or the run is over. The end of the recipe does not cut it short. */
+  async #noteUntilKept(note: ProviderJobNote): Promise<void> {
     await this.#patiently(async () => {
       try {
-        await say();
+        await this.#context.noteJob(note);
       } catch (error) {
         if (isRefusal(error)) throw error;
         throw new FalCallError("the job could not be noted", { kind: "passing" });
