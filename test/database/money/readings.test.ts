@@ -7,6 +7,7 @@ import { falRequest, mappings } from "../../../worker/fal/models.ts";
 import { megapixel } from "../../../worker/fal/paid-inputs.ts";
 import { BadParams } from "../../../worker/fal/params.ts";
 import { withDatabase } from "../../support/database.ts";
+import { useDefaultPrices } from "../../support/default-prices.ts";
 import {
   type Billed,
   exactCost,
@@ -235,6 +236,7 @@ test("check 62: no more outputs are taken than are paid; an owner's own worker m
 test("check 62: of random and hostile params, the price's reading, the claim's params, FAL's request and the shipped worker's reading are one", (context) =>
   withDatabase(async ({ sql }) => {
     const random = randomFrom(62);
+    await useDefaultPrices(sql);
     const types = await sql<(PricedType & { seeded: PublishedPrice })[]>`
       select name, category, content_type, to_jsonb(current_price(name)) as seeded from task_types
        where alias_of is null and category not in ('call', 'orchestration') order by name`;
@@ -435,6 +437,16 @@ const oddValues = [
 ];
 const valuesOf: Record<string, readonly string[]> = {
   count: ["1", "2", "3", "4", "16", "17", "2.5", '"1"', '"2.0"', "81", "97"],
+  lengths: [
+    "[81]",
+    "[49, 61, 97]",
+    '["81", null, ""]',
+    "[81, 2.5]",
+    "[]",
+    "[100000, 100000, 100000, 100000]",
+    "81",
+  ],
+  list: ['["a", "b"]', '["a", "b", "c", "d", "e", "f", "g"]', "[]", '"a"', "{}"],
   seconds: ["1", "5", "5.5", "10", '"7.25"', "3600", "3601", "0.001"],
   scale: ["1", "2", "4", "8", "7.99", "2.5", '"8.0"', '"4x"', '"8X"', "0.5", "9", '"x"', '".5x"', '"1.2.3x"'],
   size: [
@@ -485,6 +497,13 @@ const valuesOf: Record<string, readonly string[]> = {
   ],
 };
 const kinds: Record<string, string> = {
+  gap_frame_count: "count",
+  context_frame_count: "count",
+  segment_index: "count",
+  segment_frames_expanded: "lengths",
+  input_image_paths_resolved: "list",
+  clip_list: "list",
+  transition_task_ids: "list",
   num_images: "count",
   num_generations: "count",
   num_frames: "count",
