@@ -28,6 +28,7 @@ import {
   type RunContext,
   RunOver,
 } from "../provider.ts";
+import { falClaimsAs } from "./claims-as.ts";
 import { placeFiles } from "./inputs.ts";
 import { falRequest, falTaskTypes } from "./models.ts";
 import { boundByPaid } from "./paid-inputs.ts";
@@ -99,6 +100,7 @@ export function createFalProvider({ variables, storageUrls, resolve, pace: given
   return {
     name,
     taskTypes: falTaskTypes,
+    claimsAs: falClaimsAs(variables),
     async run(task, context) {
       const run = new FalRun(task, context, { fal, withdrawing, pace, policy, storageUrls, webhook });
       try {
