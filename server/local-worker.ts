@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { FalVariables } from "../supabase/functions/_shared/providers/variables.ts";
 import { DarkroomClient } from "../worker/client.ts";
-import { falTaskTypes } from "../worker/fal/models.ts";
+import { falTaskTypes } from "../worker/fal/recipes.ts";
 import { createFalProvider } from "../worker/fal/provider.ts";
 import type { Provider } from "../worker/provider.ts";
 import { createSandboxProvider, sandboxTaskTypes } from "../worker/sandbox/provider.ts";

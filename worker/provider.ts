@@ -24,6 +24,8 @@ export interface RenderedOutput {
   more?: readonly { file: OutputFile; facts?: OutputFacts }[];
   /** The text that stands for the output, where that is not its URL. */
   textOf?: (url: string) => string;
+  /** What could not be done of what was asked; stored with the output. */
+  warnings?: readonly string[];
 }
 
 /**
@@ -61,15 +63,22 @@ export class RenderError extends Error {
   readonly isRetryable: boolean;
   /** Whether the provider's job has ended: the next run begins another. */
   readonly endsJob: boolean;
+  /** Of a task of several jobs, those that have ended and are begun again; undefined: all, where `endsJob` says so. */
+  readonly endedSteps: readonly number[] | undefined;
 
   constructor(
     message: string,
-    { isRetryable, endsJob = false }: { isRetryable: boolean; endsJob?: boolean },
+    {
+      isRetryable,
+      endsJob = false,
+      endedSteps,
+    }: { isRetryable: boolean; endsJob?: boolean; endedSteps?: readonly number[] },
   ) {
     super(message);
     this.name = "RenderError";
     this.isRetryable = isRetryable;
     this.endsJob = endsJob;
+    this.endedSteps = endedSteps;
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { type ClaimedTask, type DarkroomClient, DarkroomApiError } from "./client.ts";
+import { type ClaimedTask, type DarkroomClient, DarkroomApiError, type StatusUpdate } from "./client.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { type Provider, ProviderUnusable, RenderError, RunOver } from "./provider.ts";
 import { RunWatch } from "./run-watch.ts";
@@ -158,7 +158,7 @@ export function createWorker(options: WorkerOptions): Worker {
         status: isRetryable ? "Queued" : "Failed",
         error_details: reason.slice(0, 2000),
         ...((stopped || error instanceof ProviderUnusable) && { given_back: true }),
-        ...(failure?.endsJob && { provider_job: null }),
+        ...endedJobs(failure),
       });
     } catch (unheard) {
       // The lease expires by itself, so the task is not lost.
@@ -229,6 +229,16 @@ function storingFailure(error: unknown): unknown {
     isRetryable: false,
     endsJob: true,
   });
+}
+
+/** Which jobs at the provider the next run does not go on with. */
+function endedJobs(
+  failure: RenderError | undefined,
+): Pick<StatusUpdate, "provider_job" | "ended_provider_steps"> {
+  if (!failure) return {};
+  if (failure.endedSteps)
+    return failure.endedSteps.length > 0 ? { ended_provider_steps: failure.endedSteps } : {};
+  return failure.endsJob ? { provider_job: null } : {};
 }
 
 /** The server has ended this run: cancelled, failed, or given to another. */

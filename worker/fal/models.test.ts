@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { test } from "node:test";
 import { projectPath } from "../../server/migrate.ts";
-import { falRequest, falTaskTypes } from "./models.ts";
+import { falRequest, mappings } from "./models.ts";
 import { BadParams, type Params } from "./params.ts";
 
 const image = "https://media.example/lighthouse.png";
@@ -223,7 +223,7 @@ test("each task type becomes a model's input", () => {
     const request = falRequest(taskType, params);
     assert.deepEqual([request.model, request.input], [model, input], taskType);
   }
-  assert.deepEqual(new Set(requests.map(([taskType]) => taskType)), new Set(falTaskTypes));
+  assert.deepEqual(new Set(requests.map(([taskType]) => taskType)), new Set(Object.keys(mappings)));
 });
 
 test("what is sent is what the official client knows of the models, and nothing that they need is left out", () => {

@@ -1,13 +1,11 @@
+import { type Mapping, requestOf } from "./mapping.ts";
+import { boundMotion, boundUpscale } from "./paid-inputs.ts";
 import {
   BadParams,
   choice,
   file,
-  type FileInput,
   files,
   flag,
-  hasLoras,
-  inputOf,
-  loras,
   number,
   type Params,
   prompt,
@@ -16,20 +14,7 @@ import {
   size,
   text,
 } from "./params.ts";
-
-/** What is asked of FAL for a task. Files in it are not yet addresses that FAL can fetch. */
-export interface FalRequest {
-  model: string;
-  input: Record<string, unknown>;
-  files: FileInput[];
-}
-
-interface Mapping {
-  model: string | ((params: Params) => string);
-  /** The model that takes LoRAs, where that is another one; undefined where none does. */
-  withLoras?: string | ((params: Params) => string);
-  input: Readers;
-}
+import type { FalRequest } from "./recipe.ts";
 
 const anyFormat = choice(["output_format"], ["jpeg", "png", "webp"]);
 const twoFormats = choice(["output_format"], ["jpeg", "png"]);
@@ -63,8 +48,8 @@ const zImage: Readers = {
   ...pictures,
 };
 
-/** The models and their inputs, by task type; docs/fal.md says the same in words. */
-const mappings: Record<string, Mapping> = {
+/** Task types that one job makes: the models and their inputs. docs/fal.md says the same in words. */
+export const mappings: Record<string, Mapping> = {
   qwen_image: { model: "fal-ai/qwen-image", withLoras: "fal-ai/qwen-image", input: qwenImage },
   qwen_image_2512: {
     model: "fal-ai/qwen-image-2512",
@@ -115,6 +100,7 @@ const mappings: Record<string, Mapping> = {
         number(["scale_factor", "upscale_factor", "scale"], { least: 1, most: 8 })(params) ?? 2,
       output_format: twoFormats,
     },
+    bound: boundUpscale,
   },
   animate_character: {
     model: (params) => `fal-ai/wan/v2.2-14b/animate/${params["mode"] === "replace" ? "replace" : "move"}`,
@@ -125,22 +111,15 @@ const mappings: Record<string, Mapping> = {
       seed: seed(),
       enable_safety_checker: flag(["enable_safety_checker"]),
     },
+    bound: boundMotion,
   },
 };
-
-export const falTaskTypes: readonly string[] = Object.keys(mappings);
 
 /** @throws BadParams where the params are not what the model takes */
 export function falRequest(taskType: string, params: Params): FalRequest {
   const mapping = Object.hasOwn(mappings, taskType) ? mappings[taskType] : undefined;
   if (!mapping) throw new BadParams([{ field: "task_type", message: "is not run at FAL" }]);
-  const { withLoras } = mapping;
-  const isWeighted = withLoras !== undefined && hasLoras(params);
-  const model = isWeighted ? withLoras : mapping.model;
-  return {
-    model: typeof model === "string" ? model : model(params),
-    ...inputOf(isWeighted ? { ...mapping.input, loras: loras() } : mapping.input, params),
-  };
+  return requestOf(mapping, params);
 }
 
 /** Which Qwen editor; those that take several pictures, for the annotations are one of their own. */

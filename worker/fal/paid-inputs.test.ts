@@ -4,8 +4,8 @@ import { film } from "../../test/support/film.ts";
 import { png } from "../../test/support/png.ts";
 import { RenderError } from "../provider.ts";
 import { readFilm, writeMp4 } from "../sandbox/mp4.ts";
-import { falRequest } from "./models.ts";
-import { boundByPaid, secondsOfFilm, sizeWithin } from "./paid-inputs.ts";
+import { falRequest, mappings } from "./models.ts";
+import { boundPictures, secondsOfFilm, sizeWithin } from "./paid-inputs.ts";
 
 const address = "https://media.example/a.png";
 
@@ -43,7 +43,7 @@ async function bounded(
   bytes: Uint8Array,
 ): Promise<{ reason: string | undefined; input: Record<string, unknown>; inspected: number }> {
   const request = falRequest(taskType, params);
-  boundByPaid(taskType, request, billed);
+  (mappings[taskType]?.bound ?? boundPictures)(request, billed);
   const inspected = request.files.filter(({ inspect }) => inspect);
   try {
     for (const file of inspected) await file.inspect?.(bytes);

@@ -5,11 +5,13 @@ import { type FrameSize, isTooLarge } from "../../supabase/functions/_shared/med
 import { mostImageBytes } from "../../supabase/functions/_shared/providers/fal-result.ts";
 import type { BilledValues } from "../client.ts";
 import { RenderError } from "../provider.ts";
-import type { FalRequest } from "./models.ts";
 import type { FileInput } from "./params.ts";
+import type { FalRequest } from "./recipe.ts";
 
 /** Pixels of a megapixel, as prices count them: 1024 × 1024. */
 export const megapixel = 1024 * 1024;
+/** Pixels of a megapixel, as FAL bills them. */
+const falMegapixel = 1_000_000;
 /** Frames beyond these are further seconds, so that a fast film is not a cheap one. */
 const framesPerSecond = 30;
 const largestSide = 2048;
@@ -18,39 +20,115 @@ const smallestSide = 64;
 const bytesPerPixel = { png: 4, jpeg: 2 };
 
 /**
- * Sees to it that a job cannot cost the provider more than is paid, and that its result can be stored: says of each file that
- * decides it how it is looked at before anything is submitted. Such a file is brought to FAL, so that it stays the one that was
- * looked at. What does not fit ends the task with a reason and without a charge.
+ * Each `bound…` sees to it that a job cannot cost the provider more than is paid, and that its result can be stored; and sets the units
+ * that FAL bills for the job. What only a file says is looked at before anything is submitted. Such a file is brought to FAL, so
+ * that it stays the one that was looked at. What does not fit ends the task with a reason and without a charge.
  */
-export function boundByPaid(taskType: string, request: FalRequest, billed: BilledValues = {}): void {
-  const { input, files } = request;
-  const images = files.filter(({ medium }) => medium === "image");
-  if (taskType === "image_upscale") {
-    for (const file of images) file.inspect = (bytes) => checkUpscale(file, bytes, input);
+
+/** For models of pictures: those that name no size make the output as large as the picture that they are given. */
+export function boundPictures(request: FalRequest, { megapixels }: BilledValues): void {
+  const { input, files, units } = request;
+  const images = typeof input["num_images"] === "number" ? input["num_images"] : 1;
+  const count = (size: FrameSize) => (units.megapixels = images * billedMegapixels(size));
+  units.images = images;
+  const pictures = files.filter(({ medium }) => medium === "image");
+  const asked = sizeOfInput(input["image_size"]);
+  if (asked) count(asked);
+  else count(pictures.length > 0 ? { width: largestSide, height: largestSide } : usualSize);
+  if (megapixels === undefined || asked) return;
+  let isCounted = false;
+  for (const file of pictures) {
+    file.inspect = async (bytes) => {
+      const size = await sizeOf(file, bytes);
+      const fitting = sizeWithin(size, megapixels * megapixel);
+      if (fitting !== size) input["image_size"] ??= fitting;
+      const made = sizeOfInput(input["image_size"]) ?? size;
+      const before = units.megapixels ?? 0;
+      // The largest of several pictures, because any of them may decide the size.
+      if (!isCounted || images * billedMegapixels(made) > before) count(made);
+      isCounted = true;
+    };
   }
-  const { seconds, megapixels } = billed;
-  if (taskType === "animate_character" && seconds !== undefined) {
-    for (const file of files.filter(({ medium }) => medium === "video")) {
-      file.inspect = (bytes) => checkFilm(file, bytes, seconds);
-    }
+}
+
+export function boundUpscale({ input, files, units }: FalRequest): void {
+  units.images = 1;
+  units.megapixels = Math.ceil(mostImageBytes / bytesPerPixel.jpeg / falMegapixel);
+  for (const file of files.filter(({ medium }) => medium === "image")) {
+    file.inspect = async (bytes) => {
+      units.megapixels = billedMegapixels(await checkUpscale(file, bytes, input));
+    };
   }
-  if (megapixels !== undefined && input["image_size"] === undefined) {
-    // Models make the output as large as the picture that they are given.
-    for (const file of images) {
-      file.inspect = async (bytes) => {
-        const size = await sizeOf(file, bytes);
-        const fitting = sizeWithin(size, megapixels * megapixel);
-        if (fitting !== size) input["image_size"] ??= fitting;
-      };
-    }
+}
+
+/** For models that move a character as a film does: the result is as long as that film. */
+export function boundMotion({ files, units }: FalRequest, { seconds }: BilledValues): void {
+  if (seconds === undefined) return;
+  units.seconds = seconds;
+  for (const file of files.filter(({ medium }) => medium === "video")) {
+    file.inspect = (bytes) => requirePaidFilm(file, bytes, seconds);
   }
+}
+
+/** What a recipe is going to make. */
+export interface PlannedOutput {
+  /** Of the film. */
+  seconds?: number;
+  images?: number;
+  /** Of one picture, or of one frame of the film. */
+  pixels?: number;
+}
+
+/**
+ * What a recipe makes must be paid; it is asked before the first job is submitted. What the price does not count is not limited.
+ * @throws RenderError that says what is paid
+ */
+export function requirePaid({ seconds, images, pixels }: PlannedOutput, billed: BilledValues = {}): void {
+  // A frame more than a whole second is not worth a refusal.
+  if (seconds !== undefined && billed.seconds !== undefined && seconds > billed.seconds + 0.1) {
+    throw refusal(
+      `the film takes ${seconds.toFixed(1)} seconds, and ${billed.seconds} are paid. ` +
+        `Create the task with \`seconds\`: ${Math.ceil(seconds - 0.1)}, or ask for a shorter film`,
+    );
+  }
+  if (images !== undefined && billed.images !== undefined && images > billed.images) {
+    throw refusal(`${images} pictures are asked for, and ${billed.images} are paid`);
+  }
+  if (pixels !== undefined && billed.megapixels !== undefined && pixels > billed.megapixels * megapixel) {
+    throw refusal(
+      `${pixels} pixels are asked for, and ${billed.megapixels} megapixels are paid, of ${megapixel} pixels each`,
+    );
+  }
+}
+
+/** Megapixels of a picture as FAL bills them. */
+export function billedMegapixels({ width, height }: FrameSize): number {
+  return Math.ceil((width * height) / falMegapixel);
+}
+
+/** Pixels of FAL's sizes by name. */
+const namedSizes: Record<string, FrameSize> = {
+  square_hd: { width: 1024, height: 1024 },
+  square: { width: 512, height: 512 },
+  portrait_4_3: { width: 768, height: 1024 },
+  portrait_16_9: { width: 576, height: 1024 },
+  landscape_4_3: { width: 1024, height: 768 },
+  landscape_16_9: { width: 1024, height: 576 },
+};
+/** What models make where nothing is said: `landscape_4_3`. */
+const usualSize = { width: 1024, height: 768 };
+
+function sizeOfInput(size: unknown): FrameSize | undefined {
+  if (typeof size === "string") return namedSizes[size];
+  const { width, height } = (typeof size === "object" && size !== null ? size : {}) as Partial<FrameSize>;
+  return typeof width === "number" && typeof height === "number" ? { width, height } : undefined;
 }
 
 async function checkUpscale(
   { field }: FileInput,
   bytes: Uint8Array,
   input: Record<string, unknown>,
-): Promise<void> {
+): Promise<FrameSize> {
   const { width, height } = await sizeOf({ field }, bytes);
   const scale = typeof input["scale"] === "number" ? input["scale"] : 2;
   const result = { width: Math.ceil(width * scale), height: Math.ceil(height * scale) };
@@ -62,9 +140,15 @@ async function checkUpscale(
         `at most ${Math.floor(mostPixels / 1e6)} million pixels of ${format} can be stored. Send a smaller scale_factor`,
     );
   }
+  return result;
 }
 
-async function checkFilm({ field }: FileInput, bytes: Uint8Array, paidSeconds: number): Promise<void> {
+/** A film that decides how long the result is must not be longer than what is paid. @throws RenderError */
+export async function requirePaidFilm(
+  { field }: Pick<FileInput, "field">,
+  bytes: Uint8Array,
+  paidSeconds: number,
+): Promise<void> {
   const seconds = await secondsOfFilm(bytes, paidSeconds);
   if (seconds === undefined) throw refusal(`${field}: the length of the video cannot be read`);
   // A frame more than a whole second is not worth a refusal.

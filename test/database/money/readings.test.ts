@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
-import { falRequest, falTaskTypes } from "../../../worker/fal/models.ts";
+import { falRequest, mappings } from "../../../worker/fal/models.ts";
 import { megapixel } from "../../../worker/fal/paid-inputs.ts";
 import { BadParams } from "../../../worker/fal/params.ts";
 import { withDatabase } from "../../support/database.ts";
@@ -282,7 +282,7 @@ test("check 62: of random and hostile params, the price's reading, the claim's p
           if (quantity === "images" && type.content_type !== "image") continue;
           if (paid !== undefined) assert.equal(read, paid, `${told}: the shipped worker reads ${quantity}`);
         }
-        if (!falTaskTypes.includes(type.name)) continue;
+        if (!Object.hasOwn(mappings, type.name)) continue;
         const asked = askedOfFal(type.name, given);
         if (asked === undefined) counted.refusedByFal++;
         else {

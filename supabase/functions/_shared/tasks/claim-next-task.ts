@@ -19,6 +19,13 @@ export interface ClaimOptions {
   falAfterSeconds?: number | undefined;
 }
 
+interface ProviderJob {
+  provider: string;
+  model: string;
+  request_id: string | null;
+  began_at: string;
+}
+
 export interface ClaimedTask {
   task_id: string;
   params: Record<string, unknown>;
@@ -28,7 +35,8 @@ export interface ClaimedTask {
   attempt: number;
   attempts: number;
   lease_expires_at: string;
-  provider_job?: { provider: string; model: string; request_id: string | null; began_at: string };
+  provider_jobs?: (ProviderJob & { step: number; webhook_key?: string })[];
+  provider_job?: ProviderJob;
 }
 
 type Claim = ClaimedTask | { tasks: ClaimedTask[] } | { debug: Record<string, number> };

@@ -1,0 +1,14 @@
+import { singleJob } from "./mapping.ts";
+import { mappings } from "./models.ts";
+import type { FalRecipe } from "./recipe.ts";
+
+const singleJobs = Object.fromEntries(
+  Object.entries(mappings).map(([type, mapping]) => [type, singleJob(mapping)]),
+);
+
+/** How FAL runs each task type that it can run. */
+export const falRecipes: Record<string, FalRecipe> = {
+  ...singleJobs,
+};
+
+export const falTaskTypes: readonly string[] = Object.keys(falRecipes);
