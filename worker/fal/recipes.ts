@@ -1,5 +1,6 @@
 import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
+import { pictureRecipes } from "./pictures/recipes.ts";
 import type { FalRecipe } from "./recipe.ts";
 
 const singleJobs = Object.fromEntries(
@@ -9,6 +10,7 @@ const singleJobs = Object.fromEntries(
 /** How FAL runs each task type that it can run. */
 export const falRecipes: Record<string, FalRecipe> = {
   ...singleJobs,
+  ...pictureRecipes,
 };
 
 export const falTaskTypes: readonly string[] = Object.keys(falRecipes);

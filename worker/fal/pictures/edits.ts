@@ -20,7 +20,10 @@ export const pictureEdits: Record<string, Picture> = {
   annotated_image_edit: {
     // Only these take several pictures, and the annotations are one.
     endpoint: (params) =>
-      qwenEditor(params["qwen_edit_model"] === "qwen-edit-2511" ? "qwen-edit-2511" : "qwen-edit-2509", params),
+      qwenEditor(
+        params["qwen_edit_model"] === "qwen-edit-2511" ? "qwen-edit-2511" : "qwen-edit-2509",
+        params,
+      ),
     name: () => "qwen-image-edit",
     sources: () => ({ images: [image, ["mask_url"]] }),
     prompt: optionalPrompt,

@@ -69,7 +69,9 @@ function numbers({ mostImages, steps, guidance, takesStrength }: PictureEndpoint
     ...(mostImages > 1 && {
       num_images: number(wishNames.images, { least: 1, most: mostImages, isWhole: true }),
     }),
-    ...(steps && { num_inference_steps: number(wishNames.steps, { ...steps, isWhole: true, isClamped: true }) }),
+    ...(steps && {
+      num_inference_steps: number(wishNames.steps, { ...steps, isWhole: true, isClamped: true }),
+    }),
     ...(guidance && { guidance_scale: number(wishNames.guidance_scale, { ...guidance, isClamped: true }) }),
     ...(takesStrength && { strength: number(wishNames.strength, { least: 0, most: 1 }) }),
   };

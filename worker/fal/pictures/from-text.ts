@@ -40,7 +40,6 @@ export const picturesFromText: Record<string, Picture> = {
     endpoint: (params) => planOf(params).endpoint,
     name: (params) => pictureModel(modelNamed(params))?.names[0] ?? "the model",
     sources: () => ({ images: [wishNames.image] }),
-    prompt: (params) => prompt({ isOptional: false })(params),
     warnings: (params) => planOf(params).warnings.filter(({ field }) => field === "model_type"),
   },
 };

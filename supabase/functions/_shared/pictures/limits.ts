@@ -110,7 +110,10 @@ function ofNumber(
   const used = within(range, given);
   if (used === given) return [];
   return [
-    adjusted(field, `\`${field}\` is ${used} instead of ${given}: ${name} takes ${range.least} to ${range.most}.`),
+    adjusted(
+      field,
+      `\`${field}\` is ${used} instead of ${given}: ${name} takes ${range.least} to ${range.most}.`,
+    ),
   ];
 }
 
@@ -134,7 +137,10 @@ function ofFormat({ format }: PictureEndpoint, asked: Params, name: string): Pic
   if (!format) return [unsupported("output_format", `${name} decides the format`)];
   if (formatOf(format.values, value) !== undefined) return [];
   return [
-    adjusted("output_format", `\`output_format\` is left to ${name}: it makes ${format.values.join(" or ")}.`),
+    adjusted(
+      "output_format",
+      `\`output_format\` is left to ${name}: it makes ${format.values.join(" or ")}.`,
+    ),
   ];
 }
 
