@@ -92,7 +92,7 @@ describeEndpoint(singleImageGenerateEndpoint, {
           ["an owl", 3],
         ],
       );
-      assert.equal(body["upper_bound_microusd"], 6 * 60_000);
+      assert.equal(body["upper_bound_microusd"], 6 * 84_000);
     },
     "201: one key is one batch, although ids and times differ": async ({ call, refused, person, sql }) => {
       const { projectId, session } = await person();
@@ -134,7 +134,7 @@ describeEndpoint(singleImageGenerateEndpoint, {
       assert.equal((await sql`select from tasks where project_id = ${projectId}`).length, 0);
     },
     "402: no cover, for the whole batch; in debt; a cap": async ({ refused, person, sql }) => {
-      const poor = await person({ balanceMicrousd: 119_999 });
+      const poor = await person({ balanceMicrousd: 167_999 });
       const request = { project_id: poor.projectId, prompts: ["a fox", "an owl"] };
       await refused("insufficient_credits", request, poor.session);
       assert.equal((await sql`select from tasks where project_id = ${poor.projectId}`).length, 0);
@@ -217,7 +217,7 @@ describeEndpoint(singleImageGenerateEndpoint, {
         [edited.body["warnings"], shaped["match_image_size"], shaped["resolution"]],
         [[], true, undefined],
       );
-      assert.equal(edited.body["cost_microusd"] ?? edited.body["upper_bound_microusd"], 54_000);
+      assert.equal(edited.body["cost_microusd"] ?? edited.body["upper_bound_microusd"], 50_400);
     },
     "422 unpriced_value: an unknown model, with the list of models": async ({ refused, person, sql }) => {
       const { projectId, session } = await person();
