@@ -4,7 +4,11 @@ import {
   type PictureWarning,
   smallestSide,
 } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { namedSizes, type Size, sizeOf } from "../../../supabase/functions/_shared/pictures/wishes.ts";
+import {
+  namedSizes,
+  type Size,
+  sizeOf,
+} from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import type { BilledValues } from "../../client.ts";
 import { falMegapixel, megapixel, sizeOf as sizeOfFile, sizeWithin } from "../paid-inputs.ts";
 import type { FalRequest } from "../recipe.ts";

@@ -1,9 +1,9 @@
 import type { PictureEndpointId } from "../../../supabase/functions/_shared/pictures/endpoints.ts";
-import { wishNames } from "../../../supabase/functions/_shared/pictures/wishes.ts";
+import { paramNames } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import { hasLoras, type Params, prompt } from "../params.ts";
 import type { Picture } from "./picture.ts";
 
-const image = wishNames.image;
+const image = paramNames.image;
 const optionalPrompt = prompt({ isOptional: true });
 
 /** Pictures from a picture. */

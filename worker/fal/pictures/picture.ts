@@ -7,7 +7,7 @@ import {
   refusalsOf,
   warningsOf,
 } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { flatParams, hasImage } from "../../../supabase/functions/_shared/pictures/wishes.ts";
+import { flatParams, hasImage } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import type { BilledValues } from "../../client.ts";
 import { BadParams, inputOf, type Params, type Reader } from "../params.ts";
 import type { RenderedOutput } from "../../provider.ts";

@@ -1,5 +1,9 @@
 import { zipSync, type Zippable } from "fflate";
-import { flatParams, numberOf, wish } from "../../../supabase/functions/_shared/pictures/wishes.ts";
+import {
+  flatParams,
+  numberOf,
+  paramOf,
+} from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import { RenderError } from "../../provider.ts";
 import {
   type Archive,
@@ -45,7 +49,7 @@ export function trainingRequest(params: Params): { request: FalRequest; warnings
     },
     asked,
   );
-  const { field: archiveField, value: archiveUrl } = wish(asked, archiveNames);
+  const { field: archiveField, value: archiveUrl } = paramOf(asked, archiveNames);
   const archive = typeof archiveUrl === "string" ? archiveUrl : undefined;
   const images = archive === undefined ? imagesOf(asked) : [];
   const place = (url: string) => (input["images_data_url"] = url);
@@ -59,7 +63,7 @@ export function trainingRequest(params: Params): { request: FalRequest; warnings
     // Only checked by its address: FAL fetches it, as it fetches weights.
     files.push({ field: archiveField, url: archive, medium: "weights", place });
   }
-  const steps = numberOf(wish(asked, stepNames).value);
+  const steps = numberOf(paramOf(asked, stepNames).value);
   return {
     request: { model, input, files, units: { training_steps: Number(input["steps"]) } },
     warnings: [
@@ -96,7 +100,7 @@ function urlOf(data: unknown): string | undefined {
 
 /** The images of a list, each an address or `{url, caption}`. @throws BadParams */
 function imagesOf(asked: Params): TrainingImage[] {
-  const { field, value } = wish(asked, imageNames);
+  const { field, value } = paramOf(asked, imageNames);
   const list = Array.isArray(value) ? (value as unknown[]) : [];
   if (list.length === 0 || list.length > mostImages) {
     throw new BadParams([{ field, message: `must be a list of 1 to ${mostImages} images` }]);

@@ -2,9 +2,9 @@ import type { PictureWarning } from "../../../supabase/functions/_shared/picture
 import {
   flatParams,
   onlyOnGpu,
-  wish,
-  wishNames,
-} from "../../../supabase/functions/_shared/pictures/wishes.ts";
+  paramOf,
+  paramNames,
+} from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import { boundUpscale } from "../paid-inputs.ts";
 import { choice, file, inputOf, number, type Params } from "../params.ts";
 import type { FalRecipe, FalRequest } from "../recipe.ts";
@@ -51,8 +51,8 @@ function jpegOf({ output_format: asked }: Params): "jpeg" | undefined {
 }
 
 function warningsOf(asked: Params, input: Record<string, unknown>): PictureWarning[] {
-  const format = wish(asked, wishNames.output_format);
-  const network = wish(asked, networkNames);
+  const format = paramOf(asked, paramNames.output_format);
+  const network = paramOf(asked, networkNames);
   return [
     ...(format.value !== undefined && input["output_format"] === undefined
       ? [adjusted("output_format", "is png: ESRGAN makes jpeg or png")]
