@@ -175,6 +175,11 @@ const cases: [taskType: string, params: Params, expected: Expected][] = [
     ],
   ],
   [
+    "z_image_turbo",
+    { prompt: "x", style_reference_image: image },
+    ["fal-ai/z-image/turbo", { prompt: "x" }, ["style_reference_image"]],
+  ],
+  [
     "wan_2_2_t2i",
     {
       prompt: "a fox",
@@ -613,6 +618,7 @@ test("params that do not fit are refused by name, all of them at once", () => {
     ],
     ["single_image", { prompt: "a", model: "dall-e" }, [/model dall-e is not run at FAL/]],
     ["lora_training", {}, [/images must be a list of 1 to 100/]],
+    ["lora_training", { images: [image], base_model: "qwen-image" }, [/base_model must be flux-dev/]],
     ["lora_training", { images: [{ caption: "a" }] }, [/images must have an address/]],
   ];
   for (const [taskType, params, patterns] of refused) {

@@ -4,6 +4,7 @@ import {
   numberOf,
   paramOf,
 } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
+import { pictureModel } from "../../../supabase/functions/_shared/pictures/models.ts";
 import { RenderError } from "../../provider.ts";
 import {
   type Archive,
@@ -39,6 +40,10 @@ interface TrainingImage {
 /** What is asked of FAL for a training. @throws BadParams with everything that is wrong */
 export function trainingRequest(params: Params): { request: FalRequest; warnings: string[] } {
   const asked = flatParams(params);
+  const { field: baseField, value: base } = paramOf(asked, ["base_model", "model_name", "model"]);
+  if (base !== undefined && (typeof base !== "string" || pictureModel(base) !== pictureModel("flux-dev"))) {
+    throw new BadParams([{ field: baseField, message: "must be flux-dev: FAL trains LoRAs of Flux" }]);
+  }
   const { input, files } = inputOf(
     {
       steps: (of) =>

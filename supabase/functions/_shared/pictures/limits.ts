@@ -166,7 +166,11 @@ function ofSpeed(endpoint: PictureEndpoint, asked: Params, name: string): Pictur
 function ofFiles(endpoint: PictureEndpoint, asked: Params, name: string): PictureWarning[] {
   const image = paramOf(asked, paramNames.image);
   const strength = paramOf(asked, paramNames.strength);
+  const references = endpoint.source === "image_urls" ? [] : paramNames.references;
   return [
+    ...references
+      .filter((field) => typeof asked[field] === "string")
+      .map((field) => unsupported(field, `${name} takes no references`)),
     ...(countLoras(asked) > 0 && !endpoint.loras ? [unsupported("loras", `${name} takes none here`)] : []),
     ...(typeof image.value === "string" && !endpoint.source
       ? [unsupported(image.field, `${name} does not start from a picture`)]

@@ -10,6 +10,7 @@ export const paramNames = {
   output_format: ["output_format"],
   resolution: ["resolution", "image_size"],
   image: ["image_url", "image", "reference_image"],
+  references: ["style_reference_image", "subject_reference_image"],
   strength: ["strength", "denoising_strength", "denoise_strength"],
   images: ["num_images", "num_generations"],
 } as const;
