@@ -117,20 +117,21 @@ values
   ('edit_travel_flux', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('wan_2_2_t2i', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('image_upscale', 1, 'per_unit', 20000, '{"resolution": {"2x": 1, "4x": 2, "8x": 4}}'),
-  -- Of the default model, up to one megapixel. The sizes are the largest one, and the one that is made where none is asked for.
-  ('single_image', 1, 'per_unit', 60000, '{
+  -- Of the first megapixel by the default model, and half of it for each more. The sizes are the one that is made where none is
+  -- asked for, and the largest one. Each model's price covers its dearest endpoint at FAL: that with LoRAs, or from a picture.
+  ('single_image', 1, 'per_unit', 84000, '{
     "megapixels": {"included": 1, "each": 0.5},
     "resolution": {"1024x1024": 1, "2048x2048": 1},
     "model": {
       "optimised-t2i": 1, "optimized-t2i": 1, "wan-2.2": 1, "wan-2.2-t2i": 1,
-      "flux-dev": 1.4, "flux": 1.4, "flux-1-dev": 1.4,
-      "flux-schnell": 0.15, "flux-1-schnell": 0.15,
-      "flux-pro": 2, "flux-1.1-pro": 2, "flux-pro-1.1": 2,
-      "kontext": 0.9, "flux-kontext": 0.9, "flux-kontext-pro": 0.9, "flux-pro-kontext": 0.9,
-      "kontext-dev": 1.4, "flux-kontext-dev": 1.4,
-      "qwen-image": 1, "qwen": 1,
-      "qwen-image-2512": 1,
-      "z-image": 0.4, "z-image-turbo": 0.4}}'),
+      "flux-dev": 1, "flux": 1, "flux-1-dev": 1,
+      "flux-schnell": 0.1, "flux-1-schnell": 0.1,
+      "flux-pro": 1.5, "flux-1.1-pro": 1.5, "flux-pro-1.1": 1.5,
+      "kontext": 0.6, "flux-kontext": 0.6, "flux-kontext-pro": 0.6, "flux-pro-kontext": 0.6,
+      "kontext-dev": 1, "flux-kontext-dev": 1,
+      "qwen-image": 0.75, "qwen": 0.75,
+      "qwen-image-2512": 0.75,
+      "z-image": 0.3, "z-image-turbo": 0.3}}'),
   -- Of up to 1000 steps. FAL trains LoRAs of Flux.
   ('lora_training', 1, 'per_unit', 2500000, '{"model": {"flux-dev": 1, "flux": 1, "flux-1-dev": 1}}'),
   -- Tools.

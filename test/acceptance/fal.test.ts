@@ -427,7 +427,7 @@ for (const { name, start } of hosts) {
       test("a host with FAL's key leaves the types that FAL does not run to other workers, and /ready names them", async () => {
         const second = await startSecondHost(host, { localWorker: true, fal: fal.variables });
         const remote = await queueTask(host, person);
-        const left = await queueTask(host, person, { taskType: "single_image" });
+        const left = await queueTask(host, person, { taskType: "wgp" });
         await ends(remote.task_id, "Complete");
         const answer = await fetch(`${second.apiUrl}/ready`);
         const ready = (await answer.json()) as {
@@ -435,7 +435,7 @@ for (const { name, start } of hosts) {
           served_by_nothing: string[];
         };
         assert.equal(answer.status, 200);
-        assert.ok(ready.not_served_by_this_host.includes("single_image"));
+        assert.ok(ready.not_served_by_this_host.includes("wgp"));
         assert.ok(!ready.not_served_by_this_host.includes("z_image_turbo"));
         assert.ok(ready.served_by_nothing.includes("travel_orchestrator"));
         assert.ok(!ready.served_by_nothing.includes("z_image_turbo"));
@@ -447,7 +447,7 @@ for (const { name, start } of hosts) {
       test("a host with FAL's key and DARKROOM_SANDBOX=on runs FAL's types there, and the others in the sandbox", async () => {
         await startSecondHost(host, { localWorker: true, sandbox: true, fal: fal.variables });
         const remote = await queueTask(host, person);
-        const local = await queueTask(host, person, { taskType: "single_image" });
+        const local = await queueTask(host, person, { taskType: "wgp" });
         await ends(remote.task_id, "Complete");
         await ends(local.task_id, "Complete");
         assert.deepEqual(

@@ -354,7 +354,11 @@ function readName(value: unknown, listed: Record<string, number>): string | unde
 
 /** Without case, and whatever stands between words. */
 function spellingOf(name: string): string {
-  return name.toLowerCase().split(/[^a-z0-9]+/).filter((word) => word !== "").join("-");
+  return name
+    .toLowerCase()
+    .split(/[^a-z0-9]+/)
+    .filter((word) => word !== "")
+    .join("-");
 }
 
 function readSize(value: unknown, listed: Record<string, number> | undefined): string | undefined {
