@@ -48,8 +48,6 @@ export interface BilledValues {
   /** How many outputs; absent where the price is by the second. */
   images?: number;
   seconds?: number;
-  /** Of a film. */
-  frames?: number;
   /** Of one image. */
   megapixels?: number;
   frames?: number;

@@ -1,3 +1,4 @@
+import { filmRecipes } from "./films/recipes.ts";
 import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
 import type { FalRecipe } from "./recipe.ts";
@@ -9,6 +10,7 @@ const singleJobs = Object.fromEntries(
 /** How FAL runs each task type that it can run. */
 export const falRecipes: Record<string, FalRecipe> = {
   ...singleJobs,
+  ...filmRecipes,
 };
 
 export const falTaskTypes: readonly string[] = Object.keys(falRecipes);
