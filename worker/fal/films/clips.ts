@@ -24,6 +24,8 @@ export interface Clip extends FilmFacts {
 
 const mostClipBytes = 200 * 1024 * 1024;
 const mostFrames = 20_000;
+/** What is done with a clip costs by its length, which the price of the task does not count. */
+const mostClipSeconds = 300;
 
 /** Counts a film's frames; its header is not believed. Undefined where the bytes are not a film that can be read. */
 export async function measureFilm(bytes: Uint8Array): Promise<FilmFacts | undefined> {
@@ -61,6 +63,11 @@ export async function readClip(
   const facts = await measureFilm(bytes);
   const contentType = mediumType(bytes, "video");
   if (!facts || contentType === undefined) throw refusal(`${field}: the film cannot be read`);
+  if (facts.seconds > mostClipSeconds) {
+    throw refusal(
+      `${field}: the film is ${facts.seconds.toFixed(0)} seconds long, and at most ${mostClipSeconds} are worked on`,
+    );
+  }
   return { ...facts, url: await jobs.upload(bytes, contentType) };
 }
 

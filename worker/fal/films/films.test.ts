@@ -98,6 +98,7 @@ const scenes: [
         enhanced_prompt: "enhanced",
         orchestrator_details: {
           ...travel,
+          enhance_prompt: true,
           text_before_prompts: "before",
           text_after_prompts: "after",
           structure_guidance: { target: "uni3c", videos: [] },
@@ -366,7 +367,7 @@ const scenes: [
         starting_video_path: null,
         gap_frame_count: 10,
         context_frame_count: 1,
-        orchestrator_details: { prompt: "smooth" },
+        orchestrator_details: { prompt: "smooth", enhance_prompt: true },
       },
       sources: { [clipUrl("one")]: clip, [clipUrl("two")]: { ...clip, width: 640, height: 360 } },
       predecessor: JSON.stringify({ transition_url: clipUrl("one"), frames: 48 }),
@@ -382,6 +383,7 @@ const scenes: [
           end_image_url: "https://fal.example/4",
           num_frames: 17,
           frames_per_second: 27,
+          enable_prompt_expansion: true,
         },
       ],
       [3, endpoints.extractFrame, { video_url: "https://fal.example/upload-1", frame_type: "last" }],
@@ -662,6 +664,15 @@ const refusals: [name: string, scene: Scene, reason: RegExp][] = [
       },
     },
     /11 are given, and at most 10/,
+  ],
+  [
+    "a join of a clip longer than is worked on",
+    {
+      taskType: "join_clips_segment",
+      params: { starting_video_path: clipUrl("one"), ending_video_path: clipUrl("two") },
+      sources: { [clipUrl("one")]: { ...clip, frames: 301, framesPerSecond: 1 }, [clipUrl("two")]: clip },
+    },
+    /301 seconds long, and at most 300/,
   ],
   ["a pose without a picture", { taskType: "generate_openpose", params: {} }, /image_url is missing/],
   [

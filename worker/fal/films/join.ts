@@ -82,6 +82,7 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
     loras: lorasOf([params, details], phaseConfig, undefined).loras,
     sampling: samplingOf(phaseConfig),
     enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+    expandsPrompt: setting("enhance_prompt") === true,
   });
   jobs.expect(4 + (fromFirst > 0 ? 1 : 0) + (fromSecond > 0 ? 1 : 0) + (isTransition ? 0 : 1));
   await jobs.prepare(steps.film, request);

@@ -119,16 +119,20 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
   const ownLoras =
     own["segment_loras"] ?? params["segment_loras"] ?? nth(details["loras_per_segment_expanded"], index);
   const { loras, hasSteppedMultipliers } = lorasOf(places, phaseConfig, ownLoras);
+  const enhanced = firstText(
+    own["enhanced_prompt"],
+    params["enhanced_prompt"],
+    nth(details["enhanced_prompts_expanded"], index),
+  );
   const said =
+    enhanced ??
     firstText(
-      own["enhanced_prompt"],
-      params["enhanced_prompt"],
-      nth(details["enhanced_prompts_expanded"], index),
       own["base_prompt"],
       params["base_prompt"],
       nth(details["base_prompts_expanded"], index),
       details["base_prompt"],
-    ) ?? "";
+    ) ??
+    "";
   const prompt = [first("text_before_prompts"), said, first("text_after_prompts")]
     .map(text)
     .filter(Boolean)
@@ -155,6 +159,7 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
       loras,
       sampling: samplingOf(phaseConfig),
       enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+      expandsPrompt: enhanced === undefined && first("enhance_prompt") === true,
     },
     warnings: [
       ...unavailableParams([...places, motion]).map(
@@ -208,7 +213,8 @@ async function previousClip(
   context: RunContext,
 ): Promise<Clip | undefined> {
   const output = await context.client.predecessorOutput(task.task_id);
-  if (output === null) return undefined;
+  // A picture that the task waits for is not a segment before it.
+  if (output === null || /\.(png|jpe?g|webp|gif|avif)$/i.test(output)) return undefined;
   return await readClip({ url: transitionUrl(output), field: "dependant_on" }, jobs, context);
 }
 

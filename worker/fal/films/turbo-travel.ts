@@ -62,9 +62,10 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
     const source = (url: string) => ({ url, field: "input_image_paths_resolved" });
     const end = images[index + 1];
     const safety = params["enable_safety_checker"];
+    const enhanced = text(nth(params["enhanced_prompts_expanded"], index));
     return {
       prompt: firstText(
-        nth(params["enhanced_prompts_expanded"], index),
+        enhanced,
         nth(params["base_prompts_expanded"], index),
         params["base_prompt"],
         params["prompt"],
@@ -78,6 +79,7 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
       seed: seedOfFirst === undefined ? undefined : seedOfFirst + index,
       ...ownOf(index),
       enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+      expandsPrompt: enhanced === undefined && params["enhance_prompt"] === true,
     };
   });
   for (const name of unavailableParams([params]))
