@@ -9,7 +9,7 @@ begin
     'progress', task.progress, 'progress_message', task.progress_message,
     'attempt', task.attempt, 'attempts', task.attempts, 'worker_id', task.worker_id,
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
-    'error_message', task.error_message, 'cancellation', task.result_data -> 'cancellation',
+    'error_message', task.error_message, 'failed_part', task.result_data -> 'failed_part', 'cancellation', task.result_data -> 'cancellation',
     'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'lease_expires_at', task.lease_expires_at,
     'generation_id', task.result_data -> 'generation_id',
     'reused', task.reused_task_id is not null, 'reused_task_id', task.reused_task_id,
