@@ -1,7 +1,9 @@
 import { filmRecipes } from "./films/recipes.ts";
 import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
+import { orchestratorRecipes } from "./orchestrators.ts";
 import type { FalRecipe } from "./recipe.ts";
+import { stitchRecipes } from "./stitches/recipes.ts";
 
 const singleJobs = Object.fromEntries(
   Object.entries(mappings).map(([type, mapping]) => [type, singleJob(mapping)]),
@@ -11,6 +13,8 @@ const singleJobs = Object.fromEntries(
 export const falRecipes: Record<string, FalRecipe> = {
   ...singleJobs,
   ...filmRecipes,
+  ...stitchRecipes,
+  ...orchestratorRecipes,
 };
 
 export const falTaskTypes: readonly string[] = Object.keys(falRecipes);
