@@ -52,6 +52,8 @@ begin
   return case when case quantity
       when 'images' then number between 1 and 16 and number = trunc(number)
       when 'frames' then number between 1 and 100000 and number = trunc(number)
+      when 'gap_frames' then number between 0 and 1000 and number = trunc(number)
+      when 'context_frames' then number between 0 and 1000 and number = trunc(number)
       when 'seconds' then number between 1 and 3600
       when 'scale' then number between 1 and 100 end
     then to_jsonb(trim_scale(number)) end;
