@@ -1,24 +1,22 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import path from "node:path";
+import { issuesOf } from "./fake-fal/check-input.ts";
+import { inputShape, type ObjectShape } from "./fake-fal/shapes.ts";
 
-/** Fields of a model's input, as the official client declares them. */
+/** The fields of an endpoint's input, as the official client of FAL declares them; undefined where it is not in use here. */
+export function fieldsOfEndpoint(model: string): ObjectShape | undefined {
+  return inputShape(model);
+}
+
+/** The names of these fields, and of those that the endpoint needs. */
 export function inputFieldsOf(model: string): { known: string[]; required: string[] } {
-  const client = createRequire(import.meta.url).resolve("@fal-ai/client");
-  declarations ??= readFileSync(path.join(path.dirname(client), "types/endpoints.d.ts"), "utf8");
-  const at = declarations.indexOf(`    "${model}": {\n`);
-  let type = at === -1 ? undefined : /input: (\w+)/.exec(declarations.slice(at, at + 500))?.[1];
-  for (let alias = type; alias;) {
-    type = alias;
-    alias = new RegExp(`^export type ${type} = (\\w+);$`, "m").exec(declarations)?.[1];
-  }
-  const begin = declarations.indexOf(`export type ${type} = {\n`);
-  const end = declarations.indexOf("\n};", begin);
-  if (type === undefined || begin === -1) return { known: [], required: [] };
-  const fields = [...declarations.slice(begin, end).matchAll(/^ {4}(\w+)(\?)?:/gm)];
+  const fields = Object.entries(inputShape(model) ?? {});
   return {
-    known: fields.map(([, name = ""]) => name),
-    required: fields.filter(([, , optional]) => optional === undefined).map(([, name = ""]) => name),
+    known: fields.map(([name]) => name),
+    required: fields.filter(([, { required }]) => required).map(([name]) => name),
   };
 }
-let declarations: string | undefined;
+
+/** What is wrong with an input for an endpoint, as FAL says it. */
+export function faultsOfInput(model: string, input: Record<string, unknown>): string[] {
+  if (!inputShape(model)) return [`${model} is not in test/support/fake-fal/endpoints.ts`];
+  return issuesOf(model, input).map(({ loc, msg }) => `${model}: ${loc.slice(1).join(".")}: ${msg}`);
+}

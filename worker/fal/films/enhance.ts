@@ -1,8 +1,11 @@
+import { number, type Params, record, text } from "../../orchestration/task-params.ts";
 import type { FalRecipe, FalRequest } from "../recipe.ts";
-import { filmUrl, measureFilm, readClip } from "./clips.ts";
+import { filmOf } from "../stitches/film-tools.ts";
+import { measureFilm } from "../stitches/measure-film.ts";
+import { readClip } from "./clips.ts";
 import { endpoints } from "./endpoints.ts";
 import { seedOf } from "./film-output.ts";
-import { missing, number, type Params, record, refusal, seed, text, within } from "./film-params.ts";
+import { missing, refusal, seed, within } from "./film-params.ts";
 import { megapixelsOf } from "./image-to-video.ts";
 import { billedSeconds } from "./lengths.ts";
 
@@ -11,6 +14,8 @@ const steps = { upscale: 0, interpolate: 1 };
 const framesPerSecond = 30;
 const billedMegapixel = 1024 * 1024;
 const qualities = ["low", "medium", "high", "maximum"];
+/** Films that every browser shows; GIF and ProRes are not. */
+const formats = ["X264 (.mp4)", "VP9 (.webm)"];
 const writeModes = ["fast", "balanced", "small"];
 
 /**
@@ -48,18 +53,23 @@ export const runEnhancement: FalRecipe = async (task, jobs, context) => {
     );
   }
 
+  const format = upscale["output_format"];
+  if (isUpscaled && format !== undefined && !formats.includes(String(format))) {
+    jobs.warn(`upscale.output_format ${String(format).slice(0, 40)} is not delivered; the film is an MP4.`);
+  }
   let film = clip.url;
   let usedSeed: number | undefined;
   if (isUpscaled) {
     const request = upscaleRequest(film, upscale, factor, params["seed"]);
     const result = await jobs.run(steps.upscale, { ...request, units: unitsOf(clip.frames, pixels) });
-    film = filmUrl(result);
+    film = filmOf(result.data);
     usedSeed = seedOf(result.data);
   }
   if (isInterpolated) {
     const frames = clip.frames + (clip.frames - 1) * between;
     const request = interpolationRequest(film, interpolation, between);
-    film = filmUrl(await jobs.run(steps.interpolate, { ...request, units: unitsOf(frames, pixels) }));
+    const result = await jobs.run(steps.interpolate, { ...request, units: unitsOf(frames, pixels) });
+    film = filmOf(result.data);
   }
   const file = await jobs.fetch(film, "video", `${task.task_id}_fal_0.mp4`);
   const facts = await measureFilm(file.bytes);
@@ -88,8 +98,7 @@ function upscaleRequest(
       ...said("quality", within(number(given["quality"]), 0, 100)),
       ...said("color_fix", flag(given["color_fix"])),
       ...said("preserve_audio", flag(given["preserve_audio"])),
-      // GIFs and ProRes are not films that every browser shows.
-      output_format: oneOf(given["output_format"], ["X264 (.mp4)", "VP9 (.webm)"]) ?? "X264 (.mp4)",
+      output_format: oneOf(given["output_format"], formats) ?? "X264 (.mp4)",
       ...said("output_quality", oneOf(given["output_quality"], qualities)),
       ...said("output_write_mode", oneOf(given["output_write_mode"], writeModes)),
       ...said("seed", chosen),

@@ -1,36 +1,24 @@
 import type { ClaimedTask } from "../../client.ts";
-import type { RenderedOutput, RunContext } from "../../provider.ts";
-import type { FalJobs, FalRecipe } from "../recipe.ts";
-import {
-  type Clip,
-  filmUrl,
-  frameRequest,
-  mergeRequest,
-  pictureUrl,
-  readClip,
-  trimRequest,
-} from "./clips.ts";
-import { deliverFilm, fitFilm, seedOf, type WantedFilm } from "./film-output.ts";
 import {
   count,
   detailsOf,
-  firstText,
-  lorasOf,
-  missing,
+  frameRate,
   nth,
   type Params,
-  rate,
   record,
-  samplingOf,
-  seed,
   text,
   texts,
-  unavailableParams,
-} from "./film-params.ts";
+} from "../../orchestration/task-params.ts";
+import { readTransition } from "../../orchestration/transition-output.ts";
+import type { RunContext } from "../../provider.ts";
+import type { FalJobs, FalRecipe, FalRequest } from "../recipe.ts";
+import { filmOf, frameRequest, pictureOf, trimRequest } from "../stitches/film-tools.ts";
+import { type Clip, mergeRequest, readClip } from "./clips.ts";
+import { deliverFilm, fitFilm, seedOf, type WantedFilm } from "./film-output.ts";
+import { firstText, lorasOf, missing, samplingOf, seed, unavailableParams } from "./film-params.ts";
 import { type Passage, passageRequest, type Source } from "./image-to-video.ts";
-import { makeableLength, rateToMake, requirePaid } from "./lengths.ts";
+import { makeableLength, rateToMake, requirePaidFrames } from "./lengths.ts";
 import { falSize, readFilmSize, readResolutionName, type Size } from "./sizes.ts";
-import { transitionUrl } from "./transition.ts";
 
 const steps = { film: 0, startFrame: 1, trim: 2, scale: 3, tail: 4, merge: 5 };
 const defaultFrames = 61;
@@ -52,59 +40,51 @@ interface Segment extends WantedFilm {
  */
 export const runSegment: FalRecipe = async (task, jobs, context) => {
   const segment = readSegment(task);
+  const { warnings, start } = segment;
   const previous = await previousClip(task, jobs, context);
-  for (const warning of segment.warnings) jobs.warn(warning);
-  return previous ? await runChained(task, jobs, segment, previous) : await runAlone(task, jobs, segment);
+  if (!previous && !start) throw missing("input_image_paths_resolved");
+  for (const warning of warnings) jobs.warn(warning);
+  // A segment that follows another has its size, because the parts are joined.
+  const size = previous ? evenSize(previous) : segment.size;
+  const overlap = previous ? Math.min(segment.overlap, previous.frames) : 0;
+  const own = { ...segment, size, frames: segment.frames - overlap, start: previous ? undefined : start };
+  const { request, made: making } = requestOf(own, task, jobs);
+  jobs.expect((previous ? 2 : 1) + (size ? 1 : 0) + (overlap > 0 ? 2 : 0));
+  await jobs.prepare(steps.film, request);
+  if (previous) {
+    const { data } = await jobs.run(steps.startFrame, frameRequest(previous, "last"));
+    request.input["image_url"] = pictureOf(data);
+  }
+  const { data } = await jobs.run(steps.film, request);
+  let made = { ...making, url: filmOf(data), field: "film" };
+  made = await fitFilm(jobs, made, own, steps);
+  if (previous && overlap > 0) {
+    const slice = { from: previous.frames - overlap, to: previous.frames, of: previous.frames };
+    const tail = await jobs.run(steps.tail, trimRequest(previous, slice, previous.framesPerSecond));
+    const parts = [{ url: filmOf(tail.data), field: "the segment before" }, made];
+    const merged = await jobs.run(steps.merge, mergeRequest(parts, { ...segment, ...evenSize(previous) }));
+    made.url = filmOf(merged.data);
+  }
+  const film = { url: made.url, seed: seedOf(data) };
+  return await deliverFilm(task, jobs, film, { ...own, frames: segment.frames });
 };
 
-async function runAlone(task: ClaimedTask, jobs: FalJobs, segment: Segment): Promise<RenderedOutput> {
-  const { start } = segment;
-  if (!start) throw missing("input_image_paths_resolved");
-  const film = await makeFilm(task, jobs, segment, start);
-  return await deliverFilm(task, jobs, film, segment);
-}
-
-async function runChained(
-  task: ClaimedTask,
-  jobs: FalJobs,
-  segment: Segment,
-  previous: Clip,
-): Promise<RenderedOutput> {
-  const overlap = Math.min(segment.overlap, previous.frames);
-  // The parts are joined: they have one size.
-  const own: Segment = { ...segment, frames: segment.frames - overlap, size: evenSize(previous) };
-  const lastFrame = pictureUrl(await jobs.run(steps.startFrame, frameRequest(previous.url, "last")));
-  const film = await makeFilm(task, jobs, own, { url: lastFrame });
-  if (overlap > 0) {
-    const tail = trimRequest(previous, previous.frames - overlap, previous.frames);
-    const tailUrl = filmUrl(await jobs.run(steps.tail, tail));
-    const merged = mergeRequest([tailUrl, film.url], { ...segment, ...evenSize(previous) });
-    film.url = filmUrl(await jobs.run(steps.merge, merged));
-  }
-  return await deliverFilm(task, jobs, film, { ...own, frames: segment.frames });
-}
-
-/** The film of a segment's own frames. */
-async function makeFilm(
+/** The job that makes a segment's own frames, and what it makes. A start that is not known yet is placed before it is run. */
+function requestOf(
+  { frames, framesPerSecond, start, end, passage }: Segment,
   { billed }: ClaimedTask,
   jobs: FalJobs,
-  segment: Segment,
-  start: Source,
-): Promise<{ url: string; seed: number | undefined }> {
-  const { frames, framesPerSecond, end, passage } = segment;
+): { request: FalRequest; made: { frames: number; framesPerSecond: number } } {
   const length = makeableLength(frames);
-  const made = { frames: length.total, framesPerSecond: rateToMake(frames, framesPerSecond, length) };
-  requirePaid(length.total, billed);
+  requirePaidFrames([length], billed);
   if (length.interpolated > 0) {
     jobs.warn(
       `FAL's model makes 161 frames at most: ${length.generated} are made, and ${length.interpolated} interpolated between each two.`,
     );
   }
-  const request = passageRequest({ ...passage, start, end, length, framesPerSecond: made.framesPerSecond });
-  const { data, requestId } = await jobs.run(steps.film, request);
-  const size = segment.size ?? { width: 1280, height: 720 };
-  const url = await fitFilm(jobs, { url: filmUrl({ data, requestId }), ...made, ...size }, segment, steps);
-  return { url, seed: seedOf(data) };
+  const made = { frames: length.total, framesPerSecond: rateToMake(frames, framesPerSecond, length) };
+  const timing = { length, framesPerSecond: made.framesPerSecond };
+  return { request: passageRequest({ ...passage, start: start ?? { url: "" }, end, ...timing }), made };
 }
 
 function readSegment({ task_type, params }: ClaimedTask): Segment {
@@ -129,16 +109,20 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
   const ownLoras =
     own["segment_loras"] ?? params["segment_loras"] ?? nth(details["loras_per_segment_expanded"], index);
   const { loras, hasSteppedMultipliers } = lorasOf(places, phaseConfig, ownLoras);
+  const enhanced = firstText(
+    own["enhanced_prompt"],
+    params["enhanced_prompt"],
+    nth(details["enhanced_prompts_expanded"], index),
+  );
   const said =
+    enhanced ??
     firstText(
-      own["enhanced_prompt"],
-      params["enhanced_prompt"],
-      nth(details["enhanced_prompts_expanded"], index),
       own["base_prompt"],
       params["base_prompt"],
       nth(details["base_prompts_expanded"], index),
       details["base_prompt"],
-    ) ?? "";
+    ) ??
+    "";
   const prompt = [first("text_before_prompts"), said, first("text_after_prompts")]
     .map(text)
     .filter(Boolean)
@@ -148,7 +132,7 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
   const motion = record(nth(details["motion_settings_expanded"], index));
   return {
     frames: Math.max(1, frames),
-    framesPerSecond: rate(params["fps_helpers"]) ?? rate(details["fps_helpers"]) ?? defaultRate,
+    framesPerSecond: frameRate(params["fps_helpers"]) ?? frameRate(details["fps_helpers"]) ?? defaultRate,
     size: size.exact,
     overlap: Math.min(Math.max(0, frames - 1), count(params["frame_overlap_from_previous"]) ?? 0),
     ...imagesOf(task_type, params, details, index),
@@ -165,6 +149,7 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
       loras,
       sampling: samplingOf(phaseConfig),
       enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+      expandsPrompt: enhanced === undefined && first("enhance_prompt") === true,
     },
     warnings: [
       ...unavailableParams([...places, motion]).map(
@@ -218,8 +203,9 @@ async function previousClip(
   context: RunContext,
 ): Promise<Clip | undefined> {
   const output = await context.client.predecessorOutput(task.task_id);
-  if (output === null) return undefined;
-  return await readClip({ url: transitionUrl(output), field: "dependant_on" }, jobs, context);
+  // A picture that the task waits for is not a segment before it.
+  if (output === null || /\.(png|jpe?g|webp|gif|avif)$/i.test(output)) return undefined;
+  return await readClip({ url: readTransition(output).url, field: "dependant_on" }, jobs, context);
 }
 
 export function evenSize({ width, height }: Size): Size {

@@ -1,34 +1,38 @@
-import type { FalRecipe } from "../recipe.ts";
-import { filmUrl, mergeRequest } from "./clips.ts";
-import { deliverFilm, fitFilm, seedOf } from "./film-output.ts";
 import {
+  count,
   detailsOf,
-  firstText,
-  lorasOf,
-  missing,
   nth,
   number,
   type Params,
   record,
+  text,
+  texts,
+} from "../../orchestration/task-params.ts";
+import { type FalRecipe, mostSteps } from "../recipe.ts";
+import { filmOf } from "../stitches/film-tools.ts";
+import { mergeRequest } from "./clips.ts";
+import { deliverFilm, fitFilm, seedOf } from "./film-output.ts";
+import {
+  firstText,
+  lorasOf,
+  missing,
   refusal,
   samplingOf,
   seed,
-  text,
-  texts,
   unavailableParams,
   within,
 } from "./film-params.ts";
 import { type Passage, passageRequest, turboRequest } from "./image-to-video.ts";
-import { billedFramesPerSecond, passageLengths, requirePaid, turboFrames } from "./lengths.ts";
+import { passageLengths, rateToMake, requirePaidFrames, turboFrames } from "./lengths.ts";
 import { readSize } from "./segment.ts";
 
 const framesPerSecond = 16;
 const usualSeconds = 5;
-const mostPassages = 100;
+const mostPassages = mostSteps - 3;
 
 /**
- * A travel in one task: a film through all images, of `duration` seconds in all. A film is made for each two images, all at the same
- * time, and they are joined. The turbo endpoint makes those that have its length and no LoRAs.
+ * A travel in one task: a film through all images, of `duration` seconds in all, divided as the segments were planned. A film is made
+ * for each two images, all at the same time, and they are joined. The turbo endpoint makes films of its own length without LoRAs.
  */
 export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const params: Params = { ...task.params, ...detailsOf(task.params) };
@@ -41,32 +45,34 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const frames = Math.round((seconds ?? usualSeconds) * framesPerSecond) + 1;
   const size = readSize([params]);
   const wanted = { frames, framesPerSecond, size: size.exact };
-  const lengths = passageLengths(frames, passages);
+  const planned = Array.from({ length: passages }, (_, index) =>
+    count(nth(params["segment_frames_expanded"], index)),
+  );
+  const lengths = passageLengths(frames, planned);
   const made = lengths.reduce((sum, { total }) => sum + total, 0);
-  if (made - frames > 3 && passages > 1) {
-    const needed = Math.ceil((made - 4) / framesPerSecond);
-    throw refusal(
-      `${images.length} images need a film of ${needed} seconds at least, and ${seconds} were asked for. ` +
-        `Create the task with \`duration\`: ${needed}, or with fewer images`,
-    );
-  }
-  const phaseConfig = record(params["phase_config"]);
-  const { loras } = lorasOf([params], phaseConfig, undefined);
+  const ownOf = (index: number) => {
+    const phaseConfig = record(nth(params["phase_configs_expanded"], index) ?? params["phase_config"]);
+    const { loras } = lorasOf([params], phaseConfig, nth(params["loras_per_segment_expanded"], index));
+    return { loras, sampling: samplingOf(phaseConfig) };
+  };
   const isOpen = images.length === 1;
   // A film without a last image may be cut; one that travels must end where it ends.
   const isTurbo =
-    loras.length === 0 &&
-    lengths.every(({ total }) => (isOpen ? total <= turboFrames : total === turboFrames));
-  requirePaid(isTurbo && isOpen ? frames : made, task.billed, passages);
+    lengths.every(({ total }) => (isOpen ? total <= turboFrames : total === turboFrames)) &&
+    lengths.every((_, index) => ownOf(index).loras.length === 0);
+  requirePaidFrames(isTurbo && isOpen ? [{ total: frames, interpolated: 0 }] : lengths, task.billed);
+  // Many images in a short film: each passage has the model's fewest frames, and runs faster.
+  const madeRate = isTurbo ? framesPerSecond : rateToMake(frames, framesPerSecond, { total: made });
 
   const seedOfFirst = seed(params["seed_base"], params["seed"]);
   const films = lengths.map((length, index): Passage => {
     const source = (url: string) => ({ url, field: "input_image_paths_resolved" });
     const end = images[index + 1];
     const safety = params["enable_safety_checker"];
+    const enhanced = text(nth(params["enhanced_prompts_expanded"], index));
     return {
       prompt: firstText(
-        nth(params["enhanced_prompts_expanded"], index),
+        enhanced,
         nth(params["base_prompts_expanded"], index),
         params["base_prompt"],
         params["prompt"],
@@ -75,34 +81,39 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
       start: source(images[index] ?? ""),
       end: end === undefined ? undefined : source(end),
       length,
-      framesPerSecond,
+      framesPerSecond: madeRate,
       size: size.fal,
       seed: seedOfFirst === undefined ? undefined : seedOfFirst + index,
-      loras,
-      sampling: samplingOf(phaseConfig),
+      ...ownOf(index),
       enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+      expandsPrompt: enhanced === undefined && params["enhance_prompt"] === true,
     };
   });
   for (const name of unavailableParams([params]))
     jobs.warn(`FAL's models do not know ${name}; it was ignored.`);
+  if (lengths.some(({ interpolated }) => interpolated > 0)) {
+    jobs.warn(
+      "FAL's model makes 161 frames at most for each two images: others are interpolated between them.",
+    );
+  }
   if (isTurbo && films.some(({ negativePrompt }) => text(negativePrompt) !== undefined)) {
     jobs.warn("FAL's turbo model does not know negative_prompt; it was ignored.");
   }
 
-  const results = await Promise.all(
-    films.map((film, step) => jobs.run(step, isTurbo ? turboRequest(film) : passageRequest(film))),
-  );
-  const total = isTurbo ? passages * turboFrames : made;
-  const sides = size.exact ?? { width: 1280, height: 720 };
-  const urls = results.map(filmUrl);
-  const merged =
-    passages === 1
-      ? urls[0]
-      : filmUrl(await jobs.run(passages, mergeRequest(urls, { frames: total, framesPerSecond, ...sides })));
-  const film = { url: merged ?? "", frames: total, framesPerSecond, ...sides };
-  const url = await fitFilm(jobs, film, wanted, { trim: passages + 1, scale: passages + 2 });
+  const requests = films.map((film) => (isTurbo ? turboRequest(film) : passageRequest(film)));
+  jobs.expect(passages + (passages > 1 ? 1 : 0) + (size.exact ? 1 : 0));
+  await Promise.all(requests.map((request, step) => jobs.prepare(step, request)));
+  const results = await Promise.all(requests.map((request, step) => jobs.run(step, request)));
+  const madeFrames = isTurbo ? passages * turboFrames : made;
+  const parts = results.map(({ data }) => ({ url: filmOf(data), field: "film" }));
+  let film = { ...(parts[0] ?? { url: "", field: "film" }), frames: madeFrames, framesPerSecond: madeRate };
+  if (passages > 1) {
+    // Joined at the film's own rate.
+    const joined = { frames: Math.round((madeFrames * framesPerSecond) / madeRate), framesPerSecond };
+    const sides = size.exact ?? { width: 1280, height: 720 };
+    const { data } = await jobs.run(passages, mergeRequest(parts, { ...joined, ...sides }));
+    film = { ...film, ...joined, url: filmOf(data) };
+  }
+  const { url } = await fitFilm(jobs, film, wanted, { trim: passages + 1, scale: passages + 2 });
   return await deliverFilm(task, jobs, { url, seed: seedOf(results[0]?.data) }, wanted);
 };
-
-// The film's own rate is the one that FAL bills by.
-framesPerSecond satisfies typeof billedFramesPerSecond;
