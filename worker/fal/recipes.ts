@@ -1,3 +1,4 @@
+import { filmRecipes } from "./films/recipes.ts";
 import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
 import { orchestratorRecipes } from "./orchestrators.ts";
@@ -11,6 +12,7 @@ const singleJobs = Object.fromEntries(
 /** How FAL runs each task type that it can run. */
 export const falRecipes: Record<string, FalRecipe> = {
   ...singleJobs,
+  ...filmRecipes,
   ...stitchRecipes,
   ...orchestratorRecipes,
 };
