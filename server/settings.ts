@@ -112,6 +112,10 @@ function falSettings(value: (name: string) => string | undefined): FalVariables 
   if (concurrency !== undefined && !/^([1-9]|[1-5]\d|6[0-4])$/.test(concurrency)) {
     throw new Error(`FAL_CONCURRENCY takes 1 to 64, not "${concurrency}".`);
   }
+  const seconds = variables.FAL_RUN_SECONDS;
+  if (seconds !== undefined && !(/^[1-9]\d{0,3}$/.test(seconds) && Number(seconds) <= 3600)) {
+    throw new Error(`FAL_RUN_SECONDS takes 1 to 3600, not "${seconds}".`);
+  }
   for (const name of ["FAL_QUEUE_URL", "FAL_REST_URL", "FAL_JWKS_URL", "FAL_WEBHOOK"] as const) {
     const url = variables[name];
     if (url !== undefined && !/^https?:\/\/[^/]/.test(url)) throw new Error(`${name} is no URL: "${url}".`);

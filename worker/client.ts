@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { setTimeout as pause } from "node:timers/promises";
 import type {
   WithdrawalAnswer,
@@ -32,7 +33,7 @@ export interface ProviderJobNote {
   /** Which job of the task, from 0 to 63; default: 0. */
   step?: number;
   /** How much of each unit the provider bills for the job, at most. */
-  units?: Record<string, number>;
+  units?: Record<string, number | string>;
   /** Whether the job's result is the output of the task, so that the webhook may complete the run; default: true. */
   completes?: boolean;
 }
@@ -51,6 +52,9 @@ export interface BilledValues {
   /** Of one image. */
   megapixels?: number;
   frames?: number;
+  /** Of a join: the frames between its clips, and those of each clip. */
+  gap_frames?: number;
+  context_frames?: number;
   resolution?: string;
   model?: string;
 }
@@ -108,6 +112,8 @@ export interface StatusUpdate {
   provider_job?: ProviderJobNote | null;
   /** Steps whose job has ended and that the next run begins again. */
   ended_provider_steps?: readonly number[];
+  /** Steps whose job failed at the provider, which does not bill it. */
+  unbilled_provider_steps?: readonly number[];
   /** With Queued: no run failed, so none is counted. */
   given_back?: boolean;
 }

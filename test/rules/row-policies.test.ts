@@ -81,6 +81,7 @@ const matrix: Record<string, Rule> = {
   user_turns:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   turn_marks:        { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   provider_jobs:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
+  provider_runners: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   provider_withdrawals: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   results_to_share:  { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },

@@ -8,7 +8,6 @@ import {
   blendRequest,
   composeRequest,
   filmOf,
-  type FilmInput,
   scaleRequest,
   thumbnailOf,
   type TimelinePart,
@@ -24,7 +23,11 @@ export interface StitchOptions {
   scale?: number;
 }
 
-interface Clip extends FilmInput {
+/** A clip at FAL. */
+interface Clip {
+  url: string;
+  /** For warnings. */
+  name: string;
   facts: FilmFacts;
 }
 
@@ -62,9 +65,9 @@ export async function stitchFilm(
     warnOfRate(jobs, "clip 1", opening.facts, stitch.framesPerSecond);
     return { file: named(opening.file, task) };
   }
-  const bring = async (url: string, field: string, film?: MeasuredFilm): Promise<Clip> => {
-    const { file, facts } = film ?? (await readFilm(url, field, jobs, context));
-    return { url: await jobs.upload(file.bytes, file.contentType), field, facts };
+  const bring = async (url: string, name: string, film?: MeasuredFilm): Promise<Clip> => {
+    const { file, facts } = film ?? (await readFilm(url, name, jobs, context));
+    return { url: await jobs.upload(file.bytes, file.contentType), name, facts };
   };
   read.set(first.url, bring(first.url, "clip 1", opening));
   const clips: Clip[] = [];
@@ -103,8 +106,8 @@ class StitchRun {
     const resized = [...new Map(others.map((clip) => [clip.url, clip])).values()];
     const plan = this.#plan(resized.length);
     const rate = this.#stitch.framesPerSecond ?? this.#clips[0]?.facts.framesPerSecond ?? 1;
-    for (const { facts, field } of this.#clips)
-      warnOfRate(this.#jobs, field, facts, this.#stitch.framesPerSecond);
+    for (const { facts, name } of this.#clips)
+      warnOfRate(this.#jobs, name, facts, this.#stitch.framesPerSecond);
     const asked = (plan.frames - plan.missingOverlap) / rate;
     requirePaid({ seconds: plan.frames / rate }, this.#task.billed);
 
@@ -120,9 +123,7 @@ class StitchRun {
     const size = this.#finalSize();
     if (size !== this.#target) {
       const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
-      const [scaled] = await this.#run([
-        scaleRequest({ url: film, field: "film" }, size, "stretch", seconds),
-      ]);
+      const [scaled] = await this.#run([scaleRequest(film, size, "stretch", seconds)]);
       film = filmOf(scaled);
     }
     const file = await this.#jobs.fetch(film, "video", `${this.#task.task_id}_fal_0.mp4`);
@@ -153,7 +154,7 @@ class StitchRun {
   }
 
   async #resize(clips: readonly Clip[]): Promise<void> {
-    const requests = clips.map((clip) => scaleRequest(clip, this.#target, "crop", clip.facts.seconds));
+    const requests = clips.map((clip) => scaleRequest(clip.url, this.#target, "crop", clip.facts.seconds));
     const results = await this.#run(requests);
     for (const [index, { url }] of clips.entries()) {
       const scaled = filmOf(results[index]);
@@ -164,8 +165,7 @@ class StitchRun {
   }
 
   async #compose(parts: readonly StitchedPart[], audio: string | undefined): Promise<unknown> {
-    const sound = audio ? { url: audio, field: "audio_url" } : undefined;
-    const [data] = await this.#run([composeRequest(parts, sound)]);
+    const [data] = await this.#run([composeRequest(parts, audio)]);
     return data;
   }
 
@@ -175,13 +175,12 @@ class StitchRun {
       return [part.before, ...(needsTrim(part.after) ? [part.after] : [])];
     });
     const trimmed = await this.#run(
-      slices.map((slice) => trimRequest(this.#clip(slice), slice, this.#clip(slice).facts.framesPerSecond)),
+      slices.map((slice) =>
+        trimRequest(this.#clip(slice).url, slice, this.#clip(slice).facts.framesPerSecond),
+      ),
     );
     const pieces = new Map(slices.map((slice, index) => [slice, filmOf(trimmed[index])]));
-    const film = (slice: ClipFrames): FilmInput => {
-      const clip = this.#clip(slice);
-      return { url: pieces.get(slice) ?? clip.url, field: clip.field };
-    };
+    const film = (slice: ClipFrames): string => pieces.get(slice) ?? this.#clip(slice).url;
     const seconds = (slice: ClipFrames): number =>
       (slice.to - slice.from) / this.#clip(slice).facts.framesPerSecond;
     const fades = parts.filter((part) => part.kind === "fade");
@@ -194,11 +193,10 @@ class StitchRun {
       if (part.kind === "frames") {
         const { frames } = part;
         const goesOn = !needsTrim(frames) && frames.to < frames.of;
-        return { ...film(frames), seconds: seconds(frames), goesOn };
+        return { url: film(frames), seconds: seconds(frames), goesOn };
       }
-      const { field } = film(part.after);
       const url = filmOf(blended[fades.indexOf(part)]);
-      return { url, field, seconds: seconds(part.before), goesOn: false };
+      return { url, seconds: seconds(part.before), goesOn: false };
     });
   }
 

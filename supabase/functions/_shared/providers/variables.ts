@@ -6,6 +6,7 @@ export const falVariables = [
   "FAL_JWKS_URL",
   "FAL_WEBHOOK",
   "FAL_CONCURRENCY",
+  "FAL_RUN_SECONDS",
 ] as const;
 
 export type FalVariable = (typeof falVariables)[number];
