@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { DarkroomClient } from "../../worker/client.ts";
 import type { Provider } from "../../worker/provider.ts";
-import { createSandboxProvider } from "../../worker/sandbox/provider.ts";
+import { createSandboxProvider, type SandboxOptions } from "../../worker/sandbox/provider.ts";
 import { createWorker, type Worker } from "../../worker/worker.ts";
 import { invoke, succeed } from "./calls.ts";
 import type { HostUnderTest } from "./hosts.ts";
@@ -13,10 +13,11 @@ const silent = { info: () => undefined, warn: () => undefined };
 /** The sandbox beside a host that has no worker of its own. */
 export class SandboxUnderTest {
   readonly host: HostUnderTest;
-  readonly provider = createSandboxProvider();
+  readonly provider;
 
-  constructor(host: HostUnderTest) {
+  constructor(host: HostUnderTest, options: SandboxOptions = {}) {
     this.host = host;
+    this.provider = createSandboxProvider(options);
   }
 
   async close(): Promise<void> {
