@@ -42,6 +42,9 @@ const mostFadeSteps = 3;
 /** Jobs of a film with fades. Each is billed for five seconds at least, and more would cost more than a stitch is sold for. */
 const mostFadeJobs = 30;
 const longestSide = 4096;
+/** Clips and transitions of the largest orchestration, and their bytes together. */
+const mostClips = 401;
+const mostBytes = 1024 ** 3;
 /** Of a rate, from which on a difference is reported. */
 const rateTolerance = 0.01;
 
@@ -57,6 +60,9 @@ export async function stitchFilm(
 ): Promise<RenderedOutput> {
   const [first] = stitch.clips;
   if (!first) throw new RenderError("there are no clips to stitch", { isRetryable: false });
+  if (stitch.clips.length > mostClips) {
+    throw new RenderError(`at most ${mostClips} clips can be stitched`, { isRetryable: false });
+  }
   const read = new Map<string, Promise<Clip>>();
   const opening = await readFilm(first.url, "clip 1", jobs, context);
   const target = evenSize(size ?? opening.facts);
@@ -65,8 +71,13 @@ export async function stitchFilm(
     warnOfRate(jobs, "clip 1", opening.facts, stitch.framesPerSecond);
     return { file: named(opening.file, task) };
   }
+  let bytes = 0;
   const bring = async (url: string, name: string, film?: MeasuredFilm): Promise<Clip> => {
     const { file, facts } = film ?? (await readFilm(url, name, jobs, context));
+    bytes += file.bytes.byteLength;
+    if (bytes > mostBytes) {
+      throw new RenderError(`the clips have more than ${mostBytes} bytes together`, { isRetryable: false });
+    }
     return { url: await jobs.upload(file.bytes, file.contentType), name, facts };
   };
   read.set(first.url, bring(first.url, "clip 1", opening));
