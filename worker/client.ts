@@ -52,6 +52,7 @@ export interface BilledValues {
   seconds?: number;
   /** Of one image. */
   megapixels?: number;
+  frames?: number;
   /** Of a join: the frames between its clips, and those of each clip. */
   gap_frames?: number;
   context_frames?: number;
