@@ -167,8 +167,6 @@ export class DarkroomApiError extends Error {
 const largestInlineFile = 2 * 1024 * 1024;
 /** What a create takes at once: 100 tasks, 4 MiB. */
 const largestBatch = { tasks: 100, characters: 3_000_000 };
-const mostWarnings = 20;
-const longestWarning = 500;
 /** Under this path everybody reads media, at whatever address a host is reached. */
 const publicMedia = "/storage/v1/object/public/image_uploads/";
 const retried = new Set([429, 500, 502, 503, 504]);
@@ -264,7 +262,7 @@ export class DarkroomClient {
       ...this.#runFields(run),
       ...(facts && { output_facts: facts }),
       ...(moreOutputs.length > 0 && { more_outputs: moreOutputs }),
-      ...(warnings.length > 0 && { output_warnings: boundedWarnings(warnings) }),
+      ...(warnings.length > 0 && { output_warnings: warnings }),
     };
     const completed = (
       file.bytes.byteLength < largestInlineFile && !output.textOf
@@ -494,14 +492,6 @@ export class DarkroomClient {
       }
     }
   }
-}
-
-/** As many and as long as the server takes. */
-function boundedWarnings(warnings: readonly string[]): string[] {
-  const texts = new Set(
-    warnings.map((text) => text.trim().slice(0, longestWarning).toWellFormed()).filter(Boolean),
-  );
-  return [...texts].slice(0, mostWarnings);
 }
 
 interface UploadTarget {

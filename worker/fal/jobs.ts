@@ -204,7 +204,9 @@ export class FalTaskJobs implements FalJobs {
   #withEndedSteps(error: unknown): unknown {
     if (!(error instanceof RenderError)) return error;
     const { message, isRetryable, endsJob } = error;
-    const endedSteps = [...this.#failed, ...(isRetryable ? [] : this.#finished)];
+    // A recipe that ends the job without saying which one means those that ended well, unless one of them failed.
+    const own = error.endedSteps ?? (endsJob && this.#failed.size === 0 ? this.#finished : []);
+    const endedSteps = [...new Set([...this.#failed, ...own, ...(isRetryable ? [] : this.#finished)])];
     return new RenderError(message, { isRetryable, endsJob, endedSteps });
   }
 
@@ -218,8 +220,12 @@ export class FalTaskJobs implements FalJobs {
     return { requestId: job.requestId, data };
   }
 
-  #paceOf({ completes }: FalRequest): Pace {
-    return completes ? this.#around.pace : this.#around.paceWithoutWebhook;
+  #paceOf(request: FalRequest): Pace {
+    return this.#isCompletedByWebhook(request) ? this.#around.pace : this.#around.paceWithoutWebhook;
+  }
+
+  #isCompletedByWebhook({ completes = false }: FalRequest): boolean {
+    return completes && this.#warnings.length === 0;
   }
 
   /** The job of a run before this one, if it has one; where it is not known whether it has, the webhook's word is waited for. */
@@ -250,42 +256,59 @@ export class FalTaskJobs implements FalJobs {
       const left = until - Date.now();
       if (left <= 0) return undefined;
       if (webhookKey !== undefined) {
-        const job = await this.#noteIntent({ step, model, webhook_key: webhookKey });
+        const job = await this.#askForJob({
+          provider: providerName,
+          step,
+          model,
+          webhook_key: webhookKey,
+        });
         if (job) return job;
       }
       await this.#pause(Math.min(left / 1000, pace.longestPollSeconds));
     }
   }
 
-  /** Has the server keep that a job is about to be submitted. @returns the step's job, where the server knows one */
-  async #noteIntent(note: Omit<ProviderJobNote, "provider"> & { step: number }): Promise<Job | undefined> {
+  /** @returns nothing also while the server is away, because it is asked again */
+  async #askForJob(intent: ProviderJobNote & { step: number }): Promise<Job | undefined> {
     try {
-      await this.#context.noteJob({ provider: providerName, ...note });
+      return await this.#noteIntent(intent);
+    } catch (error) {
+      if (isRefusal(error)) throw error;
+      return undefined;
+    }
+  }
+
+  /** Has the server keep that a job is about to be submitted. @returns the step's job, where the server knows one */
+  async #noteIntent(intent: ProviderJobNote & { step: number }): Promise<Job | undefined> {
+    try {
+      await this.#context.noteJob(intent);
       return undefined;
     } catch (error) {
       const known =
         error instanceof DarkroomApiError && error.code === "provider_job_open" ? error.details : {};
       const { model, request_id: requestId } = fieldsOf(known["provider_job"]);
       if (typeof model !== "string" || typeof requestId !== "string") throw error;
-      return { step: note.step, model, requestId, beganAt: Date.now() };
+      return { step: intent.step, model, requestId, beganAt: Date.now() };
     }
   }
 
   async #begin(step: number, request: FalRequest): Promise<Job> {
-    const { model, input, units, completes = false } = request;
+    const { model, input, units } = request;
+    const completes = this.#isCompletedByWebhook(request);
     const { webhook } = this.#around;
     this.#progress(step, 0.02, "preparing");
     await this.#place(request);
     const webhookKey = webhook && crypto.randomUUID();
     this.#signal.throwIfAborted();
-    const note = {
+    const intent = {
+      provider: providerName,
       step,
       model,
       units: { ...units },
       completes,
       ...(webhookKey && { webhook_key: webhookKey }),
     };
-    const submission = this.#submitNoted(note, input);
+    const submission = this.#submitNoted(intent, input);
     this.#submissions.add(submission);
     try {
       const job = await submission;
@@ -301,11 +324,11 @@ export class FalTaskJobs implements FalJobs {
    * between.
    */
   async #submitNoted(
-    note: Omit<ProviderJobNote, "provider"> & { step: number },
+    intent: ProviderJobNote & { step: number },
     input: Record<string, unknown>,
   ): Promise<Job> {
-    const { step, model, webhook_key: webhookKey } = note;
-    const known = await this.#noteIntent(note);
+    const { step, model, webhook_key: webhookKey } = intent;
+    const known = await this.#noteIntent(intent);
     if (known) return known;
     const job = await this.#submit({ step, model, beganAt: Date.now(), webhookKey }, input);
     await this.#note(job);
@@ -463,8 +486,7 @@ export class FalTaskJobs implements FalJobs {
       try {
         await say();
       } catch (error) {
-        const { status } = error as { status?: unknown };
-        if (typeof status === "number" && status < 500) throw error;
+        if (isRefusal(error)) throw error;
         throw new FalCallError("the job could not be noted", { kind: "passing" });
       }
     }, this.#context.signal);
@@ -525,6 +547,12 @@ function mayPass(error: unknown): boolean {
     (error instanceof FalCallError && error.kind === "passing") ||
     (error instanceof FileNotFetched && error.isPassing)
   );
+}
+
+/** The server has said no; anything else may pass. */
+function isRefusal(error: unknown): boolean {
+  const { status } = error as { status?: unknown };
+  return typeof status === "number" && status < 500;
 }
 
 /** What the worker is to make of it. */

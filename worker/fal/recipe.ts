@@ -21,7 +21,10 @@ export interface FalRequest {
   /** Files in the input that are not yet addresses that FAL can fetch. */
   files: FileInput[];
   units: BilledUnits;
-  /** The files of the job's result are the output of the task, so the webhook may complete the run with them. Default: false. */
+  /**
+   * The files of the job's result are the output of the task, so the webhook may complete the run with them. Default: false. A run
+   * that has warned of something completes the task itself, because the webhook does not know the warning.
+   */
   completes?: boolean;
 }
 

@@ -15,6 +15,13 @@ const body = z.object({
   debug: z.boolean().nullish().describe("explain an empty claim, in numbers of queued tasks"),
 });
 
+const providerJob = z.object({
+  provider: z.string(),
+  model: z.string(),
+  request_id: z.string().nullable(),
+  began_at: timestamp,
+});
+
 const claimed = z.object({
   task_id: uuid,
   params: params.describe("what the client sent; whatever the price depends on is what is billed"),
@@ -24,15 +31,16 @@ const claimed = z.object({
   attempt: z.int().describe("names this run in later calls"),
   attempts: z.int().describe("earlier runs that failed"),
   lease_expires_at: timestamp,
-  provider_job: z
-    .object({
-      provider: z.string(),
-      model: z.string(),
-      request_id: z.string().nullable(),
-      began_at: timestamp,
-    })
+  provider_jobs: z
+    .array(
+      providerJob.extend({
+        step: z.int(),
+        webhook_key: uuid.optional().describe("where it is not known whether the job was submitted"),
+      }),
+    )
     .optional()
-    .describe("the job that an earlier run began and that may still run: go on with it"),
+    .describe("the jobs that earlier runs began and that may still run, or have ended well: go on with them"),
+  provider_job: providerJob.optional().describe("the same of step 0, for workers that have one job a task"),
 });
 
 /** 200 the task · 204 nothing to do · 401 unknown caller · 403 a user's session, or no scope */

@@ -39,6 +39,7 @@ export const getTaskStatusEndpoint = endpoint({
         error_message: z.string().nullable(),
         cancellation,
         blacked_out: z.int().describe("outputs that a provider's safety checker made black"),
+        warnings: z.array(z.string()).describe("what the run could not do of what was asked"),
         lease_expires_at: timestamp.nullable(),
         generation_id: uuid.nullable(),
         reused: z.boolean().describe("true when another task's run made the output"),

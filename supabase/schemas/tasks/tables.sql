@@ -183,6 +183,7 @@ create table public.tasks (
   error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
+  warnings public.output_warnings not null default '{}',
   -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
   reused_task_id uuid,
 
@@ -250,11 +251,13 @@ create index tasks_by_result on public.tasks (project_id, result_key, status, pr
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
--- The job that runs a task at a provider of models, so that whoever claims the task next resumes it instead of paying
--- for another. One a task, from before it is submitted until it ended in an error; it goes with its task. Nobody but the
--- functions reads it: who knew the key of another's webhook could end that task.
+-- The jobs that run a task at a provider of models, so that the run that claims the task next resumes them instead of paying
+-- for others. A task has one for each step, from before it is submitted until it ended in an error; they go with their task. Only the
+-- functions read it: a reader of another's webhook key could end that task.
 create table public.provider_jobs (
-  task_id uuid primary key references public.tasks (id) on delete cascade,
+  task_id uuid not null references public.tasks (id) on delete cascade,
+  -- Numbers the jobs of the task.
+  step smallint not null default 0 check (step between 0 and 63),
   provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
   -- Both become part of URLs at the provider, behind which our key is.
   model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
@@ -265,8 +268,13 @@ create table public.provider_jobs (
   by_owner boolean not null,
   -- Names the job in the address to which the provider sends its end.
   webhook_key uuid,
+  -- Whether the job's result is the output of the task, so that the webhook may complete the run with it.
+  completes boolean not null default true,
+  -- What the provider bills for the job, at most.
+  units public.billed_units not null default '{}',
   began_at timestamptz not null default now(),
   submitted_at timestamptz,
+  primary key (task_id, step),
   constraint submitted_jobs_have_an_id check ((request_id is null) = (submitted_at is null))
 );
 create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
@@ -274,10 +282,12 @@ create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhoo
 
 -- Jobs at providers that no task needs any more, for their task failed, was cancelled or was deleted. A row outlives its
 -- task. One party at a time withdraws a job: `next_try_at` is its lease. Where the owner ended the run, the outcome decides
--- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal().
+-- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal(). Of several jobs of
+-- a run each has its cost, and the first that is charged takes it from the others.
 create table public.provider_withdrawals (
   id uuid primary key default gen_random_uuid(),
   task_id uuid not null,
+  step smallint not null default 0,
   attempt public.natural_number not null,
   user_id uuid not null,
   provider text not null,
@@ -503,6 +513,7 @@ create table public.archived_tasks (
   error_message text,
   generation_created boolean not null,
   result_data jsonb not null,
+  warnings public.output_warnings not null,
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
@@ -533,7 +544,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -541,6 +552,6 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;

@@ -16,4 +16,11 @@ create domain public.billed_values as jsonb check (
     value, '$.keyvalue() ? (@.key like_regex "^(images|frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
   and not jsonb_path_exists(
     value, '$.keyvalue() ? (@.key like_regex "^(resolution|model|model_type)$" && @.value.type() <> "string")'));
+-- What could not be done of what a task asked, as its worker says.
+create domain public.output_warnings as text[] check (
+  cardinality(value) <= 20 and array_position(value, null) is null and length(array_to_string(value, '')) <= 10000);
+-- How much of each unit a provider bills for a job, at most.
+create domain public.billed_units as jsonb check (
+  jsonb_typeof(value) = 'object' and value - array['images', 'megapixels', 'seconds', 'training_steps'] = '{}'
+  and not jsonb_path_exists(value, '$.* ? (@.type() <> "number" || @ < 0 || @ > 1000000000)'));
 create domain public.slot_number as smallint check (value between 1 and 5);

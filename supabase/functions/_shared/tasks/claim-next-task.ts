@@ -14,6 +14,13 @@ export interface ClaimOptions {
   debug: boolean;
 }
 
+interface ProviderJob {
+  provider: string;
+  model: string;
+  request_id: string | null;
+  began_at: string;
+}
+
 export interface ClaimedTask {
   task_id: string;
   params: Record<string, unknown>;
@@ -23,7 +30,8 @@ export interface ClaimedTask {
   attempt: number;
   attempts: number;
   lease_expires_at: string;
-  provider_job?: { provider: string; model: string; request_id: string | null; began_at: string };
+  provider_jobs?: (ProviderJob & { step: number; webhook_key?: string })[];
+  provider_job?: ProviderJob;
 }
 
 type Claim = ClaimedTask | { tasks: ClaimedTask[] } | { debug: Record<string, number> };

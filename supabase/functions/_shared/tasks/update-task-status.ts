@@ -10,6 +10,9 @@ export interface ProviderJob {
   model: string;
   request_id?: string | null | undefined;
   webhook_key?: string | null | undefined;
+  step?: number | null | undefined;
+  units?: Record<string, number | undefined> | null | undefined;
+  completes?: boolean | null | undefined;
 }
 
 export interface StatusUpdate {
@@ -25,6 +28,8 @@ export interface StatusUpdate {
     reset_generation_started_at?: boolean | undefined;
     /** Null: the task has no job at a provider any more. */
     provider_job?: ProviderJob | null;
+    /** Steps whose job has ended, and that the next run begins again. */
+    ended_provider_steps?: number[] | undefined;
     given_back?: boolean | undefined;
   };
 }

@@ -111,11 +111,8 @@ begin
     'task_id', task.id, 'params', public.params_of_run(task.task_type, task.params, task.billed),
     'billed', task.billed, 'task_type', task.task_type, 'project_id', task.project_id,
     'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
-    || coalesce((
-      select jsonb_build_object('provider_job', jsonb_build_object(
-               'provider', job.provider, 'model', job.model, 'request_id', job.request_id,
-               'began_at', job.began_at))
-        from public.provider_jobs as job where job.task_id = task.id and job.by_owner = task.claimed_by_owner), '{}');
+    || case when exists (select from public.provider_jobs where task_id = task.id)
+         then coalesce(public.known_provider_jobs(task), '{}') else '{}' end;
 end
 $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;

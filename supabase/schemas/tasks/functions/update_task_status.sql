@@ -50,9 +50,14 @@ begin
   end if;
 
   -- Of the run's own worker alone: who could forget the job of a run would not pay for it.
-  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress'
+  if changes ?| array['provider_job', 'ended_provider_steps'] and caller_kind <> 'user' and task.status = 'In Progress'
      and task.claimed_by_owner = (caller_kind = 'personal-access-token') then
-    perform public.note_provider_job(task, changes -> 'provider_job');
+    delete from public.provider_jobs
+     where task_id = task.id and by_owner = task.claimed_by_owner
+       and step in (select value::smallint from jsonb_array_elements_text(coalesce(changes -> 'ended_provider_steps', '[]')));
+    if changes ? 'provider_job' then
+      perform public.note_provider_job(task, changes -> 'provider_job');
+    end if;
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     perform public.deliver_named_files(task.id, changes ->> 'output_location');
