@@ -7,7 +7,11 @@ import {
   type PromptVariables,
   readPromptVariables,
 } from "../supabase/functions/_shared/prompts/variables.ts";
-import { type FalVariables, readFalVariables } from "../supabase/functions/_shared/providers/variables.ts";
+import {
+  falRouting,
+  type FalVariables,
+  readFalVariables,
+} from "../supabase/functions/_shared/providers/variables.ts";
 import { keyList } from "../supabase/functions/_shared/runtime/environment.ts";
 import type { GivenKeys } from "./keys.ts";
 import type { S3Settings } from "./storage/s3-store.ts";
@@ -120,6 +124,7 @@ function falSettings(value: (name: string) => string | undefined): FalVariables 
     const url = variables[name];
     if (url !== undefined && !/^https?:\/\/[^/]/.test(url)) throw new Error(`${name} is no URL: "${url}".`);
   }
+  falRouting(variables);
   return variables;
 }
 

@@ -49,10 +49,13 @@ export function createWorker(options: WorkerOptions): Worker {
   const byType = new Map(
     providers.flatMap((provider) => provider.taskTypes.map((type) => [type, provider] as const)),
   );
+  const claimsAs = providers[0]?.claimsAs;
+  if (providers.some((provider) => provider.claimsAs?.provider !== claimsAs?.provider))
+    throw new Error("The providers of one worker must claim as the same provider.");
   const stopping = new AbortController();
   /** Ends what still runs after the grace. */
   const cutting = new AbortController();
-  const heartbeat = new Heartbeat(client, log, options.heartbeatSeconds ?? 20);
+  const heartbeat = new Heartbeat(client, log, options.heartbeatSeconds ?? 20, claimsAs?.provider);
   let working: Promise<void> | undefined;
   let unusable: ProviderUnusable | undefined;
 
@@ -86,6 +89,7 @@ export function createWorker(options: WorkerOptions): Worker {
         waitSeconds,
         ...(options.runType && { runType: options.runType }),
         ...(options.models && { models: options.models }),
+        ...claimsAs,
       },
       stopping.signal,
     );

@@ -20,7 +20,7 @@ for (const { name, start } of hosts.slice(0, 1)) {
     let sandbox: SandboxUnderTest;
     let host: HostUnderTest;
     before(async () => {
-      sandbox = new SandboxUnderTest(await start());
+      sandbox = await SandboxUnderTest.beside(await start());
       ({ host } = sandbox);
     });
     after(() => sandbox?.close());

@@ -15,8 +15,14 @@ export class SandboxUnderTest {
   readonly host: HostUnderTest;
   readonly provider = createSandboxProvider();
 
-  constructor(host: HostUnderTest) {
+  private constructor(host: HostUnderTest) {
     this.host = host;
+  }
+
+  /** Hosts under test have a key of FAL; without it the sandbox may run every type. */
+  static async beside(host: HostUnderTest): Promise<SandboxUnderTest> {
+    await host.sql`update queue_settings set fal_is_configured = false`;
+    return new SandboxUnderTest(host);
   }
 
   async close(): Promise<void> {

@@ -7,6 +7,7 @@ import {
 } from "../../supabase/functions/_shared/providers/variables.ts";
 import { withdrawDue } from "../../supabase/functions/_shared/providers/withdrawals.ts";
 import { type Provider, RenderError } from "../provider.ts";
+import { falClaimsAs } from "./claims-as.ts";
 import { FalTaskJobs, type Pace, providerName, type Surroundings } from "./jobs.ts";
 import type { FalRecipe } from "./recipe.ts";
 import { falRecipes } from "./recipes.ts";
@@ -69,6 +70,7 @@ export function createFalProvider({
   return {
     name: providerName,
     taskTypes: Object.keys(recipes),
+    claimsAs: falClaimsAs(variables),
     async run(task, context) {
       const recipe = Object.hasOwn(recipes, task.task_type) ? recipes[task.task_type] : undefined;
       if (!recipe) throw new RenderError(`${task.task_type} is not run at FAL`, { isRetryable: false });

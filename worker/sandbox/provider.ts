@@ -42,6 +42,7 @@ export function createSandboxProvider(): Provider & { close(): Promise<void> } {
   const renderer = new RenderThread();
   return {
     name: "sandbox",
+    claimsAs: { provider: "sandbox" },
     taskTypes: sandboxTaskTypes,
     async run(task, context) {
       const run = runs[task.task_type];

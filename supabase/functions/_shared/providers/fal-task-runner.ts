@@ -11,7 +11,12 @@ import {
 } from "../../../../worker/client.ts";
 import { falTaskTypes } from "../../../../worker/fal/recipes.ts";
 import { createFalProvider } from "../../../../worker/fal/provider.ts";
-import { type Provider, ProviderUnusable, type RenderedOutput } from "../../../../worker/provider.ts";
+import {
+  type ClaimsAs,
+  type Provider,
+  ProviderUnusable,
+  type RenderedOutput,
+} from "../../../../worker/provider.ts";
 import { createWorker, type WorkerLog } from "../../../../worker/worker.ts";
 import { ProviderRefusal, type RunReport, type TaskRunner } from "./task-runner.ts";
 import type { FalVariables } from "./variables.ts";
@@ -103,6 +108,7 @@ class ReportingClient extends DarkroomClient {
 class WatchedProvider implements Provider {
   readonly name: string;
   readonly taskTypes: readonly string[];
+  readonly claimsAs: ClaimsAs;
   readonly #inner: Provider;
   readonly #report: RunReport;
   #running = 0;
@@ -111,6 +117,7 @@ class WatchedProvider implements Provider {
   constructor(inner: Provider, report: RunReport) {
     this.name = inner.name;
     this.taskTypes = inner.taskTypes;
+    this.claimsAs = inner.claimsAs ?? { provider: "fal" };
     this.#inner = inner;
     this.#report = report;
   }
