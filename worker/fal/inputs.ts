@@ -7,6 +7,7 @@ import {
 } from "../../supabase/functions/_shared/outgoing/target.ts";
 import { mediumType } from "../../supabase/functions/_shared/providers/fal-result.ts";
 import { RenderError } from "../provider.ts";
+import { audioType } from "./audio-type.ts";
 import type { FileInput } from "./params.ts";
 
 export interface InputOptions {
@@ -23,6 +24,7 @@ const megabyte = 1024 * 1024;
 const limits = {
   image: { bytes: 64 * megabyte, totalMilliseconds: 60_000, silenceMilliseconds: 15_000 },
   video: { bytes: 200 * megabyte, totalMilliseconds: 300_000, silenceMilliseconds: 15_000 },
+  audio: { bytes: 64 * megabyte, totalMilliseconds: 120_000, silenceMilliseconds: 15_000 },
 };
 
 /**
@@ -84,7 +86,7 @@ async function broughtToFal(
     if (!(error instanceof FileNotFetched)) throw error;
     throw new RenderError(`${field}: ${error.message}`, { isRetryable: error.isPassing });
   }
-  const contentType = mediumType(bytes, medium);
+  const contentType = medium === "audio" ? audioType(bytes) : mediumType(bytes, medium);
   if (contentType === undefined)
     throw new RenderError(`${field}: the file is no ${medium}`, { isRetryable: false });
   await inspect?.(bytes);

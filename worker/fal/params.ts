@@ -6,7 +6,7 @@ export interface FileInput {
   /** The param that named it, for people. */
   field: string;
   url: string;
-  medium: "image" | "video" | "weights";
+  medium: "image" | "video" | "audio" | "weights";
   /** Puts the address that FAL gets in its place. */
   place(url: string): void;
   /** Looks at the file before anything is submitted; the file is then brought to FAL. @throws RenderError */

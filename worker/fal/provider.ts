@@ -6,6 +6,7 @@ import {
   trustedFalOrigins,
 } from "../../supabase/functions/_shared/providers/variables.ts";
 import { withdrawDue } from "../../supabase/functions/_shared/providers/withdrawals.ts";
+import { orchestratorTaskTypes } from "../orchestration/orchestrate.ts";
 import { type Provider, RenderError } from "../provider.ts";
 import { falClaimsAs } from "./claims-as.ts";
 import { FalTaskJobs, type Pace, providerName, type Surroundings } from "./jobs.ts";
@@ -74,7 +75,10 @@ export function createFalProvider({
     async run(task, context) {
       const recipe = Object.hasOwn(recipes, task.task_type) ? recipes[task.task_type] : undefined;
       if (!recipe) throw new RenderError(`${task.task_type} is not run at FAL`, { isRetryable: false });
-      return await new FalTaskJobs(task, context, around).carryOut(recipe);
+      // A progress message of an orchestrator tells the server that all its children exist.
+      const isOrchestrator = orchestratorTaskTypes.includes(task.task_type);
+      const reported = isOrchestrator ? { ...context, progress: () => undefined } : context;
+      return await new FalTaskJobs(task, reported, around).carryOut(recipe);
     },
     async tend({ client, log }) {
       const { withdrawing: fal } = around;

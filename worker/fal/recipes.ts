@@ -1,6 +1,8 @@
 import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
+import { orchestratorRecipes } from "./orchestrators.ts";
 import type { FalRecipe } from "./recipe.ts";
+import { stitchRecipes } from "./stitches/recipes.ts";
 
 const singleJobs = Object.fromEntries(
   Object.entries(mappings).map(([type, mapping]) => [type, singleJob(mapping)]),
@@ -9,6 +11,8 @@ const singleJobs = Object.fromEntries(
 /** How FAL runs each task type that it can run. */
 export const falRecipes: Record<string, FalRecipe> = {
   ...singleJobs,
+  ...stitchRecipes,
+  ...orchestratorRecipes,
 };
 
 export const falTaskTypes: readonly string[] = Object.keys(falRecipes);
