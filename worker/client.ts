@@ -34,7 +34,7 @@ export interface ProviderJobNote {
   /** Which job of the task, from 0 to 63; default: 0. */
   step?: number;
   /** How much of each unit the provider bills for the job, at most. */
-  units?: Record<string, number>;
+  units?: Record<string, number | string>;
   /** Whether the job's result is the output of the task, so that the webhook may complete the run; default: true. */
   completes?: boolean;
 }
@@ -50,9 +50,13 @@ export interface BilledValues {
   /** How many outputs; absent where the price is by the second. */
   images?: number;
   seconds?: number;
+  /** Of a film. */
+  frames?: number;
   /** Of one image. */
   megapixels?: number;
-  frames?: number;
+  /** Of a join: the frames between its clips, and those of each clip. */
+  gap_frames?: number;
+  context_frames?: number;
   resolution?: string;
   model?: string;
 }
@@ -110,6 +114,8 @@ export interface StatusUpdate {
   provider_job?: ProviderJobNote | null;
   /** Steps whose job has ended and that the next run begins again. */
   ended_provider_steps?: readonly number[];
+  /** Steps whose job failed at the provider, which does not bill it. */
+  unbilled_provider_steps?: readonly number[];
   /** With Queued: no run failed, so none is counted. */
   given_back?: boolean;
 }

@@ -65,6 +65,10 @@ export class RenderError extends Error {
   readonly endsJob: boolean;
   /** Of a task of several jobs, those that have ended and are begun again; undefined: all, where `endsJob` says so. */
   readonly endedSteps: readonly number[] | undefined;
+  /** Whether the provider said that the job failed, and so bills nothing for it. */
+  readonly isUnbilled: boolean;
+  /** Of a task of several jobs, those that the provider does not bill. */
+  readonly unbilledSteps: readonly number[];
 
   constructor(
     message: string,
@@ -72,13 +76,23 @@ export class RenderError extends Error {
       isRetryable,
       endsJob = false,
       endedSteps,
-    }: { isRetryable: boolean; endsJob?: boolean; endedSteps?: readonly number[] },
+      isUnbilled = false,
+      unbilledSteps = [],
+    }: {
+      isRetryable: boolean;
+      endsJob?: boolean;
+      endedSteps?: readonly number[];
+      isUnbilled?: boolean;
+      unbilledSteps?: readonly number[];
+    },
   ) {
     super(message);
     this.name = "RenderError";
     this.isRetryable = isRetryable;
     this.endsJob = endsJob;
     this.endedSteps = endedSteps;
+    this.isUnbilled = isUnbilled;
+    this.unbilledSteps = unbilledSteps;
   }
 }
 

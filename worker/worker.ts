@@ -136,7 +136,8 @@ export function createWorker(options: WorkerOptions): Worker {
     } catch (error) {
       report.end();
       watch.end();
-      if (over.signal.aborted || watch.over.aborted || isRunOver(error))
+      if (isSoldBelowCost(error)) log.warn({ ...fields, err: error, ...error.details }, "task is sold below its cost");
+      else if (over.signal.aborted || watch.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
       if (provider && error instanceof ProviderUnusable) withdraw(provider, error);
@@ -234,11 +235,18 @@ function storingFailure(error: unknown): unknown {
 /** Which jobs at the provider the next run does not go on with. */
 function endedJobs(
   failure: RenderError | undefined,
-): Pick<StatusUpdate, "provider_job" | "ended_provider_steps"> {
+): Pick<StatusUpdate, "provider_job" | "ended_provider_steps" | "unbilled_provider_steps"> {
   if (!failure) return {};
-  if (failure.endedSteps)
-    return failure.endedSteps.length > 0 ? { ended_provider_steps: failure.endedSteps } : {};
-  return failure.endsJob ? { provider_job: null } : {};
+  const unbilled = failure.unbilledSteps.length > 0 && { unbilled_provider_steps: failure.unbilledSteps };
+  if (failure.endedSteps) {
+    return { ...(failure.endedSteps.length > 0 && { ended_provider_steps: failure.endedSteps }), ...unbilled };
+  }
+  return { ...(failure.endsJob && { provider_job: null }), ...unbilled };
+}
+
+/** The server has failed the task, because it would cost more at the provider than it is sold for. */
+function isSoldBelowCost(error: unknown): error is DarkroomApiError {
+  return error instanceof DarkroomApiError && error.code === "sold_below_cost";
 }
 
 /** The server has ended this run: cancelled, failed, or given to another. */

@@ -39,6 +39,9 @@ import { stripeCheckoutEndpoint } from "../../supabase/functions/stripe-checkout
 import { setupAutoTopupEndpoint } from "../../supabase/functions/setup-auto-topup/endpoint.ts";
 import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
 import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
+import { publishProviderPriceEndpoint } from "../../supabase/functions/publish-provider-price/endpoint.ts";
+import { listProviderPricesEndpoint } from "../../supabase/functions/list-provider-prices/endpoint.ts";
+import { providerMarginEndpoint } from "../../supabase/functions/provider-margin/endpoint.ts";
 import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
 import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/endpoint.ts";
 import { falWebhookEndpoint } from "../../supabase/functions/fal-webhook/endpoint.ts";
@@ -94,6 +97,9 @@ export const endpoints: readonly Endpoint[] = [
   stripeWebhookEndpoint,
   publishPriceEndpoint,
   listPricesEndpoint,
+  publishProviderPriceEndpoint,
+  listProviderPricesEndpoint,
+  providerMarginEndpoint,
   creditBalanceEndpoint,
   creditStatementEndpoint,
   getReceiptEndpoint,

@@ -57,7 +57,7 @@ const everyRoom = ["database", "errors", "http/endpoint.ts", "http/fields.ts", "
 /** Rooms, and the few other rooms that each rests on. */
 const rooms: Record<string, readonly string[]> = {
   accounts: [],
-  tasks: ["media"],
+  tasks: ["media", "pictures/limits.ts"],
   workers: [],
   credits: [],
   billing: ["type observability"],
@@ -67,7 +67,9 @@ const rooms: Record<string, readonly string[]> = {
   prompts: ["credits", "media", "outgoing/target.ts", "type observability"],
   providers: ["media", "outgoing", "tasks"],
   // A family answers what its tasks come to.
-  generators: ["credits/amount-shapes.ts"],
+  generators: ["credits/amount-shapes.ts", "pictures/limits.ts"],
+  // What models of pictures take: read where tasks are created, and where they are run.
+  pictures: [],
   realtime: [],
   webhooks: ["outgoing"],
 };
@@ -87,6 +89,7 @@ const allowedFolders: Record<string, readonly string[]> = {
     "supabase/functions/_shared/media/file-parts.ts",
     "supabase/functions/_shared/media/media-file.ts",
     "supabase/functions/_shared/media/picture-size.ts",
+    "supabase/functions/_shared/pictures/",
     "supabase/functions/_shared/providers/fal-access.ts",
     "supabase/functions/_shared/providers/fal-fault.ts",
     "supabase/functions/_shared/providers/fal-queue.ts",

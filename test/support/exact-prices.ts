@@ -216,7 +216,7 @@ export function namesOf({ name, content_type }: PricedType, quantity: Quantity):
       if (name === "animate_character") return ["resolution"];
       return content_type === "image" ? ["resolution", "image_size"] : ["resolution", "parsed_resolution_wh"];
     case "model":
-      return ["model_name", "model"];
+      return ["model_name", "model", ...(name === "single_image" ? ["model_type"] : [])];
     case "model_type":
       return ["model_type"];
   }
@@ -272,7 +272,12 @@ function readName(value: unknown, listed: Record<string, number>): string | unde
   if (name === "") return undefined;
   if (Object.hasOwn(listed, name)) return name;
   const keys = Object.keys(listed).sort();
-  return keys.find((key) => key.toLowerCase() === name.toLowerCase()) ?? name;
+  return keys.find((key) => spellingOf(key) === spellingOf(name)) ?? name;
+}
+
+/** Without case, and whatever stands between words. */
+function spellingOf(name: string): string {
+  return name.toLowerCase().split(/[^a-z0-9]+/).filter((word) => word !== "").join("-");
 }
 
 function readSize(value: unknown, listed: Record<string, number> | undefined): string | undefined {

@@ -69,7 +69,8 @@ export function travelDetails(more: Row): Row {
   };
 }
 
-async function ended(studio: Studio, task_id: string): Promise<void> {
+/** Waits for the end of a task. */
+export async function ended(studio: Studio, task_id: string): Promise<void> {
   const question = { task_id, while_status: ["Queued", "In Progress"], wait_seconds: 50 };
   for (let asked = 0; asked < 4; asked++) {
     const { status } = await succeed(invoke<{ status: string }>(studio, "get-task-status", question));

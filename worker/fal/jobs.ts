@@ -95,6 +95,8 @@ export class FalTaskJobs implements FalJobs {
   /** Steps whose job ended well, and in an error. */
   readonly #finished = new Set<number>();
   readonly #failed = new Set<number>();
+  /** Steps whose job FAL does not bill, because it failed there. */
+  readonly #unbilled = new Set<number>();
   readonly #warnings: string[] = [];
   readonly #queue: (() => void)[] = [];
   #atFal = 0;
@@ -197,6 +199,7 @@ export class FalTaskJobs implements FalJobs {
   #refuse(error: unknown, step?: number): never {
     const reason = explained(error);
     if (step !== undefined && reason instanceof RenderError && reason.endsJob) this.#failed.add(step);
+    if (step !== undefined && reason instanceof RenderError && reason.isUnbilled) this.#unbilled.add(step);
     throw reason;
   }
 
@@ -207,7 +210,7 @@ export class FalTaskJobs implements FalJobs {
     // A recipe that ends the job without saying which one means those that ended well, unless one of them failed.
     const own = error.endedSteps ?? (endsJob && this.#failed.size === 0 ? this.#finished : []);
     const endedSteps = [...new Set([...this.#failed, ...own, ...(isRetryable ? [] : this.#finished)])];
-    return new RenderError(message, { isRetryable, endsJob, endedSteps });
+    return new RenderError(message, { isRetryable, endsJob, endedSteps, unbilledSteps: [...this.#unbilled] });
   }
 
   async #finish(step: number, request: FalRequest): Promise<FalJobResult> {
@@ -435,7 +438,11 @@ export class FalTaskJobs implements FalJobs {
       const reason = await fal.result(job.model, job.requestId).catch((error: unknown) => error);
       if (reason instanceof FalCallError && reason.kind === "callers" && reason.isSaid) throw reason;
       const said = reason instanceof FalCallError && reason.isSaid ? `: ${reason.message}` : "";
-      throw new RenderError(`FAL: the job ended as ${failedAs}${said}`, { isRetryable: true, endsJob: true });
+      throw new RenderError(`FAL: the job ended as ${failedAs}${said}`, {
+        isRetryable: true,
+        endsJob: true,
+        isUnbilled: true,
+      });
     }
     let refusals = 0;
     return await this.#patiently(async () => {
@@ -445,7 +452,7 @@ export class FalTaskJobs implements FalJobs {
         // What a model failed with stays what it is. FAL's own trouble passes; it looks the same, so it has two more tries.
         const isSaid = error instanceof FalCallError && error.isSaid && error.kind === "passing";
         if (!isSaid || error.retryAfterSeconds !== undefined || !(hasFailed || ++refusals > 2)) throw error;
-        throw new RenderError(error.message, { isRetryable: true, endsJob: true });
+        throw new RenderError(error.message, { isRetryable: true, endsJob: true, isUnbilled: true });
       }
     });
   }
@@ -567,7 +574,8 @@ function explained(error: unknown): unknown {
   if (!(error instanceof FalCallError)) return error;
   if (error.kind === "ours") return new ProviderUnusable(error.message);
   const isRetryable = error.kind !== "callers";
-  return new RenderError(error.message, { isRetryable, endsJob: error.kind !== "passing" });
+  const endsJob = error.kind !== "passing";
+  return new RenderError(error.message, { isRetryable, endsJob, isUnbilled: endsJob && error.isSaid });
 }
 
 function withKey(webhook: string, key: string): string {

@@ -62,7 +62,8 @@ export function boundUpscale({ input, files, units }: FalRequest): void {
 }
 
 /** For models that move a character as a film does: the result is as long as that film. */
-export function boundMotion({ files, units }: FalRequest, { seconds }: BilledValues): void {
+export function boundMotion({ input, files, units }: FalRequest, { seconds }: BilledValues): void {
+  if (typeof input["resolution"] === "string") units.variant = input["resolution"];
   if (seconds === undefined) return;
   units.seconds = seconds;
   for (const file of files.filter(({ medium }) => medium === "video")) {

@@ -12,6 +12,8 @@ export interface BilledUnits {
   seconds?: number;
   /** Steps of a training. */
   training_steps?: number;
+  /** What decides the price of a unit, as the price list names it: "720p". Default: the dearest that is listed. */
+  variant?: string;
 }
 
 /** One job at FAL: the endpoint, its input, and the files that the input names. */

@@ -2,6 +2,7 @@ import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
 import { orchestratorRecipes } from "./orchestrators.ts";
 import type { FalRecipe } from "./recipe.ts";
+import { filmRecipes } from "./films/recipes.ts";
 import { stitchRecipes } from "./stitches/recipes.ts";
 
 const singleJobs = Object.fromEntries(
@@ -11,6 +12,7 @@ const singleJobs = Object.fromEntries(
 /** How FAL runs each task type that it can run. */
 export const falRecipes: Record<string, FalRecipe> = {
   ...singleJobs,
+  ...filmRecipes,
   ...stitchRecipes,
   ...orchestratorRecipes,
 };

@@ -13,6 +13,7 @@ const billedUnits = z.strictObject({
   megapixels: units,
   seconds: units,
   training_steps: units,
+  variant: text(100).optional().describe("what decides the price of a unit, such as 720p"),
 });
 
 /** A job at a provider; see docs/workers.md. */
@@ -71,6 +72,11 @@ const body = z.object({
     .max(64)
     .nullish()
     .describe("with `attempt`: steps whose job has ended, and that the next run begins again"),
+  unbilled_provider_steps: z
+    .array(providerStep)
+    .max(64)
+    .nullish()
+    .describe("with `attempt`: steps whose job failed at the provider, which does not bill it"),
   given_back: z
     .boolean()
     .nullish()
@@ -113,6 +119,7 @@ export const updateTaskStatusEndpoint = endpoint({
     "invalid_transition",
     "stale_attempt",
     "provider_job_open",
+    "sold_below_cost",
     "task_cancelled",
     "invalid_dependency",
     "task_limit_reached",
@@ -124,7 +131,7 @@ export const updateTaskStatusEndpoint = endpoint({
     "storage_unavailable",
   ],
   async run({ body, caller, database, storage }) {
-    for (const path of ["provider_job", "ended_provider_steps"] as const) {
+    for (const path of ["provider_job", "ended_provider_steps", "unbilled_provider_steps"] as const) {
       if (body[path] !== undefined && !body.attempt) {
         throw new AppError("invalid_request", { issues: [{ path, message: "goes with attempt" }] });
       }
@@ -137,6 +144,7 @@ export const updateTaskStatusEndpoint = endpoint({
       reset_generation_started_at: body.reset_generation_started_at ?? undefined,
       ...(body.provider_job !== undefined && { provider_job: body.provider_job }),
       ended_provider_steps: body.ended_provider_steps ?? undefined,
+      unbilled_provider_steps: body.unbilled_provider_steps ?? undefined,
       given_back: body.given_back ?? undefined,
     };
     return json(

@@ -27,6 +27,8 @@ create table public.task_types (
     check (runners <@ array['gpu_worker', 'api_worker', 'fal', 'sandbox']),
   -- Whether type, params and seed decide what it makes, so that projects may reuse it.
   is_reusable boolean not null default false,
+  -- Whether its tasks run at a provider that bills more for them than they are sold for; see require_provider_margin().
+  allows_provider_loss boolean not null default false,
   constraint reusable_types_make_media check (not is_reusable or category in ('generation', 'processing', 'upscale'))
 );
 alter table public.task_type_prices
@@ -270,8 +272,9 @@ create table public.provider_jobs (
   webhook_key uuid,
   -- Whether the job's result is the output of the task, so that the webhook may complete the run with it.
   completes boolean not null default true,
-  -- What the provider bills for the job, at most.
+  -- What the provider bills for the job, at most, and what that costs; null of an owner's worker, and where it is not known.
   units public.billed_units not null default '{}',
+  cost_microusd public.amount_microusd,
   began_at timestamptz not null default now(),
   submitted_at timestamptz,
   primary key (task_id, step),
@@ -301,6 +304,8 @@ create table public.provider_withdrawals (
   cost_microusd public.amount_microusd not null,
   charged_microusd public.amount_microusd not null default 0,
   charge_metadata jsonb not null,
+  -- What the provider bills the operator for the job, if it ran; as in provider_jobs.
+  provider_cost_microusd public.amount_microusd,
   -- `withdrawn`: before it began. `ran`: it began, or has ended well. `failed`: it ended in an error at the provider.
   -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
   state text not null default 'open'
@@ -324,6 +329,47 @@ create index withdrawals_by_request on public.provider_withdrawals (provider, re
 create index withdrawals_by_webhook_key on public.provider_withdrawals (webhook_key) where webhook_key is not null;
 create index withdrawn_by_user on public.provider_withdrawals (user_id, settled_at) where state = 'withdrawn';
 create index settled_withdrawals_by_age on public.provider_withdrawals (settled_at) where state <> 'open';
+
+-- Every job that was submitted to a provider at the operator's account, and what the provider bills for it. It outlives its task. A
+-- job that was withdrawn before it began, or ended in an error, is not billed. None of an owner's own worker, which runs at the
+-- owner's account. These three tables are the operator's business: no tenant reads them, not the task's owner either.
+create table public.provider_calls (
+  id bigint generated always as identity primary key,
+  task_id uuid not null,
+  provider text not null,
+  model text not null,
+  request_id text not null,
+  -- By cost_of_provider_call() when the job was begun; null where the price was not known and the operator allows that.
+  cost_microusd public.amount_microusd,
+  is_billed boolean not null default true,
+  submitted_at timestamptz not null default now(),
+  unique (provider, request_id)
+);
+create index provider_calls_by_task on public.provider_calls (task_id);
+
+-- What a task costs the operator at providers: the sum of its billed jobs. Not in `tasks`, whose rows their owners read with all
+-- columns. A row also stays when its task is archived or deleted.
+create table public.task_provider_costs (
+  task_id uuid primary key,
+  user_id uuid not null,
+  task_type text not null,
+  -- When the first of its jobs was submitted (UTC).
+  day date not null,
+  jobs public.natural_number not null,
+  provider_cost_microusd public.amount_microusd not null
+);
+create index task_provider_costs_by_day on public.task_provider_costs (day, task_type);
+
+-- Which models of a provider run a task type, with a usual job: what the price of the task counts in it (as in tasks.billed), and
+-- what the provider counts. By it the doctor finds types that are sold below their cost.
+create table public.provider_models (
+  task_type text not null references public.task_types (name),
+  provider text not null,
+  model text not null,
+  billed jsonb not null check (jsonb_typeof(billed) = 'object'),
+  units jsonb not null check (jsonb_typeof(units) = 'object'),
+  primary key (task_type, provider, model)
+);
 
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
@@ -457,6 +503,8 @@ create table public.queue_settings (
   -- Of an orchestrator: its children, finished ones too; and how many orchestrators are nested, itself counted.
   max_children integer not null default 1000 check (max_children between 1 and 100000),
   max_orchestration_depth integer not null default 5 check (max_orchestration_depth between 1 and 20),
+  -- Whether any task may run at a provider that bills more for it than it is sold for, or whose price is not known.
+  allows_provider_loss boolean not null default false,
   -- How many other tasks a transaction releases or ends with a task; the rest are left to task_outbox.
   direct_cascade integer not null default 20 check (direct_cascade between 1 and 1000),
   -- Which tasks FAL takes, of those that own workers could run: those that no active worker can take (missing), all, or none. A
@@ -555,3 +603,23 @@ create view public.all_tasks with (security_invoker = true) as
          generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
+
+-- What tasks that ran at a provider brought in and cost, by type and day (UTC) of their first job. A condition on `day` is
+-- answered by an index. Of a task whose row was deleted, the charge of its own hold counts.
+create view public.provider_margins with (security_invoker = true) as
+  select priced.day, priced.task_type, count(*) as tasks, sum(priced.jobs) as jobs,
+         sum(priced.revenue_microusd)::bigint as revenue_microusd,
+         sum(priced.provider_cost_microusd)::bigint as provider_cost_microusd,
+         sum(priced.revenue_microusd - priced.provider_cost_microusd)::bigint as margin_microusd
+    from (
+      select cost.day, cost.task_type, cost.jobs, cost.provider_cost_microusd::bigint as provider_cost_microusd,
+             -- An orchestrator's cost is the sum of its parts, which have rows of their own.
+             coalesce(
+               (select case when task.is_orchestrator then 0 else coalesce(task.cost_microusd, 0) end
+                  from public.tasks as task where task.id = cost.task_id),
+               (select case when task.is_orchestrator then 0 else coalesce(task.cost_microusd, 0) end
+                  from public.archived_tasks as task where task.id = cost.task_id),
+               (select hold.charged_microusd from public.credit_holds as hold where hold.task_id = cost.task_id),
+               0)::bigint as revenue_microusd
+        from public.task_provider_costs as cost) as priced
+   group by priced.day, priced.task_type;

@@ -38,6 +38,8 @@ create trigger task_types_are_kept before delete or update of name on public.tas
   for each row execute function public.keep_row();
 create trigger task_type_prices_are_kept before delete or update on public.task_type_prices
   for each row execute function public.keep_row();
+create trigger provider_prices_are_kept before delete or update on public.provider_prices
+  for each row execute function public.keep_row();
 create trigger projects_begin_limited after insert on public.projects
   for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
 create trigger projects_limit_tasks after update of max_running_tasks on public.projects

@@ -23,7 +23,7 @@ const singleImageGenerate: Generator = {
       .transform((request): FamilyInput => ({
         fields: request,
         named: namedShot(request.shot_id),
-        build: (place) => ({ tasks: buildSingleImages(request, place), meta: {} }),
+        build: (place) => buildSingleImages(request, place),
       }))
       .safeParse({ ...input, project_id: projectId }),
 };

@@ -55,6 +55,8 @@ interface FoundJob {
   paid_outputs: number | null;
   /** Whether the job's result is the task's output; a task of several jobs is completed by its run. */
   completes: boolean;
+  /** Which job of the task. */
+  step: number;
   is_running: boolean;
 }
 
@@ -181,7 +183,7 @@ async function complete(
 
 async function fail(
   dependencies: Pick<Dependencies, "database" | "storage">,
-  { task_id: taskId, attempt }: FoundJob,
+  { task_id: taskId, attempt, step }: FoundJob,
   { kind, message }: FalFault,
 ): Promise<FalNewsState> {
   const answer = await updateTaskStatus(
@@ -192,7 +194,7 @@ async function fail(
       status: kind === "callers" ? "Failed" : "Queued",
       workerId: undefined,
       attempt,
-      changes: { error_details: message, provider_job: null },
+      changes: { error_details: message, provider_job: null, unbilled_provider_steps: [step] },
     },
   );
   return answer["status"] === "Failed" ? "failed" : "requeued";

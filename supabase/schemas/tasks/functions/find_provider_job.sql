@@ -17,6 +17,8 @@ begin
     if not found then
       return null;
     end if;
+    perform public.count_provider_call(job, task.user_id, task.task_type)
+       from public.tasks as task where task.id = job.task_id;
   end if;
   return (
     select jsonb_build_object(

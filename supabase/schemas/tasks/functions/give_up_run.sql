@@ -23,10 +23,11 @@ begin
     delete from public.provider_jobs where task_id = task.id returning *
   )
   insert into public.provider_withdrawals
-    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
+    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata,
+     provider_cost_microusd)
   select task.id, job.step, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
          public.payer_of_task(task), case when is_pending and not job.by_owner then give_up_run.cost_microusd else 0 end,
-         public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled')
+         public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'), job.cost_microusd
     from given_up as job;
   if is_pending then
     cost_microusd := 0;

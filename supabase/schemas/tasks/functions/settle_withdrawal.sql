@@ -41,6 +41,9 @@ begin
   update public.provider_withdrawals
      set state = new_state, charged_microusd = charge, settled_at = clock_timestamp()
    where id = withdrawal.id;
+  if new_state in ('withdrawn', 'failed') then
+    perform public.release_provider_call(withdrawal.provider, withdrawal.request_id);
+  end if;
   if withdrawal.cost_microusd = 0 then
     return 0;
   end if;

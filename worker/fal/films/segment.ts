@@ -1,0 +1,227 @@
+import type { ClaimedTask } from "../../client.ts";
+import type { RenderedOutput, RunContext } from "../../provider.ts";
+import type { FalJobs, FalRecipe } from "../recipe.ts";
+import {
+  type Clip,
+  filmUrl,
+  frameRequest,
+  mergeRequest,
+  pictureUrl,
+  readClip,
+  trimRequest,
+} from "./clips.ts";
+import { deliverFilm, fitFilm, seedOf, type WantedFilm } from "./film-output.ts";
+import {
+  count,
+  detailsOf,
+  firstText,
+  lorasOf,
+  missing,
+  nth,
+  type Params,
+  rate,
+  record,
+  samplingOf,
+  seed,
+  text,
+  texts,
+  unavailableParams,
+} from "./film-params.ts";
+import { type Passage, passageRequest, type Source } from "./image-to-video.ts";
+import { makeableLength, rateToMake, requirePaid } from "./lengths.ts";
+import { falSize, readFilmSize, readResolutionName, type Size } from "./sizes.ts";
+import { transitionUrl } from "./transition.ts";
+
+const steps = { film: 0, startFrame: 1, trim: 2, scale: 3, tail: 4, merge: 5 };
+const defaultFrames = 61;
+const defaultRate = 16;
+
+/** What a segment of a travel shows, as workers read it: its own params, then the task's, then the travel's. */
+interface Segment extends WantedFilm {
+  /** Frames of the segment before it, with which it begins. */
+  overlap: number;
+  start: Source | undefined;
+  end: Source | undefined;
+  passage: Omit<Passage, "start" | "end" | "length" | "framesPerSecond">;
+  warnings: string[];
+}
+
+/**
+ * A segment of a travel: a film from one image to the next. One that follows another begins with the last frames of that one and goes
+ * on from its last frame.
+ */
+export const runSegment: FalRecipe = async (task, jobs, context) => {
+  const segment = readSegment(task);
+  const previous = await previousClip(task, jobs, context);
+  for (const warning of segment.warnings) jobs.warn(warning);
+  return previous ? await runChained(task, jobs, segment, previous) : await runAlone(task, jobs, segment);
+};
+
+async function runAlone(task: ClaimedTask, jobs: FalJobs, segment: Segment): Promise<RenderedOutput> {
+  const { start } = segment;
+  if (!start) throw missing("input_image_paths_resolved");
+  const film = await makeFilm(task, jobs, segment, start);
+  return await deliverFilm(task, jobs, film, segment);
+}
+
+async function runChained(
+  task: ClaimedTask,
+  jobs: FalJobs,
+  segment: Segment,
+  previous: Clip,
+): Promise<RenderedOutput> {
+  const overlap = Math.min(segment.overlap, previous.frames);
+  // The parts are joined: they have one size.
+  const own: Segment = { ...segment, frames: segment.frames - overlap, size: evenSize(previous) };
+  const lastFrame = pictureUrl(await jobs.run(steps.startFrame, frameRequest(previous.url, "last")));
+  const film = await makeFilm(task, jobs, own, { url: lastFrame });
+  if (overlap > 0) {
+    const tail = trimRequest(previous, previous.frames - overlap, previous.frames);
+    const tailUrl = filmUrl(await jobs.run(steps.tail, tail));
+    const merged = mergeRequest([tailUrl, film.url], { ...segment, ...evenSize(previous) });
+    film.url = filmUrl(await jobs.run(steps.merge, merged));
+  }
+  return await deliverFilm(task, jobs, film, { ...own, frames: segment.frames });
+}
+
+/** The film of a segment's own frames. */
+async function makeFilm(
+  { billed }: ClaimedTask,
+  jobs: FalJobs,
+  segment: Segment,
+  start: Source,
+): Promise<{ url: string; seed: number | undefined }> {
+  const { frames, framesPerSecond, end, passage } = segment;
+  const length = makeableLength(frames);
+  const made = { frames: length.total, framesPerSecond: rateToMake(frames, framesPerSecond, length) };
+  requirePaid(length.total, billed);
+  if (length.interpolated > 0) {
+    jobs.warn(
+      `FAL's model makes 161 frames at most: ${length.generated} are made, and ${length.interpolated} interpolated between each two.`,
+    );
+  }
+  const request = passageRequest({ ...passage, start, end, length, framesPerSecond: made.framesPerSecond });
+  const { data, requestId } = await jobs.run(steps.film, request);
+  const size = segment.size ?? { width: 1280, height: 720 };
+  const url = await fitFilm(jobs, { url: filmUrl({ data, requestId }), ...made, ...size }, segment, steps);
+  return { url, seed: seedOf(data) };
+}
+
+function readSegment({ task_type, params }: ClaimedTask): Segment {
+  const details = detailsOf(params);
+  const own = record(params["individual_segment_params"]);
+  const index = count(params["segment_index"]) ?? 0;
+  const places = [own, params, details];
+  const first = (name: string): unknown =>
+    places.map((place) => place[name]).find((value) => value !== undefined && value !== null && value !== "");
+  const frames =
+    count(own["num_frames"]) ??
+    count(params["num_frames"]) ??
+    count(params["segment_frames_target"]) ??
+    count(nth(details["segment_frames_expanded"], index)) ??
+    defaultFrames;
+  const phaseConfig = record(
+    own["phase_config"] ??
+      params["phase_config"] ??
+      nth(details["phase_configs_expanded"], index) ??
+      details["phase_config"],
+  );
+  const ownLoras =
+    own["segment_loras"] ?? params["segment_loras"] ?? nth(details["loras_per_segment_expanded"], index);
+  const { loras, hasSteppedMultipliers } = lorasOf(places, phaseConfig, ownLoras);
+  const said =
+    firstText(
+      own["enhanced_prompt"],
+      params["enhanced_prompt"],
+      nth(details["enhanced_prompts_expanded"], index),
+      own["base_prompt"],
+      params["base_prompt"],
+      nth(details["base_prompts_expanded"], index),
+      details["base_prompt"],
+    ) ?? "";
+  const prompt = [first("text_before_prompts"), said, first("text_after_prompts")]
+    .map(text)
+    .filter(Boolean)
+    .join(" ");
+  const size = readSize(places);
+  const safety = first("enable_safety_checker");
+  const motion = record(nth(details["motion_settings_expanded"], index));
+  return {
+    frames: Math.max(1, frames),
+    framesPerSecond: rate(params["fps_helpers"]) ?? rate(details["fps_helpers"]) ?? defaultRate,
+    size: size.exact,
+    overlap: Math.min(Math.max(0, frames - 1), count(params["frame_overlap_from_previous"]) ?? 0),
+    ...imagesOf(task_type, params, details, index),
+    passage: {
+      prompt: prompt === "" ? undefined : prompt,
+      negativePrompt: firstText(
+        own["negative_prompt"],
+        params["negative_prompt"],
+        nth(details["negative_prompts_expanded"], index),
+        details["negative_prompt"],
+      ),
+      size: size.fal,
+      seed: seed(own["seed_to_use"], params["seed_to_use"], details["seed_base"]),
+      loras,
+      sampling: samplingOf(phaseConfig),
+      enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+    },
+    warnings: [
+      ...unavailableParams([...places, motion]).map(
+        (name) => `FAL's models do not know ${name}; it was ignored.`,
+      ),
+      ...(hasSteppedMultipliers
+        ? [
+            "phase_config: FAL loads a LoRA at one strength for a phase; the mean of the steps' strengths was taken.",
+          ]
+        : []),
+    ],
+  };
+}
+
+/** A size that a task asks for: FAL's name for it, and the pixels that the film is to have. */
+export function readSize(places: readonly Params[]): { fal: Passage["size"]; exact: Size | undefined } {
+  const asked = places
+    .flatMap((place) => [place["parsed_resolution_wh"], place["resolution"]])
+    .find((value) => readFilmSize(value) ?? readResolutionName(value));
+  const name = readResolutionName(asked);
+  const exact = readFilmSize(asked);
+  return { fal: name ? { resolution: name, aspectRatio: "auto" } : falSize(exact), exact };
+}
+
+/** The pair of images of a segment: its own, or those at its place in the travel. */
+function imagesOf(
+  taskType: string,
+  params: Params,
+  details: Params,
+  index: number,
+): { start: Source | undefined; end: Source | undefined } {
+  const own = record(params["individual_segment_params"]);
+  const pair =
+    taskType === "individual_travel_segment"
+      ? [own, params]
+          .map((place) => texts(place["input_image_paths_resolved"]))
+          .find((list) => list.length > 0)
+      : undefined;
+  const [all, at] = pair ? [pair, 0] : [texts(details["input_image_paths_resolved"]), index];
+  const source = (name: string, url: string | undefined): Source | undefined => {
+    const named = text(own[name]);
+    if (named !== undefined) return { url: named, field: name };
+    return url ? { url, field: "input_image_paths_resolved" } : undefined;
+  };
+  return { start: source("start_image_url", all[at]), end: source("end_image_url", all[at + 1]) };
+}
+
+async function previousClip(
+  task: ClaimedTask,
+  jobs: FalJobs,
+  context: RunContext,
+): Promise<Clip | undefined> {
+  const output = await context.client.predecessorOutput(task.task_id);
+  if (output === null) return undefined;
+  return await readClip({ url: transitionUrl(output), field: "dependant_on" }, jobs, context);
+}
+
+export function evenSize({ width, height }: Size): Size {
+  return { width: 2 * Math.floor(width / 2), height: 2 * Math.floor(height / 2) };
+}

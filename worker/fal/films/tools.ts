@@ -1,0 +1,91 @@
+import type { FalRecipe, FalRequest } from "../recipe.ts";
+import { filmUrl, pictureUrl } from "./clips.ts";
+import { endpoints } from "./endpoints.ts";
+import { deliverFilm, fitFilm } from "./film-output.ts";
+import { count, firstText, missing, type Params, rate, text } from "./film-params.ts";
+import { placeFile } from "./image-to-video.ts";
+import { billedSeconds, requirePaid } from "./lengths.ts";
+import { readFilmSize } from "./sizes.ts";
+
+const defaultFrames = 61;
+const defaultRate = 16;
+/** Frames that RIFE makes between two images, and the images themselves. */
+const mostInterpolated = 64 + 2;
+const drawModes = [
+  "full-pose",
+  "body-pose",
+  "face-pose",
+  "hand-pose",
+  "face-hand-mask",
+  "face-mask",
+  "hand-mask",
+];
+
+/** The pose of the people in a picture, drawn. */
+export const runPose: FalRecipe = async (task, jobs) => {
+  const request = poseRequest(task.params);
+  const url = pictureUrl(await jobs.run(0, request));
+  return { file: await jobs.fetch(url, "image", `${task.task_id}_fal_0.png`) };
+};
+
+export function poseRequest(params: Params): FalRequest {
+  const names = ["image_url", "image", "input_image_path", "input_image"];
+  const field = names.find((name) => text(params[name]) !== undefined);
+  if (!field) throw missing("image_url");
+  const mode = params["draw_mode"];
+  const request: FalRequest = {
+    model: endpoints.pose,
+    input: { ...(typeof mode === "string" && drawModes.includes(mode) && { draw_mode: mode }) },
+    files: [],
+    units: { images: 1 },
+  };
+  placeFile(request, "image_url", { url: firstText(params[field]) ?? "", field }, "image");
+  return request;
+}
+
+/** A film from one image to another, by frames that are interpolated. */
+export const runInterpolation: FalRecipe = async (task, jobs) => {
+  const { params, billed } = task;
+  const frames = Math.max(2, count(params["frames"]) ?? defaultFrames);
+  const framesPerSecond = rate(params["fps"]) ?? defaultRate;
+  const size = readFilmSize(params["resolution"]);
+  requirePaid(frames, billed);
+  const { request, made } = interpolationRequest(params, frames, framesPerSecond);
+  const wanted = { frames, framesPerSecond, size };
+  const sides = size ?? { width: 1280, height: 720 };
+  const url = filmUrl(await jobs.run(0, request));
+  const fitted = await fitFilm(jobs, { url, ...made, ...sides }, wanted, { trim: 1, scale: 2 });
+  return await deliverFilm(task, jobs, { url: fitted, seed: undefined }, wanted);
+};
+
+function interpolationRequest(
+  params: Params,
+  frames: number,
+  framesPerSecond: number,
+): { request: FalRequest; made: { frames: number; framesPerSecond: number } } {
+  const madeFrames = Math.min(Math.max(3, frames), mostInterpolated);
+  // A film of more frames than RIFE makes runs slower, so that it lasts as long.
+  const slowed = Math.max(1, Math.round((framesPerSecond * madeFrames) / frames));
+  const made = { frames: madeFrames, framesPerSecond: madeFrames < frames ? slowed : framesPerSecond };
+  const request: FalRequest = {
+    model: endpoints.interpolateImages,
+    input: {
+      num_frames: madeFrames - 2,
+      include_start: true,
+      include_end: true,
+      output_type: "video",
+      fps: Math.round(made.framesPerSecond),
+    },
+    files: [],
+    units: { seconds: billedSeconds(madeFrames), images: madeFrames },
+  };
+  for (const [name, field] of [
+    ["start_image_url", "input_image_path1"],
+    ["end_image_url", "input_image_path2"],
+  ] as const) {
+    const url = text(params[field]);
+    if (!url) throw missing(field);
+    placeFile(request, name, { url, field }, "image");
+  }
+  return { request, made };
+}
