@@ -12,6 +12,8 @@ export interface StitchClip {
   to: number | undefined;
   /** How many of its first frames fade out of the last frames of the clip before. */
   overlap: number;
+  /** Whether those frames repeat the last frames of the clip before, so that a cut shows the same as a fade. */
+  repeats: boolean;
 }
 
 /** A film made of clips. */
@@ -37,6 +39,8 @@ export async function travelStitch(task: ClaimedTask, client: DarkroomClient): P
       from: 0,
       to: undefined,
       overlap: index === 0 ? 0 : (count(nth(overlaps, index - 1)) ?? 0),
+      // A segment begins with the last frames of the one before. Clips that a client names may show anything.
+      repeats: named.length === 0,
     })),
     framesPerSecond: frameRate(params["fps_final_video"]),
     audioUrl: text(params["audio_url"]) ?? text(details["audio_url"]),
@@ -73,7 +77,7 @@ export async function finalStitch(task: ClaimedTask, client: DarkroomClient): Pr
 function lastJoin(transitions: readonly Transition[]): StitchClip[] {
   const last = transitions.at(-1);
   if (!last) throw new RenderError("transition_task_ids is missing", { isRetryable: false });
-  return [{ url: last.url, from: 0, to: undefined, overlap: 0 }];
+  return [{ url: last.url, from: 0, to: undefined, overlap: 0, repeats: false }];
 }
 
 function withTransitions({ params }: ClaimedTask, transitions: readonly Transition[]): StitchClip[] {
@@ -89,8 +93,8 @@ function withTransitions({ params }: ClaimedTask, transitions: readonly Transiti
     const blend = Math.min(outOf?.blend ?? 0, mostBlend);
     // The frames of the blend are in both: at the clip's end, and at the start of the transition.
     const end = outOf && -(outOf.before - blend);
-    const clip = { url, from: into?.after ?? 0, to: end === 0 ? undefined : end, overlap: 0 };
+    const clip = { url, from: into?.after ?? 0, to: end === 0 ? undefined : end, overlap: 0, repeats: false };
     if (!outOf) return [clip];
-    return [clip, { url: outOf.url, from: 0, to: undefined, overlap: blend }];
+    return [clip, { url: outOf.url, from: 0, to: undefined, overlap: blend, repeats: true }];
   });
 }

@@ -37,6 +37,6 @@ function sizeOf(value: unknown): { width: number; height: number } | undefined {
     typeof value === "string" ? value.split(/[x×*]/i) : Array.isArray(value) ? (value as unknown[]) : [];
   const [width, height] = [number(sides[0]), number(sides[1])];
   const isSide = (side: number | undefined): side is number =>
-    side !== undefined && side >= 64 && side <= 4096;
+    side !== undefined && side >= 16 && side <= 4096;
   return sides.length === 2 && isSide(width) && isSide(height) ? { width, height } : undefined;
 }

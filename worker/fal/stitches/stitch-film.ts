@@ -11,6 +11,7 @@ import {
   type FilmInput,
   scaleRequest,
   thumbnailOf,
+  type TimelinePart,
   trimRequest,
 } from "./film-tools.ts";
 import { type FilmFacts, type MeasuredFilm, measureFilm, readFilm } from "./measure-film.ts";
@@ -27,8 +28,16 @@ interface Clip extends FilmInput {
   facts: FilmFacts;
 }
 
+/** A part of the film, as a file at FAL. */
+interface StitchedPart extends TimelinePart {
+  /** Whether the file has further frames, which are not part of the film. */
+  goesOn: boolean;
+}
+
 /** Opacities in which a clip fades in. */
 const mostFadeSteps = 3;
+/** Jobs of a film with fades. Each is billed for five seconds at least, and more would cost more than a stitch is sold for. */
+const mostFadeJobs = 30;
 const longestSide = 4096;
 /** Of a rate, from which on a difference is reported. */
 const rateTolerance = 0.01;
@@ -102,10 +111,12 @@ class StitchRun {
     await this.#resize(resized);
     const parts = await this.#parts(plan);
     const audio = this.#stitch.audioUrl;
-    const composed = await this.#run([
-      composeRequest(parts, audio ? { url: audio, field: "audio_url" } : undefined),
-    ]);
-    let film = filmOf(composed[0]);
+    const [only] = parts;
+    const composed =
+      only && parts.length === 1 && !only.goesOn && !audio
+        ? { video_url: only.url }
+        : await this.#compose(parts, audio);
+    let film = filmOf(composed);
     const size = this.#finalSize();
     if (size !== this.#target) {
       const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
@@ -116,7 +127,7 @@ class StitchRun {
     }
     const file = await this.#jobs.fetch(film, "video", `${this.#task.task_id}_fal_0.mp4`);
     await this.#check(file, asked, rate, size);
-    const thumbnail = await this.#thumbnail(thumbnailOf(composed[0]));
+    const thumbnail = await this.#thumbnail(thumbnailOf(composed));
     return { file, ...(thumbnail && { thumbnail }) };
   }
 
@@ -129,10 +140,10 @@ class StitchRun {
     for (let steps = mostFadeSteps; steps >= 0; steps -= 1) {
       const plan = partsOf(clips, steps);
       const jobs = plan.parts.reduce((sum, part) => sum + jobsOf(part), 0) + others;
-      if (jobs > mostSteps) continue;
+      if (jobs > (steps > 0 ? mostFadeJobs : mostSteps)) continue;
       this.#jobs.expect(jobs);
-      if (steps === 0 && clips.some(({ overlap }) => overlap > 0)) {
-        this.#jobs.warn(`The film has too many clips for crossfades: clips are cut at their overlaps.`);
+      if (steps === 0 && clips.some(({ overlap, repeats }) => overlap > 0 && !repeats)) {
+        this.#jobs.warn("The film has too many clips for crossfades: clips are cut at their overlaps.");
       }
       return plan;
     }
@@ -152,7 +163,13 @@ class StitchRun {
     }
   }
 
-  async #parts({ parts }: StitchParts): Promise<(FilmInput & { seconds: number })[]> {
+  async #compose(parts: readonly StitchedPart[], audio: string | undefined): Promise<unknown> {
+    const sound = audio ? { url: audio, field: "audio_url" } : undefined;
+    const [data] = await this.#run([composeRequest(parts, sound)]);
+    return data;
+  }
+
+  async #parts({ parts }: StitchParts): Promise<StitchedPart[]> {
     const slices = parts.flatMap((part): ClipFrames[] => {
       if (part.kind === "frames") return needsTrim(part.frames) ? [part.frames] : [];
       return [part.before, ...(needsTrim(part.after) ? [part.after] : [])];
@@ -174,9 +191,14 @@ class StitchRun {
       ),
     );
     return parts.map((part) => {
-      if (part.kind === "frames") return { ...film(part.frames), seconds: seconds(part.frames) };
+      if (part.kind === "frames") {
+        const { frames } = part;
+        const goesOn = !needsTrim(frames) && frames.to < frames.of;
+        return { ...film(frames), seconds: seconds(frames), goesOn };
+      }
       const { field } = film(part.after);
-      return { url: filmOf(blended[fades.indexOf(part)]), field, seconds: seconds(part.before) };
+      const url = filmOf(blended[fades.indexOf(part)]);
+      return { url, field, seconds: seconds(part.before), goesOn: false };
     });
   }
 

@@ -2,7 +2,7 @@ import { type FrameSlice, sliceOf } from "../../orchestration/frame-slice.ts";
 import type { StitchClip } from "../../orchestration/stitch.ts";
 
 /** A clip of a stitch, and how many frames it has. */
-export type CountedClip = Pick<StitchClip, "from" | "to" | "overlap"> & { frames: number };
+export type CountedClip = Pick<StitchClip, "from" | "to" | "overlap" | "repeats"> & { frames: number };
 
 /** Frames of one of the clips. */
 export interface ClipFrames extends FrameSlice {
@@ -23,48 +23,59 @@ export interface StitchParts {
 }
 
 /**
- * Divides a stitch into parts that FAL's tools can make. An overlap becomes at most `fadeSteps` parts, in each of which the next clip
- * has another opacity; without steps the next clip begins where the overlap does.
+ * Divides a stitch into parts that FAL's tools can make. Where an overlap does not repeat frames, it becomes at most `fadeSteps` parts, in
+ * each of which the next clip has another opacity. Otherwise the next clip begins where the overlap does.
  */
 export function partsOf(clips: readonly CountedClip[], fadeSteps: number): StitchParts {
-  const slices = clips.map(({ frames, from, to }) => sliceOf(frames, from, to));
-  const overlaps: number[] = [];
+  const parts: FilmPart[] = [];
   let missingOverlap = 0;
-  for (const [index, slice] of slices.entries()) {
-    const asked = index === 0 ? 0 : (clips[index]?.overlap ?? 0);
-    const before = slices[index - 1];
-    const free = before ? before.to - before.from - (overlaps[index - 1] ?? 0) : 0;
+  for (const [clip, { frames, from, to, overlap: asked, repeats }] of clips.entries()) {
+    const slice = { clip, ...sliceOf(frames, from, to) };
+    const steps = repeats ? 0 : fadeSteps;
+    const last = parts.at(-1);
+    const free = steps > 0 && last ? framesOf(last) : countFrames(parts);
     const overlap = Math.min(asked, free, slice.to - slice.from);
     missingOverlap += asked - overlap;
-    overlaps.push(overlap);
-  }
-  const parts: FilmPart[] = [];
-  for (const [clip, slice] of slices.entries()) {
-    const [overlap, next] = [overlaps[clip] ?? 0, overlaps[clip + 1] ?? 0];
-    const before = slices[clip - 1];
-    const fades = before
-      ? fadesOf({ clip, slice, before, overlap, steps: Math.min(fadeSteps, overlap) })
-      : [];
+    const before = steps > 0 && last?.kind === "frames" ? last.frames : undefined;
+    dropLast(parts, overlap);
+    const fades = before ? fadesOf({ before, slice, overlap, steps: Math.min(steps, overlap) }) : [];
     parts.push(...fades);
-    const from = slice.from + (fades.length > 0 ? overlap : 0);
-    const to = slice.to - next;
-    if (from < to) parts.push({ kind: "frames", frames: { clip, from, to, of: slice.of } });
+    const start = slice.from + (fades.length > 0 ? overlap : 0);
+    if (start < slice.to) parts.push({ kind: "frames", frames: { ...slice, from: start } });
   }
-  const frames = parts.reduce((sum, part) => sum + framesOf(part), 0);
-  return { parts, frames, missingOverlap };
+  return { parts, frames: countFrames(parts), missingOverlap };
 }
 
-/** The overlap of a clip with the one before, in steps. */
+/** Takes frames from the end, which may reach over a part that is shorter. */
+function dropLast(parts: FilmPart[], frames: number): void {
+  for (let left = frames; left > 0;) {
+    const last = parts.pop();
+    if (!last) return;
+    const kept = framesOf(last) - left;
+    if (kept > 0) parts.push(shortened(last, kept));
+    left = Math.max(0, -kept);
+  }
+}
+
+function shortened(part: FilmPart, frames: number): FilmPart {
+  const first = (slice: ClipFrames): ClipFrames => ({ ...slice, to: slice.from + frames });
+  if (part.kind === "frames") return { ...part, frames: first(part.frames) };
+  return { ...part, before: first(part.before), after: first(part.after) };
+}
+
+function countFrames(parts: readonly FilmPart[]): number {
+  return parts.reduce((sum, part) => sum + framesOf(part), 0);
+}
+
+/** The overlap of a clip with the end of the one before, in steps. */
 function fadesOf({
-  clip,
-  slice,
   before,
+  slice,
   overlap,
   steps,
 }: {
-  clip: number;
-  slice: FrameSlice;
-  before: FrameSlice;
+  before: ClipFrames;
+  slice: ClipFrames;
   overlap: number;
   steps: number;
 }): FilmPart[] {
@@ -74,8 +85,8 @@ function fadesOf({
     const [from, to] = [edge(step), edge(step + 1)];
     return {
       kind: "fade",
-      before: { clip: clip - 1, from: start + from, to: start + to, of: before.of },
-      after: { clip, from: slice.from + from, to: slice.from + to, of: slice.of },
+      before: { ...before, from: start + from, to: start + to },
+      after: { ...slice, from: slice.from + from, to: slice.from + to },
       opacity: (step + 1) / (steps + 1),
     };
   });
