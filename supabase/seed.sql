@@ -14,6 +14,7 @@ values
   ('join_final_stitch', 'gpu', 'generation', 'join-clips', 'video', 'join_final_stitch', 1200, false, false, 'Final stitch'),
   ('edit_video_orchestrator', 'gpu', 'orchestration', 'edit-video', 'video', null, 14400, true, true, 'Edit video'),
   ('edit_video_segment', 'gpu', 'processing', 'edit-video', 'video', null, 1200, false, false, 'Edit video segment'),
+  ('video_enhance', 'api', 'generation', 'video-enhance', 'video', 'upscaled', 1800, true, false, 'Enhance video'),
   ('animate_character', 'api', 'generation', 'character-animate', 'video', null, 1800, true, false, 'Animate character'),
   ('qwen_image', 'api', 'generation', 'image-generation', 'image', null, 600, true, false, 'Qwen image'),
   ('qwen_image_2512', 'api', 'generation', 'image-generation', 'image', null, 600, true, false, 'Qwen image 2512'),
@@ -116,6 +117,7 @@ values
   ('edit_travel_kontext', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('edit_travel_flux', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('wan_2_2_t2i', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
+  ('video_enhance', 1, 'per_unit', 300000, '{"seconds": {"included": 5, "each": 0.2}, "megapixels": {"included": 2, "each": 0.5}}'),
   ('image_upscale', 1, 'per_unit', 20000, '{"resolution": {"2x": 1, "4x": 2, "8x": 4}}'),
   -- Of the default model, up to one megapixel. The sizes are the largest one, and the one that is made where none is asked for.
   ('single_image', 1, 'per_unit', 60000, '{

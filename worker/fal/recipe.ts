@@ -6,9 +6,9 @@ import type { FileInput } from "./params.ts";
 export interface BilledUnits {
   /** Pictures that the job makes. */
   images?: number;
-  /** Of all pictures together, each rounded up to a whole one; a megapixel is 1,000,000 pixels, as FAL counts. */
+  /** Of all pictures together, each rounded up to a whole one; of a film, of all its frames together. A megapixel is 1,000,000 pixels, as FAL counts. */
   megapixels?: number;
-  /** Of the film that the job makes. */
+  /** Of the film that the job makes, at 16 frames a second for models that FAL bills so. */
   seconds?: number;
   /** Steps of a training. */
   training_steps?: number;

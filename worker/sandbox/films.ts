@@ -37,6 +37,7 @@ const films: Record<string, Describe> = {
   wan_2_2_i2v: describeTurboTravel,
   animate_character: describeCharacter,
   rife_interpolate_images: describeInterpolation,
+  video_enhance: describeEnhancement,
   wgp: describeRaw,
   join_clips_segment: describeJoin,
   edit_video_segment: describeJoin,
@@ -211,6 +212,13 @@ async function describeInterpolation({ task, inputs }: Shoot): Promise<FilmDescr
   const frames = passageFrames(count(params["frames"]));
   const shots: Shot[] = [{ kind: "passage", from, to, frames, caption, overlap: 0 }];
   return { ...film(task, title, undefined, shots), size: readSize(params), framesPerSecond: defaultRate };
+}
+
+/** The film itself, as large as the sandbox draws: it has no model that adds anything. */
+async function describeEnhancement({ task, inputs }: Shoot): Promise<FilmDescription> {
+  const url = text(task.params["video_url"]);
+  if (!url) throw missing("video_url");
+  return film(task, nameOf(url) ?? "A film", undefined, [slice(await inputs.clip(url), 0)]);
 }
 
 async function describeRaw({ task, inputs }: Shoot): Promise<FilmDescription> {

@@ -628,6 +628,7 @@ describeEndpoint(createTaskEndpoint, {
           ["magic_edit", 3],
           ["masked_edit", 3],
           ["image_upscale", 1],
+          ["video_enhance", 3],
           ["travel_between_images", 4],
           ["individual_travel_segment", 8],
           ["join_clips", 2],

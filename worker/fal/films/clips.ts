@@ -2,7 +2,7 @@ import { BufferSource, Input, MATROSKA, MP4, QTFF, WEBM } from "mediabunny";
 import { bytesInMemory } from "../../../supabase/functions/_shared/media/file-parts.ts";
 import { inspectMedia } from "../../../supabase/functions/_shared/media/media-file.ts";
 import { mediumType } from "../../../supabase/functions/_shared/providers/fal-result.ts";
-import type { RunContext } from "../../provider.ts";
+import { RenderError, type RunContext } from "../../provider.ts";
 import type { FalJobResult, FalJobs, FalRequest } from "../recipe.ts";
 import { endpoints } from "./endpoints.ts";
 import { record, refusal, text } from "./film-params.ts";
@@ -24,6 +24,8 @@ export interface Clip extends FilmFacts {
 
 const mostClipBytes = 200 * 1024 * 1024;
 const mostFrames = 20_000;
+/** What is done with a clip costs by its length, which the price of the task does not count. */
+const mostClipSeconds = 300;
 
 /** Counts a film's frames; its header is not believed. Undefined where the bytes are not a film that can be read. */
 export async function measureFilm(bytes: Uint8Array): Promise<FilmFacts | undefined> {
@@ -57,12 +59,26 @@ export async function readClip(
   jobs: FalJobs,
   { client, signal }: RunContext,
 ): Promise<Clip> {
-  const bytes =
-    (await client.readMedia(url, mostClipBytes, signal)) ?? (await jobs.fetch(url, "video", "clip")).bytes;
+  const bytes = (await client.readMedia(url, mostClipBytes, signal)) ?? (await fetchClip(url, field, jobs));
   const facts = await measureFilm(bytes);
   const contentType = mediumType(bytes, "video");
   if (!facts || contentType === undefined) throw refusal(`${field}: the film cannot be read`);
+  if (facts.seconds > mostClipSeconds) {
+    throw refusal(
+      `${field}: the film is ${facts.seconds.toFixed(0)} seconds long, and at most ${mostClipSeconds} are worked on`,
+    );
+  }
   return { ...facts, url: await jobs.upload(bytes, contentType) };
+}
+
+async function fetchClip(url: string, field: string, jobs: FalJobs): Promise<Uint8Array> {
+  try {
+    return (await jobs.fetch(url, "video", "clip")).bytes;
+  } catch (error) {
+    if (!(error instanceof RenderError)) throw error;
+    const { isRetryable } = error;
+    throw new RenderError(`${field}: the film cannot be fetched: ${error.message}`, { isRetryable });
+  }
 }
 
 /** The address of the film in a job's answer. @throws RenderError */

@@ -11,6 +11,8 @@ const steps = { upscale: 0, interpolate: 1 };
 const framesPerSecond = 30;
 const billedMegapixel = 1024 * 1024;
 const qualities = ["low", "medium", "high", "maximum"];
+/** Films that every browser shows; GIF and ProRes are not. */
+const formats = ["X264 (.mp4)", "VP9 (.webm)"];
 const writeModes = ["fast", "balanced", "small"];
 
 /**
@@ -48,6 +50,10 @@ export const runEnhancement: FalRecipe = async (task, jobs, context) => {
     );
   }
 
+  const format = upscale["output_format"];
+  if (isUpscaled && format !== undefined && !formats.includes(String(format))) {
+    jobs.warn(`upscale.output_format ${String(format).slice(0, 40)} is not delivered; the film is an MP4.`);
+  }
   let film = clip.url;
   let usedSeed: number | undefined;
   if (isUpscaled) {
@@ -88,8 +94,7 @@ function upscaleRequest(
       ...said("quality", within(number(given["quality"]), 0, 100)),
       ...said("color_fix", flag(given["color_fix"])),
       ...said("preserve_audio", flag(given["preserve_audio"])),
-      // GIFs and ProRes are not films that every browser shows.
-      output_format: oneOf(given["output_format"], ["X264 (.mp4)", "VP9 (.webm)"]) ?? "X264 (.mp4)",
+      output_format: oneOf(given["output_format"], formats) ?? "X264 (.mp4)",
       ...said("output_quality", oneOf(given["output_quality"], qualities)),
       ...said("output_write_mode", oneOf(given["output_write_mode"], writeModes)),
       ...said("seed", chosen),

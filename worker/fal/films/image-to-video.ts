@@ -25,6 +25,8 @@ export interface Passage {
   loras: readonly Lora[];
   sampling: Sampling;
   enableSafetyChecker: boolean | undefined;
+  /** Whether FAL elaborates the prompt, as workers do with `enhance_prompt`. */
+  expandsPrompt: boolean;
 }
 
 const megapixel = 1_000_000;
@@ -83,7 +85,7 @@ export function turboRequest(passage: Passage): FalRequest {
 }
 
 function commonInput(passage: Passage): Record<string, unknown> {
-  const { size, seed, enableSafetyChecker } = passage;
+  const { size, seed, enableSafetyChecker, expandsPrompt } = passage;
   return {
     // FAL wants a text.
     prompt: passage.prompt ?? " ",
@@ -91,6 +93,7 @@ function commonInput(passage: Passage): Record<string, unknown> {
     aspect_ratio: size.aspectRatio,
     ...(seed !== undefined && { seed }),
     ...(enableSafetyChecker !== undefined && { enable_safety_checker: enableSafetyChecker }),
+    ...(expandsPrompt && { enable_prompt_expansion: true }),
   };
 }
 

@@ -26,7 +26,7 @@ import {
   unavailableParams,
 } from "./film-params.ts";
 import { passageRequest } from "./image-to-video.ts";
-import { makeableLength, rateToMake, requirePaid } from "./lengths.ts";
+import { makeableLength, rateToMake, requirePaidFrames } from "./lengths.ts";
 import { evenSize } from "./segment.ts";
 import { falSize } from "./sizes.ts";
 import { transitionText, transitionUrl } from "./transition.ts";
@@ -54,7 +54,7 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
   const setting = (name: string): unknown => params[name] ?? details[name];
   const gap = Math.max(1, count(setting("gap_frame_count")) ?? usualGap);
   const length = makeableLength(gap);
-  requirePaid(length.total, billed);
+  requirePaidFrames(length.total, billed);
   const [first, second] = await readClips(task, jobs, context);
   // Replacing, the new frames stand for as many of the clips' own; of a clip at least one frame stays.
   const replaced = setting("replace_mode") === true ? gap : 0;
@@ -66,6 +66,26 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
   const size = evenSize(first);
   warnOf(params, details, jobs);
 
+  const phaseConfig = record(setting("phase_config"));
+  const made = { frames: length.total, framesPerSecond: rateToMake(gap, framesPerSecond, length) };
+  const safety = setting("enable_safety_checker");
+  const request = passageRequest({
+    prompt: text(setting("prompt")),
+    negativePrompt: text(setting("negative_prompt")),
+    // Both are frames of the clips, which are extracted first.
+    start: { url: "" },
+    end: { url: "" },
+    length,
+    framesPerSecond: made.framesPerSecond,
+    size: falSize(size),
+    seed: seed(setting("seed")),
+    loras: lorasOf([params, details], phaseConfig, undefined).loras,
+    sampling: samplingOf(phaseConfig),
+    enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+    expandsPrompt: setting("enhance_prompt") === true,
+  });
+  jobs.expect(4 + (fromFirst > 0 ? 1 : 0) + (fromSecond > 0 ? 1 : 0) + (isTransition ? 0 : 1));
+  await jobs.prepare(steps.film, request);
   const [before, after] = await Promise.all([
     fromFirst === 0 ? first : cut(jobs, steps.cutFirst, first, 0, first.frames - fromFirst),
     fromSecond === 0 ? second : cut(jobs, steps.cutSecond, second, fromSecond, second.frames),
@@ -74,25 +94,9 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
     jobs.run(steps.lastFrame, frameRequest(before.url, "last")),
     jobs.run(steps.firstFrame, frameRequest(after.url, "first")),
   ]);
-  const phaseConfig = record(setting("phase_config"));
-  const made = { frames: length.total, framesPerSecond: rateToMake(gap, framesPerSecond, length) };
-  const safety = setting("enable_safety_checker");
-  const result = await jobs.run(
-    steps.film,
-    passageRequest({
-      prompt: text(setting("prompt")),
-      negativePrompt: text(setting("negative_prompt")),
-      start: { url: pictureUrl(lastFrame) },
-      end: { url: pictureUrl(firstFrame) },
-      length,
-      framesPerSecond: made.framesPerSecond,
-      size: falSize(size),
-      seed: seed(setting("seed")),
-      loras: lorasOf([params, details], phaseConfig, undefined).loras,
-      sampling: samplingOf(phaseConfig),
-      enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
-    }),
-  );
+  request.input["image_url"] = pictureUrl(lastFrame);
+  request.input["end_image_url"] = pictureUrl(firstFrame);
+  const result = await jobs.run(steps.film, request);
   const wanted = { frames: gap, framesPerSecond, size };
   const url = await fitFilm(jobs, { url: filmUrl(result), ...made, ...size }, wanted, steps);
   const film = { url, seed: seedOf(result.data) };

@@ -57,7 +57,7 @@ export function passageLengths(frames: number, passages: number): MakeableLength
  * The rate at which a film is made. A film that has far more frames than were asked for, because the model makes at least 17, runs
  * faster: so it lasts as long, and reaches its last image.
  */
-export function rateToMake(frames: number, rate: number, { total }: MakeableLength): number {
+export function rateToMake(frames: number, rate: number, { total }: Pick<MakeableLength, "total">): number {
   const stretched = total - frames > 3 ? (rate * total) / frames : rate;
   return Math.min(fastestRate, Math.max(slowestRate, Math.round(stretched)));
 }
@@ -71,14 +71,14 @@ export function billedSeconds(frames: number): number {
  * Refuses a film of which FAL would bill more than the task is paid for. The shortest film, and the rounding up to a length that
  * the model makes, are within any price. @throws RenderError
  */
-export function requirePaid(frames: number, billed: BilledValues = {}, passages = 1): void {
+export function requirePaidFrames(frames: number, billed: BilledValues = {}, passages = 1): void {
   const { seconds, frames: paidFrames } = billed;
   const rounding = 4 * passages;
   if (seconds !== undefined && frames > Math.max(fewestFrames, seconds * billedFramesPerSecond + rounding)) {
     const needed = Math.ceil((frames - rounding) / billedFramesPerSecond);
     throw new RenderError(
       `The film has ${frames} frames, which are ${billedSeconds(frames).toFixed(1)} seconds at FAL; ${seconds} are paid. ` +
-        `Create the task with \`seconds\`: ${needed}`,
+        `Create the task with \`seconds\`: ${needed}, or ask for a shorter film`,
       { isRetryable: false },
     );
   }

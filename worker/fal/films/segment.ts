@@ -1,6 +1,6 @@
 import type { ClaimedTask } from "../../client.ts";
-import type { RenderedOutput, RunContext } from "../../provider.ts";
-import type { FalJobs, FalRecipe } from "../recipe.ts";
+import type { RunContext } from "../../provider.ts";
+import type { FalJobs, FalRecipe, FalRequest } from "../recipe.ts";
 import {
   type Clip,
   filmUrl,
@@ -28,7 +28,7 @@ import {
   unavailableParams,
 } from "./film-params.ts";
 import { type Passage, passageRequest, type Source } from "./image-to-video.ts";
-import { makeableLength, rateToMake, requirePaid } from "./lengths.ts";
+import { makeableLength, rateToMake, requirePaidFrames } from "./lengths.ts";
 import { falSize, readFilmSize, readResolutionName, type Size } from "./sizes.ts";
 import { transitionUrl } from "./transition.ts";
 
@@ -52,59 +52,49 @@ interface Segment extends WantedFilm {
  */
 export const runSegment: FalRecipe = async (task, jobs, context) => {
   const segment = readSegment(task);
+  const { warnings, start } = segment;
   const previous = await previousClip(task, jobs, context);
-  for (const warning of segment.warnings) jobs.warn(warning);
-  return previous ? await runChained(task, jobs, segment, previous) : await runAlone(task, jobs, segment);
-};
-
-async function runAlone(task: ClaimedTask, jobs: FalJobs, segment: Segment): Promise<RenderedOutput> {
-  const { start } = segment;
-  if (!start) throw missing("input_image_paths_resolved");
-  const film = await makeFilm(task, jobs, segment, start);
-  return await deliverFilm(task, jobs, film, segment);
-}
-
-async function runChained(
-  task: ClaimedTask,
-  jobs: FalJobs,
-  segment: Segment,
-  previous: Clip,
-): Promise<RenderedOutput> {
-  const overlap = Math.min(segment.overlap, previous.frames);
-  // The parts are joined: they have one size.
-  const own: Segment = { ...segment, frames: segment.frames - overlap, size: evenSize(previous) };
-  const lastFrame = pictureUrl(await jobs.run(steps.startFrame, frameRequest(previous.url, "last")));
-  const film = await makeFilm(task, jobs, own, { url: lastFrame });
-  if (overlap > 0) {
+  if (!previous && !start) throw missing("input_image_paths_resolved");
+  for (const warning of warnings) jobs.warn(warning);
+  // A segment that follows another has its size, because the parts are joined.
+  const size = previous ? evenSize(previous) : segment.size;
+  const overlap = previous ? Math.min(segment.overlap, previous.frames) : 0;
+  const own = { ...segment, size, frames: segment.frames - overlap, start: previous ? undefined : start };
+  const { request, made } = requestOf(own, task, jobs);
+  jobs.expect((previous ? 2 : 1) + (size ? 1 : 0) + (overlap > 0 ? 2 : 0));
+  await jobs.prepare(steps.film, request);
+  if (previous) {
+    const frame = await jobs.run(steps.startFrame, frameRequest(previous.url, "last"));
+    request.input["image_url"] = pictureUrl(frame);
+  }
+  const result = await jobs.run(steps.film, request);
+  const sides = size ?? { width: 1280, height: 720 };
+  let url = await fitFilm(jobs, { url: filmUrl(result), ...made, ...sides }, own, steps);
+  if (previous && overlap > 0) {
     const tail = trimRequest(previous, previous.frames - overlap, previous.frames);
     const tailUrl = filmUrl(await jobs.run(steps.tail, tail));
-    const merged = mergeRequest([tailUrl, film.url], { ...segment, ...evenSize(previous) });
-    film.url = filmUrl(await jobs.run(steps.merge, merged));
+    url = filmUrl(await jobs.run(steps.merge, mergeRequest([tailUrl, url], { ...segment, ...sides })));
   }
+  const film = { url, seed: seedOf(result.data) };
   return await deliverFilm(task, jobs, film, { ...own, frames: segment.frames });
-}
+};
 
-/** The film of a segment's own frames. */
-async function makeFilm(
+/** The job that makes a segment's own frames, and what it makes. A start that is not known yet is placed before it is run. */
+function requestOf(
+  { frames, framesPerSecond, start, end, passage }: Segment,
   { billed }: ClaimedTask,
   jobs: FalJobs,
-  segment: Segment,
-  start: Source,
-): Promise<{ url: string; seed: number | undefined }> {
-  const { frames, framesPerSecond, end, passage } = segment;
+): { request: FalRequest; made: { frames: number; framesPerSecond: number } } {
   const length = makeableLength(frames);
-  const made = { frames: length.total, framesPerSecond: rateToMake(frames, framesPerSecond, length) };
-  requirePaid(length.total, billed);
+  requirePaidFrames(length.total, billed);
   if (length.interpolated > 0) {
     jobs.warn(
       `FAL's model makes 161 frames at most: ${length.generated} are made, and ${length.interpolated} interpolated between each two.`,
     );
   }
-  const request = passageRequest({ ...passage, start, end, length, framesPerSecond: made.framesPerSecond });
-  const { data, requestId } = await jobs.run(steps.film, request);
-  const size = segment.size ?? { width: 1280, height: 720 };
-  const url = await fitFilm(jobs, { url: filmUrl({ data, requestId }), ...made, ...size }, segment, steps);
-  return { url, seed: seedOf(data) };
+  const made = { frames: length.total, framesPerSecond: rateToMake(frames, framesPerSecond, length) };
+  const timing = { length, framesPerSecond: made.framesPerSecond };
+  return { request: passageRequest({ ...passage, start: start ?? { url: "" }, end, ...timing }), made };
 }
 
 function readSegment({ task_type, params }: ClaimedTask): Segment {
@@ -129,16 +119,20 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
   const ownLoras =
     own["segment_loras"] ?? params["segment_loras"] ?? nth(details["loras_per_segment_expanded"], index);
   const { loras, hasSteppedMultipliers } = lorasOf(places, phaseConfig, ownLoras);
+  const enhanced = firstText(
+    own["enhanced_prompt"],
+    params["enhanced_prompt"],
+    nth(details["enhanced_prompts_expanded"], index),
+  );
   const said =
+    enhanced ??
     firstText(
-      own["enhanced_prompt"],
-      params["enhanced_prompt"],
-      nth(details["enhanced_prompts_expanded"], index),
       own["base_prompt"],
       params["base_prompt"],
       nth(details["base_prompts_expanded"], index),
       details["base_prompt"],
-    ) ?? "";
+    ) ??
+    "";
   const prompt = [first("text_before_prompts"), said, first("text_after_prompts")]
     .map(text)
     .filter(Boolean)
@@ -165,6 +159,7 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
       loras,
       sampling: samplingOf(phaseConfig),
       enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+      expandsPrompt: enhanced === undefined && first("enhance_prompt") === true,
     },
     warnings: [
       ...unavailableParams([...places, motion]).map(
@@ -218,7 +213,8 @@ async function previousClip(
   context: RunContext,
 ): Promise<Clip | undefined> {
   const output = await context.client.predecessorOutput(task.task_id);
-  if (output === null) return undefined;
+  // A picture that the task waits for is not a segment before it.
+  if (output === null || /\.(png|jpe?g|webp|gif|avif)$/i.test(output)) return undefined;
   return await readClip({ url: transitionUrl(output), field: "dependant_on" }, jobs, context);
 }
 

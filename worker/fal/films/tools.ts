@@ -1,10 +1,10 @@
 import type { FalRecipe, FalRequest } from "../recipe.ts";
-import { filmUrl, pictureUrl } from "./clips.ts";
+import { filmUrl } from "./clips.ts";
 import { endpoints } from "./endpoints.ts";
 import { deliverFilm, fitFilm } from "./film-output.ts";
 import { count, firstText, missing, type Params, rate, text } from "./film-params.ts";
 import { placeFile } from "./image-to-video.ts";
-import { billedSeconds, requirePaid } from "./lengths.ts";
+import { billedSeconds, requirePaidFrames } from "./lengths.ts";
 import { readFilmSize } from "./sizes.ts";
 
 const defaultFrames = 61;
@@ -23,9 +23,8 @@ const drawModes = [
 
 /** The pose of the people in a picture, drawn. */
 export const runPose: FalRecipe = async (task, jobs) => {
-  const request = poseRequest(task.params);
-  const url = pictureUrl(await jobs.run(0, request));
-  return { file: await jobs.fetch(url, "image", `${task.task_id}_fal_0.png`) };
+  const { data } = await jobs.run(0, { ...poseRequest(task.params), completes: true });
+  return await jobs.output(data);
 };
 
 export function poseRequest(params: Params): FalRequest {
@@ -49,7 +48,7 @@ export const runInterpolation: FalRecipe = async (task, jobs) => {
   const frames = Math.max(2, count(params["frames"]) ?? defaultFrames);
   const framesPerSecond = rate(params["fps"]) ?? defaultRate;
   const size = readFilmSize(params["resolution"]);
-  requirePaid(frames, billed);
+  requirePaidFrames(frames, billed);
   const { request, made } = interpolationRequest(params, frames, framesPerSecond);
   const wanted = { frames, framesPerSecond, size };
   const sides = size ?? { width: 1280, height: 720 };

@@ -1,4 +1,4 @@
-import type { FalRecipe } from "../recipe.ts";
+import { type FalRecipe, mostSteps } from "../recipe.ts";
 import { filmUrl, mergeRequest } from "./clips.ts";
 import { deliverFilm, fitFilm, seedOf } from "./film-output.ts";
 import {
@@ -19,12 +19,12 @@ import {
   within,
 } from "./film-params.ts";
 import { type Passage, passageRequest, turboRequest } from "./image-to-video.ts";
-import { billedFramesPerSecond, passageLengths, requirePaid, turboFrames } from "./lengths.ts";
+import { passageLengths, rateToMake, requirePaidFrames, turboFrames } from "./lengths.ts";
 import { readSize } from "./segment.ts";
 
 const framesPerSecond = 16;
 const usualSeconds = 5;
-const mostPassages = 100;
+const mostPassages = mostSteps - 3;
 
 /**
  * A travel in one task: a film through all images, of `duration` seconds in all. A film is made for each two images, all at the same
@@ -43,30 +43,29 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const wanted = { frames, framesPerSecond, size: size.exact };
   const lengths = passageLengths(frames, passages);
   const made = lengths.reduce((sum, { total }) => sum + total, 0);
-  if (made - frames > 3 && passages > 1) {
-    const needed = Math.ceil((made - 4) / framesPerSecond);
-    throw refusal(
-      `${images.length} images need a film of ${needed} seconds at least, and ${seconds} were asked for. ` +
-        `Create the task with \`duration\`: ${needed}, or with fewer images`,
-    );
-  }
-  const phaseConfig = record(params["phase_config"]);
-  const { loras } = lorasOf([params], phaseConfig, undefined);
+  const ownOf = (index: number) => {
+    const phaseConfig = record(nth(params["phase_configs_expanded"], index) ?? params["phase_config"]);
+    const { loras } = lorasOf([params], phaseConfig, nth(params["loras_per_segment_expanded"], index));
+    return { loras, sampling: samplingOf(phaseConfig) };
+  };
   const isOpen = images.length === 1;
   // A film without a last image may be cut; one that travels must end where it ends.
   const isTurbo =
-    loras.length === 0 &&
-    lengths.every(({ total }) => (isOpen ? total <= turboFrames : total === turboFrames));
-  requirePaid(isTurbo && isOpen ? frames : made, task.billed, passages);
+    lengths.every(({ total }) => (isOpen ? total <= turboFrames : total === turboFrames)) &&
+    lengths.every((_, index) => ownOf(index).loras.length === 0);
+  requirePaidFrames(isTurbo && isOpen ? frames : made, task.billed, passages);
+  // Many images in a short film: each passage has the model's fewest frames, and runs faster.
+  const madeRate = isTurbo ? framesPerSecond : rateToMake(frames, framesPerSecond, { total: made });
 
   const seedOfFirst = seed(params["seed_base"], params["seed"]);
   const films = lengths.map((length, index): Passage => {
     const source = (url: string) => ({ url, field: "input_image_paths_resolved" });
     const end = images[index + 1];
     const safety = params["enable_safety_checker"];
+    const enhanced = text(nth(params["enhanced_prompts_expanded"], index));
     return {
       prompt: firstText(
-        nth(params["enhanced_prompts_expanded"], index),
+        enhanced,
         nth(params["base_prompts_expanded"], index),
         params["base_prompt"],
         params["prompt"],
@@ -75,12 +74,12 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
       start: source(images[index] ?? ""),
       end: end === undefined ? undefined : source(end),
       length,
-      framesPerSecond,
+      framesPerSecond: madeRate,
       size: size.fal,
       seed: seedOfFirst === undefined ? undefined : seedOfFirst + index,
-      loras,
-      sampling: samplingOf(phaseConfig),
+      ...ownOf(index),
       enableSafetyChecker: typeof safety === "boolean" ? safety : undefined,
+      expandsPrompt: enhanced === undefined && params["enhance_prompt"] === true,
     };
   });
   for (const name of unavailableParams([params]))
@@ -89,20 +88,20 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
     jobs.warn("FAL's turbo model does not know negative_prompt; it was ignored.");
   }
 
-  const results = await Promise.all(
-    films.map((film, step) => jobs.run(step, isTurbo ? turboRequest(film) : passageRequest(film))),
-  );
-  const total = isTurbo ? passages * turboFrames : made;
+  const requests = films.map((film) => (isTurbo ? turboRequest(film) : passageRequest(film)));
+  jobs.expect(passages + (passages > 1 ? 1 : 0) + (size.exact ? 1 : 0));
+  await Promise.all(requests.map((request, step) => jobs.prepare(step, request)));
+  const results = await Promise.all(requests.map((request, step) => jobs.run(step, request)));
+  const madeFrames = isTurbo ? passages * turboFrames : made;
   const sides = size.exact ?? { width: 1280, height: 720 };
   const urls = results.map(filmUrl);
-  const merged =
-    passages === 1
-      ? urls[0]
-      : filmUrl(await jobs.run(passages, mergeRequest(urls, { frames: total, framesPerSecond, ...sides })));
-  const film = { url: merged ?? "", frames: total, framesPerSecond, ...sides };
+  let film = { url: urls[0] ?? "", frames: madeFrames, framesPerSecond: madeRate, ...sides };
+  if (passages > 1) {
+    // Joined at the film's own rate.
+    const joined = { frames: Math.round((madeFrames * framesPerSecond) / madeRate), framesPerSecond };
+    film = { ...film, ...joined };
+    film.url = filmUrl(await jobs.run(passages, mergeRequest(urls, film)));
+  }
   const url = await fitFilm(jobs, film, wanted, { trim: passages + 1, scale: passages + 2 });
   return await deliverFilm(task, jobs, { url, seed: seedOf(results[0]?.data) }, wanted);
 };
-
-// The film's own rate is the one that FAL bills by.
-framesPerSecond satisfies typeof billedFramesPerSecond;

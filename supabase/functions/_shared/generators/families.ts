@@ -9,6 +9,7 @@ import { joinClips } from "./join-clips.ts";
 import { magicEdit } from "./magic-edit.ts";
 import { maskedEdit } from "./masked-edit.ts";
 import { travelBetweenImages } from "./travel-between-images.ts";
+import { videoEnhance } from "./video-enhance.ts";
 import { zImageTurboI2i } from "./z-image-turbo-i2i.ts";
 
 /** Everything that `family` may name. */
@@ -18,6 +19,7 @@ export const families: Readonly<Record<string, Family>> = {
   magic_edit: magicEdit,
   masked_edit: maskedEdit,
   image_upscale: imageUpscale,
+  video_enhance: videoEnhance,
   travel_between_images: travelBetweenImages,
   individual_travel_segment: individualTravelSegment,
   join_clips: joinClips,
