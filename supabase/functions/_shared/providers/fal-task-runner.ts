@@ -38,6 +38,8 @@ export interface FalTaskRunnerOptions {
 const usualIdleMilliseconds = 4_000;
 const pollSeconds = 1;
 const heartbeatSeconds = 10;
+/** Files of results are in memory, of several tasks at once, and an isolate has 256 MB. */
+const mostFileBytes = 64 * 1024 * 1024;
 /** For outputs that are being stored when the time is over. */
 const graceSeconds = 4;
 
@@ -50,7 +52,7 @@ export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
       const idle = options.idleMilliseconds ?? usualIdleMilliseconds;
       const report: RunReport = { claimed: 0, completed: 0, delegated: 0, given_back: 0, failed: 0 };
       const client = new ReportingClient({ url: apiUrl, token: serviceKey, workerId, fetch }, report);
-      const provider = new WatchedProvider(createFalProvider({ variables, storageUrls: [apiUrl] }), report);
+      const provider = new WatchedProvider(createFalProvider({ variables, storageUrls: [apiUrl], mostFileBytes }), report);
       const worker = createWorker({
         client,
         providers: [provider],
