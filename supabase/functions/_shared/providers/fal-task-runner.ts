@@ -52,7 +52,10 @@ export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
       const idle = options.idleMilliseconds ?? usualIdleMilliseconds;
       const report: RunReport = { claimed: 0, completed: 0, delegated: 0, given_back: 0, failed: 0 };
       const client = new ReportingClient({ url: apiUrl, token: serviceKey, workerId, fetch }, report);
-      const provider = new WatchedProvider(createFalProvider({ variables, storageUrls: [apiUrl], mostFileBytes }), report);
+      const provider = new WatchedProvider(
+        createFalProvider({ variables, storageUrls: [apiUrl], mostFileBytes }),
+        report,
+      );
       const worker = createWorker({
         client,
         providers: [provider],
