@@ -167,7 +167,8 @@ describeEndpoint(runProviderTasksEndpoint, {
           keepAlive: (kept: Promise<unknown>) => void (work = kept),
         };
         const submitted = under.fakeFal.answered(/^POST \/fal-ai/);
-        const answer = await under.call({}, under.service, withRuns(under, { life }));
+        const variables = { ...under.fakeFal.variables, FAL_RUN_SECONDS: "8" };
+        const answer = await under.call({}, under.service, withRuns(under, { life, variables }));
         assert.deepEqual([answer.status, answer.body["started"]], [202, true]);
         await submitted;
         ending.abort();

@@ -40,8 +40,8 @@ const pollSeconds = 1;
 const heartbeatSeconds = 10;
 /** Files of results are in memory, of several tasks at once, and an isolate has 256 MB. */
 const mostFileBytes = 64 * 1024 * 1024;
-/** For outputs that are being stored when the time is over. */
-const graceSeconds = 4;
+/** At the end nothing new is claimed: it would only be given back. */
+const longestGraceMilliseconds = 12_000;
 
 export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
   return {
@@ -51,6 +51,7 @@ export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
       const { apiUrl, serviceKey, fetch, log, variables, ending } = options;
       const idle = options.idleMilliseconds ?? usualIdleMilliseconds;
       const report: RunReport = { claimed: 0, completed: 0, delegated: 0, given_back: 0, failed: 0 };
+      const grace = Math.min(longestGraceMilliseconds, milliseconds / 4);
       const client = new ReportingClient({ url: apiUrl, token: serviceKey, workerId, fetch }, report);
       const provider = new WatchedProvider(
         createFalProvider({ variables, storageUrls: [apiUrl], mostFileBytes }),
@@ -65,13 +66,13 @@ export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
         // Questions that wait at the server would each look at the database again and again.
         waitSeconds: 0,
         heartbeatSeconds,
-        stopGraceSeconds: graceSeconds,
+        stopGraceSeconds: grace / 1000,
       });
       const ended = new AbortController();
       const working = worker.run().finally(() => ended.abort());
       // Its failure is read below.
       working.catch(() => undefined);
-      const over = AbortSignal.any([ended.signal, ending, AbortSignal.timeout(milliseconds)]);
+      const over = AbortSignal.any([ended.signal, ending, AbortSignal.timeout(milliseconds - grace)]);
       while (!over.aborted && provider.idleMilliseconds() < idle) {
         await pause(Math.min(200, idle), undefined, { signal: over }).catch(() => undefined);
       }
