@@ -50,6 +50,7 @@ export interface BilledValues {
   /** How many outputs; absent where the price is by the second. */
   images?: number;
   seconds?: number;
+  frames?: number;
   /** Of one image. */
   megapixels?: number;
   frames?: number;

@@ -57,6 +57,8 @@ export interface Surroundings {
   policy: TargetPolicy;
   storageUrls: readonly string[];
   webhook: string | undefined;
+  /** The largest file of a result, where that is less than storage takes. */
+  mostFileBytes: number | undefined;
 }
 
 export const providerName = "fal";
@@ -147,7 +149,8 @@ export class FalTaskJobs implements FalJobs {
   }
 
   async fetch(url: string, medium: "image" | "video" | "weights", filename: string): Promise<OutputFile> {
-    const options = { policy: this.#around.policy, signal: this.#signal };
+    const { policy, mostFileBytes: mostBytes } = this.#around;
+    const options = { policy, mostBytes, signal: this.#signal };
     try {
       const { bytes, contentType } = await this.#patiently(() =>
         medium === "weights" ? fetchWeights(url, options) : fetchMedium(url, medium, options),
@@ -159,13 +162,13 @@ export class FalTaskJobs implements FalJobs {
   }
 
   async output(data: unknown): Promise<RenderedOutput> {
-    const { policy } = this.#around;
+    const { policy, mostFileBytes: mostBytes } = this.#around;
     this.#context.progress(0.95, "FAL: fetching");
     try {
       // What is not paid is not fetched.
       const outputs = outputsOf(data).slice(0, this.#task.billed?.images);
       const [first, ...more] = await this.#patiently(() =>
-        fetchOutputs(this.#task.task_id, outputs, { policy, signal: this.#signal }),
+        fetchOutputs(this.#task.task_id, outputs, { policy, mostBytes, signal: this.#signal }),
       );
       if (!first) throw new UnusableResult("FAL's result has no files");
       return {

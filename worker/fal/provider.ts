@@ -21,6 +21,8 @@ export interface FalOptions {
   /** How names are looked up. */
   resolve?: Resolve;
   pace?: Partial<Pace>;
+  /** The largest file of a result that this process takes; default: what storage takes. */
+  mostFileBytes?: number | undefined;
   /** How FAL runs each task type; default: all that it can run. */
   recipes?: Record<string, FalRecipe>;
 }
@@ -44,6 +46,7 @@ export function createFalProvider({
   storageUrls,
   resolve,
   pace,
+  mostFileBytes,
   recipes = falRecipes,
 }: FalOptions): Provider {
   const key = variables.FAL_KEY;
@@ -67,6 +70,7 @@ export function createFalProvider({
     policy,
     storageUrls,
     webhook,
+    mostFileBytes,
   };
   return {
     name: providerName,

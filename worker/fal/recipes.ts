@@ -1,4 +1,3 @@
-import { filmRecipes } from "./films/recipes.ts";
 import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
 import { orchestratorRecipes } from "./orchestrators.ts";
