@@ -53,7 +53,6 @@ export interface BilledValues {
   frames?: number;
   /** Of one image. */
   megapixels?: number;
-  frames?: number;
   /** Of a join: the frames between its clips, and those of each clip. */
   gap_frames?: number;
   context_frames?: number;

@@ -1,3 +1,4 @@
+import { filmRecipes } from "./films/recipes.ts";
 import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
 import { orchestratorRecipes } from "./orchestrators.ts";
