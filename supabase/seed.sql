@@ -56,9 +56,7 @@ update public.task_types as kind set runners = array_remove(array[
     case when kind.name in (
       'qwen_image', 'qwen_image_2512', 'qwen_image_style', 'qwen_image_edit', 'z_image_turbo', 'image_inpaint',
       'annotated_image_edit', 'wan_2_2_t2i', 'wan_2_2_i2v', 'animate_character') then 'api_worker' end,
-    case when kind.name in (
-      'qwen_image', 'qwen_image_2512', 'qwen_image_style', 'z_image_turbo', 'z_image_turbo_i2i', 'image_inpaint',
-      'annotated_image_edit', 'image_upscale', 'animate_character') then 'fal' end,
+    case when kind.category <> 'call' and kind.name <> 'wgp' then 'fal' end,
     case when kind.category <> 'call' then 'sandbox' end], null)
  where kind.alias_of is null
    and not exists (select from public.task_type_prices as price where price.task_type = kind.name);
