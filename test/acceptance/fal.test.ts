@@ -394,17 +394,51 @@ for (const { name, start } of hosts) {
       await running.kill("SIGTERM");
     });
 
+    test("a task goes to an active own worker and not to FAL; when that worker dies during the run, FAL finishes it", async () => {
+      const claimed = await post(
+        host,
+        "claim-next-task",
+        { worker_id: "own-1", task_types: ["z_image_turbo"] },
+        service(host),
+      );
+      assert.equal(claimed.status, 204);
+      const running = worker();
+      await until(async () => (await host.sql`select from workers where provider = 'fal'`).length > 0);
+      const { task_id } = await queueTask(host, person);
+      const own = await post<{ task_id: string }>(
+        host,
+        "claim-next-task",
+        { worker_id: "own-1", task_types: ["z_image_turbo"], wait_seconds: 20 },
+        service(host),
+      );
+      assert.equal(own.body.task_id, task_id);
+      assert.equal(fal.jobs.length, 0);
+
+      await host.sql`
+        update workers set last_claim_at = now() - interval '1 hour', last_heartbeat = null where id = 'own-1'`;
+      await leaseEnds(task_id);
+      await ends(task_id, "Complete");
+      await isPaidOnce(task_id);
+      assert.equal(fal.jobs.length, 1);
+      await running.kill("SIGTERM");
+    });
+
     if (name === "Node") {
       test("a host with FAL's key leaves the types that FAL does not run to other workers, and /ready names them", async () => {
         const second = await startSecondHost(host, { localWorker: true, fal: fal.variables });
         const remote = await queueTask(host, person);
-        const left = await queueTask(host, person, { taskType: "single_image" });
+        const left = await queueTask(host, person, { taskType: "wgp" });
         await ends(remote.task_id, "Complete");
         const answer = await fetch(`${second.apiUrl}/ready`);
-        const ready = (await answer.json()) as { not_served_by_this_host: string[] };
+        const ready = (await answer.json()) as {
+          not_served_by_this_host: string[];
+          served_by_nothing: string[];
+        };
         assert.equal(answer.status, 200);
-        assert.ok(ready.not_served_by_this_host.includes("single_image"));
+        assert.ok(ready.not_served_by_this_host.includes("wgp"));
         assert.ok(!ready.not_served_by_this_host.includes("z_image_turbo"));
+        assert.ok(ready.served_by_nothing.includes("travel_orchestrator"));
+        assert.ok(!ready.served_by_nothing.includes("z_image_turbo"));
         const [task] = await host.sql`select status from tasks where id = ${left.task_id}`;
         assert.equal(task?.["status"], "Queued");
         await host.sql`select end_task(${left.task_id}, 'Cancelled', 'seen')`;
@@ -413,7 +447,7 @@ for (const { name, start } of hosts) {
       test("a host with FAL's key and DARKROOM_SANDBOX=on runs FAL's types there, and the others in the sandbox", async () => {
         await startSecondHost(host, { localWorker: true, sandbox: true, fal: fal.variables });
         const remote = await queueTask(host, person);
-        const local = await queueTask(host, person, { taskType: "single_image" });
+        const local = await queueTask(host, person, { taskType: "wgp" });
         await ends(remote.task_id, "Complete");
         await ends(local.task_id, "Complete");
         assert.deepEqual(

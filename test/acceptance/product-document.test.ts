@@ -22,7 +22,7 @@ import {
   succeed,
   tokenOf,
 } from "../support/calls.ts";
-import { pictures } from "../support/fake-fal.ts";
+import { type FalJob, pictures } from "../support/fake-fal.ts";
 import { type FakeGroq, startFakeGroq } from "../support/fake-groq.ts";
 import { hosts, type HostUnderTest } from "../support/hosts.ts";
 import { listen, until } from "../support/live-events.ts";
@@ -58,7 +58,6 @@ const functions = [
 ];
 
 const images = [1, 2, 3].map((index) => `https://media.example/${index}.png`);
-const price = 6_500;
 
 for (const { name, start } of hosts) {
   describe(`the product document on ${name}`, () => {
@@ -219,7 +218,8 @@ for (const { name, start } of hosts) {
       const created = await queueTask(host, poor);
       assert.equal(created.status, "Task queued");
       assert.equal((await stateOf(host, created.task_id)).status, "Queued");
-      assert.equal((await booksOf(host, poor.userId)).held, price);
+      assert.ok(created.held_microusd > 0);
+      assert.equal((await booksOf(host, poor.userId)).held, created.held_microusd);
       await emptyQueue();
     });
 
@@ -446,7 +446,7 @@ for (const { name, start } of hosts) {
         job.result.body = pictures([fal.file("/files/fox.png")]);
         job.steps = [...Array.from({ length: 4 }, () => ({ logs: ["10%"] })), "ended"];
       };
-      const { task_id } = await queueTask(host, person);
+      const { task_id, held_microusd: price } = await queueTask(host, person);
       const run = (seconds: number) =>
         succeed(post<Row>(host, "run-provider-tasks", { seconds, wait: true }, service(host)));
       const first = await run(2);
@@ -464,6 +464,53 @@ for (const { name, start } of hosts) {
         ledger.filter((entry) => entry.task_id === task_id).map(({ amount }) => amount),
         [-price],
       );
+    });
+
+    test("FAL-AI generates videos: a travel by steerable-motion ends as one film on the shot, by calls of that function alone", async () => {
+      await emptyQueue();
+      const { fakeFal: fal } = host;
+      Object.assign(fal, { jobs: [], refusals: [], plan: (job: FalJob) => (job.steps = ["ended"]) });
+      const shot_id = await shotWith(0);
+      const travel = await invoke<Generated>(person, "steerable-motion", {
+        project_id: person.projectId,
+        image_urls: images,
+        base_prompts: ["a walk", "a run"],
+        segment_frames: [17],
+        frame_overlap: [0],
+        resolution: "128x96",
+        shot_id,
+      });
+      assert.equal(travel.status, 201, travel.text);
+      const { task_id } = travel.body;
+      const runs: Row[] = [];
+      while (["Queued", "In Progress"].includes((await stateOf(host, task_id)).status) && runs.length < 10) {
+        runs.push(
+          await succeed(post<Row>(host, "run-provider-tasks", { seconds: 20, wait: true }, service(host))),
+        );
+      }
+      const state = await stateOf(host, task_id);
+      assert.equal(
+        state.status,
+        "Complete",
+        `${state.error_message} ${JSON.stringify([runs, fal.refusals])}`,
+      );
+      assert.deepEqual(fal.refusals, [], "FAL takes every request");
+      const { data } = await person.client
+        .from("shot_generations")
+        .select(
+          "generation:generations!shot_generations_generation_id_generations_id_fk!inner(type, location, is_child)",
+        )
+        .eq("shot_id", shot_id)
+        .throwOnError();
+      const films = (
+        data as unknown as { generation: { type: string; location: string; is_child: boolean } }[]
+      )
+        .map(({ generation }) => generation)
+        .filter(({ is_child }) => !is_child);
+      assert.equal(films.length, 1);
+      const stored = await fetch(films[0]?.location ?? "");
+      assert.equal(stored.headers.get("content-type"), "video/mp4");
+      assert.ok(fal.maker(new Uint8Array(await stored.arrayBuffer())), "FAL made the film");
     });
 
     test("task queue management: a task is queued, claimed, put back, failed, retried and cancelled by database operations", async () => {
@@ -518,7 +565,7 @@ for (const { name, start } of hosts) {
     test("user credit tracking: what is held, spent and left adds up in the ledger", async () => {
       const spender = await personWithProject(host);
       const before = await booksOf(host, spender.userId);
-      const { task_id } = await queueTask(host, spender);
+      const { task_id, held_microusd: price } = await queueTask(host, spender);
       assert.equal((await booksOf(host, spender.userId)).held, price);
       const { attempt } = await claimTask(host, service(host), task_id);
       await complete(host, service(host), task_id, { worker_id: "worker-1", attempt });

@@ -21,7 +21,7 @@ for (const { name, start } of hosts.slice(0, 1)) {
     let host: HostUnderTest;
     before(async () => {
       // Films of their full size take most of the time, and say no more about a family.
-      sandbox = new SandboxUnderTest(await start(), { filmSize: { width: 64, height: 64 } });
+      sandbox = await SandboxUnderTest.beside(await start(), { filmSize: { width: 64, height: 64 } });
       ({ host } = sandbox);
     });
     after(() => sandbox?.close());

@@ -96,3 +96,33 @@ test("a task with a job at a provider is given back any number of times; one wit
     assert.deepEqual([of(withJob)?.status, of(withJob)?.attempts], ["Queued", 0]);
     assert.ok((of(ids[1])?.attempts ?? 0) > 0, "runs of the other task are counted after twenty");
   }));
+
+test("an orchestrator whose parts are created outlives a provider's worker; one of another worker is given back", () =>
+  withDatabase(async ({ sql }) => {
+    const person = await createUser(sql);
+    for (const provider of ["fal", null]) {
+      const orchestrator = await queueTask(sql, person, {
+        taskType: "travel_orchestrator",
+        params: { orchestrator_details: { num_new_segments_to_generate: 1 } },
+      });
+      const worker = `worker-of-${provider}`;
+      const claimed = await claim(sql, worker);
+      assert.equal(claimed?.task_id, orchestrator);
+      await queueTask(sql, person, {
+        taskType: "travel_segment",
+        params: { orchestrator_task_id_ref: orchestrator, segment_index: 0 },
+      });
+      const { attempt } = claimed;
+      const changes = { progress_message: "1 segment is created" };
+      await setStatus(sql, orchestrator, "In Progress", { attempt, changes });
+      await sql`update workers set provider = ${provider} where id = ${worker}`;
+      await sql`select worker_heartbeat(null, ${worker}, '{"status": "terminated"}')`;
+      const statusOf = async () =>
+        (await sql<{ status: string }[]>`select status from tasks where id = ${orchestrator}`)[0]?.status;
+      assert.equal(await statusOf(), provider ? "In Progress" : "Queued");
+      await sql`update tasks set lease_expires_at = now() - interval '1 second' where id = ${orchestrator} and status = 'In Progress'`;
+      await sql`select sweep_expired_leases()`;
+      assert.equal(await statusOf(), provider ? "In Progress" : "Queued");
+      await sql`select end_task(${orchestrator}, 'Cancelled', 'the next case')`;
+    }
+  }));

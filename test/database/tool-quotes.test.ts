@@ -93,6 +93,11 @@ const toolCases: ToolCase[] = [
   { tool: "edit-images", params: { image_url: url, mask_url: url, prompt: "a hat" }, family: "masked_edit" },
   { tool: "edit-images", params: { image_url: url, scale_factor: 4 }, family: "image_upscale" },
   {
+    tool: "video-enhance",
+    params: { video_url: film, enable_upscale: true, upscale: { upscale_factor: 2 } },
+    family: "video_enhance",
+  },
+  {
     tool: "processing",
     params: { image_url: url, mask_url: url, prompt: "a hat", task_type: "annotated_image_edit" },
     family: "masked_edit",

@@ -15,9 +15,15 @@ export class SandboxUnderTest {
   readonly host: HostUnderTest;
   readonly provider;
 
-  constructor(host: HostUnderTest, options: SandboxOptions = {}) {
+  private constructor(host: HostUnderTest, options: SandboxOptions) {
     this.host = host;
     this.provider = createSandboxProvider(options);
+  }
+
+  /** Hosts under test have a key of FAL; without it the sandbox may run every type. */
+  static async beside(host: HostUnderTest, options: SandboxOptions = {}): Promise<SandboxUnderTest> {
+    await host.sql`update queue_settings set fal_is_configured = false`;
+    return new SandboxUnderTest(host, options);
   }
 
   async close(): Promise<void> {

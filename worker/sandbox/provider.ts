@@ -47,6 +47,7 @@ export function createSandboxProvider(options: SandboxOptions = {}): Provider & 
   const renderer = new RenderThread(options);
   return {
     name: "sandbox",
+    claimsAs: { provider: "sandbox" },
     taskTypes: sandboxTaskTypes,
     async run(task, context) {
       const run = runs[task.task_type];

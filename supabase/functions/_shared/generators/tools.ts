@@ -62,6 +62,7 @@ const generatorsOfTools: Readonly<Record<string, readonly Generator[]>> = {
     family("magic_edit"),
     family("image_upscale"),
   ],
+  "video-enhance": [family("video_enhance")],
   processing: [family("masked_edit"), family("image_upscale")],
 };
 

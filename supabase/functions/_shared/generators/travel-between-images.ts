@@ -51,11 +51,7 @@ const input = z
     enhance_prompt: optional(flag, "false", "enhance_prompt"),
     text_before_prompts: optional(prompt, "none", "text_before_prompts"),
     text_after_prompts: optional(prompt, "none", "text_after_prompts"),
-    turbo_mode: optional(
-      flag,
-      "false",
-      "the task type: wan_2_2_i2v instead of travel_orchestrator; with more than five images also duration, about a second for each two",
-    ),
+    turbo_mode: optional(flag, "false", "the task type: wan_2_2_i2v instead of travel_orchestrator"),
     model_name: optional(
       modelName,
       "wan_2_2_i2v_lightning_baseline_2_2_2; _3_3 for two phases in advanced_mode",
@@ -220,7 +216,6 @@ export const travelBetweenImages = defineFamily({
       after_first_post_generation_brightness: request.after_first_post_generation_brightness ?? 0,
       debug_mode_enabled: request.debug ?? true,
       show_input_images: request.show_input_images ?? false,
-      duration: request.turbo_mode ? turboSeconds(segments) : undefined,
     });
     const params = present({
       tool_type: "travel-between-images",
@@ -235,14 +230,6 @@ export const travelBetweenImages = defineFamily({
     };
   },
 });
-
-/**
- * Seconds of a turbo travel: the usual five while they are enough. Models make at least 17 frames for each two images, at 16 a second.
- */
-function turboSeconds(segments: number): number | undefined {
-  const needed = Math.ceil((segments * 17) / 16);
-  return needed > 5 ? needed : undefined;
-}
 
 function segmentsOf(request: { image_urls: string[] }): number {
   return Math.max(1, request.image_urls.length - 1);

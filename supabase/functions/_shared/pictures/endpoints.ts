@@ -136,7 +136,12 @@ export const pictureEndpoints = {
     format: imageFormat,
   },
   "fal-ai/qwen-image": { ...qwen, loras: threeLoras },
-  "fal-ai/qwen-image/image-to-image": { ...qwen, source: "image_url", takesStrength: true, loras: threeLoras },
+  "fal-ai/qwen-image/image-to-image": {
+    ...qwen,
+    source: "image_url",
+    takesStrength: true,
+    loras: threeLoras,
+  },
   "fal-ai/qwen-image-2512": qwen2512,
   "fal-ai/qwen-image-2512/lora": { ...qwen2512, loras: threeLoras },
   "fal-ai/qwen-image-edit": { ...qwen, source: "image_url" },

@@ -11,7 +11,12 @@ import {
 } from "../../../../worker/client.ts";
 import { falTaskTypes } from "../../../../worker/fal/recipes.ts";
 import { createFalProvider } from "../../../../worker/fal/provider.ts";
-import { type Provider, ProviderUnusable, type RenderedOutput } from "../../../../worker/provider.ts";
+import {
+  type ClaimsAs,
+  type Provider,
+  ProviderUnusable,
+  type RenderedOutput,
+} from "../../../../worker/provider.ts";
 import { createWorker, type WorkerLog } from "../../../../worker/worker.ts";
 import { ProviderRefusal, type RunReport, type TaskRunner } from "./task-runner.ts";
 import type { FalVariables } from "./variables.ts";
@@ -33,8 +38,10 @@ export interface FalTaskRunnerOptions {
 const usualIdleMilliseconds = 4_000;
 const pollSeconds = 1;
 const heartbeatSeconds = 10;
-/** For outputs that are being stored when the time is over. */
-const graceSeconds = 4;
+/** Files of results are in memory, of several tasks at once, and an isolate has 256 MB. */
+const mostFileBytes = 64 * 1024 * 1024;
+/** At the end nothing new is claimed: it would only be given back. */
+const longestGraceMilliseconds = 12_000;
 
 export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
   return {
@@ -44,8 +51,12 @@ export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
       const { apiUrl, serviceKey, fetch, log, variables, ending } = options;
       const idle = options.idleMilliseconds ?? usualIdleMilliseconds;
       const report: RunReport = { claimed: 0, completed: 0, delegated: 0, given_back: 0, failed: 0 };
+      const grace = Math.min(longestGraceMilliseconds, milliseconds / 4);
       const client = new ReportingClient({ url: apiUrl, token: serviceKey, workerId, fetch }, report);
-      const provider = new WatchedProvider(createFalProvider({ variables, storageUrls: [apiUrl] }), report);
+      const provider = new WatchedProvider(
+        createFalProvider({ variables, storageUrls: [apiUrl], mostFileBytes }),
+        report,
+      );
       const worker = createWorker({
         client,
         providers: [provider],
@@ -55,13 +66,13 @@ export function createFalTaskRunner(options: FalTaskRunnerOptions): TaskRunner {
         // Questions that wait at the server would each look at the database again and again.
         waitSeconds: 0,
         heartbeatSeconds,
-        stopGraceSeconds: graceSeconds,
+        stopGraceSeconds: grace / 1000,
       });
       const ended = new AbortController();
       const working = worker.run().finally(() => ended.abort());
       // Its failure is read below.
       working.catch(() => undefined);
-      const over = AbortSignal.any([ended.signal, ending, AbortSignal.timeout(milliseconds)]);
+      const over = AbortSignal.any([ended.signal, ending, AbortSignal.timeout(milliseconds - grace)]);
       while (!over.aborted && provider.idleMilliseconds() < idle) {
         await pause(Math.min(200, idle), undefined, { signal: over }).catch(() => undefined);
       }
@@ -103,6 +114,7 @@ class ReportingClient extends DarkroomClient {
 class WatchedProvider implements Provider {
   readonly name: string;
   readonly taskTypes: readonly string[];
+  readonly claimsAs: ClaimsAs;
   readonly #inner: Provider;
   readonly #report: RunReport;
   #running = 0;
@@ -111,6 +123,7 @@ class WatchedProvider implements Provider {
   constructor(inner: Provider, report: RunReport) {
     this.name = inner.name;
     this.taskTypes = inner.taskTypes;
+    this.claimsAs = inner.claimsAs ?? { provider: "fal" };
     this.#inner = inner;
     this.#report = report;
   }

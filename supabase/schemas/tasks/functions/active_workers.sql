@@ -1,6 +1,5 @@
 -- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
 -- run nothing (they may serve any). An owner's own are counted for that owner alone. Workers of the named providers do not count.
-drop function if exists public.active_workers(text, uuid);
 create or replace function public.active_workers(
   for_run_type text, for_user uuid, without_providers text[], out busy integer, out idle integer
 )

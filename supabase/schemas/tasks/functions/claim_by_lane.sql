@@ -1,7 +1,6 @@
 -- A task of the kinds that a claim asks for, when the users whose turn is next have none: looks where such tasks are,
 -- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
 -- A lane keeps the turn at which it was last looked at; those met are brought up to date, so that the order is right.
-drop function if exists public.claim_by_lane(text, text[], text[], text[], text, interval, interval);
 create or replace function public.claim_by_lane(
   stage text, run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
   affinity_max_wait interval, late_types text[], late_before timestamptz, skip_jobs_of text

@@ -2,7 +2,6 @@
 -- user whom another claim is serving is left to the end, so that claims at the same moment serve different users;
 -- then they are tried too, for they may have more slots. Null also when the claim asks for task types or models of
 -- which the next eight users have none.
-drop function if exists public.claim_by_turn(text[], text[], text[], text, interval, interval);
 create or replace function public.claim_by_turn(
   run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
   affinity_max_wait interval, late_types text[], late_before timestamptz, skip_jobs_of text

@@ -3,7 +3,6 @@
 -- The lease is the type's longest run, unless the worker is one that heartbeats.
 -- With `late_before` it takes what has been ready since then, or what its provider has begun. With `skip_jobs_of` it leaves that
 -- provider the tasks that this has begun: another run would be paid twice.
-drop function if exists public.claim_from_lane(public.task_lanes, text, boolean, interval, interval);
 create or replace function public.claim_from_lane(
   lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval,
   late_before timestamptz, skip_jobs_of text

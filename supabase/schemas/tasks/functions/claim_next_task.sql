@@ -7,7 +7,6 @@
 -- `for_user` limits it to that owner's tasks (a token), which then need no cover.
 -- `for_provider` names what runs the tasks where that is no own worker: see provider_task_types(). FAL may state its rule, which
 -- then holds for the database; a token's for its own claim alone.
-drop function if exists public.claim_next_task(uuid, text, text, text[], text[], boolean, integer, boolean);
 create or replace function public.claim_next_task(
   for_user uuid default null, for_worker text default null, for_run_type text default null,
   only_task_types text[] default null, only_models text[] default null, same_model_only boolean default false,

@@ -1,7 +1,6 @@
 -- The turn of a user has come: takes the best task that they have for this claim, by priority, then age, over all
 -- their lanes that it may look at. An owner's worker prefers its loaded model. Of `late_types` (FAL's claims alone) it takes what
 -- has been ready since `late_before`, or what FAL has begun.
-drop function if exists public.claim_of_user(uuid, text, text[], text[], text[], text, text, interval, interval);
 create or replace function public.claim_of_user(
   served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
   for_worker text, heartbeat_lease interval, affinity_max_wait interval,

@@ -1,6 +1,5 @@
 -- One task of a claim: see claim_next_task. Its stages: what has waited too long for a warm worker, what that worker
 -- has loaded, anything that it may have. `late_types`, `late_before`: see claim_of_user(). `skip_jobs_of`: see claim_from_lane().
-drop function if exists public.claim_one_task(uuid, text, interval, interval, text, text[], text[], text[], boolean);
 create or replace function public.claim_one_task(
   for_user uuid, for_worker text, heartbeat_lease interval, affinity_max_wait interval, warm_model text,
   run_types text[], types text[], only_models text[], same_model_only boolean,

@@ -2,7 +2,7 @@
 -- says only of a database that it alone serves.
 create or replace function public.configure_fal(is_configured boolean, rule text default null, after_seconds integer default null)
 returns void
-language sql security definer set search_path = '' as $$
+language sql set search_path = '' as $$
   update public.queue_settings
      set fal_is_configured = is_configured, fal_runs = coalesce(rule, fal_runs),
          fal_after = coalesce(make_interval(secs => after_seconds), fal_after)
@@ -10,4 +10,3 @@ language sql security definer set search_path = '' as $$
          is distinct from (is_configured, coalesce(rule, fal_runs), coalesce(make_interval(secs => after_seconds), fal_after))
 $$;
 revoke all on function public.configure_fal from public, anon, authenticated;
-grant execute on function public.configure_fal to service_role;

@@ -1,7 +1,6 @@
 -- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
 -- the queue, up to 10,000 tasks of it: for people who debug, not for polling. `types` are those that were asked for. A claim of a
 -- provider may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
-drop function if exists public.explain_empty_claim(uuid, text[], text[], text[], text);
 create or replace function public.explain_empty_claim(
   for_user uuid, run_types text[], types text[], only_models text[], only_model text,
   provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null

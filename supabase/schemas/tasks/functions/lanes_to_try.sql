@@ -1,7 +1,6 @@
 -- The next lanes for a claim that looks where its kinds of task are, best first, without those tried: one index probe a
 -- kind (and model), however many lanes and tasks there are. Kinds are run types, and then models are named, or
 -- task types. Of `late_types` lanes that are late.
-drop function if exists public.lanes_to_try(text, text[], text[], bigint[], integer);
 create or replace function public.lanes_to_try(
   stage text, kinds text[], models text[], tried bigint[], page_size integer, late_types text[]
 )

@@ -2,7 +2,6 @@
 -- cloud: lanes that are open, or ready and closed; a token's owner alone, with all their lanes.
 -- `claimable` is what could run at once: the ready tasks, but no more than free slots of the user (and of the project,
 -- where it is limited); orchestrators need none. Types at their limit count as at capacity, and so do `without_types`.
-drop function if exists public.queue_of_users(uuid, text[]);
 create or replace function public.queue_of_users(for_user uuid, run_types text[], without_types text[] default '{}')
 returns table (
   user_id uuid, allowed boolean, free_slots integer, ready integer, ready_orchestrators integer, blocked integer,

@@ -1,5 +1,4 @@
 -- The next user whose turn it is, locked: see claim_by_turn; and those before them whom another claim is serving.
-drop function if exists public.take_turn(text[], text[], text[], uuid[]);
 create or replace function public.take_turn(
   run_types text[], types text[], models text[], tried uuid[], late_types text[],
   out taken public.user_turns, out busy uuid[]

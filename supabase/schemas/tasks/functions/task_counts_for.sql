@@ -2,7 +2,6 @@
 -- Numbers from the lanes' counts; the lists are the first tasks that a claim would meet, and what runs.
 -- What is left to FAL is neither `queued_only` nor, while FAL runs it, `active_only`: autoscalers start workers for those two. The
 -- call is all that a shipped API worker shows of itself while nothing is queued.
-drop function if exists public.task_counts_for(uuid, text);
 create or replace function public.task_counts_for(for_user uuid, for_run_type text default null, is_api_worker boolean default false)
 returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$

@@ -12,9 +12,10 @@ begin
   on conflict (provider) do update
     set task_types = excluded.task_types, most_runners = excluded.most_runners, next_call_at = excluded.next_call_at;
   for place in 1..begin_provider_run.most_runners loop
-    insert into public.workers as worker (id, status, own_status, heartbeats, last_heartbeat)
-    values (format('%s-function-%s', for_provider, place), 'active', 'active', true, now())
-    on conflict (id) do update set status = 'active', own_status = 'active', heartbeats = true, last_heartbeat = now()
+    insert into public.workers as worker (id, status, own_status, heartbeats, last_heartbeat, provider)
+    values (format('%s-function-%s', for_provider, place), 'active', 'active', true, now(), for_provider)
+    on conflict (id) do update
+      set status = 'active', own_status = 'active', heartbeats = true, last_heartbeat = now(), provider = excluded.provider
       where worker.status not in ('active', 'terminating') or worker.last_heartbeat < now() - interval '2 minutes'
     returning worker.id into given_name;
     if found then
