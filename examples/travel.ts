@@ -4,43 +4,12 @@
  *   npm start                               in one terminal
  *   node --import tsx examples/travel.ts    in another
  */
-import { randomUUID } from "node:crypto";
-import { createClient } from "@supabase/supabase-js";
-import WebSocket from "ws";
-import { fail, runningHost } from "./running-host.ts";
+import { openProject } from "./own-project.ts";
+import { fail } from "./running-host.ts";
 
-const timeoutSeconds = 300;
 const prompts = ["A fox in the snow at dusk", "The fox leaps over a stream", "The fox asleep in its den"];
 
-const { url, anonKey } = await runningHost();
-const supabase = createClient(url, anonKey, {
-  auth: { persistSession: false },
-  // Node 20 has no WebSocket of its own.
-  realtime: { transport: WebSocket as unknown as typeof globalThis.WebSocket },
-});
-
-const email = `travel-${randomUUID().slice(0, 8)}@${randomUUID().slice(0, 8)}.example`;
-const { data: signedUp, error } = await supabase.auth.signUp({ email, password: randomUUID() });
-if (error || !signedUp.user) fail(`Sign-up failed: ${error?.message}`);
-const { data: project } = await supabase
-  .from("projects")
-  .insert({ name: "Travel", user_id: signedUp.user.id })
-  .select("id")
-  .single()
-  .throwOnError();
-const projectId = project.id as string;
-
-const started = Date.now();
-await supabase.realtime.setAuth();
-await new Promise<void>((resolve) => {
-  supabase
-    .channel(`task-updates:${projectId}`, { config: { private: true } })
-    .on("broadcast", { event: "task-update" }, ({ payload }) => show(payload as TaskUpdate))
-    .subscribe((status) => {
-      if (status === "SUBSCRIBED") resolve();
-      if (status === "CHANNEL_ERROR") fail("The realtime channel was refused.");
-    });
-});
+const { supabase, projectId, invoke, outputOf } = await openProject("Travel", 300);
 
 const pictures = [];
 for (const [index, prompt] of prompts.entries()) {
@@ -81,40 +50,3 @@ for (const { child_order, location } of parent.children) console.log(`segment ${
 console.log(`\nSee the film:  ${film}`);
 await supabase.removeAllChannels();
 process.exit(0);
-
-interface TaskUpdate {
-  task_id: string;
-  task_type: string;
-  status: string;
-  progress_message: string | null;
-  error_message: string | null;
-}
-
-function show({ task_id, task_type, status, progress_message, error_message }: TaskUpdate): void {
-  const seconds = ((Date.now() - started) / 1000).toFixed(1).padStart(5);
-  const note = error_message ?? progress_message ?? "";
-  console.log(
-    `${seconds} s  ${task_id.slice(0, 8)}  ${task_type.padEnd(20)} ${status.padEnd(12)} ${note}`.trimEnd(),
-  );
-}
-
-/** Where a task's output is, once it is complete. */
-async function outputOf(taskId: string): Promise<string> {
-  const question = { task_id: taskId, while_status: ["Queued", "In Progress"], wait_seconds: 20 };
-  for (;;) {
-    if (Date.now() - started > timeoutSeconds * 1000) fail("It takes too long. Does a worker run?");
-    const { status } = await invoke<{ status: string }>("get-task-status", question);
-    if (status === "Queued" || status === "In Progress") continue;
-    const task = await invoke<{ output_location: string | null }>("get-task-output", { task_id: taskId });
-    if (status !== "Complete" || !task.output_location) fail(`Task ${taskId} ended ${status}.`);
-    return task.output_location;
-  }
-}
-
-async function invoke<Answer>(name: string, body: object): Promise<Answer> {
-  const { data, error: failure } = await supabase.functions.invoke<Answer>(name, { body });
-  if (failure || data === null) {
-    fail(`${name}: ${failure?.context instanceof Response ? await failure.context.text() : failure}`);
-  }
-  return data;
-}

@@ -1,8 +1,10 @@
+import { Buffer } from "node:buffer";
 import { setTimeout as pause } from "node:timers/promises";
 import type {
   WithdrawalAnswer,
   WithdrawalRequest,
 } from "../supabase/functions/_shared/providers/withdrawals.ts";
+import type { FalRule } from "../supabase/functions/_shared/providers/variables.ts";
 import type { RenderedOutput } from "./provider.ts";
 
 /** A job that runs a task at a provider of models. */
@@ -14,6 +16,14 @@ export interface ProviderJob {
   began_at: string;
 }
 
+/** One of the jobs of a task that takes several. */
+export interface ProviderStep extends ProviderJob {
+  /** Numbers the jobs of the task from 0. */
+  step: number;
+  /** Where it is not known whether the job was submitted: its name to the provider's webhook. */
+  webhook_key?: string;
+}
+
 /** What a run says of its job: before it is submitted without an id, afterwards with the one that it was given. */
 export interface ProviderJobNote {
   provider: string;
@@ -21,6 +31,12 @@ export interface ProviderJobNote {
   request_id?: string;
   /** Names the job to the provider's webhook; a UUID. */
   webhook_key?: string;
+  /** Which job of the task, from 0 to 63; default: 0. */
+  step?: number;
+  /** How much of each unit the provider bills for the job, at most. */
+  units?: Record<string, number | string>;
+  /** Whether the job's result is the output of the task, so that the webhook may complete the run; default: true. */
+  completes?: boolean;
 }
 
 /** What is known of an output beside its task's params. */
@@ -34,8 +50,14 @@ export interface BilledValues {
   /** How many outputs; absent where the price is by the second. */
   images?: number;
   seconds?: number;
+  frames?: number;
   /** Of one image. */
   megapixels?: number;
+  /** Of a join: the frames between its clips, and those of each clip. */
+  gap_frames?: number;
+  context_frames?: number;
+  resolution?: string;
+  model?: string;
 }
 
 export interface ClaimedTask {
@@ -49,7 +71,9 @@ export interface ClaimedTask {
   attempt: number;
   attempts: number;
   lease_expires_at: string;
-  /** What an earlier run began at a provider, and may still run there. */
+  /** What earlier runs began at a provider, and may still run there. */
+  provider_jobs?: ProviderStep[];
+  /** The same of the first step alone. */
   provider_job?: ProviderJob;
 }
 
@@ -87,6 +111,10 @@ export interface StatusUpdate {
   error_details?: string;
   /** Null: there is no job at a provider any more. */
   provider_job?: ProviderJobNote | null;
+  /** Steps whose job has ended and that the next run begins again. */
+  ended_provider_steps?: readonly number[];
+  /** Steps whose job failed at the provider, which does not bill it. */
+  unbilled_provider_steps?: readonly number[];
   /** With Queued: no run failed, so none is counted. */
   given_back?: boolean;
 }
@@ -97,6 +125,7 @@ export interface HeartbeatReport {
   tasks: readonly Run[];
   /** Null forgets it. */
   current_model?: string | null;
+  provider?: "fal" | "sandbox";
 }
 
 export interface HeartbeatAnswer {
@@ -122,13 +151,22 @@ export class DarkroomApiError extends Error {
   readonly status: number;
   readonly code: string;
   readonly requestId: string | undefined;
+  /** What else the answer says. */
+  readonly details: Record<string, unknown>;
 
-  constructor(status: number, code: string, message: string, requestId: string | undefined) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    requestId: string | undefined,
+    details: Record<string, unknown> = {},
+  ) {
     super(message);
     this.name = "DarkroomApiError";
     this.status = status;
     this.code = code;
     this.requestId = requestId;
+    this.details = details;
   }
 }
 
@@ -165,6 +203,10 @@ export class DarkroomClient {
       runType?: "gpu" | "api";
       models?: readonly string[];
       waitSeconds?: number;
+      /** What runs the tasks, where that is no own worker; of FAL also its rule. */
+      provider?: "fal" | "sandbox";
+      falRuns?: FalRule;
+      falAfterSeconds?: number;
     },
     signal?: AbortSignal,
   ): Promise<ClaimedTask | undefined> {
@@ -174,6 +216,9 @@ export class DarkroomClient {
       run_type: options.runType,
       models: options.models,
       wait_seconds: options.waitSeconds,
+      provider: options.provider,
+      fal_runs: options.falRuns,
+      fal_after_seconds: options.falAfterSeconds,
     };
     // A short claim is let end: were its answer lost, its task would wait for the lease to expire.
     const call = { signal, abortsRequest: Boolean(options.waitSeconds) };
@@ -219,7 +264,7 @@ export class DarkroomClient {
    * output from where it can be read. @returns where the output can be read
    */
   async completeTask(run: Run, output: RenderedOutput): Promise<string> {
-    const { file, thumbnail, facts, more = [] } = output;
+    const { file, thumbnail, facts, more = [], warnings = [] } = output;
     // More than is paid would be refused.
     const paid = more.slice(0, run.billed?.images === undefined ? undefined : run.billed.images - 1);
     const moreOutputs: { storage_path: string; output_facts?: OutputFacts }[] = [];
@@ -231,6 +276,7 @@ export class DarkroomClient {
       ...this.#runFields(run),
       ...(facts && { output_facts: facts }),
       ...(moreOutputs.length > 0 && { more_outputs: moreOutputs }),
+      ...(warnings.length > 0 && { output_warnings: warnings }),
     };
     const completed = (
       file.bytes.byteLength < largestInlineFile && !output.textOf
@@ -492,13 +538,14 @@ class RetryableError extends DarkroomApiError {
 
 async function refusalOf(response: Response): Promise<DarkroomApiError> {
   const text = await response.text();
-  const { error, message, request_id: requestId } = parsed(text);
+  const { error, message, request_id: requestId, ...details } = parsed(text);
   const type = retried.has(response.status) ? RetryableError : DarkroomApiError;
   const refusal = new type(
     response.status,
     typeof error === "string" ? error : `http_${response.status}`,
     typeof message === "string" ? message : text.slice(0, 200),
     typeof requestId === "string" ? requestId : undefined,
+    details,
   );
   const retryAfter = Number(response.headers.get("retry-after") ?? Number.NaN);
   if (refusal instanceof RetryableError && retryAfter >= 0)

@@ -1,3 +1,4 @@
+import type { FalRule } from "../supabase/functions/_shared/providers/variables.ts";
 import type { ClaimedTask, DarkroomClient, OutputFacts, OutputFile, ProviderJobNote } from "./client.ts";
 
 export interface RunContext {
@@ -23,6 +24,8 @@ export interface RenderedOutput {
   more?: readonly { file: OutputFile; facts?: OutputFacts }[];
   /** The text that stands for the output, where that is not its URL. */
   textOf?: (url: string) => string;
+  /** What could not be done of what was asked; stored with the output. */
+  warnings?: readonly string[];
 }
 
 /**
@@ -34,10 +37,16 @@ export interface Delegation {
   delegated: string;
 }
 
+/** Names a provider to the server; of FAL also the rule by which it takes tasks, where that is not left to the server. */
+export type ClaimsAs =
+  { provider: "sandbox" } | { provider: "fal"; falRuns?: FalRule; falAfterSeconds?: number };
+
 /** What really does the work of some task types. */
 export interface Provider {
   name: string;
   taskTypes: readonly string[];
+  /** As what its worker claims, where it is no own GPU or API worker: the server gives it only what is left to it. */
+  claimsAs?: ClaimsAs;
   /** @throws RenderError, ProviderUnusable, or anything, which counts as an error that may be tried again */
   run(task: ClaimedTask, context: RunContext): Promise<RenderedOutput | Delegation>;
   /** What there is to do now and then beside the runs, such as withdrawing jobs that no task needs any more. */
@@ -54,15 +63,36 @@ export class RenderError extends Error {
   readonly isRetryable: boolean;
   /** Whether the provider's job has ended: the next run begins another. */
   readonly endsJob: boolean;
+  /** Of a task of several jobs, those that have ended and are begun again; undefined: all, where `endsJob` says so. */
+  readonly endedSteps: readonly number[] | undefined;
+  /** Whether the provider said that the job failed, and so bills nothing for it. */
+  readonly isUnbilled: boolean;
+  /** Of a task of several jobs, those that the provider does not bill. */
+  readonly unbilledSteps: readonly number[];
 
   constructor(
     message: string,
-    { isRetryable, endsJob = false }: { isRetryable: boolean; endsJob?: boolean },
+    {
+      isRetryable,
+      endsJob = false,
+      endedSteps,
+      isUnbilled = false,
+      unbilledSteps = [],
+    }: {
+      isRetryable: boolean;
+      endsJob?: boolean;
+      endedSteps?: readonly number[];
+      isUnbilled?: boolean;
+      unbilledSteps?: readonly number[];
+    },
   ) {
     super(message);
     this.name = "RenderError";
     this.isRetryable = isRetryable;
     this.endsJob = endsJob;
+    this.endedSteps = endedSteps;
+    this.isUnbilled = isUnbilled;
+    this.unbilledSteps = unbilledSteps;
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { type ClaimedTask, type DarkroomClient, DarkroomApiError } from "./client.ts";
+import { type ClaimedTask, type DarkroomClient, DarkroomApiError, type StatusUpdate } from "./client.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { type Provider, ProviderUnusable, RenderError, RunOver } from "./provider.ts";
 import { RunWatch } from "./run-watch.ts";
@@ -49,10 +49,13 @@ export function createWorker(options: WorkerOptions): Worker {
   const byType = new Map(
     providers.flatMap((provider) => provider.taskTypes.map((type) => [type, provider] as const)),
   );
+  const claimsAs = providers[0]?.claimsAs;
+  if (providers.some((provider) => provider.claimsAs?.provider !== claimsAs?.provider))
+    throw new Error("The providers of one worker must claim as the same provider.");
   const stopping = new AbortController();
   /** Ends what still runs after the grace. */
   const cutting = new AbortController();
-  const heartbeat = new Heartbeat(client, log, options.heartbeatSeconds ?? 20);
+  const heartbeat = new Heartbeat(client, log, options.heartbeatSeconds ?? 20, claimsAs?.provider);
   let working: Promise<void> | undefined;
   let unusable: ProviderUnusable | undefined;
 
@@ -86,6 +89,7 @@ export function createWorker(options: WorkerOptions): Worker {
         waitSeconds,
         ...(options.runType && { runType: options.runType }),
         ...(options.models && { models: options.models }),
+        ...claimsAs,
       },
       stopping.signal,
     );
@@ -132,7 +136,9 @@ export function createWorker(options: WorkerOptions): Worker {
     } catch (error) {
       report.end();
       watch.end();
-      if (over.signal.aborted || watch.over.aborted || isRunOver(error))
+      if (isSoldBelowCost(error))
+        log.warn({ ...fields, err: error, ...error.details }, "task is sold below its cost");
+      else if (over.signal.aborted || watch.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
       if (provider && error instanceof ProviderUnusable) withdraw(provider, error);
@@ -154,7 +160,7 @@ export function createWorker(options: WorkerOptions): Worker {
         status: isRetryable ? "Queued" : "Failed",
         error_details: reason.slice(0, 2000),
         ...((stopped || error instanceof ProviderUnusable) && { given_back: true }),
-        ...(failure?.endsJob && { provider_job: null }),
+        ...endedJobs(failure),
       });
     } catch (unheard) {
       // The lease expires by itself, so the task is not lost.
@@ -225,6 +231,26 @@ function storingFailure(error: unknown): unknown {
     isRetryable: false,
     endsJob: true,
   });
+}
+
+/** Which jobs at the provider the next run does not go on with. */
+function endedJobs(
+  failure: RenderError | undefined,
+): Pick<StatusUpdate, "provider_job" | "ended_provider_steps" | "unbilled_provider_steps"> {
+  if (!failure) return {};
+  const unbilled = failure.unbilledSteps.length > 0 && { unbilled_provider_steps: failure.unbilledSteps };
+  if (failure.endedSteps) {
+    return {
+      ...(failure.endedSteps.length > 0 && { ended_provider_steps: failure.endedSteps }),
+      ...unbilled,
+    };
+  }
+  return { ...(failure.endsJob && { provider_job: null }), ...unbilled };
+}
+
+/** The server has failed the task, because it would cost more at the provider than it is sold for. */
+function isSoldBelowCost(error: unknown): error is DarkroomApiError {
+  return error instanceof DarkroomApiError && error.code === "sold_below_cost";
 }
 
 /** The server has ended this run: cancelled, failed, or given to another. */

@@ -39,6 +39,9 @@ import { stripeCheckoutEndpoint } from "../../supabase/functions/stripe-checkout
 import { setupAutoTopupEndpoint } from "../../supabase/functions/setup-auto-topup/endpoint.ts";
 import { triggerAutoTopupEndpoint } from "../../supabase/functions/trigger-auto-topup/endpoint.ts";
 import { publishPriceEndpoint } from "../../supabase/functions/publish-price/endpoint.ts";
+import { publishProviderPriceEndpoint } from "../../supabase/functions/publish-provider-price/endpoint.ts";
+import { listProviderPricesEndpoint } from "../../supabase/functions/list-provider-prices/endpoint.ts";
+import { providerMarginEndpoint } from "../../supabase/functions/provider-margin/endpoint.ts";
 import { listPricesEndpoint } from "../../supabase/functions/list-prices/endpoint.ts";
 import { stripeWebhookEndpoint } from "../../supabase/functions/stripe-webhook/endpoint.ts";
 import { falWebhookEndpoint } from "../../supabase/functions/fal-webhook/endpoint.ts";
@@ -54,6 +57,7 @@ import { setSpendCapEndpoint } from "../../supabase/functions/set-spend-cap/endp
 import { deleteAbandonedFilesEndpoint } from "../../supabase/functions/delete-abandoned-files/endpoint.ts";
 import { runDoctorEndpoint } from "../../supabase/functions/run-doctor/endpoint.ts";
 import { reconcilePaymentsEndpoint } from "../../supabase/functions/reconcile-payments/endpoint.ts";
+import { runProviderTasksEndpoint } from "../../supabase/functions/run-provider-tasks/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -93,6 +97,9 @@ export const endpoints: readonly Endpoint[] = [
   stripeWebhookEndpoint,
   publishPriceEndpoint,
   listPricesEndpoint,
+  publishProviderPriceEndpoint,
+  listProviderPricesEndpoint,
+  providerMarginEndpoint,
   creditBalanceEndpoint,
   creditStatementEndpoint,
   getReceiptEndpoint,
@@ -114,4 +121,5 @@ export const endpoints: readonly Endpoint[] = [
   deliverWebhooksEndpoint,
   providerWithdrawalsEndpoint,
   withdrawProviderJobsEndpoint,
+  runProviderTasksEndpoint,
 ];

@@ -318,7 +318,7 @@ test("a count that never comes does not keep an orchestration open once its work
     await assertClosed(sql, travel, 2);
   }));
 
-test("a part that fails fails the orchestration and its other parts, at the price of what was finished", () =>
+test("a part that fails ends the orchestration, which names the part and its error and costs what was finished", () =>
   withDatabase(async ({ sql }) => {
     const travel = await orchestrate(sql, "travel_orchestrator", { num_new_segments_to_generate: 3 });
     const segments = [];
@@ -336,6 +336,17 @@ test("a part that fails fails the orchestration and its other parts, at the pric
         ["Failed", 3],
       ],
     );
+    const ended = await taskRow(sql, travel.orchestrator);
+    // Clients read the id out of exactly this text.
+    assert.equal(ended["error_message"], `Cascaded failed from related task ${segments[1]}`);
+    const [status] = await sql<{ of: Record<string, unknown> }[]>`
+      select get_task_status(null, ${travel.orchestrator}) as of`;
+    assert.deepEqual(status?.of["failed_part"], {
+      task_id: segments[1],
+      task_type: "travel_segment",
+      index: 1,
+      error_message: "out of memory",
+    });
     const spends = await sql`select task_id, amount_microusd from credits_ledger where type = 'spend'`;
     assert.deepEqual(
       spends.map((row) => [row["task_id"], Number(row["amount_microusd"])]),
@@ -344,12 +355,12 @@ test("a part that fails fails the orchestration and its other parts, at the pric
     assert.equal((await accountOf(sql, travel.user.userId)).held, 0);
   }));
 
-test("an orchestration that runs again beside parts which failed before says how many, and fails", () =>
+test("an orchestration that runs again beside parts which failed before fails, and says how many failed and why", () =>
   withDatabase(async ({ sql }) => {
     const travel = await orchestrate(sql, "travel_orchestrator", { num_new_segments_to_generate: 2 });
     const failing = await child(sql, travel, "travel_segment", { segment_index: 0 });
     await startAll(sql);
-    await setStatus(sql, failing, "Failed");
+    await setStatus(sql, failing, "Failed", { changes: { error_details: "out of memory" } });
     await setStatus(sql, travel.orchestrator, "Queued");
     assert.equal((await claim(sql, "conductor"))?.task_id, travel.orchestrator);
     const again = await child(sql, travel, "travel_segment", { segment_index: 1 });
@@ -357,7 +368,13 @@ test("an orchestration that runs again beside parts which failed before says how
     await finish(sql, again);
     const ended = await taskRow(sql, travel.orchestrator);
     assert.equal(ended["status"], "Failed");
-    assert.equal(ended["error_message"], "1 of 2 segments failed");
+    assert.equal(ended["error_message"], "1 of 2 segments failed: out of memory");
+    assert.deepEqual((ended["result_data"] as Record<string, unknown>)["failed_part"], {
+      task_id: failing,
+      task_type: "travel_segment",
+      index: 0,
+      error_message: "out of memory",
+    });
     assert.equal((await accountOf(sql, travel.user.userId)).held, 0);
     assert.equal((await sql`select from credits_ledger where type = 'spend'`).length, 1);
   }));

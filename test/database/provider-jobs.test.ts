@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
+import { AppError } from "../../supabase/functions/_shared/errors/app-error.ts";
+import { refusal } from "../../supabase/functions/_shared/database/database.ts";
 import { json, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type Session, withDatabase } from "../support/database.ts";
 import {
@@ -34,6 +36,13 @@ async function claimedJob(connection: Sql | Session, worker: string, forUser?: s
   } | null;
   assert.ok(claimed, "there is a task");
   return claimed.provider_job?.request_id;
+}
+
+/** The job that a refusal names. */
+async function jobNamedBy(call: Promise<unknown>): Promise<Record<string, unknown> | undefined> {
+  const error = await call.then(() => undefined, refusal);
+  assert.ok(error instanceof AppError && error.code === "provider_job_open", String(error));
+  return error.details["provider_job"] as Record<string, unknown> | undefined;
 }
 
 async function running(
@@ -377,4 +386,128 @@ test("an owner's run that begins its own job, or forgets the job, leaves the clo
         select state, cost_microusd::int as cost from provider_withdrawals where request_id = ${requestId}`;
       assert.deepEqual([...withdrawals], [{ state: "open", cost: 0 }]);
     }
+  }));
+
+test("a task has a job for each step; a claim hands all of them out, and each is noted and forgotten by its step", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId } = await running(sql);
+    const key = randomUUID();
+    const steps: Record<string, unknown>[] = [
+      { ...intent, step: 0, units: { images: 1, megapixels: 2 }, completes: false },
+      { ...intent, step: 0, request_id: "job-0" },
+      { ...intent, step: 2, model: "fal-ai/other", units: { seconds: 4.5 }, webhook_key: key },
+      { ...intent, step: 1 },
+      { ...intent, step: 1, request_id: "job-1" },
+    ];
+    for (const job of steps) await note(sql, taskId, 1, job);
+    assert.deepEqual(await jobNamedBy(note(sql, taskId, 1, { ...intent, step: 1 })), {
+      step: 1,
+      provider: "fal",
+      model,
+      request_id: "job-1",
+    });
+    assert.equal(
+      await refusedWith(note(sql, taskId, 1, { ...intent, step: 3, request_id: "x" })),
+      "provider_job_open",
+    );
+    assert.equal(
+      await refusedWith(
+        note(sql, taskId, 1, { ...intent, step: 2, model: "fal-ai/other", request_id: "job-1" }),
+      ),
+      "provider_job_open",
+    );
+
+    await setStatus(sql, taskId, "Queued", { attempt: 1 });
+    const claimed = (await claim(sql, "heir")) as unknown as {
+      provider_job: Record<string, unknown>;
+      provider_jobs: Record<string, unknown>[];
+    };
+    const known = claimed.provider_jobs.map(({ began_at, ...job }) => (assert.ok(began_at), job));
+    assert.deepEqual(known, [
+      { step: 0, provider: "fal", model, request_id: "job-0" },
+      { step: 1, provider: "fal", model, request_id: "job-1" },
+      { step: 2, provider: "fal", model: "fal-ai/other", request_id: null, webhook_key: key },
+    ]);
+    assert.equal(claimed.provider_job["request_id"], "job-0");
+
+    // One job failed: the next run begins it again, and goes on with the others.
+    await setStatus(sql, taskId, "Queued", { attempt: 2, changes: { ended_provider_steps: [0, 2, 7] } });
+    const next = (await claim(sql, "heir")) as unknown as typeof claimed;
+    assert.deepEqual(
+      next.provider_jobs.map(({ step, request_id }) => [step, request_id]),
+      [[1, "job-1"]],
+    );
+    assert.equal(next.provider_job, undefined);
+    await note(sql, taskId, 3, null);
+    assert.deepEqual([...(await sql`select from provider_jobs`)], []);
+  }));
+
+test("an intent that is noted again with its key keeps its time and units, and is refused once the webhook has named its job", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId } = await running(sql);
+    const webhook_key = randomUUID();
+    const again = { ...intent, step: 4, webhook_key };
+    await note(sql, taskId, 1, { ...again, units: { seconds: 5 }, completes: false });
+    await sql`update provider_jobs set began_at = now() - interval '1 minute'`;
+    await note(sql, taskId, 1, again);
+    const kept = async () =>
+      (
+        await sql<{ is_old: boolean; units: unknown; completes: boolean }[]>`
+          select began_at < now() - interval '30 seconds' as is_old, units, completes from provider_jobs`
+      )[0];
+    assert.deepEqual(await kept(), { is_old: true, units: { seconds: 5 }, completes: false });
+    const [found] = await sql<{ job: Record<string, unknown> }[]>`
+      select find_provider_job('fal', array['told'], ${webhook_key}) as job`;
+    assert.deepEqual([found?.job["step"], found?.job["completes"]], [4, false]);
+    assert.equal((await jobNamedBy(note(sql, taskId, 1, again)))?.["request_id"], "told");
+    // Another key is another submission.
+    await setStatus(sql, taskId, "In Progress", { attempt: 1, changes: { ended_provider_steps: [4] } });
+    await note(sql, taskId, 1, again);
+    await note(sql, taskId, 1, { ...again, webhook_key: randomUUID(), units: { seconds: 6 } });
+    assert.deepEqual(await kept(), { is_old: false, units: { seconds: 6 }, completes: true });
+  }));
+
+test("constraints take no step and no units that there are not", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId } = await running(sql);
+    for (const wrong of [
+      { step: 64 },
+      { step: -1 },
+      { units: { hours: 1 } },
+      { units: { seconds: -1 } },
+      { units: { seconds: "1" } },
+      { units: { seconds: 1e12 } },
+      { units: [1] },
+    ]) {
+      await assert.rejects(
+        note(sql, taskId, 1, { ...intent, ...wrong }),
+        /violates check constraint/,
+        JSON.stringify(wrong),
+      );
+    }
+  }));
+
+test("what a run could not do is stored with the task, shown by every read, and kept in the archive", () =>
+  withDatabase(async ({ sql }) => {
+    const { taskId, userId } = await running(sql);
+    const path = `${userId}/tasks/${taskId}/1-a.png`;
+    await sql`insert into storage.objects (bucket_id, name) values ('image_uploads', ${path})`;
+    const warnings = ["the model has no negative prompt", "a frame shorter"];
+    await sql`select complete_task(null, ${taskId}, ${path}, ${`https://media.example/${path}`}, for_attempt => 1,
+      checked_files => ${sql.json(checkedFiles([path]))}, output_warnings => ${warnings}::text[])`;
+    const read = async () =>
+      (
+        await sql<Record<string, unknown>[]>`
+          select get_task_status(${userId}, ${taskId}) -> 'warnings' as status,
+                 get_task_output(${userId}, ${taskId}) -> 'warnings' as output,
+                 tasks_list(${userId}, project_id) -> 'tasks' -> 0 -> 'warnings' as list,
+                 to_json(warnings) as row
+            from all_tasks where id = ${taskId}`
+      )[0];
+    assert.deepEqual(Object.values((await read()) ?? {}), [warnings, warnings, warnings, warnings]);
+    const [generation] = await sql`select params -> 'warnings' as said from generations`;
+    assert.deepEqual(generation?.["said"], warnings);
+    await sql`update tasks set updated_at = now() - interval '31 days' where id = ${taskId}`;
+    await sql`select archive_finished_tasks()`;
+    assert.deepEqual(Object.values((await read()) ?? {}), [warnings, warnings, warnings, warnings]);
   }));

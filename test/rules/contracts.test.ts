@@ -149,6 +149,7 @@ const ignoreUnknownFields = [
   "provider-withdrawals",
   "queue-position",
   "run-doctor",
+  "run-provider-tasks",
   "scale",
   "single-image-generate",
   "steerable-motion",

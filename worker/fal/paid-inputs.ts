@@ -5,11 +5,13 @@ import { type FrameSize, isTooLarge } from "../../supabase/functions/_shared/med
 import { mostImageBytes } from "../../supabase/functions/_shared/providers/fal-result.ts";
 import type { BilledValues } from "../client.ts";
 import { RenderError } from "../provider.ts";
-import type { FalRequest } from "./models.ts";
 import type { FileInput } from "./params.ts";
+import type { FalRequest } from "./recipe.ts";
 
 /** Pixels of a megapixel, as prices count them: 1024 × 1024. */
 export const megapixel = 1024 * 1024;
+/** Pixels of a megapixel, as FAL bills them. */
+export const falMegapixel = 1_000_000;
 /** Frames beyond these are further seconds, so that a fast film is not a cheap one. */
 const framesPerSecond = 30;
 const largestSide = 2048;
@@ -18,39 +20,72 @@ const smallestSide = 64;
 const bytesPerPixel = { png: 4, jpeg: 2 };
 
 /**
- * Sees to it that a job cannot cost the provider more than is paid, and that its result can be stored: says of each file that
- * decides it how it is looked at before anything is submitted. Such a file is brought to FAL, so that it stays the one that was
- * looked at. What does not fit ends the task with a reason and without a charge.
+ * Each `bound…` sees to it that a job cannot cost the provider more than is paid, and that its result can be stored; and sets the units
+ * that FAL bills for the job. What only a file says is looked at before anything is submitted. Such a file is brought to FAL, so
+ * that it stays the one that was looked at. What does not fit ends the task with a reason and without a charge.
  */
-export function boundByPaid(taskType: string, request: FalRequest, billed: BilledValues = {}): void {
-  const { input, files } = request;
-  const images = files.filter(({ medium }) => medium === "image");
-  if (taskType === "image_upscale") {
-    for (const file of images) file.inspect = (bytes) => checkUpscale(file, bytes, input);
+
+export function boundUpscale({ input, files, units }: FalRequest): void {
+  units.images = 1;
+  units.megapixels = Math.ceil(mostImageBytes / bytesPerPixel.jpeg / falMegapixel);
+  for (const file of files.filter(({ medium }) => medium === "image")) {
+    file.inspect = async (bytes) => {
+      units.megapixels = billedMegapixels(await checkUpscale(file, bytes, input));
+    };
   }
-  const { seconds, megapixels } = billed;
-  if (taskType === "animate_character" && seconds !== undefined) {
-    for (const file of files.filter(({ medium }) => medium === "video")) {
-      file.inspect = (bytes) => checkFilm(file, bytes, seconds);
-    }
+}
+
+/** For models that move a character as a film does: the result is as long as that film. */
+export function boundMotion({ input, files, units }: FalRequest, { seconds }: BilledValues): void {
+  if (typeof input["resolution"] === "string") units.variant = input["resolution"];
+  if (seconds === undefined) return;
+  units.seconds = seconds;
+  for (const file of files.filter(({ medium }) => medium === "video")) {
+    file.inspect = (bytes) => requirePaidFilm(file, bytes, seconds);
   }
-  if (megapixels !== undefined && input["image_size"] === undefined) {
-    // Models make the output as large as the picture that they are given.
-    for (const file of images) {
-      file.inspect = async (bytes) => {
-        const size = await sizeOf(file, bytes);
-        const fitting = sizeWithin(size, megapixels * megapixel);
-        if (fitting !== size) input["image_size"] ??= fitting;
-      };
-    }
+}
+
+/** What a recipe is going to make. */
+export interface PlannedOutput {
+  /** Of the film. */
+  seconds?: number;
+  images?: number;
+  /** Of one picture, or of one frame of the film. */
+  pixels?: number;
+}
+
+/**
+ * What a recipe makes must be paid; it is asked before the first job is submitted. What the price does not count is not limited.
+ * @throws RenderError that says what is paid
+ */
+export function requirePaid({ seconds, images, pixels }: PlannedOutput, billed: BilledValues = {}): void {
+  // A frame more than a whole second is not worth a refusal.
+  if (seconds !== undefined && billed.seconds !== undefined && seconds > billed.seconds + 0.1) {
+    throw refusal(
+      `the film takes ${seconds.toFixed(1)} seconds, and ${billed.seconds} are paid. ` +
+        `Create the task with \`seconds\`: ${Math.ceil(seconds - 0.1)}, or ask for a shorter film`,
+    );
   }
+  if (images !== undefined && billed.images !== undefined && images > billed.images) {
+    throw refusal(`${images} pictures are asked for, and ${billed.images} are paid`);
+  }
+  if (pixels !== undefined && billed.megapixels !== undefined && pixels > billed.megapixels * megapixel) {
+    throw refusal(
+      `${pixels} pixels are asked for, and ${billed.megapixels} megapixels are paid, of ${megapixel} pixels each`,
+    );
+  }
+}
+
+/** Megapixels of a picture as FAL bills them. */
+export function billedMegapixels({ width, height }: FrameSize): number {
+  return Math.ceil((width * height) / falMegapixel);
 }
 
 async function checkUpscale(
   { field }: FileInput,
   bytes: Uint8Array,
   input: Record<string, unknown>,
-): Promise<void> {
+): Promise<FrameSize> {
   const { width, height } = await sizeOf({ field }, bytes);
   const scale = typeof input["scale"] === "number" ? input["scale"] : 2;
   const result = { width: Math.ceil(width * scale), height: Math.ceil(height * scale) };
@@ -62,9 +97,15 @@ async function checkUpscale(
         `at most ${Math.floor(mostPixels / 1e6)} million pixels of ${format} can be stored. Send a smaller scale_factor`,
     );
   }
+  return result;
 }
 
-async function checkFilm({ field }: FileInput, bytes: Uint8Array, paidSeconds: number): Promise<void> {
+/** A film that decides how long the result is must not be longer than what is paid. @throws RenderError */
+export async function requirePaidFilm(
+  { field }: Pick<FileInput, "field">,
+  bytes: Uint8Array,
+  paidSeconds: number,
+): Promise<void> {
   const seconds = await secondsOfFilm(bytes, paidSeconds);
   if (seconds === undefined) throw refusal(`${field}: the length of the video cannot be read`);
   // A frame more than a whole second is not worth a refusal.
@@ -101,7 +142,7 @@ async function secondsOfTrack(track: InputVideoTrack, paidSeconds: number): Prom
   return Math.max(duration, packetCount / framesPerSecond);
 }
 
-async function sizeOf({ field }: Pick<FileInput, "field">, bytes: Uint8Array): Promise<FrameSize> {
+export async function sizeOf({ field }: Pick<FileInput, "field">, bytes: Uint8Array): Promise<FrameSize> {
   const file = await inspect(bytes);
   if (file instanceof UnusableFile) throw refusal(`${field}: the picture ${file.message}`);
   if (file.width === null || file.height === null) throw refusal(`${field}: the picture has no size`);

@@ -1,3 +1,5 @@
+import { number, text } from "../orchestration/task-params.ts";
+
 export type EditKind = "whole" | "region" | "annotated" | "upscale" | "pose";
 
 /** A picture that was given: a file that can be drawn, and its size. */
@@ -174,15 +176,6 @@ export function nameOf(url: string | undefined): string | undefined {
   return name && !url?.startsWith("data:") ? clean(name, 40) : undefined;
 }
 
-export function text(value: unknown): string | undefined {
-  return typeof value === "string" && value.trim() !== "" ? value : undefined;
-}
-
 export function scalar(value: unknown): string | undefined {
   return typeof value === "number" ? String(value) : text(value);
-}
-
-export function number(value: unknown): number | undefined {
-  const read = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
-  return typeof read === "number" && Number.isFinite(read) ? read : undefined;
 }

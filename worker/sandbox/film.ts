@@ -1,3 +1,4 @@
+import { sliceOf } from "../orchestration/frame-slice.ts";
 import { drawArtwork } from "./artwork.ts";
 import { makePalette } from "./colour.ts";
 import { type PictureSource, clean } from "./description.ts";
@@ -176,15 +177,6 @@ function filmSize({ width, height }: { width: number; height: number }): { width
   const scale = Math.min(1, longestSide / Math.max(width, height), Math.sqrt(mostPixels / (width * height)));
   const side = (length: number): number => 2 * Math.max(smallestSide / 2, Math.round((length * scale) / 2));
   return { width: side(width), height: side(height) };
-}
-
-/** As many as a slice has, but never none: a clip that is cut away altogether leaves the frame at the cut. */
-function sliceOf(of: number, from: number, to: number | undefined): { from: number; to: number; of: number } {
-  const place = (index: number): number => Math.min(of, Math.max(0, index < 0 ? of + index : index));
-  const [start, end] = [place(from), to === undefined ? of : place(to)];
-  if (start < end) return { from: start, to: end, of };
-  const only = Math.min(of - 1, Math.max(0, from === 0 ? end : start));
-  return { from: only, to: only + 1, of };
 }
 
 /** The shots one after the other, with overlaps faded. */

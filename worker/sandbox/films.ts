@@ -1,9 +1,21 @@
 import type { ClaimedTask, DarkroomClient } from "../client.ts";
 import { RenderError } from "../provider.ts";
-import { nameOf, number, readSize, scalar, text } from "./description.ts";
+import { finalStitch, type Stitch, travelStitch } from "../orchestration/stitch.ts";
+import {
+  count,
+  detailsOf,
+  frameRate,
+  nth,
+  number,
+  type Params,
+  record,
+  text,
+  texts,
+} from "../orchestration/task-params.ts";
+import { transitionOutput } from "../orchestration/transition-output.ts";
+import { nameOf, readSize, scalar } from "./description.ts";
 import type { Clip, FilmDescription, RenderedFilm, Shot, Still } from "./film.ts";
-import { type Inputs, outputOf } from "./inputs.ts";
-import { detailsOf, nth, type Params, record, records, texts } from "./params.ts";
+import type { Inputs } from "./inputs.ts";
 
 /** What a run needs to describe its film. */
 export interface Shoot {
@@ -18,7 +30,6 @@ type Describe = (shoot: Shoot) => Promise<FilmDescription>;
 const longestPassage = 81;
 const defaultFrames = 61;
 const defaultRate = 16;
-const fastestRate = 60;
 
 const films: Record<string, Describe> = {
   travel_segment: describeSegment,
@@ -26,6 +37,7 @@ const films: Record<string, Describe> = {
   wan_2_2_i2v: describeTurboTravel,
   animate_character: describeCharacter,
   rife_interpolate_images: describeInterpolation,
+  video_enhance: describeEnhancement,
   wgp: describeRaw,
   join_clips_segment: describeJoin,
   edit_video_segment: describeJoin,
@@ -65,7 +77,7 @@ export function transitionText(
     context_from_clip2: contexts[1],
     blend_frames: Math.min(contexts[0], count(params["blend_frames"]) ?? 15),
   };
-  return (url) => JSON.stringify({ transition_url: url, ...facts });
+  return (url) => transitionOutput(url, facts);
 }
 
 async function describeSegment({ task, inputs, client }: Shoot): Promise<FilmDescription> {
@@ -127,7 +139,7 @@ async function describeSegment({ task, inputs, client }: Shoot): Promise<FilmDes
   return {
     ...film(task, title, seed, shots),
     size: readSize(own) ?? readSize(params) ?? readSize(details),
-    framesPerSecond: rate(params["fps_helpers"]) ?? rate(details["fps_helpers"]) ?? defaultRate,
+    framesPerSecond: frameRate(params["fps_helpers"]) ?? frameRate(details["fps_helpers"]) ?? defaultRate,
   };
 }
 
@@ -202,6 +214,13 @@ async function describeInterpolation({ task, inputs }: Shoot): Promise<FilmDescr
   return { ...film(task, title, undefined, shots), size: readSize(params), framesPerSecond: defaultRate };
 }
 
+/** The film itself, as large as the sandbox draws: it has no model that adds anything. */
+async function describeEnhancement({ task, inputs }: Shoot): Promise<FilmDescription> {
+  const url = text(task.params["video_url"]);
+  if (!url) throw missing("video_url");
+  return film(task, nameOf(url) ?? "A film", undefined, [slice(await inputs.clip(url), 0)]);
+}
+
 async function describeRaw({ task, inputs }: Shoot): Promise<FilmDescription> {
   const { params } = task;
   const title = text(params["prompt"]) ?? "";
@@ -246,109 +265,39 @@ async function describeJoin({ task, inputs, client }: Shoot): Promise<FilmDescri
   return {
     ...film(task, title, seed, shots),
     // As the first clip is, unless another rate is asked for.
-    framesPerSecond: setting("use_input_video_fps") === true ? undefined : rate(setting("fps")),
+    framesPerSecond: setting("use_input_video_fps") === true ? undefined : frameRate(setting("fps")),
   };
 }
 
-/** The segments of a travel, or the clips that the task names: the family `crossfade_join` has no run. */
 async function describeTravelStitch({ task, inputs, client }: Shoot): Promise<FilmDescription> {
-  const { params } = task;
-  const details = detailsOf(params);
-  const clips = texts(params["clip_urls"] ?? details["clip_urls"]).filter(Boolean);
-  const urls = clips.length > 0 ? clips : await segmentsOf(task, client);
-  const overlaps = params["frame_overlap_settings_expanded"];
-  const shots: Shot[] = [];
-  for (const [place, url] of urls.entries()) {
-    const overlap = place === 0 ? 0 : (count(nth(overlaps, place - 1)) ?? 0);
-    shots.push({ ...slice(await inputs.clip(url, defaultFrames), 0), overlap });
-  }
+  const details = detailsOf(task.params);
   const title =
     texts(details["base_prompts_expanded"]).filter(Boolean).join(" · ") ||
     (text(details["base_prompt"]) ?? "");
-  return {
-    ...film(task, title, scalar(details["seed_base"]), shots),
-    framesPerSecond: rate(params["fps_final_video"]),
-  };
-}
-
-/** Where the segments of the stitch's run are. @throws RenderError while some are not complete */
-async function segmentsOf({ params, project_id }: ClaimedTask, client: DarkroomClient): Promise<string[]> {
-  const runId = text(params["orchestrator_run_id"]);
-  if (!runId) throw missing("orchestrator_run_id, or clip_urls,");
-  const segments = await client.completedSegments(runId, project_id);
-  const total = count(params["num_total_segments_generated"]) ?? segments.length;
-  if (segments.length < Math.max(1, total)) {
-    // It depends on the last one only.
-    throw new RenderError(`${segments.length} of ${total} segments are complete`, { isRetryable: true });
-  }
-  return segments.map(({ output_location }) => output_location);
-}
-
-interface Transition {
-  url: string;
-  /** Frames of the clips that the transition stands for: replaced, and said again. */
-  before: number;
-  after: number;
-  blend: number;
+  const stitch = await travelStitch(task, client);
+  return await describeStitch(task, inputs, stitch, { title, seed: scalar(details["seed_base"]) });
 }
 
 async function describeFinalStitch({ task, inputs, client }: Shoot): Promise<FilmDescription> {
   const { params } = task;
   const details = detailsOf(params);
-  const ids = texts(params["transition_task_ids"]);
-  const transitions: Transition[] = [];
-  for (const id of ids) transitions.push(readTransition(await outputOf(client, task, id)));
   const title = text(params["prompt"]) ?? text(details["prompt"]) ?? "";
+  const stitch = await finalStitch(task, client);
+  return await describeStitch(task, inputs, stitch, { title, seed: scalar(details["seed"]) });
+}
+
+async function describeStitch(
+  task: ClaimedTask,
+  inputs: Inputs,
+  { clips, framesPerSecond }: Stitch,
+  { title, seed }: { title: string; seed: string | undefined },
+): Promise<FilmDescription> {
   const shots: Shot[] = [];
-  const urls = records(params["clip_list"]).flatMap(({ url }) => text(url) ?? []);
-  const last = transitions.at(-1);
-  if (params["chain_mode"] === true) {
-    // The last join holds all those before it.
-    if (!last) throw missing("transition_task_ids");
-    shots.push(slice(await inputs.clip(last.url), 0));
-  } else {
-    if (urls.length !== transitions.length + 1) {
-      throw new RenderError(`${transitions.length} transitions do not join ${urls.length} clips`, {
-        isRetryable: false,
-      });
-    }
-    for (const [place, url] of urls.entries()) {
-      const [into, outOf] = [transitions[place - 1], transitions[place]];
-      const blend = Math.min(outOf?.blend ?? 0, count(params["blend_frames"]) ?? 15);
-      const end = outOf && -(outOf.before - blend);
-      // What blends is there twice: at the clip's end, and at the transition's beginning.
-      shots.push(slice(await inputs.clip(url), into?.after ?? 0, end === 0 ? undefined : end));
-      if (outOf) shots.push({ ...slice(await inputs.clip(outOf.url), 0), overlap: blend });
-    }
+  for (const { url, from, to, overlap } of clips) {
+    const clip = await inputs.clip(url, task.task_type === "travel_stitch" ? defaultFrames : undefined);
+    shots.push({ ...slice(clip, from, to), overlap });
   }
-  return {
-    ...film(task, title, scalar(details["seed"]), shots),
-    framesPerSecond: details["use_input_video_fps"] === true ? undefined : rate(params["fps"]),
-  };
-}
-
-/** What a transition says of itself; a text that is no such JSON is where it is. */
-function readTransition(output: string): Transition {
-  const said = parsed(output);
-  const url = ["transition_url", "url", "output_url", "video_url"]
-    .map((name) => text(said[name]))
-    .find(Boolean);
-  const frames = (name: string): number => count(said[name]) ?? 0;
-  return {
-    url: url ?? output,
-    before: frames("gap_from_clip1") + frames("context_from_clip1"),
-    after: frames("gap_from_clip2") + frames("context_from_clip2"),
-    blend: Math.min(frames("blend_frames"), frames("context_from_clip1")),
-  };
-}
-
-function parsed(json: string): Params {
-  try {
-    return record(JSON.parse(json));
-  } catch (error) {
-    if (error instanceof SyntaxError) return {};
-    throw error;
-  }
+  return { ...film(task, title, seed, shots), framesPerSecond };
 }
 
 /** A picture of ours, or what is drawn for it; two tasks that name the same picture show the same. */
@@ -377,16 +326,6 @@ function written(first: string | undefined, { task_type }: ClaimedTask, seed: st
 
 function passageFrames(wanted: number | undefined): number {
   return Math.min(longestPassage, Math.max(1, wanted ?? defaultFrames));
-}
-
-function rate(value: unknown): number | undefined {
-  const wanted = number(value);
-  return wanted === undefined || wanted <= 0 ? undefined : Math.min(fastestRate, Math.max(1, wanted));
-}
-
-function count(value: unknown): number | undefined {
-  const read = number(value);
-  return read === undefined || read < 0 ? undefined : Math.floor(read);
 }
 
 function missing(field: string): RenderError {

@@ -1,5 +1,4 @@
-import type { ClaimedTask, DarkroomClient } from "../client.ts";
-import { RenderError, type RunContext } from "../provider.ts";
+import type { RunContext } from "../provider.ts";
 import { nameOf, type PictureSource } from "./description.ts";
 import type { Clip } from "./film.ts";
 import { pictureSource } from "./source-image.ts";
@@ -46,18 +45,4 @@ function once<Value>(
   const value = known.get(url) ?? read();
   known.set(url, value);
   return value;
-}
-
-/** Where another task of the same project has put its output. @throws RenderError where there is no such output */
-export async function outputOf(
-  client: DarkroomClient,
-  { project_id }: ClaimedTask,
-  taskId: string,
-): Promise<string> {
-  const { status, output_location } = (await client.taskOutput(taskId, project_id)) ?? {
-    status: "not there",
-  };
-  if (status === "Complete" && output_location) return output_location;
-  const isRetryable = status === "Queued" || status === "In Progress";
-  throw new RenderError(`the output of task ${taskId} is needed, which is ${status}`, { isRetryable });
 }

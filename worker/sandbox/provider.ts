@@ -6,11 +6,14 @@ import {
   RenderError,
   type RunContext,
 } from "../provider.ts";
-import { describePicture, number, pictureTaskTypes, pictureUrl, text } from "./description.ts";
+import { orchestrate, orchestratorTaskTypes } from "../orchestration/orchestrate.ts";
+import type { FilmCutter } from "../orchestration/orchestration.ts";
+import { outputOf } from "../orchestration/task-output.ts";
+import { number, text } from "../orchestration/task-params.ts";
+import { describePicture, pictureTaskTypes, pictureUrl } from "./description.ts";
 import { describeFilm, filmTaskTypes, transitionText } from "./films.ts";
-import { inputsOf, outputOf } from "./inputs.ts";
+import { inputsOf } from "./inputs.ts";
 import { emptyLora } from "./lora.ts";
-import { conduct, orchestratorTaskTypes, type Piece } from "./orchestrators.ts";
 import type { Drawing, RenderedPicture } from "./render.ts";
 import { RenderThread } from "./render-thread.ts";
 
@@ -31,14 +34,20 @@ const runs: Record<string, Run> = {
 /** What the sandbox does. */
 export const sandboxTaskTypes: readonly string[] = Object.keys(runs);
 
+export interface SandboxOptions {
+  /** The size of all films. Small films take little time. Default: what each task asks for. */
+  filmSize?: { width: number; height: number };
+}
+
 /**
  * The sandbox: does every task type without a model, so that everything can be tried without a GPU. It draws pictures and
- * films from prompts and inputs, and conducts orchestrations as GPU workers do.
+ * films from prompts and inputs, and plans orchestrations as GPU workers do.
  */
-export function createSandboxProvider(): Provider & { close(): Promise<void> } {
-  const renderer = new RenderThread();
+export function createSandboxProvider(options: SandboxOptions = {}): Provider & { close(): Promise<void> } {
+  const renderer = new RenderThread(options);
   return {
     name: "sandbox",
+    claimsAs: { provider: "sandbox" },
     taskTypes: sandboxTaskTypes,
     async run(task, context) {
       const run = runs[task.task_type];
@@ -111,36 +120,37 @@ async function runTraining(task: ClaimedTask): Promise<RenderedOutput> {
   return { file: { bytes, filename: `${task.task_id}_sandbox.safetensors`, contentType } };
 }
 
-/** Says nothing before everything is created: a text of progress tells the server that it is. */
+/** Reports no progress: a progress message tells the server that all children exist. */
 async function runOrchestrator(
   task: ClaimedTask,
   context: RunContext,
   renderer: RenderThread,
 ): Promise<Delegation> {
   const { client, signal } = context;
+  return await orchestrate({ task, client, signal, cutter: filmCutter(task, context, renderer) });
+}
 
-  async function cut(
-    source: string,
-    frames: number | undefined,
-    pieces: readonly Piece[],
-  ): Promise<string[]> {
-    const clip = await inputsOf(context).clip(source, frames);
-    const urls: string[] = [];
-    for (const [index, piece] of pieces.entries()) {
-      const film = {
-        taskType: task.task_type,
-        title: `Part ${index + 1} of ${clip.name}`,
-        seed: undefined,
-        size: undefined,
-        framesPerSecond: undefined,
-        shots: [{ kind: "clip" as const, clip, ...piece, overlap: 0 }],
-      };
-      const { mp4 } = await renderer.render({ kind: "film", film }, signal);
-      urls.push(await client.storeFile(task, mp4File(`${task.task_id}_part_${index}.mp4`, mp4)));
-    }
-    return urls;
-  }
-  return await conduct({ task, client, signal, cut });
+function filmCutter(task: ClaimedTask, context: RunContext, renderer: RenderThread): FilmCutter {
+  return {
+    async cut(source, frames, pieces) {
+      const clip = await inputsOf(context).clip(source, frames);
+      const urls: string[] = [];
+      for (const [index, piece] of pieces.entries()) {
+        const film = {
+          taskType: task.task_type,
+          title: `Part ${index + 1} of ${clip.name}`,
+          seed: undefined,
+          size: undefined,
+          framesPerSecond: undefined,
+          shots: [{ kind: "clip" as const, clip, ...piece, overlap: 0 }],
+        };
+        const { mp4 } = await renderer.render({ kind: "film", film }, context.signal);
+        const file = mp4File(`${task.task_id}_part_${index}.mp4`, mp4);
+        urls.push(await context.client.storeFile(task, file));
+      }
+      return urls;
+    },
+  };
 }
 
 function pictureOutput(task: ClaimedTask, { png, thumbnail }: RenderedPicture): RenderedOutput {

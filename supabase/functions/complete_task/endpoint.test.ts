@@ -59,6 +59,20 @@ describeEndpoint(completeTaskEndpoint, {
         ],
       );
     },
+    "200: warnings are stored on one line each, 20 of 500 characters; a text that cannot be stored costs no output":
+      async (under) => {
+        const { task_id, attempt } = await running(under);
+        const sent = ["  a\n\tlong\0one  ", "b\ud83d", "b\ud83d", " \0 ", "x".repeat(600)];
+        const more = Array.from({ length: 20 }, (_, index) => `warning ${index}`);
+        const body = { task_id, attempt, ...file, output_warnings: [...sent, ...more] };
+        assert.equal((await under.call(body, under.service)).status, 200);
+        const [task] = await under.sql<{ warnings: string[]; said: string[] }[]>`
+          select task.warnings, variant.params -> 'warnings' as said
+            from tasks as task join generation_variants as variant on variant.source_task_id = task.id
+           where task.id = ${task_id}`;
+        const stored = ["a long one", "b\ufffd", "x".repeat(500), ...more.slice(0, 17)];
+        assert.deepEqual([task?.warnings, task?.said], [stored, stored]);
+      },
     "422 too_many_outputs: more than the task pays for; its run goes on": async (under) => {
       const { person, task_id, attempt } = await running(under);
       const path = `${person.userId}/tasks/${task_id}/1-second.png`;

@@ -9,6 +9,7 @@ import {
   completeTaskWithText,
   type OutputFacts,
   type OutputFile,
+  storableWarnings,
 } from "../_shared/tasks/complete-task.ts";
 
 const megabyte = 1024 * 1024;
@@ -57,6 +58,12 @@ const body = z.object({
     .describe(
       "further files of the same run, each in storage already; they become variants of what the first makes",
     ),
+  output_warnings: z
+    .array(z.string())
+    .nullish()
+    .describe(
+      "what could not be done of what was asked; stored with the task. The first 20, of which each has 500 characters at most",
+    ),
   skip_generation: z.boolean().nullish().describe("true: no generation or variant is made of the output"),
 });
 
@@ -70,7 +77,7 @@ export const completeTaskEndpoint = endpoint({
   callers: ["service", "personal-access-token"],
   scope: "tasks:run",
   body,
-  madeSafe: ["filename", "first_frame_filename"],
+  madeSafe: ["filename", "first_frame_filename", "output_warnings"],
   bodyLimit: 40 * megabyte,
   requestsPerMinute: 600,
   limitsRefusedOnly: true,
@@ -121,6 +128,7 @@ export const completeTaskEndpoint = endpoint({
       text: body.output_location || undefined,
       skipGeneration: body.skip_generation ?? false,
       facts: factsOf(body.output_facts),
+      warnings: storableWarnings(body.output_warnings ?? []),
       more: (body.more_outputs ?? []).map((output) => ({
         path: output.storage_path,
         facts: factsOf(output.output_facts),

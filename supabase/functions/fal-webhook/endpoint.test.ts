@@ -23,8 +23,9 @@ async function followed(
   under: EndpointUnderTest,
   {
     unnoted = false,
+    step,
     ...options
-  }: { unnoted?: boolean; byOwner?: boolean; params?: Record<string, unknown> } = {},
+  }: { unnoted?: boolean; byOwner?: boolean; step?: number; params?: Record<string, unknown> } = {},
 ): Promise<Followed> {
   const run = await running(under, options);
   const model = "fal-ai/z-image/turbo";
@@ -42,7 +43,14 @@ async function followed(
   };
   const note = (fields: Record<string, unknown>) =>
     setStatus(under.sql, run.task_id, "In Progress", {
-      changes: { provider_job: { provider: "fal", model, ...fields } },
+      changes: {
+        provider_job: {
+          provider: "fal",
+          model,
+          ...(step !== undefined && { step, completes: false }),
+          ...fields,
+        },
+      },
     });
   if (options.byOwner) {
     await under.sql`insert into provider_jobs (task_id, provider, model, request_id, submitted_at, attempt, by_owner)
@@ -193,6 +201,23 @@ describeEndpoint(falWebhookEndpoint, {
       assert.equal((await tell(under, owned.job)).body["state"], "unknown");
       assert.equal(await statusOf(under, owned.run.task_id), "In Progress");
     },
+    "200 noted: a job of a task that takes several ends nothing, however it ended; its id is known from then on":
+      async (under) => {
+        for (const status of [200, 422]) {
+          const { run, job, key } = await followed(under, { step: 3, unnoted: true });
+          job.result.status = status;
+          for (const query of [`?key=${key}`, ""]) {
+            assert.equal((await tell(under, job, { query })).body["state"], "noted");
+          }
+          assert.equal(await statusOf(under, run.task_id), "In Progress");
+          const rows = await under.sql<{ step: number; request_id: string }[]>`
+            select step, request_id from provider_jobs where task_id = ${run.task_id}`;
+          assert.deepEqual(
+            rows.map(({ step, request_id }) => [step, request_id]),
+            [[3, job.requestId]],
+          );
+        }
+      },
     "200 left: a result that cannot be fetched is the run's to deal with; hostile addresses reach nothing":
       async (under) => {
         const { run, job } = await followed(under);

@@ -25,7 +25,7 @@ export const falWebhookEndpoint = endpoint({
   answers: {
     200: {
       description:
-        "What became of it. `left`: the run fetches the result by itself; `over`: there is no run to end; `unknown`: no job of ours.",
+        "What became of it. `left`: the run fetches the result by itself; `noted`: the run goes on with further jobs; `over`: there is no run to end; `unknown`: no job of ours.",
       schema: z.object({ received: z.literal(true), state: z.enum(falNewsStates) }),
     },
   },

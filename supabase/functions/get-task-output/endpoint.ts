@@ -22,6 +22,7 @@ export const getTaskOutputEndpoint = endpoint({
           .string()
           .nullable()
           .describe("an output only when the status is Complete; before, progress text or an error"),
+        warnings: z.array(z.string()).describe("what the run could not do of what was asked"),
         params: params.describe("as a worker gets them: whatever the price depends on is what is billed"),
         dependant_on: z.array(uuid).nullable(),
       }),

@@ -37,8 +37,20 @@ export const getTaskStatusEndpoint = endpoint({
         output_location: z.string().nullable(),
         thumbnail_url: z.string().nullable(),
         error_message: z.string().nullable(),
+        failed_part: z
+          .object({
+            task_id: uuid,
+            task_type: z.string(),
+            index: z.int().nullable(),
+            error_message: z.string().nullable(),
+          })
+          .nullable()
+          .describe(
+            "of a failed orchestrator: the part that failed, its segment_index or join_index, and why",
+          ),
         cancellation,
         blacked_out: z.int().describe("outputs that a provider's safety checker made black"),
+        warnings: z.array(z.string()).describe("what the run could not do of what was asked"),
         lease_expires_at: timestamp.nullable(),
         generation_id: uuid.nullable(),
         reused: z.boolean().describe("true when another task's run made the output"),

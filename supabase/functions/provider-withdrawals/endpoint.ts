@@ -11,7 +11,7 @@ const body = z.object({
     .regex(/^[a-z][a-z0-9_-]{0,49}$/)
     .describe("such as fal"),
   submitted: z
-    .object({ task_id: uuid, attempt, request_id: requestId })
+    .object({ task_id: uuid, attempt, step: z.int().min(0).max(63).optional(), request_id: requestId })
     .nullish()
     .describe("a job that the run submitted while its task ended; from now on it can be withdrawn"),
   reports: z

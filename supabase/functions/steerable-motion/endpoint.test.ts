@@ -65,6 +65,9 @@ describeEndpoint(steerableMotionEndpoint, {
         generation_mode: "batch",
         dimension_source: "project",
         accelerated_mode: false,
+        model_type: "vace",
+        chain_segments: true,
+        independent_segments: false,
       });
       assert.equal(body["task_type"], "travel_orchestrator");
       assert.ok(!text.includes("sk-secret"), "a provider's key is not taken along");

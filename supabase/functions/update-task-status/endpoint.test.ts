@@ -204,6 +204,35 @@ describeEndpoint(updateTaskStatusEndpoint, {
       assert.deepEqual([answer["status"], answer["attempts"]], ["Queued", 0]);
       assert.equal((await under.sql`select from provider_jobs where task_id = ${task_id}`).length, 0);
     },
+    "200: several jobs are noted by their steps, and one that has ended is forgotten with the run": async (
+      under,
+    ) => {
+      const { task_id, attempt } = await running(under);
+      const body = { task_id, status: "In Progress", attempt };
+      const job = { provider: "fal", model: "fal-ai/z-image/turbo", units: { images: 1, megapixels: 1.5 } };
+      await Promise.all(
+        [0, 1, 2].map(async (step) => {
+          const note = (more: object) =>
+            under.call({ ...body, provider_job: { ...job, step, completes: false, ...more } }, under.service);
+          assert.equal((await note({})).status, 200);
+          assert.equal((await note({ request_id: `job-${step}-of-${task_id}` })).status, 200);
+        }),
+      );
+      const failed = {
+        task_id,
+        attempt,
+        status: "Queued",
+        error_details: "failed",
+        ended_provider_steps: [1],
+      };
+      assert.equal((await under.call(failed, under.service)).body["attempts"], 1);
+      const rows = await under.sql<{ step: number; units: unknown; completes: boolean }[]>`
+        select step, units, completes from provider_jobs where task_id = ${task_id} order by step`;
+      assert.deepEqual(
+        rows.map(({ step, units, completes }) => [step, units, completes]),
+        [0, 2].map((step) => [step, { images: 1, megapixels: 1.5 }, false]),
+      );
+    },
     "409 provider_job_open: a second job while the first may still end well": async (under) => {
       const { task_id, attempt } = await running(under);
       const body = { task_id, status: "In Progress", attempt };
@@ -222,11 +251,20 @@ describeEndpoint(updateTaskStatusEndpoint, {
       const job = { provider: "fal", model: "fal-ai/z-image/turbo" };
       const body = { task_id, status: "In Progress", attempt };
       await under.refused("invalid_request", { ...body, attempt: null, provider_job: job }, under.service);
+      const steps = { ended_provider_steps: [0] };
+      await under.refused("invalid_request", { ...body, attempt: null, ...steps }, under.service);
+      await under.refused("invalid_request", { ...body, ended_provider_steps: [64] }, under.service);
       for (const wrong of [
         { model: "../x" },
         { model: "fal-ai" },
         { request_id: "../x" },
         { webhook_key: "x" },
+        { step: 64 },
+        { step: 0.5 },
+        { units: { hours: 1 } },
+        { units: { seconds: -1 } },
+        { units: { images: "1" } },
+        { completes: "no" },
       ]) {
         await under.refused(
           "invalid_request",

@@ -5,6 +5,17 @@ import { attempt, taskStatus, text, timestamp, uuid, workerId } from "../_shared
 import { cancellation } from "../_shared/tasks/cancellation-shapes.ts";
 import { updateTaskStatus } from "../_shared/tasks/update-task-status.ts";
 
+/** Numbers the jobs of a task. */
+const providerStep = z.int().min(0).max(63);
+const units = z.number().min(0).max(1_000_000_000).optional();
+const billedUnits = z.strictObject({
+  images: units,
+  megapixels: units,
+  seconds: units,
+  training_steps: units,
+  variant: text(100).optional().describe("what decides the price of a unit, such as 720p"),
+});
+
 /** A job at a provider; see docs/workers.md. */
 const providerJob = z.object({
   provider: z
@@ -20,7 +31,21 @@ const providerJob = z.object({
     .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/)
     .nullish()
     .describe("the provider's id of the job; left out before it is submitted"),
-  webhook_key: uuid.nullish().describe("names the job to the provider's webhook; before it is submitted"),
+  webhook_key: uuid
+    .nullish()
+    .describe(
+      "names the job to the provider's webhook; before it is submitted. The same key again is the same intent",
+    ),
+  step: providerStep.nullish().describe("which job of the task; default: 0"),
+  units: billedUnits
+    .nullish()
+    .describe("what the provider bills for the job, at most; before it is submitted"),
+  completes: z
+    .boolean()
+    .nullish()
+    .describe(
+      "whether the job's result is the output of the task, so that the provider's webhook may complete the run; default: true",
+    ),
 });
 
 /** `attempts` and `clear_worker` of older workers are taken and not needed: the server counts and clears. */
@@ -42,6 +67,16 @@ const body = z.object({
   provider_job: providerJob
     .nullish()
     .describe("with `attempt`: the job of this run, which the next run gets; null: there is none any more"),
+  ended_provider_steps: z
+    .array(providerStep)
+    .max(64)
+    .nullish()
+    .describe("with `attempt`: steps whose job has ended, and that the next run begins again"),
+  unbilled_provider_steps: z
+    .array(providerStep)
+    .max(64)
+    .nullish()
+    .describe("with `attempt`: steps whose job failed at the provider, which does not bill it"),
   given_back: z
     .boolean()
     .nullish()
@@ -84,6 +119,7 @@ export const updateTaskStatusEndpoint = endpoint({
     "invalid_transition",
     "stale_attempt",
     "provider_job_open",
+    "sold_below_cost",
     "task_cancelled",
     "invalid_dependency",
     "task_limit_reached",
@@ -95,10 +131,10 @@ export const updateTaskStatusEndpoint = endpoint({
     "storage_unavailable",
   ],
   async run({ body, caller, database, storage }) {
-    if (body.provider_job !== undefined && !body.attempt) {
-      throw new AppError("invalid_request", {
-        issues: [{ path: "provider_job", message: "goes with attempt" }],
-      });
+    for (const path of ["provider_job", "ended_provider_steps", "unbilled_provider_steps"] as const) {
+      if (body[path] !== undefined && !body.attempt) {
+        throw new AppError("invalid_request", { issues: [{ path, message: "goes with attempt" }] });
+      }
     }
     const changes = {
       ...(body.output_location !== undefined && { output_location: body.output_location }),
@@ -107,6 +143,8 @@ export const updateTaskStatusEndpoint = endpoint({
       progress_message: body.progress_message ?? undefined,
       reset_generation_started_at: body.reset_generation_started_at ?? undefined,
       ...(body.provider_job !== undefined && { provider_job: body.provider_job }),
+      ended_provider_steps: body.ended_provider_steps ?? undefined,
+      unbilled_provider_steps: body.unbilled_provider_steps ?? undefined,
       given_back: body.given_back ?? undefined,
     };
     return json(

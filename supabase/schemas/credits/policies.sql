@@ -7,6 +7,7 @@ alter table public.paid_calls enable row level security;
 alter table public.free_calls enable row level security;
 alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
+alter table public.provider_prices enable row level security;
 alter table public.task_quotes enable row level security;
 alter table public.promo_codes enable row level security;
 alter table public.promo_redemptions enable row level security;
@@ -15,7 +16,7 @@ alter table public.credit_settings enable row level security;
 
 revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
   public.credit_holds, public.paid_calls, public.free_calls, public.spend_caps, public.task_type_prices, public.task_quotes,
-  public.promo_codes,
+  public.promo_codes, public.provider_prices,
   public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
@@ -24,7 +25,8 @@ grant select on public.credit_accounts, public.credits_ledger, public.credit_gra
   to authenticated, service_role;
 revoke all on public.user_credit_balance from anon, authenticated, service_role;
 grant select on public.user_credit_balance to authenticated, service_role;
-grant select on public.promo_codes, public.welcome_bonuses to service_role;
+-- What the operator pays is no tenant's to read.
+grant select on public.promo_codes, public.welcome_bonuses, public.provider_prices to service_role;
 grant select, update on public.credit_settings to service_role;
 grant select on public.task_type_prices to anon, authenticated, service_role;
 

@@ -150,6 +150,38 @@ create table public.task_type_prices (
 );
 create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
 
+-- What a provider of models bills the operator for a job, by version. In force is, as with prices of tasks, the version with the
+-- latest time that has come. Append-only: what a job cost is computed once, by the version of that moment.
+create table public.provider_prices (
+  id bigint generated always as identity primary key,
+  provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
+  -- The provider's endpoint.
+  model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
+  version integer not null check (version > 0),
+  -- What the provider counts. `job`: each job costs the same, however large it is.
+  unit text not null check (unit in ('job', 'image', 'megapixel', 'second', 'training_step')),
+  -- Of one unit.
+  price_microusd bigint not null check (price_microusd between 0 and 1000000000),
+  -- Of one unit by variant, where the provider has such prices: {"480p": 40000, "720p": 80000}. A job without a variant, or with
+  -- one that is not listed, costs the highest of all.
+  variant_prices jsonb not null default '{}'
+    check (jsonb_typeof(variant_prices) = 'object' and pg_column_size(variant_prices) <= 4096),
+  -- A job counts at least so many units, and so many where it does not say how many.
+  minimum_units numeric not null default 0 check (minimum_units between 0 and 1000000),
+  -- Of each job, beside its units.
+  job_fee_microusd bigint not null default 0 check (job_fee_microusd between 0 and 1000000000),
+  -- The provider's currency where it is not the US dollar, and how the price was converted; what is estimated, and how.
+  note text check (length(note) <= 500),
+  source_url text check (length(source_url) <= 500),
+  valid_from timestamptz not null default now(),
+  published_by text not null default 'seed' check (length(published_by) between 1 and 200),
+  reason text not null default 'first price' check (length(reason) between 1 and 500),
+  idempotency_key public.ledger_key unique,
+  created_at timestamptz not null default now(),
+  unique (provider, model, version)
+);
+create index provider_prices_by_time on public.provider_prices (provider, model, valid_from desc, version desc);
+
 -- A call that is paid by itself, as a prompt is: what it has reserved, and what became of it. Free calls have no row.
 create table public.paid_calls (
   id uuid primary key default gen_random_uuid(),

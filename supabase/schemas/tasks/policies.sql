@@ -20,16 +20,20 @@ alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 alter table public.provider_jobs enable row level security;
 alter table public.provider_withdrawals enable row level security;
+alter table public.provider_calls enable row level security;
+alter table public.task_provider_costs enable row level security;
+alter table public.provider_models enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
-  public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals
+  public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals,
+  public.provider_calls, public.task_provider_costs, public.provider_models, public.provider_margins
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
-grant update (max_running_tasks, is_reusable, expected_seconds) on public.task_types to service_role;
+grant update (max_running_tasks, is_reusable, expected_seconds, allows_provider_loss) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions: what clients write into the table themselves is turned into the same by triggers, so that
@@ -57,3 +61,6 @@ create policy archived_tasks_select_own on public.archived_tasks for select to a
 
 grant select, update on public.queue_settings to service_role;
 grant select, insert, update, delete on public.known_models to service_role;
+-- The operator's figures; no tenant reads them.
+grant select on public.provider_calls, public.task_provider_costs, public.provider_margins to service_role;
+grant select, insert, update, delete on public.provider_models to service_role;

@@ -21,8 +21,14 @@ create table public.task_types (
   is_active boolean not null default true,
   is_visible boolean not null default false,
   supports_progress boolean not null default false,
+  -- What can run such tasks: the operator's GPU and API workers, FAL, the sandbox. A claim that names its provider gets only
+  -- types that list it. Own workers get what they ask for; here they say for which types FAL leaves tasks to them.
+  runners text[] not null default '{gpu_worker,api_worker}'
+    check (runners <@ array['gpu_worker', 'api_worker', 'fal', 'sandbox']),
   -- Whether type, params and seed decide what it makes, so that projects may reuse it.
   is_reusable boolean not null default false,
+  -- Whether its tasks run at a provider that bills more for them than they are sold for; see require_provider_margin().
+  allows_provider_loss boolean not null default false,
   constraint reusable_types_make_media check (not is_reusable or category in ('generation', 'processing', 'upscale'))
 );
 alter table public.task_type_prices
@@ -63,8 +69,10 @@ create table public.task_type_slots (
 -- One queue a user, task type, model and payer, and a project where that has a limit of its own. A lane is ready while
 -- a task of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing
 -- closes the lane. It is overdue when its next task has waited longer than a warm worker's model is worth.
+-- It is late when its next task has waited for own workers so long that FAL may take it (`fal_after`).
 -- `turn` is its user's turn, or an older one of theirs: claims that look for lanes of a kind bring those up to date that they
--- meet. `oldest_ready_at` is when its next task began to wait, or earlier.
+-- meet. `oldest_ready_at` is when its next task began to wait, or earlier; `waits_since`, when that task last became ready, or
+-- earlier.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
@@ -77,8 +85,10 @@ create table public.task_lanes (
   is_ready boolean not null default false,
   is_open boolean not null default false,
   is_overdue boolean not null default false,
+  is_late boolean not null default false,
   turn bigint not null,
   oldest_ready_at timestamptz not null default now(),
+  waits_since timestamptz not null default now(),
   unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
   constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
@@ -87,6 +97,9 @@ create index open_lanes_by_task_type on public.task_lanes (task_type, turn) wher
 create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
 create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
 create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index late_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_late;
+create index late_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_late;
+create index timely_lanes_by_wait on public.task_lanes (waits_since) where is_open and not is_late;
 create index ready_lanes_by_user on public.task_lanes (user_id) where is_ready;
 create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
 create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
@@ -140,6 +153,8 @@ create table public.tasks (
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
   is_scheduled boolean not null default false,
+  -- When it was last queued so that a worker could take it: created, released, due, or put back by a run.
+  ready_at timestamptz not null default now(),
   request_hash bytea not null,
   -- What its output is decided by, where the project reuses results: see result_key(). Of equal tasks one runs, and
   -- the others follow it, counted as one unmet dependency.
@@ -170,6 +185,7 @@ create table public.tasks (
   error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
+  warnings public.output_warnings not null default '{}',
   -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
   reused_task_id uuid,
 
@@ -237,11 +253,13 @@ create index tasks_by_result on public.tasks (project_id, result_key, status, pr
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
--- The job that runs a task at a provider of models, so that whoever claims the task next resumes it instead of paying
--- for another. One a task, from before it is submitted until it ended in an error; it goes with its task. Nobody but the
--- functions reads it: who knew the key of another's webhook could end that task.
+-- The jobs that run a task at a provider of models, so that the run that claims the task next resumes them instead of paying
+-- for others. A task has one for each step, from before it is submitted until it ended in an error; they go with their task. Only the
+-- functions read it: a reader of another's webhook key could end that task.
 create table public.provider_jobs (
-  task_id uuid primary key references public.tasks (id) on delete cascade,
+  task_id uuid not null references public.tasks (id) on delete cascade,
+  -- Numbers the jobs of the task.
+  step smallint not null default 0 check (step between 0 and 63),
   provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
   -- Both become part of URLs at the provider, behind which our key is.
   model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
@@ -252,8 +270,14 @@ create table public.provider_jobs (
   by_owner boolean not null,
   -- Names the job in the address to which the provider sends its end.
   webhook_key uuid,
+  -- Whether the job's result is the output of the task, so that the webhook may complete the run with it.
+  completes boolean not null default true,
+  -- What the provider bills for the job, at most, and what that costs; null of an owner's worker, and where it is not known.
+  units public.billed_units not null default '{}',
+  cost_microusd public.amount_microusd,
   began_at timestamptz not null default now(),
   submitted_at timestamptz,
+  primary key (task_id, step),
   constraint submitted_jobs_have_an_id check ((request_id is null) = (submitted_at is null))
 );
 create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
@@ -261,10 +285,12 @@ create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhoo
 
 -- Jobs at providers that no task needs any more, for their task failed, was cancelled or was deleted. A row outlives its
 -- task. One party at a time withdraws a job: `next_try_at` is its lease. Where the owner ended the run, the outcome decides
--- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal().
+-- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal(). Of several jobs of
+-- a run each has its cost, and the first that is charged takes it from the others.
 create table public.provider_withdrawals (
   id uuid primary key default gen_random_uuid(),
   task_id uuid not null,
+  step smallint not null default 0,
   attempt public.natural_number not null,
   user_id uuid not null,
   provider text not null,
@@ -278,6 +304,8 @@ create table public.provider_withdrawals (
   cost_microusd public.amount_microusd not null,
   charged_microusd public.amount_microusd not null default 0,
   charge_metadata jsonb not null,
+  -- What the provider bills the operator for the job, if it ran; as in provider_jobs.
+  provider_cost_microusd public.amount_microusd,
   -- `withdrawn`: before it began. `ran`: it began, or has ended well. `failed`: it ended in an error at the provider.
   -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
   state text not null default 'open'
@@ -301,6 +329,47 @@ create index withdrawals_by_request on public.provider_withdrawals (provider, re
 create index withdrawals_by_webhook_key on public.provider_withdrawals (webhook_key) where webhook_key is not null;
 create index withdrawn_by_user on public.provider_withdrawals (user_id, settled_at) where state = 'withdrawn';
 create index settled_withdrawals_by_age on public.provider_withdrawals (settled_at) where state <> 'open';
+
+-- Every job that was submitted to a provider at the operator's account, and what the provider bills for it. It outlives its task. A
+-- job that was withdrawn before it began, or ended in an error, is not billed. None of an owner's own worker, which runs at the
+-- owner's account. These three tables are the operator's business: no tenant reads them, not the task's owner either.
+create table public.provider_calls (
+  id bigint generated always as identity primary key,
+  task_id uuid not null,
+  provider text not null,
+  model text not null,
+  request_id text not null,
+  -- By cost_of_provider_call() when the job was begun; null where the price was not known and the operator allows that.
+  cost_microusd public.amount_microusd,
+  is_billed boolean not null default true,
+  submitted_at timestamptz not null default now(),
+  unique (provider, request_id)
+);
+create index provider_calls_by_task on public.provider_calls (task_id);
+
+-- What a task costs the operator at providers: the sum of its billed jobs. Not in `tasks`, whose rows their owners read with all
+-- columns. A row also stays when its task is archived or deleted.
+create table public.task_provider_costs (
+  task_id uuid primary key,
+  user_id uuid not null,
+  task_type text not null,
+  -- When the first of its jobs was submitted (UTC).
+  day date not null,
+  jobs public.natural_number not null,
+  provider_cost_microusd public.amount_microusd not null
+);
+create index task_provider_costs_by_day on public.task_provider_costs (day, task_type);
+
+-- Which models of a provider run a task type, with a usual job: what the price of the task counts in it (as in tasks.billed), and
+-- what the provider counts. By it the doctor finds types that are sold below their cost.
+create table public.provider_models (
+  task_type text not null references public.task_types (name),
+  provider text not null,
+  model text not null,
+  billed jsonb not null check (jsonb_typeof(billed) = 'object'),
+  units jsonb not null check (jsonb_typeof(units) = 'object'),
+  primary key (task_type, provider, model)
+);
 
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
@@ -434,8 +503,25 @@ create table public.queue_settings (
   -- Of an orchestrator: its children, finished ones too; and how many orchestrators are nested, itself counted.
   max_children integer not null default 1000 check (max_children between 1 and 100000),
   max_orchestration_depth integer not null default 5 check (max_orchestration_depth between 1 and 20),
+  -- Whether any task may run at a provider that bills more for it than it is sold for, or whose price is not known.
+  allows_provider_loss boolean not null default false,
   -- How many other tasks a transaction releases or ends with a task; the rest are left to task_outbox.
   direct_cascade integer not null default 20 check (direct_cascade between 1 and 1000),
+  -- Which tasks FAL takes, of those that own workers could run: those that no active worker can take (missing), all, or none. A
+  -- task that has waited longer than `fal_after` counts as missing. A host with FAL's key and FAL's workers write both.
+  fal_runs text not null default 'missing' check (fal_runs in ('missing', 'all', 'none')),
+  fal_after interval not null default '5 minutes' check (fal_after >= '0'),
+  -- Whether FAL runs tasks here: then the sandbox leaves it what it can run. And when FAL last claimed or sent a heartbeat.
+  fal_is_configured boolean not null default false,
+  fal_seen_at timestamptz not null default '-infinity',
+  -- When an API worker last counted tasks: while nothing is queued, the shipped one does nothing else.
+  api_worker_seen_at timestamptz not null default '-infinity',
+  -- How long a worker that sends no heartbeats counts as active after a claim.
+  claimer_active_for interval not null default '2 minutes',
+  -- How long after an own worker was last active the sandbox leaves it what it can run.
+  sandbox_waits_for interval not null default '30 days',
+  -- What active own workers could run when the queue was last tended: FAL's waiting claims are woken when that shrinks.
+  own_worker_types text[] not null default '{}',
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );
@@ -475,6 +561,7 @@ create table public.archived_tasks (
   error_message text,
   generation_created boolean not null,
   result_data jsonb not null,
+  warnings public.output_warnings not null,
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
@@ -505,7 +592,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -513,6 +600,26 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
+
+-- What tasks that ran at a provider brought in and cost, by type and day (UTC) of their first job. A condition on `day` is
+-- answered by an index. Of a task whose row was deleted, the charge of its own hold counts.
+create view public.provider_margins with (security_invoker = true) as
+  select priced.day, priced.task_type, count(*) as tasks, sum(priced.jobs) as jobs,
+         sum(priced.revenue_microusd)::bigint as revenue_microusd,
+         sum(priced.provider_cost_microusd)::bigint as provider_cost_microusd,
+         sum(priced.revenue_microusd - priced.provider_cost_microusd)::bigint as margin_microusd
+    from (
+      select cost.day, cost.task_type, cost.jobs, cost.provider_cost_microusd::bigint as provider_cost_microusd,
+             -- An orchestrator's cost is the sum of its parts, which have rows of their own.
+             coalesce(
+               (select case when task.is_orchestrator then 0 else coalesce(task.cost_microusd, 0) end
+                  from public.tasks as task where task.id = cost.task_id),
+               (select case when task.is_orchestrator then 0 else coalesce(task.cost_microusd, 0) end
+                  from public.archived_tasks as task where task.id = cost.task_id),
+               (select hold.charged_microusd from public.credit_holds as hold where hold.task_id = cost.task_id),
+               0)::bigint as revenue_microusd
+        from public.task_provider_costs as cost) as priced
+   group by priced.day, priced.task_type;

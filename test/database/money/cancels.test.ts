@@ -730,3 +730,126 @@ test("check 8: a part that is deleted after its orchestration was charged leaves
       assert.deepEqual(await faults(sql), [], id);
     }
   }));
+
+/** A run with so many jobs at the provider. */
+async function severalJobs(sql: Sql, user: TestUser, jobs: number): Promise<Run> {
+  const run = await running(sql, user, "z_image_turbo");
+  for (let step = 0; step < jobs; step++) {
+    for (const fields of [{}, { request_id: `${run.id}-${step}` }]) {
+      await setStatus(sql, run.id, "In Progress", {
+        attempt: run.attempt,
+        changes: { provider_job: { provider: "fal", model, step, completes: false, ...fields } },
+      });
+    }
+  }
+  return run;
+}
+
+/** The open withdrawals of a run, by the steps of their jobs. */
+async function withdrawalsOf(sql: Sql, { id }: Run): Promise<string[]> {
+  const rows = await sql<{ id: string }[]>`
+    select id from provider_withdrawals where task_id = ${id} and state = 'open' order by step`;
+  return rows.map((row) => row.id);
+}
+
+test("check 8: a run of several jobs is charged once, by the first that ran; if none ran it is free and its hold stays open until the last outcome", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    // The outcomes in their order; after which of them the run is charged; what the task says at the end.
+    const cases: { outcomes: string[]; chargedBy: number | undefined; state: string }[] = [
+      { outcomes: ["withdrawn", "withdrawn", "withdrawn"], chargedBy: undefined, state: "withdrawn" },
+      { outcomes: ["ran", "ran", "ran"], chargedBy: 0, state: "ran" },
+      { outcomes: ["withdrawn", "ran", "withdrawn"], chargedBy: 1, state: "ran" },
+      { outcomes: ["failed", "withdrawn", "ran"], chargedBy: 2, state: "ran" },
+      { outcomes: ["withdrawn", "failed", "failed"], chargedBy: undefined, state: "withdrawn" },
+      { outcomes: ["failed", "failed", "failed"], chargedBy: undefined, state: "failed" },
+      { outcomes: ["withdrawn", "no answer", "no answer"], chargedBy: 1, state: "unanswered" },
+    ];
+    for (const way of ["update-task-status of a session", "deletion of the task"]) {
+      for (const { outcomes, chargedBy, state } of cases) {
+        const user = await createUser(sql, balance);
+        const run = await severalJobs(sql, user, outcomes.length);
+        await ways[way]?.(database, user, run.id);
+        const ids = await withdrawalsOf(sql, run);
+        assert.equal(ids.length, outcomes.length, "all jobs are to be withdrawn");
+        for (const [index, outcome] of outcomes.entries()) {
+          const isCharged = chargedBy !== undefined && index > chargedBy;
+          assert.equal(
+            (await accountOf(sql, user.userId)).held,
+            isCharged ? 0 : perUnit,
+            `${outcomes} ${index}`,
+          );
+          assert.deepEqual(await faults(sql), [], `${outcomes}, ${index} settled`);
+          if (outcome === "no answer") await timeIsOver(sql);
+          else await sql`select settle_withdrawal(${ids[index] ?? ""}, ${outcome})`;
+        }
+        await costs(sql, user.userId, chargedBy === undefined ? 0 : perUnit);
+        const [task] = await sql<{ told: { cancellation: unknown } }[]>`
+          select get_task_status(${user.userId}, id) as told from tasks where id = ${run.id}`;
+        assert.equal(task === undefined, isDeletion(way));
+        const cost_microusd = chargedBy === undefined ? 0 : perUnit;
+        if (task) assert.deepEqual(task.told.cancellation, { state, basis: "provider_job", cost_microusd });
+      }
+    }
+  }));
+
+test("check 8: of two jobs of a deleted task that both ran, settled by two parties at once, one charges the run", () =>
+  withDatabase(async (database) => {
+    const { sql } = database;
+    const user = await createUser(sql, balance);
+    const run = await severalJobs(sql, user, 2);
+    await sql`delete from tasks where id = ${run.id}`;
+    const [one = "", two = ""] = await withdrawalsOf(sql, run);
+    const [first, second] = [await database.session(), await database.session()];
+    await first.query("begin");
+    // In either order of their ids.
+    await first.query("select settle_withdrawal($1, 'ran')", [two]);
+    const other = second.query<{ charged: string }>("select settle_withdrawal($1, 'ran') as charged", [one]);
+    await database.lockIsWaitedFor();
+    await first.query("commit");
+    assert.deepEqual(
+      (await other).rows.map(({ charged }) => Number(charged)),
+      [0],
+    );
+    await costs(sql, user.userId, perUnit);
+  }));
+
+test("check 8: the free allowance counts tasks whose jobs were withdrawn, not their jobs", () =>
+  withDatabase(async ({ sql }) => {
+    await sql`update credit_settings set free_withdrawals_per_hour = 1`;
+    const user = await createUser(sql, balance);
+    for (const expected of [0, perUnit]) {
+      const run = await severalJobs(sql, user, 3);
+      await sql`select update_task_status(${user.userId}, 'user', ${run.id}, 'Cancelled')`;
+      for (const id of await withdrawalsOf(sql, run)) await sql`select settle_withdrawal(${id}, 'withdrawn')`;
+      await costs(sql, user.userId, expected);
+    }
+  }));
+
+test("check 8: ids of jobs that were submitted while their task ended are noted by their steps", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql, balance);
+    const run = await running(sql, user, "z_image_turbo");
+    for (const step of [0, 1]) {
+      const provider_job = { provider: "fal", model, step };
+      await setStatus(sql, run.id, "In Progress", { attempt: 1, changes: { provider_job } });
+    }
+    await sql`select update_task_status(${user.userId}, 'user', ${run.id}, 'Cancelled')`;
+    const submit = (step: number, request_id: string) =>
+      exchange(sql, { submitted: { task_id: run.id, attempt: 1, step, request_id } });
+    assert.deepEqual(
+      [(await submit(1, "one")).noted, (await submit(0, "zero")).noted, (await submit(2, "two")).noted],
+      [true, true, false],
+    );
+    const rows = await sql<{ step: number; request_id: string }[]>`
+      select step, request_id from provider_withdrawals where task_id = ${run.id} order by step`;
+    assert.deepEqual(
+      rows.map(({ step, request_id }) => [step, request_id]),
+      [
+        [0, "zero"],
+        [1, "one"],
+      ],
+    );
+    assert.equal(await settleAs(sql, "withdrawn"), 2);
+    await costs(sql, user.userId, 0);
+  }));

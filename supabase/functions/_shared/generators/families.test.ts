@@ -19,13 +19,13 @@ const ids = Object.fromEntries(
 ) as RowIds;
 
 function build(family: string, input: unknown, aspectRatio: string | null = null): Payloads {
-  const read = familyOf(family)?.read(input);
+  const read = familyOf(family)?.family.read(input);
   assert.ok(read?.success, JSON.stringify(read?.error?.issues));
   return read.data.build({ project_id: ids.shot, aspect_ratio: aspectRatio });
 }
 
 function issuesOf(family: string, input: unknown): string[] {
-  const read = familyOf(family)?.read(input);
+  const read = familyOf(family)?.family.read(input);
   assert.equal(read?.success, false, `${family} takes ${JSON.stringify(input).slice(0, 200)}`);
   return read?.error?.issues.map(({ path }) => path.join(".")) ?? [];
 }
@@ -180,6 +180,10 @@ test("fields that are wrong are named", () => {
     ["masked_edit", { task_type: "qwen_image" }, "task_type"],
     ["masked_edit", { mask_url: undefined }, "mask_url"],
     ["image_upscale", { scale_factor: 9 }, "scale_factor"],
+    ["video_enhance", { enable_upscale: false }, "enable_upscale"],
+    ["video_enhance", { upscale: { upscale_factor: 5 } }, "upscale.upscale_factor"],
+    ["video_enhance", { interpolation: { num_frames: 5 } }, "interpolation.num_frames"],
+    ["video_enhance", { seconds: 0 }, "seconds"],
     ["travel_between_images", { base_prompts: undefined }, "base_prompts"],
     ["travel_between_images", { segment_frames: [] }, "segment_frames"],
     ["travel_between_images", { base_prompts: ["a", "b"] }, "base_prompts"],

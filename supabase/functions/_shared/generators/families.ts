@@ -9,6 +9,7 @@ import { joinClips } from "./join-clips.ts";
 import { magicEdit } from "./magic-edit.ts";
 import { maskedEdit } from "./masked-edit.ts";
 import { travelBetweenImages } from "./travel-between-images.ts";
+import { videoEnhance } from "./video-enhance.ts";
 import { zImageTurboI2i } from "./z-image-turbo-i2i.ts";
 
 /** Everything that `family` may name. */
@@ -18,6 +19,7 @@ export const families: Readonly<Record<string, Family>> = {
   magic_edit: magicEdit,
   masked_edit: maskedEdit,
   image_upscale: imageUpscale,
+  video_enhance: videoEnhance,
   travel_between_images: travelBetweenImages,
   individual_travel_segment: individualTravelSegment,
   join_clips: joinClips,
@@ -26,6 +28,9 @@ export const families: Readonly<Record<string, Family>> = {
   character_animate: characterAnimate,
 };
 
-export function familyOf(name: string): Family | undefined {
-  return Object.hasOwn(families, name) ? families[name] : undefined;
+/** A family by its name, in either spelling (`-` and `_`). */
+export function familyOf(spelled: string): { name: string; family: Family } | undefined {
+  const name = spelled.replaceAll("-", "_");
+  const family = Object.hasOwn(families, name) ? families[name] : undefined;
+  return family && { name, family };
 }

@@ -45,6 +45,9 @@ export const steerableMotionInput = z
       .describe("JSON whose number `steps` counts where `steps` is not sent"),
     loras: loras.nullish(),
     shot_id: uuid.nullish(),
+    add_in_position: flag.describe(
+      "true: the film stands at the end of the shot's timeline; default: in the shot alone",
+    ),
     idempotency_key: idempotencyKey,
     debug: flag.describe("true unless said"),
     apply_reward_lora: flag,
@@ -112,7 +115,12 @@ export function buildSteerableMotion(input: SteerableMotionInput, place: Place):
     generation_mode: input.generation_mode ?? "batch",
     dimension_source: input.dimension_source ?? "project",
     accelerated_mode: input.accelerated_mode ?? false,
+    // What workers do without these: each segment goes on from the one before, and a stitch makes one film of them.
+    model_type: "vace",
+    chain_segments: true,
+    independent_segments: false,
     ...(input.shot_id && { shot_id: input.shot_id }),
+    ...(input.shot_id && input.add_in_position && { add_in_position: true }),
     ...(additionalLoras && { additional_loras: additionalLoras }),
   };
   return [

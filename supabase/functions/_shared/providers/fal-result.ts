@@ -1,5 +1,6 @@
 import { checkBytes, type CheckedFile } from "../media/check-outputs.ts";
 import { contentTypeOf } from "../media/content-type.ts";
+import { faultOfSafetensors } from "../media/safetensors.ts";
 import { fetchFile, FileNotFetched } from "../outgoing/fetch-file.ts";
 import type { TargetPolicy } from "../outgoing/target.ts";
 
@@ -73,8 +74,8 @@ export interface FetchedOutput {
 export interface FetchOptions {
   policy: TargetPolicy;
   /** Less than the most that storage takes. */
-  mostBytes?: number;
-  signal?: AbortSignal;
+  mostBytes?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -88,17 +89,42 @@ export async function fetchOutputs(
 ): Promise<FetchedOutput[]> {
   const fetched: FetchedOutput[] = [];
   for (const [index, { url, medium, facts }] of outputs.entries()) {
-    const most = Math.min(limits[medium].bytes, mostBytes ?? Infinity);
-    const { bytes } = await fetchFile(url, policy, { ...limits[medium], bytes: most }, signal);
-    const contentType = mediumType(bytes, medium);
-    if (contentType === undefined) throw new UnusableResult(`FAL's ${medium} is none`);
-    const check = await checkBytes(bytes);
-    if (check.state === "unsound") throw new UnusableResult(`FAL's ${medium} ${check.problem}`);
-    if (check.state !== "sound") throw new Error(`bytes in memory are ${check.state}`);
+    const { bytes, contentType, check } = await fetchMedium(url, medium, { policy, mostBytes, signal });
     const filename = `${taskId}_fal_${index}.${extensions[contentType]}`;
     fetched.push({ bytes, contentType, filename, facts, check });
   }
   return fetched;
+}
+
+/**
+ * A picture or video of a result, proven to be complete and what it is said to be.
+ * @throws FileNotFetched, UnusableResult, or the signal's reason
+ */
+export async function fetchMedium(
+  url: string,
+  medium: FalOutput["medium"],
+  { policy, mostBytes, signal }: FetchOptions,
+): Promise<Pick<FetchedOutput, "bytes" | "contentType" | "check">> {
+  const most = Math.min(limits[medium].bytes, mostBytes ?? Infinity);
+  const { bytes } = await fetchFile(url, policy, { ...limits[medium], bytes: most }, signal);
+  const contentType = mediumType(bytes, medium);
+  if (contentType === undefined) throw new UnusableResult(`FAL's ${medium} is none`);
+  const check = await checkBytes(bytes);
+  if (check.state === "unsound") throw new UnusableResult(`FAL's ${medium} ${check.problem}`);
+  if (check.state !== "sound") throw new Error(`bytes in memory are ${check.state}`);
+  return { bytes, contentType, check };
+}
+
+/** The weights of a result, proven to be a complete safetensors file. @throws like fetchMedium() */
+export async function fetchWeights(
+  url: string,
+  { policy, mostBytes, signal }: FetchOptions,
+): Promise<{ bytes: Uint8Array; contentType: string }> {
+  const most = Math.min(limits.video.bytes, mostBytes ?? Infinity);
+  const { bytes } = await fetchFile(url, policy, { ...limits.video, bytes: most }, signal);
+  const problem = faultOfSafetensors(bytes);
+  if (problem !== undefined) throw new UnusableResult(`FAL's weights ${problem}`);
+  return { bytes, contentType: "application/octet-stream" };
 }
 
 /** What a picture or video proves to be by its first bytes; undefined where it is another thing, or none we know. */

@@ -36,9 +36,9 @@ export interface FalNews {
   error?: string | null | undefined;
 }
 
-export const falNewsStates = ["completed", "failed", "requeued", "left", "over", "unknown"] as const;
+export const falNewsStates = ["completed", "failed", "requeued", "left", "noted", "over", "unknown"] as const;
 /**
- * `left`: the run has to fetch the result by itself. `over`: there is no run that it could end. `unknown`: no job of ours.
+ * `left`: the run has to fetch the result by itself. `noted`: the task takes further jobs, and its run goes on by itself. `over`: there is no run that it could end. `unknown`: no job of ours.
  */
 export type FalNewsState = (typeof falNewsStates)[number];
 
@@ -53,6 +53,10 @@ interface FoundJob {
   attempt: number;
   /** How many outputs are paid; null where the price is by the second. */
   paid_outputs: number | null;
+  /** Whether the job's result is the task's output; a task of several jobs is completed by its run. */
+  completes: boolean;
+  /** Which job of the task. */
+  step: number;
   is_running: boolean;
 }
 
@@ -94,6 +98,7 @@ export async function endByFalNews(
   });
   if (!job) return (await settleUnwanted(database, ids, webhookKey, news)) ? "over" : "unknown";
   if (!job.is_running) return "over";
+  if (!job.completes) return "noted";
   const fields = { task_id: job.task_id, attempt: job.attempt };
   try {
     if (news.status === "ERROR") return await fail({ database, storage }, job, faultOfNews(news));
@@ -166,7 +171,7 @@ async function complete(
   }
   const [first, ...more] = stored;
   if (!first) return "left";
-  const wishes = { text: undefined, thumbnailPath: undefined, skipGeneration: false };
+  const wishes = { text: undefined, thumbnailPath: undefined, skipGeneration: false, warnings: [] };
   const { status } = await completeTaskWithPath({ database, storage }, caller, run, {
     ...first,
     ...wishes,
@@ -178,7 +183,7 @@ async function complete(
 
 async function fail(
   dependencies: Pick<Dependencies, "database" | "storage">,
-  { task_id: taskId, attempt }: FoundJob,
+  { task_id: taskId, attempt, step }: FoundJob,
   { kind, message }: FalFault,
 ): Promise<FalNewsState> {
   const answer = await updateTaskStatus(
@@ -189,7 +194,7 @@ async function fail(
       status: kind === "callers" ? "Failed" : "Queued",
       workerId: undefined,
       attempt,
-      changes: { error_details: message, provider_job: null },
+      changes: { error_details: message, provider_job: null, unbilled_provider_steps: [step] },
     },
   );
   return answer["status"] === "Failed" ? "failed" : "requeued";

@@ -15,6 +15,8 @@ export interface UnwantedJob {
 export interface SubmittedJob {
   task_id: string;
   attempt: number;
+  /** Default: 0. */
+  step?: number | undefined;
   request_id: string;
 }
 

@@ -5,6 +5,8 @@ export const billedValues = z
   .object({
     images: z.int().optional().describe("outputs that are paid; of every price by the unit"),
     frames: z.int().optional(),
+    gap_frames: z.int().optional().describe("of a join: frames between its clips"),
+    context_frames: z.int().optional().describe("of a join: frames of each of its clips"),
     seconds: z.int().optional(),
     megapixels: z.int().optional().describe("of one image, begun ones"),
     scale: z.number().optional(),

@@ -39,7 +39,26 @@ export interface OutputWishes {
   /** No generation and no variant is made of this output. */
   skipGeneration: boolean;
   facts: OutputFacts;
+  /** What could not be done of what was asked; made storable. */
+  warnings: string[];
   more: MoreOutput[];
+}
+
+const mostWarnings = 20;
+const longestWarning = 500;
+
+/** Warnings as they are stored: each once, on one line, and cut. A text that a worker writes badly costs no output. */
+export function storableWarnings(texts: readonly string[]): string[] {
+  const cleaned = texts.map((text) =>
+    text
+      .slice(0, 10 * longestWarning)
+      .toWellFormed()
+      .replace(/[\p{C}\s]+/gu, " ")
+      .trim()
+      .slice(0, longestWarning)
+      .toWellFormed(),
+  );
+  return [...new Set(cleaned.filter((text) => text !== ""))].slice(0, mostWarnings);
 }
 
 interface Dependencies {
@@ -212,7 +231,7 @@ async function completeWith(
   { taskId, workerId, attempt }: ReportedRun,
   output: OutputInStorage,
 ): Promise<Completion> {
-  const { path, thumbnailPath, checked, text, skipGeneration, facts, more } = output;
+  const { path, thumbnailPath, checked, text, skipGeneration, facts, warnings, more } = output;
   const moreOutputs = more.map(({ path: written, facts: extraFacts }) => {
     const extra = storagePath(written);
     return { path: extra, location: storage.publicUrl(extra), facts: extraFacts };
@@ -235,6 +254,7 @@ async function completeWith(
       output_facts: facts && json(facts),
       more_outputs: moreOutputs && json(moreOutputs),
       checked_files: json({ ...checked, ...files }),
+      output_warnings: warnings,
     });
   } catch (error) {
     throw withCause(error, failure);

@@ -33,6 +33,7 @@ export const taskRow = z.object({
   error_message: z.string().nullable(),
   generation_created: z.boolean(),
   result_data: z.record(z.string(), z.unknown()),
+  warnings: z.array(z.string()),
   reused_task_id: uuid.nullable(),
   in_cloud: z.boolean(),
   price_id: z.int(),

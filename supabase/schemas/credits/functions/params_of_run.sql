@@ -1,6 +1,6 @@
 -- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
 -- Parameters that were not sent are added, but where workers make the same without them: one image, twice the size, five seconds,
--- and a size that `resolution` says already.
+-- a join's usual frames, and a size that `resolution` says already.
 create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -20,6 +20,8 @@ begin
       when 'images' then paid = '1'
       when 'scale' then paid = '2'
       when 'seconds' then paid = '5'
+      when 'gap_frames' then paid = '53'
+      when 'context_frames' then paid = '8'
       when 'resolution' then names @> '{image_size}' and coalesce(params -> 'resolution' = paid, false)
       else false end;
     foreach name in array names loop

@@ -10,13 +10,18 @@ begin
     -- Only pictures are made several at a time.
     when 'images' then case when medium = 'image' then array['num_images', 'num_generations'] else '{}' end
     when 'frames' then array['num_frames', 'segment_frames_target', 'frame_count', 'video_length']
-    when 'seconds' then array['seconds', 'duration']
+    when 'gap_frames' then array['gap_frame_count']
+    when 'context_frames' then array['context_frame_count']
+    -- Where the frames of a film decide, nothing else says how long it is.
+    when 'seconds' then case when public.film_quantities(for_task_type) = '{}' then array['seconds', 'duration'] else '{}' end
     when 'scale' then array['scale_factor', 'upscale_factor', 'scale', 'resolution']
     when 'resolution' then case
       when for_task_type = 'animate_character' then array['resolution']
       when medium = 'image' then array['resolution', 'image_size']
       else array['resolution', 'parsed_resolution_wh'] end
     when 'model' then array['model_name', 'model']
+                      -- Older clients of pictures name the model there.
+                      || case when for_task_type = 'single_image' then array['model_type'] else '{}' end
     when 'model_type' then array['model_type'] end;
 end
 $$;

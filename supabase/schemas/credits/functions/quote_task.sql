@@ -1,7 +1,7 @@
 -- The price of a task before it runs. Per unit it is exact. Per second it is what the operator expects such a run to take, and
 -- at most the longest run of its type; an orchestrator is the sum of the children that its plan speaks of, and what was
 -- promised for each kind of them is in part_prices.
--- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children.
+-- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children: see with_billed_part().
 -- `promised` is such a promise, which counts instead of the prices and figures of today. The breakdown is made for
 -- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
@@ -27,14 +27,14 @@ begin
     exact := false;
     part_prices := '{}';
     for part in select * from public.planned_children(for_task_type, params) loop
-      select * into priced from public.price_part(part.child_type, params, promised);
+      select * into priced from public.price_part(part.child_type, params || part.own_params, promised);
       expected_microusd := expected_microusd + part.child_count * priced.expected_microusd;
       held_microusd := held_microusd + part.child_count * priced.held_microusd;
       upper_bound_microusd := upper_bound_microusd + part.child_count * priced.upper_bound_microusd;
       part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
         'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
         'upper_bound_seconds', priced.upper_bound_seconds));
-      billed := billed || jsonb_build_object(part.child_type, priced.billed || jsonb_build_object('tasks', part.child_count));
+      billed := public.with_billed_part(billed, part.child_type, priced.billed, part.child_count);
       if with_breakdown then
         breakdown := breakdown || public.price_line(
           priced.price, priced.billed, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);

@@ -7,6 +7,8 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
   factors constant jsonb := price.cost_factors;
+  -- Of a film whose frames decide how long it is.
+  film constant text[] := case when price.cost_factors ? 'seconds' then public.film_quantities(price.task_type) else '{}' end;
   kind public.task_types;
   billed jsonb := '{}';
   quantity text;
@@ -25,9 +27,12 @@ begin
            case when key in ('resolution', 'model', 'model_type') then value end
       from jsonb_each(factors)
      -- Of an upscale no parameter names a size.
-     where key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale'
+     where (key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale')
+       and (key <> 'seconds' or film = '{}')
     union all
     select 'images', null where price.billing_type = 'per_unit' and not factors ? 'images'
+    union all
+    select part, null from unnest(film) as part where not factors ? part
     order by 1
   loop
     select * into said from public.priced_param(kind.name, quantity, params, listed);
@@ -36,8 +41,16 @@ begin
       said.value := case
         when quantity = 'images' then '1'
         when quantity = 'scale' then '2'
-        when quantity = 'seconds' then to_jsonb(greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1))
+        when quantity = 'gap_frames' then '53'
+        when quantity = 'context_frames' then '8'
+        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '61')
+        when quantity = 'seconds' then to_jsonb(coalesce(
+          public.planned_seconds(kind.name, params), greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1)))
         when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
+    end if;
+    if quantity = 'seconds' and kind.name = 'wan_2_2_i2v' then
+      -- A second at least between each two pictures.
+      said.value := to_jsonb(greatest((said.value #>> '{}')::numeric, public.passages_of_film(kind.name, params)));
     end if;
     if said.value is null and listed is not null and quantity <> 'model' and price.billing_type = 'per_unit' then
       -- The worker is then given it: the smallest of those that count once.
@@ -66,6 +79,10 @@ begin
     end if;
   end loop;
 
+  if film <> '{}' then
+    billed := billed || jsonb_build_object('seconds', public.seconds_of_frames(coalesce(
+      (billed ->> 'frames')::numeric, (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric)));
+  end if;
   if factors ? 'megapixels' then
     billed := billed || jsonb_build_object('megapixels', case
       when billed ? 'resolution' then ceil(public.pixels_of_size(billed ->> 'resolution') / 1048576.0)

@@ -19,7 +19,8 @@ begin
       when kind <> 'string' or word = '' then null
       when listed ? word then to_jsonb(word)
       else coalesce((select to_jsonb(key) from jsonb_object_keys(listed) as key
-                      where lower(key) = lower(word) order by key limit 1), to_jsonb(word)) end;
+                      where public.spelling_of_model(key) = public.spelling_of_model(word) order by key limit 1),
+                    to_jsonb(word)) end;
   end if;
 
   if quantity = 'resolution' then
@@ -52,6 +53,8 @@ begin
   return case when case quantity
       when 'images' then number between 1 and 16 and number = trunc(number)
       when 'frames' then number between 1 and 100000 and number = trunc(number)
+      when 'gap_frames' then number between 0 and 1000 and number = trunc(number)
+      when 'context_frames' then number between 0 and 1000 and number = trunc(number)
       when 'seconds' then number between 1 and 3600
       when 'scale' then number between 1 and 100 end
     then to_jsonb(trim_scale(number)) end;

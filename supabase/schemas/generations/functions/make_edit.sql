@@ -1,4 +1,4 @@
--- A version of an existing generation beside its primary one.
+-- A version of an existing generation beside its primary one; a larger version that is asked for as the primary one is shown.
 create or replace function public.make_edit(
   task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
 ) returns public.made_output
@@ -20,7 +20,8 @@ begin
     public.add_variant(
       base_id, task, output_location, output_thumbnail,
       public.output_params(task, type_row, task.task_type, jsonb_build_object('source_variant_id', source_variant)),
-      coalesce(type_row.variant_type, 'edit'), false),
+      coalesce(type_row.variant_type, 'edit'),
+      coalesce(type_row.variant_type = 'upscaled' and task.params -> 'is_primary' = 'true', false)),
     warnings)::public.made_output;
 end
 $$;

@@ -64,13 +64,13 @@ begin
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
+    thumbnail_url, error_message, generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at)
   select
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
+    thumbnail_url, error_message, generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks where id = any (leaving);
   delete from public.tasks where id = any (leaving);

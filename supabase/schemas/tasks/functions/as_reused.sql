@@ -22,6 +22,7 @@ begin
   task.progress := 1;
   task.generation_processed_at := clock_timestamp();
   task.updated_at := now();
+  task.warnings := result.warnings;
   task.result_data := jsonb_strip_nulls(jsonb_build_object('public_url', kept -> 'public_url'));
   task.cost_microusd := case when result.claimed_by_owner then 0 else (
     select least(price.reuse_price_microusd, task.upper_bound_microusd)

@@ -10,6 +10,7 @@ declare
   part_type text;
   parts record;
   result record;
+  failed public.tasks;
   made public.made_output;
 begin
   select * into orchestrator from public.tasks where id = for_orchestrator and status = 'In Progress' for no key update;
@@ -32,8 +33,16 @@ begin
     return;
   end if;
   if parts.failed > 0 then
+    -- The first that failed by itself, and not because another did.
+    select * into failed from public.tasks
+     where orchestrator_task_id = orchestrator.id and status in ('Failed', 'Cancelled')
+     order by coalesce(error_message like 'Cascaded %' or error_message = 'dependency_failed', true), updated_at, id limit 1;
+    update public.tasks set result_data = result_data || jsonb_build_object('failed_part', public.failed_part(failed))
+     where id = orchestrator.id;
     perform public.end_task(
-      orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total), by_owner => false);
+      orchestrator.id, 'Failed',
+      format('%s of %s segments failed', parts.failed, parts.total) || coalesce(': ' || left(failed.error_message, 500), ''),
+      by_owner => false);
     return;
   end if;
 

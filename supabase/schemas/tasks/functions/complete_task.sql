@@ -5,7 +5,8 @@
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 -- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
--- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
+-- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is. `output_warnings` says what could not be
+-- done of what the task asked; it is stored with the task and with what is made of the output.
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
 -- More outputs than are billed are refused, unless the owner's own worker made them.
@@ -17,7 +18,8 @@ create or replace function public.complete_task(
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
   output_text text default null, skip_generation boolean default false,
-  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}'
+  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}',
+  output_warnings text[] default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -95,8 +97,9 @@ begin
         case when blacked_out_is_free then '; they are not charged' else '' end)));
   end if;
 
-  described := task;
-  described.params := task.params || output_facts;
+  task.warnings := coalesce(output_warnings, '{}');
+  described := public.with_warnings(task);
+  described.params := described.params || output_facts;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(

@@ -17,7 +17,9 @@ begin
                   union all
                   select 'tasks', fault.* from public.find_task_faults() as fault
                   union all
-                  select 'queue', fault.* from public.find_queue_faults() as fault) as checked) as listed;
+                  select 'queue', fault.* from public.find_queue_faults() as fault
+                  union all
+                  select 'margin', fault.* from public.find_margin_faults() as fault) as checked) as listed;
   return jsonb_build_object(
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),

@@ -5,6 +5,8 @@
 -- Charges an orchestrator's finished children and, where the owner ended the work, what running tasks have consumed:
 -- see give_up_run(). Every other hold is released. `by_owner`: the owner, or something that the owner did, ended it, and no
 -- failure of a worker or a provider; a cancel is the owner's unless it is said to be another's.
+-- The orchestrators above a task that fails keep which part failed and why (`failed_part`): their `error_message` names its id alone,
+-- in the form that clients know.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
 -- `already_ended` is the task as it was, where its row says so already.
@@ -26,6 +28,8 @@ declare
   ended_ids uuid[];
   orchestrators uuid[] := '{}';
   task public.tasks;
+  cause jsonb;
+  above uuid[] := '{}';
 begin
   loop
     ended := array(
@@ -38,12 +42,19 @@ begin
     end if;
     exit when cardinality(ended) = 0;
     ended_ids := array(select id from unnest(ended));
+    if cause is null and new_status = 'Failed' then
+      select * into task from unnest(ended) where id = for_task;
+      task.error_message := coalesce(error, task.error_message);
+      cause := public.failed_part(task);
+      above := public.orchestrators_above(task);
+    end if;
     update public.tasks
        set status = case when id = any (relatives) then new_status else 'Failed' end,
            error_message = case
              when id = for_task then error
              when id = any (relatives) then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
              else 'dependency_failed' end,
+           result_data = case when id = any (above) then result_data || jsonb_build_object('failed_part', cause) else result_data end,
            slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
            is_following = false, updated_at = now()
      where id = any (ended_ids) and status in ('Queued', 'In Progress');

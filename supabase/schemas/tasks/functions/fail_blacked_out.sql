@@ -6,7 +6,7 @@ language plpgsql set search_path = '' as $$
 declare
   message constant text := 'blacked_out: The safety checker of the provider made every output black. Nothing is charged.';
 begin
-  -- It has ended: there is nothing to withdraw.
+  -- They have ended: there is nothing to withdraw.
   delete from public.provider_jobs where task_id = task.id;
   update public.tasks set result_data = result_data || jsonb_build_object('blacked_out', outputs) where id = task.id;
   perform public.end_task(task.id, 'Failed', message, by_owner => false);

@@ -1,6 +1,6 @@
 -- The run that a provider's news is about, by the id of its job; null when there is none. Where the run ended between
 -- submitting the job and noting its id, the key in the news' address tells which one it is, and the id is noted now.
--- `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
+-- `completes`: the job's result is the task's output; else the run goes on with it by itself. `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
 create or replace function public.find_provider_job(
   for_provider text, for_request_ids text[], for_webhook_key uuid default null
 ) returns jsonb
@@ -17,11 +17,13 @@ begin
     if not found then
       return null;
     end if;
+    perform public.count_provider_call(job, task.user_id, task.task_type)
+       from public.tasks as task where task.id = job.task_id;
   end if;
   return (
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
-        'paid_outputs', task.billed -> 'images',
+        'step', job.step, 'completes', job.completes, 'paid_outputs', task.billed -> 'images',
         'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
       from public.tasks as task where task.id = job.task_id);
 end

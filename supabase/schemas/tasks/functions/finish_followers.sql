@@ -12,7 +12,7 @@ begin
            reused_task_id = task.reused_task_id, claimed_by_owner = task.claimed_by_owner,
            output_location = task.output_location, thumbnail_url = task.thumbnail_url, progress = task.progress,
            generation_processed_at = task.generation_processed_at, updated_at = task.updated_at,
-           generation_created = task.generation_created, result_data = task.result_data,
+           generation_created = task.generation_created, result_data = task.result_data, warnings = task.warnings,
            cost_microusd = task.cost_microusd, error_message = null
      where id = task.id;
     room := room - public.release_dependants(task.id, room);

@@ -13,6 +13,7 @@ begin
          generation_processed_at = ended_at, updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
+         warnings = task.warnings,
          generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
          result_data = jsonb_strip_nulls(jsonb_build_object(

@@ -7,7 +7,8 @@ declare
 begin
   return jsonb_build_object(
     'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
-    'output_location', task.output_location, 'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
+    'output_location', task.output_location, 'warnings', task.warnings,
+    'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;

@@ -1,12 +1,11 @@
--- What follows when a task ends without an output. Its job at a provider is to be withdrawn. Where the owner ended it, the run
--- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawal decides about
+-- What follows when a task ends without an output. Its jobs at a provider are to be withdrawn. Where the owner ended it, the run
+-- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawals decide about
 -- the cost, which is 0 until then. `task` is the row before its end; the caller has its lock, and writes the cost.
 create or replace function public.give_up_run(
   task public.tasks, by_owner boolean, ended_at timestamptz, out cost_microusd bigint, out is_pending boolean, out basis text
 )
 language plpgsql set search_path = '' as $$
 declare
-  job public.provider_jobs;
   withdrawal_decides boolean := false;
 begin
   cost_microusd := 0;
@@ -20,14 +19,16 @@ begin
   if task.status not in ('Queued', 'In Progress') then
     return;
   end if;
-  delete from public.provider_jobs where task_id = task.id returning * into job;
-  if found then
-    insert into public.provider_withdrawals
-      (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
-    values (task.id, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
-            public.payer_of_task(task), case when is_pending then give_up_run.cost_microusd else 0 end,
-            public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'));
-  end if;
+  with given_up as (
+    delete from public.provider_jobs where task_id = task.id returning *
+  )
+  insert into public.provider_withdrawals
+    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata,
+     provider_cost_microusd)
+  select task.id, job.step, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
+         public.payer_of_task(task), case when is_pending and not job.by_owner then give_up_run.cost_microusd else 0 end,
+         public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'), job.cost_microusd
+    from given_up as job;
   if is_pending then
     cost_microusd := 0;
   end if;

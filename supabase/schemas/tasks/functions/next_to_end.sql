@@ -31,8 +31,9 @@ begin
       parts := parts[1:room_left];
       waiting := waiting[1:room_left - cardinality(parts)];
       relatives := relatives || array(
-        select part.id from public.tasks as part join public.provider_jobs as job on job.task_id = part.id
-         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts) limit 100);
+        select part.id from public.tasks as part
+         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts)
+           and exists (select from public.provider_jobs as job where job.task_id = part.id) limit 100);
     end if;
     relatives := relatives || parts;
     dependants := dependants || waiting;

@@ -156,8 +156,10 @@ begin
   planned.attempts := 0;
   planned.generation_created := false;
   planned.result_data := '{}';
+  planned.warnings := '{}';
   planned.children_held_microusd := 0;
   planned.created_at := now();
+  planned.ready_at := now();
   planned.updated_at := now();
 end
 $$;

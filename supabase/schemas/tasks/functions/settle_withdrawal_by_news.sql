@@ -15,9 +15,13 @@ begin
     return false;
   end if;
   if withdrawal.state = 'open' and (not has_failed or withdrawal.tries = 0) then
-    update public.provider_withdrawals set request_id = coalesce(request_id, for_request_ids[1])
-     where id = withdrawal.id and state = 'open';
     perform public.settle_withdrawal(withdrawal.id, case when has_failed then 'failed' else 'ran' end);
+    -- After the locks of the task, which come first.
+    update public.provider_withdrawals set request_id = for_request_ids[1] where id = withdrawal.id and request_id is null
+    returning * into withdrawal;
+    if found and not has_failed then
+      perform public.count_withdrawn_job(withdrawal);
+    end if;
   end if;
   return true;
 end

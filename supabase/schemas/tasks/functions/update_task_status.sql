@@ -4,6 +4,7 @@
 -- `output_location` names, if it does; `checked_files` as in complete_task().
 -- Guarantee: a report that ends a run takes effect once. The same report by the same worker or attempt gets the first answer
 -- again, also when the task was queued again or claimed by another since; every other report on that run is 409.
+-- A job at a provider that would cost more than the task is charged fails the task; the answer is then {refused, details}.
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
@@ -19,6 +20,8 @@ declare
   is_owners constant boolean := caller_kind <> 'service' or new_status = 'Cancelled' and not is_fenced;
   task public.tasks;
   answer jsonb;
+  refusal text;
+  refusal_details text;
 begin
   perform public.lock_orchestrators(for_task);
   select * into task from public.tasks
@@ -50,9 +53,28 @@ begin
   end if;
 
   -- Of the run's own worker alone: who could forget the job of a run would not pay for it.
-  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress'
+  if changes ?| array['provider_job', 'ended_provider_steps', 'unbilled_provider_steps'] and caller_kind <> 'user' and task.status = 'In Progress'
      and task.claimed_by_owner = (caller_kind = 'personal-access-token') then
-    perform public.note_provider_job(task, changes -> 'provider_job');
+    perform public.release_provider_call(job.provider, job.request_id)
+       from public.provider_jobs as job
+      where job.task_id = task.id and not job.by_owner
+        and job.step in (select value::smallint from jsonb_array_elements_text(coalesce(changes -> 'unbilled_provider_steps', '[]')));
+    delete from public.provider_jobs
+     where task_id = task.id and by_owner = task.claimed_by_owner
+       and step in (select value::smallint from jsonb_array_elements_text(coalesce(changes -> 'ended_provider_steps', '[]')));
+    if changes ? 'provider_job' then
+      begin
+        perform public.note_provider_job(task, changes -> 'provider_job');
+      exception when sqlstate 'PT409' then
+        get stacked diagnostics refusal = message_text, refusal_details = pg_exception_detail;
+        if refusal <> 'sold_below_cost' then
+          raise;
+        end if;
+        -- Not raised, because the task fails with it: the caller is refused when that is committed.
+        perform public.end_unprofitable_run(task, changes -> 'provider_job', refusal_details::jsonb);
+        return jsonb_build_object('refused', refusal, 'details', refusal_details::jsonb);
+      end;
+    end if;
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     perform public.deliver_named_files(task.id, changes ->> 'output_location');

@@ -4,7 +4,7 @@ returns public.tasks
 language plpgsql set search_path = '' as $$
 declare
   made constant public.made_output := public.create_output(
-    task, coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
+    public.with_warnings(task), coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
 begin
   task.generation_created := made.generation_id is not null;
   task.result_data := jsonb_strip_nulls(jsonb_build_object(

@@ -8,7 +8,7 @@ import {
   type NewTask,
 } from "../client.ts";
 import { RenderError } from "../provider.ts";
-import { conduct } from "./orchestrators.ts";
+import { orchestrate } from "./orchestrate.ts";
 
 const orchestrator: ClaimedTask = {
   task_id: "11111111-2222-4333-8444-555555555555",
@@ -20,7 +20,7 @@ const orchestrator: ClaimedTask = {
   lease_expires_at: new Date().toISOString(),
 };
 
-/** A server that has these children, and keeps what is created. */
+/** A server that has these children. It notes the tasks that are created. */
 class FakeClient extends DarkroomClient {
   readonly created: NewTask[] = [];
   readonly #children: ChildTask[];
@@ -47,7 +47,12 @@ async function run(client: FakeClient, details: object, taskType = "travel_orche
   const task = { ...orchestrator, task_type: taskType, params: { orchestrator_details: details } };
   const cut = (_source: string, _frames: number | undefined, pieces: readonly unknown[]) =>
     Promise.resolve(pieces.map((_, index) => `https://host.example/part-${index}.mp4`));
-  const { delegated } = await conduct({ task, client, signal: new AbortController().signal, cut });
+  const { delegated } = await orchestrate({
+    task,
+    client,
+    signal: new AbortController().signal,
+    cutter: { cut },
+  });
   return delegated;
 }
 
@@ -65,7 +70,7 @@ const travel = {
   seed_base: 7,
 };
 
-test("a chained travel: each segment waits for the one before, the stitch for the last", async () => {
+test("a chained travel creates segments that wait for each other, and a stitch that waits for the last", async () => {
   const client = new FakeClient();
   assert.equal(await run(client, travel), "Created 3 segments, chained, and their stitch");
   const [first, second, third, stitch] = client.created;
@@ -105,7 +110,7 @@ test("a chained travel: each segment waits for the one before, the stitch for th
   assert.equal(stitch?.params["num_total_segments_generated"], 3);
 });
 
-test("independent segments wait for nothing, and nothing stitches them", async () => {
+test("a travel of independent segments creates no dependencies and no stitch", async () => {
   for (const more of [{ model_type: "i2v" }, { chain_segments: false }, { independent_segments: true }]) {
     const client = new FakeClient();
     await run(client, { ...travel, ...more });
@@ -114,7 +119,7 @@ test("independent segments wait for nothing, and nothing stitches them", async (
   }
 });
 
-test("run again it plans the same, and creates what is missing alone, whoever created the rest", async () => {
+test("a second run creates only the missing children, also beside children of another worker", async () => {
   const whole = new FakeClient();
   await run(whole, travel);
   const again = new FakeClient();
@@ -125,7 +130,7 @@ test("run again it plans the same, and creates what is missing alone, whoever cr
   assert.equal(await run(complete, travel), "Created 3 segments, chained, and their stitch");
   assert.deepEqual(complete.created, []);
 
-  // The second segment is another worker's, by an id of its choice.
+  // Another worker created the second segment, under an id of its own.
   const children = whole.created.slice(0, 2).map(childOf);
   const foreign = "77777777-2222-4333-8444-555555555555";
   const rest = new FakeClient(
@@ -139,7 +144,7 @@ test("run again it plans the same, and creates what is missing alone, whoever cr
   assert.deepEqual(rest.created[0]?.dependant_on, [foreign]);
 });
 
-test("an edit joins what stays of the film, and gives each portion its own frames and prompt", async () => {
+test("an edit joins the pieces around the portions, and each join has its portion's frames and prompt", async () => {
   const client = new FakeClient();
   const details = {
     run_id: "run",
@@ -182,7 +187,18 @@ test("an edit joins what stays of the film, and gives each portion its own frame
   );
 });
 
-test("parts that are refused for good fail their orchestrator, others are tried again", async () => {
+test("an edit whose portions overlap is refused", async () => {
+  const details = {
+    source_video_url: "https://host.example/river.mp4",
+    portions_to_regenerate: [
+      { start_frame: 5, end_frame: 20 },
+      { start_frame: 19, end_frame: 30 },
+    ],
+  };
+  await assert.rejects(run(new FakeClient(), details, "edit_video_orchestrator"), /must not overlap/);
+});
+
+test("a final refusal of the children fails the orchestrator, and another refusal is retried", async () => {
   for (const [status, isFinal] of [
     [402, true],
     [422, true],
@@ -197,7 +213,7 @@ test("parts that are refused for good fail their orchestrator, others are tried 
   }
 });
 
-test("more parts than anybody means, or none, are no plan", async () => {
+test("a travel of no segments, or of more than 200, is refused", async () => {
   for (const count of [0, -1, 1.5, 201, "many", null]) {
     const client = new FakeClient();
     await assert.rejects(run(client, { ...travel, num_new_segments_to_generate: count }), RenderError);
