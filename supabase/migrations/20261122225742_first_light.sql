@@ -3312,7 +3312,7 @@ grant execute on function public.open_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/own_params_of_part.sql
 -- What an orchestrator's details say of one of its children alone, as far as prices depend on it: the frames of a segment by its
--- place, those of a join by its place, those of a portion of an edited film. In the form in which the child's params say it.
+-- place, those of a join by its place, those of a portion of an edited film, how many clips are stitched. In the form in which the child's params say it.
 create or replace function public.own_params_of_part(for_task_type text, child_type text, details jsonb, place integer)
 returns jsonb
 language plpgsql immutable set search_path = '' as $$
@@ -3322,6 +3322,9 @@ begin
   if child_type = 'travel_segment' then
     return jsonb_strip_nulls(jsonb_build_object('segment_frames_target', case
       when jsonb_typeof(details -> 'segment_frames_expanded') = 'array' then details -> 'segment_frames_expanded' -> place end));
+  end if;
+  if child_type = 'join_final_stitch' then
+    return public.planned_clips(for_task_type, details);
   end if;
   if child_type <> 'join_clips_segment' then
     return '{}';
@@ -3450,6 +3453,10 @@ begin
                case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
                1), 500) as portions,
              jsonb_typeof(details -> 'stitch_config') = 'object' as stitches,
+             -- As plans_stitch() has it, but for a stitch by joins.
+             details -> 'use_svi' = 'true'
+               or coalesce(details ->> 'model_type', 'vace') = 'vace' and details -> 'chain_segments' is distinct from 'false'
+                  and details -> 'independent_segments' is distinct from 'true' as is_chained,
              -- The last clip is joined to the first as well.
              (coalesce(details -> 'stitch_config' -> 'loop_first_clip', details -> 'loop_first_clip') = 'true')::integer as loops
         from plan
@@ -3457,7 +3464,7 @@ begin
     select planned.child_type, planned.child_count
       from sizes, lateral (values
         ('travel_orchestrator', 'travel_segment', segments),
-        ('travel_orchestrator', 'travel_stitch', 1),
+        ('travel_orchestrator', 'travel_stitch', case when is_chained then 1 else 0 end),
         ('travel_orchestrator', 'join_clips_segment', case when stitches then greatest(segments - 1 + coalesce(loops, 0), 1) else 0 end),
         ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
         ('join_clips_orchestrator', 'join_clips_segment', clips - 1 + coalesce(loops, 0)),
@@ -3475,6 +3482,34 @@ begin
 end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_clips.sql
+-- How many clips the final stitch of an orchestration joins, as a `clip_list` of so many: the clips of a join, the segments of a travel,
+-- what portions leave of an edited film. At most 501.
+create or replace function public.planned_clips(for_task_type text, details jsonb)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  settings constant jsonb := case for_task_type when 'travel_orchestrator' then details -> 'stitch_config' else details end;
+  listed constant jsonb := case for_task_type
+    when 'edit_video_orchestrator' then details -> 'portions_to_regenerate'
+    when 'travel_orchestrator' then null
+    else coalesce(nullif(details -> 'clip_list', '[]'), details -> 'segment_task_ids') end;
+  clips integer := case when jsonb_typeof(listed) = 'array' then jsonb_array_length(listed) else 0 end;
+begin
+  if for_task_type = 'travel_orchestrator' then
+    clips := coalesce(public.integer_or_null(details ->> 'num_new_segments_to_generate'), 1);
+  elsif for_task_type = 'edit_video_orchestrator' then
+    clips := clips + 1;
+  end if;
+  if settings -> 'loop_first_clip' = 'true' then
+    clips := clips + 1;
+  end if;
+  return jsonb_build_object('clip_list', (
+    select coalesce(jsonb_agg(place), '[]') from generate_series(1, least(clips, 501)) as place));
+end
+$$;
+revoke all on function public.planned_clips from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/planned_frames.sql
 -- The frames of a segment that says none itself: those that its travel plans for its place; null where it plans none.
@@ -3509,7 +3544,7 @@ begin
   return (
     select list from unnest(public.priced_places(for_task_type)) with ordinality as looked (place, position),
            lateral (select case place when '' then params -> list_name else params -> place -> list_name end) as found (list)
-     where jsonb_typeof(list) = 'array' and jsonb_array_length(list) > 0
+     where case when jsonb_typeof(list) = 'array' then jsonb_array_length(list) > 0 end
      order by position limit 1);
 end
 $$;
@@ -3517,33 +3552,31 @@ revoke all on function public.planned_list from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/planned_seconds.sql
 -- How long the film is that is made of many, as far as params tell: of a travel by the frames that are planned for each segment, of
--- joined clips ten seconds for each clip and each transition. Null where nothing is planned, or the type makes another film.
+-- joined clips twenty seconds for each clip with its transition. Null where nothing is planned, or the type makes another film.
 create or replace function public.planned_seconds(for_task_type text, params jsonb)
 returns numeric
 language plpgsql stable set search_path = '' as $$
 declare
-  frames jsonb;
+  planned jsonb;
   parts integer;
   total numeric := 0;
 begin
   if for_task_type = 'join_final_stitch' then
-    return (
-      select least(10 * sum(jsonb_array_length(list)), 3600)
-        from (values (public.planned_list(for_task_type, params, 'clip_list')),
-                     (public.planned_list(for_task_type, params, 'transition_task_ids'))) as pieces (list));
+    planned := public.planned_list(for_task_type, params, 'clip_list');
+    return case when planned is not null then least(20 * jsonb_array_length(planned), 3600) end;
   end if;
   if for_task_type not in ('wan_2_2_i2v', 'travel_stitch') then
     return null;
   end if;
-  frames := public.planned_list(for_task_type, params, 'segment_frames_expanded');
-  if frames is null then
+  planned := public.planned_list(for_task_type, params, 'segment_frames_expanded');
+  if planned is null then
     return null;
   end if;
   parts := case for_task_type
-    when 'wan_2_2_i2v' then public.passages_of_film(for_task_type, params) else jsonb_array_length(frames) end;
+    when 'wan_2_2_i2v' then public.passages_of_film(for_task_type, params) else jsonb_array_length(planned) end;
   for part in 0 .. least(parts, 500) - 1 loop
     total := total + public.seconds_of_frames((coalesce(public.planned_frames(
-      for_task_type, jsonb_build_object('segment_index', part, 'segment_frames_expanded', frames)), '81') #>> '{}')::numeric);
+      for_task_type, jsonb_build_object('segment_index', part, 'segment_frames_expanded', planned)), '61') #>> '{}')::numeric);
   end loop;
   -- The longest film that has a price.
   return least(total, 3600);
@@ -4052,7 +4085,7 @@ begin
         when quantity = 'scale' then '2'
         when quantity = 'gap_frames' then '53'
         when quantity = 'context_frames' then '8'
-        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '81')
+        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '61')
         when quantity = 'seconds' then to_jsonb(coalesce(
           public.planned_seconds(kind.name, params), greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1)))
         when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
@@ -5955,7 +5988,6 @@ revoke all on function public.worth_of_payment from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/active_workers.sql
 -- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
 -- run nothing (they may serve any). An owner's own are counted for that owner alone. Workers of the named providers do not count.
-drop function if exists public.active_workers(text, uuid);
 create or replace function public.active_workers(
   for_run_type text, for_user uuid, without_providers text[], out busy integer, out idle integer
 )
@@ -6320,7 +6352,6 @@ revoke all on function public.charge_of_provider_run from public, anon, authenti
 -- A task of the kinds that a claim asks for, when the users whose turn is next have none: looks where such tasks are,
 -- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
 -- A lane keeps the turn at which it was last looked at; those met are brought up to date, so that the order is right.
-drop function if exists public.claim_by_lane(text, text[], text[], text[], text, interval, interval);
 create or replace function public.claim_by_lane(
   stage text, run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
   affinity_max_wait interval, late_types text[], late_before timestamptz, skip_jobs_of text
@@ -6391,7 +6422,6 @@ revoke all on function public.claim_by_lane from public, anon, authenticated;
 -- user whom another claim is serving is left to the end, so that claims at the same moment serve different users;
 -- then they are tried too, for they may have more slots. Null also when the claim asks for task types or models of
 -- which the next eight users have none.
-drop function if exists public.claim_by_turn(text[], text[], text[], text, interval, interval);
 create or replace function public.claim_by_turn(
   run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
   affinity_max_wait interval, late_types text[], late_before timestamptz, skip_jobs_of text
@@ -6452,7 +6482,6 @@ revoke all on function public.claim_by_turn from public, anon, authenticated;
 -- The lease is the type's longest run, unless the worker is one that heartbeats.
 -- With `late_before` it takes what has been ready since then, or what its provider has begun. With `skip_jobs_of` it leaves that
 -- provider the tasks that this has begun: another run would be paid twice.
-drop function if exists public.claim_from_lane(public.task_lanes, text, boolean, interval, interval);
 create or replace function public.claim_from_lane(
   lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval,
   late_before timestamptz, skip_jobs_of text
@@ -6576,7 +6605,6 @@ revoke all on function public.claim_from_lane from public, anon, authenticated;
 -- `for_user` limits it to that owner's tasks (a token), which then need no cover.
 -- `for_provider` names what runs the tasks where that is no own worker: see provider_task_types(). FAL may state its rule, which
 -- then holds for the database; a token's for its own claim alone.
-drop function if exists public.claim_next_task(uuid, text, text, text[], text[], boolean, integer, boolean);
 create or replace function public.claim_next_task(
   for_user uuid default null, for_worker text default null, for_run_type text default null,
   only_task_types text[] default null, only_models text[] default null, same_model_only boolean default false,
@@ -6684,7 +6712,6 @@ grant execute on function public.claim_next_task to service_role;
 -- The turn of a user has come: takes the best task that they have for this claim, by priority, then age, over all
 -- their lanes that it may look at. An owner's worker prefers its loaded model. Of `late_types` (FAL's claims alone) it takes what
 -- has been ready since `late_before`, or what FAL has begun.
-drop function if exists public.claim_of_user(uuid, text, text[], text[], text[], text, text, interval, interval);
 create or replace function public.claim_of_user(
   served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
   for_worker text, heartbeat_lease interval, affinity_max_wait interval,
@@ -6731,7 +6758,6 @@ revoke all on function public.claim_of_user from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/claim_one_task.sql
 -- One task of a claim: see claim_next_task. Its stages: what has waited too long for a warm worker, what that worker
 -- has loaded, anything that it may have. `late_types`, `late_before`: see claim_of_user(). `skip_jobs_of`: see claim_from_lane().
-drop function if exists public.claim_one_task(uuid, text, interval, interval, text, text[], text[], text[], boolean);
 create or replace function public.claim_one_task(
   for_user uuid, for_worker text, heartbeat_lease interval, affinity_max_wait interval, warm_model text,
   run_types text[], types text[], only_models text[], same_model_only boolean,
@@ -7111,7 +7137,7 @@ grant execute on function public.complete_task to service_role;
 -- says only of a database that it alone serves.
 create or replace function public.configure_fal(is_configured boolean, rule text default null, after_seconds integer default null)
 returns void
-language sql security definer set search_path = '' as $$
+language sql set search_path = '' as $$
   update public.queue_settings
      set fal_is_configured = is_configured, fal_runs = coalesce(rule, fal_runs),
          fal_after = coalesce(make_interval(secs => after_seconds), fal_after)
@@ -7119,7 +7145,6 @@ language sql security definer set search_path = '' as $$
          is distinct from (is_configured, coalesce(rule, fal_runs), coalesce(make_interval(secs => after_seconds), fal_after))
 $$;
 revoke all on function public.configure_fal from public, anon, authenticated;
-grant execute on function public.configure_fal to service_role;
 
 -- supabase/schemas/tasks/functions/cost_lines.sql
 -- How an ended task's cost came about, line by line; an orchestration's by the kinds of its finished and cancelled parts.
@@ -8247,7 +8272,6 @@ revoke all on function public.expected_seconds from public, anon, authenticated;
 -- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
 -- the queue, up to 10,000 tasks of it: for people who debug, not for polling. `types` are those that were asked for. A claim of a
 -- provider may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
-drop function if exists public.explain_empty_claim(uuid, text[], text[], text[], text);
 create or replace function public.explain_empty_claim(
   for_user uuid, run_types text[], types text[], only_models text[], only_model text,
   provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
@@ -9262,7 +9286,12 @@ begin
                'expires_at', drawn.expires_at) order by drawn.id), '[]')
         from public.credit_grant_draws as draw join public.credit_grants as drawn on drawn.id = draw.grant_id
        where draw.entry_id = entry.id),
-    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd));
+    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd))
+    -- The operator's business alone.
+    || case when for_user is null and entry.task_id is not null then jsonb_build_object('provider_cost_microusd', (
+         select coalesce(sum(cost.provider_cost_microusd), 0) from public.task_provider_costs as cost
+          where cost.task_id = entry.task_id or cost.task_id in (select part.id from public.parts_of_task(entry.task_id) as part)))
+       else '{}' end;
 end
 $$;
 revoke all on function public.get_receipt from public, anon, authenticated;
@@ -9313,16 +9342,14 @@ grant execute on function public.get_task_status to service_role;
 -- supabase/schemas/tasks/functions/give_task_back.sql
 -- Puts a running task back into the queue though no run failed: its worker stops, or cannot reach what it works with, or had
 -- done its part. It is not counted, up to 20 times a task. `attempt` stays, for numbers are not given out twice.
--- Where work goes on without the worker (a job at a provider, the parts of an orchestrator), a run of ten seconds or longer is
--- never counted: a function that runs tasks gives them back whenever its time is over. Jobs and parts have ends of their own.
+-- Where a job at a provider goes on, a run of ten seconds or longer is never counted: a function that runs tasks gives them back
+-- whenever its time is over, and jobs have an end of their own.
 create or replace function public.give_task_back(task public.tasks, error text)
 returns void
 language plpgsql set search_path = '' as $$
 declare
-  goes_on constant boolean :=
-    task.generation_started_at < now() - interval '10 seconds'
-    and (exists (select from public.provider_jobs where task_id = task.id)
-         or task.is_orchestrator and exists (select from public.tasks where orchestrator_task_id = task.id));
+  goes_on constant boolean := task.generation_started_at < now() - interval '10 seconds'
+    and exists (select from public.provider_jobs where task_id = task.id);
 begin
   perform public.requeue_task(task, error, has_failed => task.attempt - task.attempts > 20 and not goes_on);
 end
@@ -9613,7 +9640,6 @@ revoke all on function public.lane_of_task from public, anon, authenticated;
 -- The next lanes for a claim that looks where its kinds of task are, best first, without those tried: one index probe a
 -- kind (and model), however many lanes and tasks there are. Kinds are run types, and then models are named, or
 -- task types. Of `late_types` lanes that are late.
-drop function if exists public.lanes_to_try(text, text[], text[], bigint[], integer);
 create or replace function public.lanes_to_try(
   stage text, kinds text[], models text[], tried bigint[], page_size integer, late_types text[]
 )
@@ -10015,6 +10041,7 @@ language plpgsql set search_path = '' as $$
 declare
   for_step constant smallint := coalesce((job ->> 'step')::smallint, 0::smallint);
   known public.provider_jobs;
+  noted public.provider_jobs;
   cost bigint;
 begin
   -- Jobs of the other kind of run, at another account, are not this run's to forget: the party that began them withdraws them.
@@ -10054,23 +10081,23 @@ begin
            completes = case when begun.webhook_key = excluded.webhook_key then begun.completes else excluded.completes end,
            units = case when begun.webhook_key = excluded.webhook_key then begun.units else excluded.units end,
            cost_microusd = excluded.cost_microusd
-     where begun.request_id is null or begun.by_owner <> excluded.by_owner;
+     where begun.request_id is null or begun.by_owner <> excluded.by_owner
+    returning * into noted;
   else
     update public.provider_jobs
        set request_id = job ->> 'request_id', submitted_at = coalesce(submitted_at, now())
      where task_id = task.id and step = for_step and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
        and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id'
-    returning * into known;
-    if found and not known.by_owner then
-      perform public.count_provider_call(known, task.user_id, task.task_type);
-      return;
+    returning * into noted;
+    if not noted.by_owner then
+      perform public.count_provider_call(noted, task.user_id, task.task_type);
     end if;
   end if;
-  if not found then
-    select * into known from public.provider_jobs where task_id = task.id and step = for_step;
+  if noted.task_id is null then
+    select * into noted from public.provider_jobs where task_id = task.id and step = for_step;
     perform public.refuse('provider_job_open', 409, jsonb_build_object(
       'provider_job', jsonb_build_object(
-        'step', for_step, 'provider', known.provider, 'model', known.model, 'request_id', known.request_id)));
+        'step', for_step, 'provider', noted.provider, 'model', noted.model, 'request_id', noted.request_id)));
   end if;
 exception when unique_violation then
   perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job - array['webhook_key', 'request_id']));
@@ -10993,7 +11020,6 @@ revoke all on function public.queue_direct_task from public, anon, authenticated
 -- cloud: lanes that are open, or ready and closed; a token's owner alone, with all their lanes.
 -- `claimable` is what could run at once: the ready tasks, but no more than free slots of the user (and of the project,
 -- where it is limited); orchestrators need none. Types at their limit count as at capacity, and so do `without_types`.
-drop function if exists public.queue_of_users(uuid, text[]);
 create or replace function public.queue_of_users(for_user uuid, run_types text[], without_types text[] default '{}')
 returns table (
   user_id uuid, allowed boolean, free_slots integer, ready integer, ready_orchestrators integer, blocked integer,
@@ -11825,15 +11851,22 @@ revoke all on function public.require_task_room from public, anon, authenticated
 
 -- supabase/schemas/tasks/functions/rescue_task.sql
 -- Takes a running task back from a worker that is gone. An orchestrator that has created parts has done what it can do, and
--- the parts go on without it: whoever has it next goes on as well, and no run has failed.
+-- the parts go on without it: the next worker goes on as well, and no run has failed. A provider's worker reports a progress message
+-- when it has created all parts; then no worker is needed any more, and the orchestrator stays in progress until its last part ends.
 create or replace function public.rescue_task(task public.tasks, reason text)
 returns void
 language plpgsql set search_path = '' as $$
 begin
-  if task.is_orchestrator and exists (select from public.tasks where orchestrator_task_id = task.id) then
-    perform public.give_task_back(task, reason);
-  else
+  if not task.is_orchestrator or not exists (select from public.tasks where orchestrator_task_id = task.id) then
     perform public.requeue_task(task, reason);
+  elsif task.progress_message is not null and exists (
+    select from public.workers
+     where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)
+       and provider is not null)
+  then
+    perform public.extend_lease(task);
+  else
+    perform public.give_task_back(task, reason);
   end if;
 end
 $$;
@@ -12023,7 +12056,8 @@ begin
      set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
          claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
-         output_location = null, cost_microusd = null, result_data = result_data - array['cancellation', 'blacked_out', 'failed_part'], unmet_dependencies = unmet,
+         output_location = null, cost_microusd = null,
+         result_data = result_data - array['cancellation', 'blacked_out', 'failed_part'], unmet_dependencies = unmet,
          result_key = key, is_following = follows, updated_at = now(), ready_at = now()
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
@@ -12707,7 +12741,6 @@ grant execute on function public.sweep_expired_leases to service_role;
 
 -- supabase/schemas/tasks/functions/take_turn.sql
 -- The next user whose turn it is, locked: see claim_by_turn; and those before them whom another claim is serving.
-drop function if exists public.take_turn(text[], text[], text[], uuid[]);
 create or replace function public.take_turn(
   run_types text[], types text[], models text[], tried uuid[], late_types text[],
   out taken public.user_turns, out busy uuid[]
@@ -12758,7 +12791,6 @@ revoke all on function public.take_turn from public, anon, authenticated;
 -- Numbers from the lanes' counts; the lists are the first tasks that a claim would meet, and what runs.
 -- What is left to FAL is neither `queued_only` nor, while FAL runs it, `active_only`: autoscalers start workers for those two. The
 -- call is all that a shipped API worker shows of itself while nothing is queued.
-drop function if exists public.task_counts_for(uuid, text);
 create or replace function public.task_counts_for(for_user uuid, for_run_type text default null, is_api_worker boolean default false)
 returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
@@ -12916,6 +12948,26 @@ begin
 end
 $$;
 revoke all on function public.task_of_worker from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/task_runners.sql
+-- What runs each task type at this moment: own workers that are active, FAL by its rule where it is configured, and whether the
+-- sandbox may. For people; no claim asks it.
+create or replace function public.task_runners()
+returns table (task_type text, is_visible boolean, own_workers boolean, fal boolean, sandbox boolean)
+language plpgsql stable set search_path = '' as $$
+declare
+  own_types constant text[] := public.own_worker_types();
+  sandbox_types constant text[] := (public.provider_task_types('sandbox', null, null)).types;
+begin
+  return query
+    select kind.name, kind.is_visible, kind.name = any (own_types),
+           settings.fal_is_configured and settings.fal_runs <> 'none' and 'fal' = any (kind.runners), kind.name = any (sandbox_types)
+      from public.task_types as kind, public.queue_settings as settings
+     where kind.alias_of is null and kind.category <> 'call' and kind.is_active
+     order by kind.name;
+end
+$$;
+revoke all on function public.task_runners from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/task_types_of_tool.sql
 -- What a name that may be a tool's stands for: the task type of this name, the active task types of the tool, and all tools.
@@ -13401,9 +13453,10 @@ begin
   on conflict (provider) do update
     set task_types = excluded.task_types, most_runners = excluded.most_runners, next_call_at = excluded.next_call_at;
   for place in 1..begin_provider_run.most_runners loop
-    insert into public.workers as worker (id, status, own_status, heartbeats, last_heartbeat)
-    values (format('%s-function-%s', for_provider, place), 'active', 'active', true, now())
-    on conflict (id) do update set status = 'active', own_status = 'active', heartbeats = true, last_heartbeat = now()
+    insert into public.workers as worker (id, status, own_status, heartbeats, last_heartbeat, provider)
+    values (format('%s-function-%s', for_provider, place), 'active', 'active', true, now(), for_provider)
+    on conflict (id) do update
+      set status = 'active', own_status = 'active', heartbeats = true, last_heartbeat = now(), provider = excluded.provider
       where worker.status not in ('active', 'terminating') or worker.last_heartbeat < now() - interval '2 minutes'
     returning worker.id into given_name;
     if found then
@@ -13581,11 +13634,13 @@ begin
     return;
   end if;
   update public.workers as known
-     set last_claim_at = now(), provider = for_provider, claimed_run_type = for_run_type, claimed_task_types = only_task_types,
-         -- One that sends no heartbeats and nobody manages became inactive by silence: see mark_silent_workers().
-         status = case when known.status = 'inactive' and not known.heartbeats and known.instance_type = 'external' then 'active'
-                       else known.status end
+     set last_claim_at = now(), provider = for_provider, claimed_run_type = for_run_type, claimed_task_types = only_task_types
    where id = (select id from public.workers where id = worker.id for no key update skip locked);
+  if found and worker.status = 'inactive' then
+    -- One that sends no heartbeats and that no autoscaler manages became inactive by silence: see mark_silent_workers().
+    update public.workers set status = 'active'
+     where id = worker.id and status = 'inactive' and not heartbeats and instance_type = 'external';
+  end if;
 end
 $$;
 revoke all on function public.note_claim from public, anon, authenticated;
