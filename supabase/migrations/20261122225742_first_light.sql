@@ -65,6 +65,13 @@ create domain public.billed_values as jsonb check (
     value, '$.keyvalue() ? (@.key like_regex "^(images|frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
   and not jsonb_path_exists(
     value, '$.keyvalue() ? (@.key like_regex "^(resolution|model|model_type)$" && @.value.type() <> "string")'));
+-- What could not be done of what a task asked, as its worker says.
+create domain public.output_warnings as text[] check (
+  cardinality(value) <= 20 and array_position(value, null) is null and length(array_to_string(value, '')) <= 10000);
+-- How much of each unit a provider bills for a job, at most.
+create domain public.billed_units as jsonb check (
+  jsonb_typeof(value) = 'object' and value - array['images', 'megapixels', 'seconds', 'training_steps'] = '{}'
+  and not jsonb_path_exists(value, '$.* ? (@.type() <> "number" || @ < 0 || @ > 1000000000)'));
 create domain public.slot_number as smallint check (value between 1 and 5);
 
 -- supabase/schemas/generations/types.sql
@@ -789,6 +796,7 @@ create table public.tasks (
   error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
+  warnings public.output_warnings not null default '{}',
   -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
   reused_task_id uuid,
 
@@ -856,11 +864,13 @@ create index tasks_by_result on public.tasks (project_id, result_key, status, pr
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
--- The job that runs a task at a provider of models, so that whoever claims the task next resumes it instead of paying
--- for another. One a task, from before it is submitted until it ended in an error; it goes with its task. Nobody but the
--- functions reads it: who knew the key of another's webhook could end that task.
+-- The jobs that run a task at a provider of models, so that the run that claims the task next resumes them instead of paying
+-- for others. A task has one for each step, from before it is submitted until it ended in an error; they go with their task. Only the
+-- functions read it: a reader of another's webhook key could end that task.
 create table public.provider_jobs (
-  task_id uuid primary key references public.tasks (id) on delete cascade,
+  task_id uuid not null references public.tasks (id) on delete cascade,
+  -- Numbers the jobs of the task.
+  step smallint not null default 0 check (step between 0 and 63),
   provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
   -- Both become part of URLs at the provider, behind which our key is.
   model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
@@ -871,8 +881,13 @@ create table public.provider_jobs (
   by_owner boolean not null,
   -- Names the job in the address to which the provider sends its end.
   webhook_key uuid,
+  -- Whether the job's result is the output of the task, so that the webhook may complete the run with it.
+  completes boolean not null default true,
+  -- What the provider bills for the job, at most.
+  units public.billed_units not null default '{}',
   began_at timestamptz not null default now(),
   submitted_at timestamptz,
+  primary key (task_id, step),
   constraint submitted_jobs_have_an_id check ((request_id is null) = (submitted_at is null))
 );
 create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
@@ -880,10 +895,12 @@ create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhoo
 
 -- Jobs at providers that no task needs any more, for their task failed, was cancelled or was deleted. A row outlives its
 -- task. One party at a time withdraws a job: `next_try_at` is its lease. Where the owner ended the run, the outcome decides
--- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal().
+-- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal(). Of several jobs of
+-- a run each has its cost, and the first that is charged takes it from the others.
 create table public.provider_withdrawals (
   id uuid primary key default gen_random_uuid(),
   task_id uuid not null,
+  step smallint not null default 0,
   attempt public.natural_number not null,
   user_id uuid not null,
   provider text not null,
@@ -1094,6 +1111,7 @@ create table public.archived_tasks (
   error_message text,
   generation_created boolean not null,
   result_data jsonb not null,
+  warnings public.output_warnings not null,
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
@@ -1124,7 +1142,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -1132,7 +1150,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
 
@@ -3322,6 +3340,8 @@ begin
       when medium = 'image' then array['resolution', 'image_size']
       else array['resolution', 'parsed_resolution_wh'] end
     when 'model' then array['model_name', 'model']
+                      -- Older clients of pictures name the model there.
+                      || case when for_task_type = 'single_image' then array['model_type'] else '{}' end
     when 'model_type' then array['model_type'] end;
 end
 $$;
@@ -3624,7 +3644,8 @@ begin
       when kind <> 'string' or word = '' then null
       when listed ? word then to_jsonb(word)
       else coalesce((select to_jsonb(key) from jsonb_object_keys(listed) as key
-                      where lower(key) = lower(word) order by key limit 1), to_jsonb(word)) end;
+                      where public.spelling_of_model(key) = public.spelling_of_model(word) order by key limit 1),
+                    to_jsonb(word)) end;
   end if;
 
   if quantity = 'resolution' then
@@ -3911,6 +3932,15 @@ begin
 end
 $$;
 revoke all on function public.side_of_size from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/spelling_of_model.sql
+-- A model's name without case and separators: "FLUX.1 [dev]", "flux_1-dev" and "flux 1 dev" are one name.
+create or replace function public.spelling_of_model(name text)
+returns text
+language sql immutable set search_path = '' as $$
+  select trim('-' from regexp_replace(lower(name), '[^a-z0-9]+', '-', 'g'))
+$$;
+revoke all on function public.spelling_of_model from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/spend_month.sql
 -- The first day of the month, in UTC, in which spend caps count something.
@@ -5622,13 +5652,13 @@ begin
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
+    thumbnail_url, error_message, generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at)
   select
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
+    thumbnail_url, error_message, generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks where id = any (leaving);
   delete from public.tasks where id = any (leaving);
@@ -5673,6 +5703,7 @@ begin
   task.progress := 1;
   task.generation_processed_at := clock_timestamp();
   task.updated_at := now();
+  task.warnings := result.warnings;
   task.result_data := jsonb_strip_nulls(jsonb_build_object('public_url', kept -> 'public_url'));
   task.cost_microusd := case when result.claimed_by_owner then 0 else (
     select least(price.reuse_price_microusd, task.upper_bound_microusd)
@@ -5957,11 +5988,8 @@ begin
     'task_id', task.id, 'params', public.params_of_run(task.task_type, task.params, task.billed),
     'billed', task.billed, 'task_type', task.task_type, 'project_id', task.project_id,
     'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
-    || coalesce((
-      select jsonb_build_object('provider_job', jsonb_build_object(
-               'provider', job.provider, 'model', job.model, 'request_id', job.request_id,
-               'began_at', job.began_at))
-        from public.provider_jobs as job where job.task_id = task.id and job.by_owner = task.claimed_by_owner), '{}');
+    || case when exists (select from public.provider_jobs where task_id = task.id)
+         then coalesce(public.known_provider_jobs(task), '{}') else '{}' end;
 end
 $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;
@@ -6303,7 +6331,8 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 -- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
--- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
+-- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is. `output_warnings` says what could not be
+-- done of what the task asked; it is stored with the task and with what is made of the output.
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
 -- More outputs than are billed are refused, unless the owner's own worker made them.
@@ -6315,7 +6344,8 @@ create or replace function public.complete_task(
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
   output_text text default null, skip_generation boolean default false,
-  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}'
+  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}',
+  output_warnings text[] default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -6393,8 +6423,9 @@ begin
         case when blacked_out_is_free then '; they are not charged' else '' end)));
   end if;
 
-  described := task;
-  described.params := task.params || output_facts;
+  task.warnings := coalesce(output_warnings, '{}');
+  described := public.with_warnings(task);
+  described.params := described.params || output_facts;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(
@@ -7408,7 +7439,7 @@ revoke all on function public.enter_queue from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/exchange_provider_withdrawals.sql
 -- What a party that withdraws jobs at a provider says and asks, in one call: the id of a job that it submitted while the task
 -- ended, what became of jobs that it was given, and the next ones. `request`: {provider, submitted: {task_id, attempt,
--- request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
+-- step, request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
 create or replace function public.exchange_provider_withdrawals(for_user uuid, request jsonb)
 returns jsonb
 language plpgsql security definer set search_path = '' set lock_timeout = '1s' as $$
@@ -7420,7 +7451,8 @@ declare
 begin
   if jsonb_typeof(submitted) = 'object' then
     is_noted := public.note_unwanted_job(
-      for_user, provider, (submitted ->> 'task_id')::uuid, (submitted ->> 'attempt')::integer, submitted ->> 'request_id');
+      for_user, provider, (submitted ->> 'task_id')::uuid, (submitted ->> 'attempt')::integer,
+      coalesce((submitted ->> 'step')::smallint, 0::smallint), submitted ->> 'request_id');
   end if;
   settled := public.report_provider_withdrawals(for_user, coalesce(request -> 'reports', '[]'));
   return jsonb_build_object(
@@ -7548,7 +7580,7 @@ language plpgsql set search_path = '' as $$
 declare
   message constant text := 'blacked_out: The safety checker of the provider made every output black. Nothing is charged.';
 begin
-  -- It has ended: there is nothing to withdraw.
+  -- They have ended: there is nothing to withdraw.
   delete from public.provider_jobs where task_id = task.id;
   update public.tasks set result_data = result_data || jsonb_build_object('blacked_out', outputs) where id = task.id;
   perform public.end_task(task.id, 'Failed', message, by_owner => false);
@@ -7679,7 +7711,7 @@ revoke all on function public.find_project from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/find_provider_job.sql
 -- The run that a provider's news is about, by the id of its job; null when there is none. Where the run ended between
 -- submitting the job and noting its id, the key in the news' address tells which one it is, and the id is noted now.
--- `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
+-- `completes`: the job's result is the task's output; else the run goes on with it by itself. `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
 create or replace function public.find_provider_job(
   for_provider text, for_request_ids text[], for_webhook_key uuid default null
 ) returns jsonb
@@ -7700,7 +7732,7 @@ begin
   return (
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
-        'paid_outputs', task.billed -> 'images',
+        'step', job.step, 'completes', job.completes, 'paid_outputs', task.billed -> 'images',
         'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
       from public.tasks as task where task.id = job.task_id);
 end
@@ -8052,7 +8084,7 @@ begin
            reused_task_id = task.reused_task_id, claimed_by_owner = task.claimed_by_owner,
            output_location = task.output_location, thumbnail_url = task.thumbnail_url, progress = task.progress,
            generation_processed_at = task.generation_processed_at, updated_at = task.updated_at,
-           generation_created = task.generation_created, result_data = task.result_data,
+           generation_created = task.generation_created, result_data = task.result_data, warnings = task.warnings,
            cost_microusd = task.cost_microusd, error_message = null
      where id = task.id;
     room := room - public.release_dependants(task.id, room);
@@ -8080,6 +8112,7 @@ begin
          generation_processed_at = ended_at, updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
+         warnings = task.warnings,
          generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
          result_data = jsonb_strip_nulls(jsonb_build_object(
@@ -8408,7 +8441,8 @@ declare
 begin
   return jsonb_build_object(
     'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
-    'output_location', task.output_location, 'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
+    'output_location', task.output_location, 'warnings', task.warnings,
+    'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;
@@ -8427,7 +8461,8 @@ begin
     'attempt', task.attempt, 'attempts', task.attempts, 'worker_id', task.worker_id,
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'error_message', task.error_message, 'cancellation', task.result_data -> 'cancellation',
-    'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'lease_expires_at', task.lease_expires_at,
+    'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'warnings', task.warnings,
+    'lease_expires_at', task.lease_expires_at,
     'generation_id', task.result_data -> 'generation_id',
     'reused', task.reused_task_id is not null, 'reused_task_id', task.reused_task_id,
     'created_at', task.created_at, 'generation_started_at', task.generation_started_at,
@@ -8489,15 +8524,14 @@ revoke all on function public.give_up_old_tasks from public, anon, authenticated
 grant execute on function public.give_up_old_tasks to service_role;
 
 -- supabase/schemas/tasks/functions/give_up_run.sql
--- What follows when a task ends without an output. Its job at a provider is to be withdrawn. Where the owner ended it, the run
--- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawal decides about
+-- What follows when a task ends without an output. Its jobs at a provider are to be withdrawn. Where the owner ended it, the run
+-- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawals decide about
 -- the cost, which is 0 until then. `task` is the row before its end; the caller has its lock, and writes the cost.
 create or replace function public.give_up_run(
   task public.tasks, by_owner boolean, ended_at timestamptz, out cost_microusd bigint, out is_pending boolean, out basis text
 )
 language plpgsql set search_path = '' as $$
 declare
-  job public.provider_jobs;
   withdrawal_decides boolean := false;
 begin
   cost_microusd := 0;
@@ -8511,14 +8545,15 @@ begin
   if task.status not in ('Queued', 'In Progress') then
     return;
   end if;
-  delete from public.provider_jobs where task_id = task.id returning * into job;
-  if found then
-    insert into public.provider_withdrawals
-      (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
-    values (task.id, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
-            public.payer_of_task(task), case when is_pending then give_up_run.cost_microusd else 0 end,
-            public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'));
-  end if;
+  with given_up as (
+    delete from public.provider_jobs where task_id = task.id returning *
+  )
+  insert into public.provider_withdrawals
+    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
+  select task.id, job.step, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
+         public.payer_of_task(task), case when is_pending and not job.by_owner then give_up_run.cost_microusd else 0 end,
+         public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled')
+    from given_up as job;
   if is_pending then
     cost_microusd := 0;
   end if;
@@ -8656,6 +8691,27 @@ begin
 end
 $$;
 revoke all on function public.known_model from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/known_provider_jobs.sql
+-- What a claim hands to the new run of the jobs that earlier runs began at a provider: {provider_jobs, provider_job}, the second of the
+-- first step alone, for workers that know one job a task. Null without any. A job that may have been submitted has its webhook's
+-- key, by which the run learns of it.
+create or replace function public.known_provider_jobs(task public.tasks)
+returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object('provider_jobs', jsonb_agg(
+           known.job || jsonb_build_object('step', known.step) || known.key order by known.step))
+         || case when min(known.step) = 0
+              then jsonb_build_object('provider_job', (jsonb_agg(known.job order by known.step)) -> 0) else '{}' end
+    from (select step,
+                 jsonb_build_object('provider', provider, 'model', model, 'request_id', request_id, 'began_at', began_at) as job,
+                 case when request_id is null and webhook_key is not null
+                   then jsonb_build_object('webhook_key', webhook_key) else '{}' end as key
+            from public.provider_jobs
+           where task_id = task.id and by_owner = task.claimed_by_owner) as known
+  having count(*) > 0
+$$;
+revoke all on function public.known_provider_jobs from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/lane_count.sql
 -- How many tasks of a lane are ready, blocked, scheduled and running.
@@ -9011,8 +9067,9 @@ begin
       parts := parts[1:room_left];
       waiting := waiting[1:room_left - cardinality(parts)];
       relatives := relatives || array(
-        select part.id from public.tasks as part join public.provider_jobs as job on job.task_id = part.id
-         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts) limit 100);
+        select part.id from public.tasks as part
+         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts)
+           and exists (select from public.provider_jobs as job where job.task_id = part.id) limit 100);
     end if;
     relatives := relatives || parts;
     dependants := dependants || waiting;
@@ -9026,16 +9083,19 @@ $$;
 revoke all on function public.next_to_end from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/note_provider_job.sql
--- Notes the job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
--- by a JSON null, that there is none any more. Refuses what would begin a second one while the first may still end
--- well, and an id that is another task's. The caller holds the running task's lock.
+-- Notes a job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
+-- by a JSON null, that the task has none any more. `step` says which job of the task it is; default: 0. Refuses what would begin a
+-- second job of the step while the first may still end well, and names that job in the refusal; and an id that is another task's.
+-- An intent that is noted again with the same webhook's key is the same intent, and keeps its time and units.
+-- The caller holds the running task's lock.
 create or replace function public.note_provider_job(task public.tasks, job jsonb)
 returns void
 language plpgsql set search_path = '' as $$
 declare
-  known public.provider_jobs;
+  for_step constant smallint := coalesce((job ->> 'step')::smallint, 0::smallint);
+  noted public.provider_jobs;
 begin
-  -- The job of the other kind of run, at another account, is not this run's to forget: whoever began it withdraws it.
+  -- Jobs of the other kind of run, at another account, are not this run's to forget: the party that began them withdraws them.
   with left_behind as (
     delete from public.provider_jobs as begun
      where begun.task_id = task.id and begun.by_owner <> task.claimed_by_owner
@@ -9043,37 +9103,43 @@ begin
     returning *
   )
   insert into public.provider_withdrawals
-    (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
-  select task.id, begun.attempt, task.user_id, begun.provider, begun.model, begun.request_id, begun.webhook_key, begun.by_owner,
-         public.payer_of_task(task), 0, '{}'
+    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
+  select task.id, begun.step, begun.attempt, task.user_id, begun.provider, begun.model, begun.request_id, begun.webhook_key,
+         begun.by_owner, public.payer_of_task(task), 0, '{}'
     from left_behind as begun;
   if job = 'null' then
     delete from public.provider_jobs where task_id = task.id;
     return;
   end if;
   if job ->> 'request_id' is null then
-    insert into public.provider_jobs as begun (task_id, provider, model, attempt, by_owner, webhook_key)
-    values (task.id, job ->> 'provider', job ->> 'model', task.attempt, task.claimed_by_owner,
-            (job ->> 'webhook_key')::uuid)
-    on conflict (task_id) do update
+    insert into public.provider_jobs as begun
+      (task_id, step, provider, model, attempt, by_owner, webhook_key, completes, units)
+    values (task.id, for_step, job ->> 'provider', job ->> 'model', task.attempt, task.claimed_by_owner,
+            (job ->> 'webhook_key')::uuid, coalesce((job ->> 'completes')::boolean, true),
+            coalesce(nullif(job -> 'units', 'null'), '{}'))
+    on conflict (task_id, step) do update
        set provider = excluded.provider, model = excluded.model, attempt = excluded.attempt,
-           by_owner = excluded.by_owner, webhook_key = excluded.webhook_key, began_at = now(),
-           request_id = null, submitted_at = null
-     where begun.request_id is null or begun.by_owner <> excluded.by_owner;
+           by_owner = excluded.by_owner, webhook_key = excluded.webhook_key, request_id = null, submitted_at = null,
+           began_at = case when begun.webhook_key = excluded.webhook_key then begun.began_at else now() end,
+           completes = case when begun.webhook_key = excluded.webhook_key then begun.completes else excluded.completes end,
+           units = case when begun.webhook_key = excluded.webhook_key then begun.units else excluded.units end
+     where begun.request_id is null or begun.by_owner <> excluded.by_owner
+    returning * into noted;
   else
     update public.provider_jobs
        set request_id = job ->> 'request_id', submitted_at = coalesce(submitted_at, now())
-     where task_id = task.id and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
-       and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id';
+     where task_id = task.id and step = for_step and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
+       and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id'
+    returning * into noted;
   end if;
-  if not found then
-    select * into known from public.provider_jobs where task_id = task.id;
+  if noted.task_id is null then
+    select * into noted from public.provider_jobs where task_id = task.id and step = for_step;
     perform public.refuse('provider_job_open', 409, jsonb_build_object(
       'provider_job', jsonb_build_object(
-        'provider', known.provider, 'model', known.model, 'request_id', known.request_id)));
+        'step', for_step, 'provider', noted.provider, 'model', noted.model, 'request_id', noted.request_id)));
   end if;
 exception when unique_violation then
-  perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job));
+  perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job - array['webhook_key', 'request_id']));
 end
 $$;
 revoke all on function public.note_provider_job from public, anon, authenticated;
@@ -9110,12 +9176,12 @@ revoke all on function public.note_run_time from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/note_unwanted_job.sql
 -- The id of a job that its run submitted while its task ended: from now on it can be withdrawn. False when nobody waits for it.
 create or replace function public.note_unwanted_job(
-  for_user uuid, for_provider text, for_task uuid, for_attempt integer, new_request_id text
+  for_user uuid, for_provider text, for_task uuid, for_attempt integer, for_step smallint, new_request_id text
 ) returns boolean
 language plpgsql set search_path = '' as $$
 begin
   update public.provider_withdrawals set request_id = new_request_id, next_try_at = now()
-   where task_id = for_task and attempt = for_attempt and provider = for_provider and state = 'open'
+   where task_id = for_task and attempt = for_attempt and step = for_step and provider = for_provider and state = 'open'
      and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
      and coalesce(request_id, new_request_id) = new_request_id;
   return found;
@@ -9741,6 +9807,7 @@ begin
   planned.attempts := 0;
   planned.generation_created := false;
   planned.result_data := '{}';
+  planned.warnings := '{}';
   planned.children_held_microusd := 0;
   planned.created_at := now();
   planned.updated_at := now();
@@ -11186,9 +11253,11 @@ revoke all on function public.settle_overdue_withdrawals from public, anon, auth
 -- supabase/schemas/tasks/functions/settle_withdrawal.sql
 -- Ends the withdrawal of a job, once, with what became of the job, and charges the run by it: what ran costs its price, what was
 -- withdrawn before it began, or failed, nothing. A provider that does not answer in time counts as one that ran it.
--- Beyond `credit_settings.free_withdrawals_per_hour` a withdrawn job costs its price too, so that submitting and withdrawing is
--- no way to keep a provider busy. Answers what was charged; null when it was settled before.
--- Locks: orchestrations from the outermost, the task, the withdrawal, the account.
+-- A run of several jobs is charged once: the first of them that ran decides, and the others are withdrawn without a cost. Where
+-- none ran, the last one that is settled closes the hold.
+-- Beyond `credit_settings.free_withdrawals_per_hour` tasks a withdrawn job costs its price too, so that submitting and withdrawing
+-- cannot keep a provider busy. Answers what was charged; null when it was settled before.
+-- Locks: orchestrations from the outermost, the task, its open withdrawals, the account.
 create or replace function public.settle_withdrawal(for_withdrawal uuid, said_state text)
 returns bigint
 language plpgsql set search_path = '' as $$
@@ -11204,7 +11273,9 @@ begin
   perform from public.tasks where id = named.paid_by for no key update;
   perform public.lock_orchestrators(named.task_id);
   perform from public.tasks where id = named.task_id for no key update;
-  select * into withdrawal from public.provider_withdrawals where id = for_withdrawal and state = 'open' for no key update;
+  -- All of the task's, in one order: a task that was deleted has no row by which two calls would wait for each other.
+  perform from public.provider_withdrawals where task_id = named.task_id and state = 'open' order by id for no key update;
+  select * into withdrawal from public.provider_withdrawals where id = for_withdrawal and state = 'open';
   if not found then
     return null;
   end if;
@@ -11214,8 +11285,9 @@ begin
   charge := case
     when new_state in ('ran', 'unanswered') then withdrawal.cost_microusd
     when new_state = 'withdrawn' and withdrawal.cost_microusd > 0 and (
-           select count(*) from public.provider_withdrawals as earlier
+           select count(distinct earlier.task_id) from public.provider_withdrawals as earlier
             where earlier.user_id = withdrawal.user_id and earlier.state = 'withdrawn' and earlier.cost_microusd > 0
+              and earlier.task_id <> withdrawal.task_id
               and earlier.settled_at > now() - interval '1 hour')
          >= (select free_withdrawals_per_hour from public.credit_settings) then withdrawal.cost_microusd
     else 0 end;
@@ -11224,6 +11296,18 @@ begin
    where id = withdrawal.id;
   if withdrawal.cost_microusd = 0 then
     return 0;
+  end if;
+  if charge > 0 then
+    update public.provider_withdrawals set cost_microusd = 0 where task_id = withdrawal.task_id and state = 'open';
+  elsif exists (select from public.provider_withdrawals
+                 where task_id = withdrawal.task_id and state = 'open' and cost_microusd > 0) then
+    return 0;
+  else
+    -- Of all jobs together: what was withdrawn comes before what failed, and that before what was never submitted.
+    new_state := (
+      select state from public.provider_withdrawals
+       where task_id = withdrawal.task_id and created_at = withdrawal.created_at and cost_microusd > 0
+       order by array_position(array['withdrawn', 'failed', 'unknown'], state) limit 1);
   end if;
 
   update public.tasks
@@ -11271,9 +11355,9 @@ begin
     return false;
   end if;
   if withdrawal.state = 'open' and (not has_failed or withdrawal.tries = 0) then
-    update public.provider_withdrawals set request_id = coalesce(request_id, for_request_ids[1])
-     where id = withdrawal.id and state = 'open';
     perform public.settle_withdrawal(withdrawal.id, case when has_failed then 'failed' else 'ran' end);
+    -- After the locks of the task, which come first.
+    update public.provider_withdrawals set request_id = for_request_ids[1] where id = withdrawal.id and request_id is null;
   end if;
   return true;
 end
@@ -11903,9 +11987,14 @@ begin
   end if;
 
   -- Of the run's own worker alone: who could forget the job of a run would not pay for it.
-  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress'
+  if changes ?| array['provider_job', 'ended_provider_steps'] and caller_kind <> 'user' and task.status = 'In Progress'
      and task.claimed_by_owner = (caller_kind = 'personal-access-token') then
-    perform public.note_provider_job(task, changes -> 'provider_job');
+    delete from public.provider_jobs
+     where task_id = task.id and by_owner = task.claimed_by_owner
+       and step in (select value::smallint from jsonb_array_elements_text(coalesce(changes -> 'ended_provider_steps', '[]')));
+    if changes ? 'provider_job' then
+      perform public.note_provider_job(task, changes -> 'provider_job');
+    end if;
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     perform public.deliver_named_files(task.id, changes ->> 'output_location');
@@ -11986,7 +12075,7 @@ returns public.tasks
 language plpgsql set search_path = '' as $$
 declare
   made constant public.made_output := public.create_output(
-    task, coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
+    public.with_warnings(task), coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
 begin
   task.generation_created := made.generation_id is not null;
   task.result_data := jsonb_strip_nulls(jsonb_build_object(
@@ -11996,6 +12085,20 @@ begin
 end
 $$;
 revoke all on function public.with_reused_output from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/with_warnings.sql
+-- The task with the warnings of its output among its params, for what is made of the output.
+create or replace function public.with_warnings(task public.tasks)
+returns public.tasks
+language plpgsql immutable set search_path = '' as $$
+begin
+  if task.warnings <> '{}' then
+    task.params := task.params || jsonb_build_object('warnings', to_jsonb(task.warnings::text[]));
+  end if;
+  return task;
+end
+$$;
+revoke all on function public.with_warnings from public, anon, authenticated;
 
 -- supabase/schemas/workers/functions/extend_worker_leases.sql
 -- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no
