@@ -60,11 +60,20 @@ create domain public.natural_number as integer check (value >= 0);
 -- What of params a price depends on; read_billed_values() makes it.
 create domain public.billed_values as jsonb check (
   jsonb_typeof(value) = 'object' and pg_column_size(value) <= 4096
-  and value - array['images', 'frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model', 'model_type'] = '{}'
+  and value - array['images', 'frames', 'gap_frames', 'context_frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model',
+                   'model_type'] = '{}'
   and not jsonb_path_exists(
-    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
+    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|gap_frames|context_frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
   and not jsonb_path_exists(
     value, '$.keyvalue() ? (@.key like_regex "^(resolution|model|model_type)$" && @.value.type() <> "string")'));
+-- What could not be done of what a task asked, as its worker says.
+create domain public.output_warnings as text[] check (
+  cardinality(value) <= 20 and array_position(value, null) is null and length(array_to_string(value, '')) <= 10000);
+-- How much of each unit a provider bills for a job, at most, and the variant that decides the price of one.
+create domain public.billed_units as jsonb check (
+  jsonb_typeof(value) = 'object' and value - array['images', 'megapixels', 'seconds', 'training_steps', 'variant'] = '{}'
+  and jsonb_typeof(coalesce(value -> 'variant', '""')) = 'string' and length(value ->> 'variant') <= 100
+  and not jsonb_path_exists(value - 'variant', '$.* ? (@.type() <> "number" || @ < 0 || @ > 1000000000)'));
 create domain public.slot_number as smallint check (value between 1 and 5);
 
 -- supabase/schemas/generations/types.sql
@@ -293,6 +302,38 @@ create table public.task_type_prices (
   unique (task_type, version)
 );
 create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
+
+-- What a provider of models bills the operator for a job, by version. In force is, as with prices of tasks, the version with the
+-- latest time that has come. Append-only: what a job cost is computed once, by the version of that moment.
+create table public.provider_prices (
+  id bigint generated always as identity primary key,
+  provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
+  -- The provider's endpoint.
+  model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
+  version integer not null check (version > 0),
+  -- What the provider counts. `job`: each job costs the same, however large it is.
+  unit text not null check (unit in ('job', 'image', 'megapixel', 'second', 'training_step')),
+  -- Of one unit.
+  price_microusd bigint not null check (price_microusd between 0 and 1000000000),
+  -- Of one unit by variant, where the provider has such prices: {"480p": 40000, "720p": 80000}. A job without a variant, or with
+  -- one that is not listed, costs the highest of all.
+  variant_prices jsonb not null default '{}'
+    check (jsonb_typeof(variant_prices) = 'object' and pg_column_size(variant_prices) <= 4096),
+  -- A job counts at least so many units, and so many where it does not say how many.
+  minimum_units numeric not null default 0 check (minimum_units between 0 and 1000000),
+  -- Of each job, beside its units.
+  job_fee_microusd bigint not null default 0 check (job_fee_microusd between 0 and 1000000000),
+  -- The provider's currency where it is not the US dollar, and how the price was converted; what is estimated, and how.
+  note text check (length(note) <= 500),
+  source_url text check (length(source_url) <= 500),
+  valid_from timestamptz not null default now(),
+  published_by text not null default 'seed' check (length(published_by) between 1 and 200),
+  reason text not null default 'first price' check (length(reason) between 1 and 500),
+  idempotency_key public.ledger_key unique,
+  created_at timestamptz not null default now(),
+  unique (provider, model, version)
+);
+create index provider_prices_by_time on public.provider_prices (provider, model, valid_from desc, version desc);
 
 -- A call that is paid by itself, as a prompt is: what it has reserved, and what became of it. Free calls have no row.
 create table public.paid_calls (
@@ -642,6 +683,8 @@ create table public.task_types (
   supports_progress boolean not null default false,
   -- Whether type, params and seed decide what it makes, so that projects may reuse it.
   is_reusable boolean not null default false,
+  -- Whether its tasks run at a provider that bills more for them than they are sold for; see require_provider_margin().
+  allows_provider_loss boolean not null default false,
   constraint reusable_types_make_media check (not is_reusable or category in ('generation', 'processing', 'upscale'))
 );
 alter table public.task_type_prices
@@ -789,6 +832,7 @@ create table public.tasks (
   error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
+  warnings public.output_warnings not null default '{}',
   -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
   reused_task_id uuid,
 
@@ -856,11 +900,13 @@ create index tasks_by_result on public.tasks (project_id, result_key, status, pr
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
--- The job that runs a task at a provider of models, so that whoever claims the task next resumes it instead of paying
--- for another. One a task, from before it is submitted until it ended in an error; it goes with its task. Nobody but the
--- functions reads it: who knew the key of another's webhook could end that task.
+-- The jobs that run a task at a provider of models, so that the run that claims the task next resumes them instead of paying
+-- for others. A task has one for each step, from before it is submitted until it ended in an error; they go with their task. Only the
+-- functions read it: a reader of another's webhook key could end that task.
 create table public.provider_jobs (
-  task_id uuid primary key references public.tasks (id) on delete cascade,
+  task_id uuid not null references public.tasks (id) on delete cascade,
+  -- Numbers the jobs of the task.
+  step smallint not null default 0 check (step between 0 and 63),
   provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
   -- Both become part of URLs at the provider, behind which our key is.
   model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
@@ -871,8 +917,14 @@ create table public.provider_jobs (
   by_owner boolean not null,
   -- Names the job in the address to which the provider sends its end.
   webhook_key uuid,
+  -- Whether the job's result is the output of the task, so that the webhook may complete the run with it.
+  completes boolean not null default true,
+  -- What the provider bills for the job, at most, and what that costs; null of an owner's worker, and where it is not known.
+  units public.billed_units not null default '{}',
+  cost_microusd public.amount_microusd,
   began_at timestamptz not null default now(),
   submitted_at timestamptz,
+  primary key (task_id, step),
   constraint submitted_jobs_have_an_id check ((request_id is null) = (submitted_at is null))
 );
 create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
@@ -880,10 +932,12 @@ create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhoo
 
 -- Jobs at providers that no task needs any more, for their task failed, was cancelled or was deleted. A row outlives its
 -- task. One party at a time withdraws a job: `next_try_at` is its lease. Where the owner ended the run, the outcome decides
--- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal().
+-- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal(). Of several jobs of
+-- a run each has its cost, and the first that is charged takes it from the others.
 create table public.provider_withdrawals (
   id uuid primary key default gen_random_uuid(),
   task_id uuid not null,
+  step smallint not null default 0,
   attempt public.natural_number not null,
   user_id uuid not null,
   provider text not null,
@@ -897,6 +951,8 @@ create table public.provider_withdrawals (
   cost_microusd public.amount_microusd not null,
   charged_microusd public.amount_microusd not null default 0,
   charge_metadata jsonb not null,
+  -- What the provider bills the operator for the job, if it ran; as in provider_jobs.
+  provider_cost_microusd public.amount_microusd,
   -- `withdrawn`: before it began. `ran`: it began, or has ended well. `failed`: it ended in an error at the provider.
   -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
   state text not null default 'open'
@@ -920,6 +976,47 @@ create index withdrawals_by_request on public.provider_withdrawals (provider, re
 create index withdrawals_by_webhook_key on public.provider_withdrawals (webhook_key) where webhook_key is not null;
 create index withdrawn_by_user on public.provider_withdrawals (user_id, settled_at) where state = 'withdrawn';
 create index settled_withdrawals_by_age on public.provider_withdrawals (settled_at) where state <> 'open';
+
+-- Every job that was submitted to a provider at the operator's account, and what the provider bills for it. It outlives its task. A
+-- job that was withdrawn before it began, or ended in an error, is not billed. None of an owner's own worker, which runs at the
+-- owner's account. These three tables are the operator's business: no tenant reads them, not the task's owner either.
+create table public.provider_calls (
+  id bigint generated always as identity primary key,
+  task_id uuid not null,
+  provider text not null,
+  model text not null,
+  request_id text not null,
+  -- By cost_of_provider_call() when the job was begun; null where the price was not known and the operator allows that.
+  cost_microusd public.amount_microusd,
+  is_billed boolean not null default true,
+  submitted_at timestamptz not null default now(),
+  unique (provider, request_id)
+);
+create index provider_calls_by_task on public.provider_calls (task_id);
+
+-- What a task costs the operator at providers: the sum of its billed jobs. Not in `tasks`, whose rows their owners read with all
+-- columns. A row also stays when its task is archived or deleted.
+create table public.task_provider_costs (
+  task_id uuid primary key,
+  user_id uuid not null,
+  task_type text not null,
+  -- When the first of its jobs was submitted (UTC).
+  day date not null,
+  jobs public.natural_number not null,
+  provider_cost_microusd public.amount_microusd not null
+);
+create index task_provider_costs_by_day on public.task_provider_costs (day, task_type);
+
+-- Which models of a provider run a task type, with a usual job: what the price of the task counts in it (as in tasks.billed), and
+-- what the provider counts. By it the doctor finds types that are sold below their cost.
+create table public.provider_models (
+  task_type text not null references public.task_types (name),
+  provider text not null,
+  model text not null,
+  billed jsonb not null check (jsonb_typeof(billed) = 'object'),
+  units jsonb not null check (jsonb_typeof(units) = 'object'),
+  primary key (task_type, provider, model)
+);
 
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
@@ -1053,6 +1150,8 @@ create table public.queue_settings (
   -- Of an orchestrator: its children, finished ones too; and how many orchestrators are nested, itself counted.
   max_children integer not null default 1000 check (max_children between 1 and 100000),
   max_orchestration_depth integer not null default 5 check (max_orchestration_depth between 1 and 20),
+  -- Whether any task may run at a provider that bills more for it than it is sold for, or whose price is not known.
+  allows_provider_loss boolean not null default false,
   -- How many other tasks a transaction releases or ends with a task; the rest are left to task_outbox.
   direct_cascade integer not null default 20 check (direct_cascade between 1 and 1000),
   -- When the queue was last tended; claims do it where nobody else does.
@@ -1094,6 +1193,7 @@ create table public.archived_tasks (
   error_message text,
   generation_created boolean not null,
   result_data jsonb not null,
+  warnings public.output_warnings not null,
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
@@ -1124,7 +1224,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -1132,9 +1232,29 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
+
+-- What tasks that ran at a provider brought in and cost, by type and day (UTC) of their first job. A condition on `day` is
+-- answered by an index. Of a task whose row was deleted, the charge of its own hold counts.
+create view public.provider_margins with (security_invoker = true) as
+  select priced.day, priced.task_type, count(*) as tasks, sum(priced.jobs) as jobs,
+         sum(priced.revenue_microusd)::bigint as revenue_microusd,
+         sum(priced.provider_cost_microusd)::bigint as provider_cost_microusd,
+         sum(priced.revenue_microusd - priced.provider_cost_microusd)::bigint as margin_microusd
+    from (
+      select cost.day, cost.task_type, cost.jobs, cost.provider_cost_microusd::bigint as provider_cost_microusd,
+             -- An orchestrator's cost is the sum of its parts, which have rows of their own.
+             coalesce(
+               (select case when task.is_orchestrator then 0 else coalesce(task.cost_microusd, 0) end
+                  from public.tasks as task where task.id = cost.task_id),
+               (select case when task.is_orchestrator then 0 else coalesce(task.cost_microusd, 0) end
+                  from public.archived_tasks as task where task.id = cost.task_id),
+               (select hold.charged_microusd from public.credit_holds as hold where hold.task_id = cost.task_id),
+               0)::bigint as revenue_microusd
+        from public.task_provider_costs as cost) as priced
+   group by priced.day, priced.task_type;
 
 -- supabase/schemas/workers/tables.sql
 -- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token; such a
@@ -1784,6 +1904,22 @@ end
 $$;
 revoke all on function public.are_cost_factors from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/are_variant_prices.sql
+-- Whether this says what a unit costs by variant: names of 1 to 100 characters, and whole micro-dollars up to 1,000 dollars.
+create or replace function public.are_variant_prices(variant_prices jsonb)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return jsonb_typeof(variant_prices) = 'object' and pg_column_size(variant_prices) <= 4096 and not exists (
+    select from jsonb_each(variant_prices) as given
+     where length(given.key) not between 1 and 100
+        or jsonb_typeof(given.value) <> 'number'
+        or case when jsonb_typeof(given.value) = 'number'
+             then given.value::numeric <> trunc(given.value::numeric) or given.value::numeric not between 0 and 1000000000 end);
+end
+$$;
+revoke all on function public.are_variant_prices from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/available_for_hold.sql
 -- How much more an open hold may take: the available credit, within the spend caps that count for it; nothing while the
 -- account owes. The caller holds the account's lock.
@@ -2083,6 +2219,43 @@ end
 $$;
 revoke all on function public.cost_factor_names from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/cost_of_provider_call.sql
+-- What a provider bills at most for one job, in micro-dollars: the price of its units, rounded up once, and the fee of each job.
+-- `units` says how much of each unit the job has at most: {"images", "megapixels", "seconds", "training_steps"}, and the `variant`
+-- that decides the price of one. Null where it cannot be known: the model has no price, or the job does not say what is counted and
+-- no minimum counts instead.
+create or replace function public.cost_of_provider_call(provider text, model text, units jsonb)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  price constant public.provider_prices :=
+    public.current_provider_price(cost_of_provider_call.provider, cost_of_provider_call.model);
+  counted jsonb;
+  unit_microusd numeric;
+begin
+  if price.id is null then
+    return null;
+  end if;
+  counted := case price.unit
+    when 'job' then '1'::jsonb
+    else units -> case price.unit when 'image' then 'images' when 'megapixel' then 'megapixels'
+                                  when 'second' then 'seconds' else 'training_steps' end end;
+  if counted is null and price.minimum_units > 0 then
+    counted := to_jsonb(price.minimum_units);
+  end if;
+  if counted is null or jsonb_typeof(counted) <> 'number' or counted::numeric < 0 then
+    return null;
+  end if;
+  unit_microusd := coalesce(
+    (price.variant_prices -> (units ->> 'variant'))::numeric,
+    (select max(listed.value::numeric) from jsonb_each(price.variant_prices) as listed where listed.value::numeric > price.price_microusd),
+    price.price_microusd);
+  -- No task costs more than that: see price_of_work().
+  return least(ceil(unit_microusd * greatest(counted::numeric, price.minimum_units)) + price.job_fee_microusd, 1e14)::bigint;
+end
+$$;
+revoke all on function public.cost_of_provider_call from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/count_against_spend_caps.sql
 -- Counts what is to be held, by work that was created in that month, against the caps of a project and of a token; 402
 -- names the cap that has no room for it. A cap that has gone on to a later month counts it no more.
@@ -2247,6 +2420,22 @@ end
 $$;
 revoke all on function public.current_price from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/current_provider_price.sql
+-- The price of a provider's model that is in force at a time; null where the model has none.
+create or replace function public.current_provider_price(for_provider text, for_model text, as_of timestamptz default now())
+returns public.provider_prices
+language plpgsql stable set search_path = '' as $$
+declare
+  price public.provider_prices;
+begin
+  select * into price from public.provider_prices
+   where provider = for_provider and model = for_model and valid_from <= as_of
+   order by valid_from desc, version desc limit 1;
+  return price;
+end
+$$;
+revoke all on function public.current_provider_price from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/draw_grants.sql
 -- Takes what an entry spends out of the account's grants: given away before paid for, and of these what expires
 -- first, then what is oldest. `first_grant` comes before all; `paid_first` turns the first rule round.
@@ -2393,6 +2582,21 @@ begin
 end
 $$;
 revoke all on function public.extend_hold from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/film_quantities.sql
+-- The quantities that decide how long the film of a task type is, where the price counts its seconds and no parameter says them:
+-- the frames of a segment, or the new frames of a join with those of both clips that it is made from. Empty for other types.
+create or replace function public.film_quantities(for_task_type text)
+returns text[]
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case
+    when for_task_type in ('travel_segment', 'individual_travel_segment') then array['frames']
+    when for_task_type in ('join_clips_segment', 'edit_video_segment') then array['gap_frames', 'context_frames']
+    else '{}' end;
+end
+$$;
+revoke all on function public.film_quantities from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/find_ledger_faults.sql
 -- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
@@ -2872,6 +3076,34 @@ $$;
 revoke all on function public.list_prices from public, anon, authenticated;
 grant execute on function public.list_prices to service_role;
 
+-- supabase/schemas/credits/functions/list_provider_prices.sql
+-- What each model of a provider, or of all, costs now, and the versions that are announced. A model whose first price is yet to
+-- come is listed with that price.
+create or replace function public.list_provider_prices(for_provider text default null)
+returns jsonb
+language sql stable security definer set search_path = '' as $$
+  with known as (
+    select distinct each.provider, each.model from public.provider_prices as each
+     where for_provider is null or each.provider = for_provider
+  ), shown as (
+    select known.provider, known.model, public.provider_price_summary(latest.price) || jsonb_build_object(
+             'in_force', (latest.price).valid_from <= now(),
+             'announced', (
+               select coalesce(jsonb_agg(public.provider_price_summary(later) order by later.valid_from, later.version), '[]')
+                 from public.provider_prices as later
+                where later.provider = known.provider and later.model = known.model and later.valid_from > now())) as price
+      from known cross join lateral (
+        select version as price from public.provider_prices as version
+         where version.provider = known.provider and version.model = known.model
+         order by version.valid_from <= now() desc, abs(extract(epoch from version.valid_from - now())), version.version desc
+         limit 1) as latest
+  )
+  select jsonb_build_object('currency', 'usd', 'prices', (
+    select coalesce(jsonb_agg(shown.price order by shown.provider, shown.model), '[]') from shown))
+$$;
+revoke all on function public.list_provider_prices from public, anon, authenticated;
+grant execute on function public.list_provider_prices to service_role;
+
 -- supabase/schemas/credits/functions/listed_value.sql
 -- Which of a price's listed values a value is paid as: itself, or the smallest listed size or scale that is not smaller. Null
 -- where there is none.
@@ -3032,10 +3264,50 @@ $$;
 revoke all on function public.open_paid_call from public, anon, authenticated;
 grant execute on function public.open_paid_call to service_role;
 
+-- supabase/schemas/credits/functions/own_params_of_part.sql
+-- What an orchestrator's details say of one of its children alone, as far as prices depend on it: the frames of a segment by its
+-- place, those of a join by its place, those of a portion of an edited film, how many clips are stitched. In the form in which the child's params say it.
+create or replace function public.own_params_of_part(for_task_type text, child_type text, details jsonb, place integer)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  own jsonb;
+begin
+  if child_type = 'travel_segment' then
+    return jsonb_strip_nulls(jsonb_build_object('segment_frames_target', case
+      when jsonb_typeof(details -> 'segment_frames_expanded') = 'array' then details -> 'segment_frames_expanded' -> place end));
+  end if;
+  if child_type = 'join_final_stitch' then
+    return public.planned_clips(for_task_type, details);
+  end if;
+  if child_type <> 'join_clips_segment' then
+    return '{}';
+  end if;
+  own := case for_task_type
+    when 'edit_video_orchestrator' then
+      case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then details -> 'portions_to_regenerate' -> place end
+    when 'travel_orchestrator' then details -> 'stitch_config'
+    else case when jsonb_typeof(details -> 'per_join_settings') = 'array' then details -> 'per_join_settings' -> place end end;
+  -- Nulls say nothing, here and in the child.
+  own := case when jsonb_typeof(own) = 'object' then jsonb_strip_nulls(own) else '{}' end;
+  if for_task_type = 'edit_video_orchestrator' then
+    own := own || jsonb_build_object('gap_frame_count', coalesce(
+      own -> 'gap_frame_count', own -> 'frame_count',
+      to_jsonb(nullif(greatest(public.integer_or_null(own ->> 'end_frame') - public.integer_or_null(own ->> 'start_frame'), 0), 0))));
+  elsif for_task_type = 'travel_orchestrator' then
+    -- As the orchestration has it where the configuration says nothing.
+    own := '{"gap_frame_count": 19, "context_frame_count": 12}' || own;
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'gap_frame_count', own -> 'gap_frame_count', 'context_frame_count', own -> 'context_frame_count'));
+end
+$$;
+revoke all on function public.own_params_of_part from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/params_of_run.sql
 -- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
 -- Parameters that were not sent are added, but where workers make the same without them: one image, twice the size, five seconds,
--- and a size that `resolution` says already.
+-- a join's usual frames, and a size that `resolution` says already.
 create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -3055,6 +3327,8 @@ begin
       when 'images' then paid = '1'
       when 'scale' then paid = '2'
       when 'seconds' then paid = '5'
+      when 'gap_frames' then paid = '53'
+      when 'context_frames' then paid = '8'
       when 'resolution' then names @> '{image_size}' and coalesce(params -> 'resolution' = paid, false)
       else false end;
     foreach name in array names loop
@@ -3081,6 +3355,17 @@ end
 $$;
 revoke all on function public.params_of_run from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/passages_of_film.sql
+-- Between how many pairs of pictures a film goes: one where params name fewer than three.
+create or replace function public.passages_of_film(for_task_type text, params jsonb)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+begin
+  return greatest(coalesce(jsonb_array_length(public.planned_list(for_task_type, params, 'input_image_paths_resolved')) - 1, 1), 1);
+end
+$$;
+revoke all on function public.passages_of_film from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/pixels_of_size.sql
 -- How many pixels a size has: "1024x768", or one of the names that FAL gives to sizes. Null for others.
 create or replace function public.pixels_of_size(size text)
@@ -3102,9 +3387,10 @@ $$;
 revoke all on function public.pixels_of_size from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/planned_children.sql
--- How many children of which type an orchestrator's details ask for; at most 500 of a type.
+-- How many children of which type an orchestrator's details ask for, at most 500 of a type, and what is said of some of them alone:
+-- the frames of each segment, the frames of each join. Children of which the same is said are one row.
 create or replace function public.planned_children(for_task_type text, params jsonb)
-returns table (child_type text, child_count integer)
+returns table (child_type text, child_count integer, own_params jsonb)
 language plpgsql immutable set search_path = '' as $$
 begin
   return query
@@ -3120,24 +3406,137 @@ begin
              least(greatest(
                case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
                1), 500) as portions,
-             jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
+             jsonb_typeof(details -> 'stitch_config') = 'object' as stitches,
+             -- As plans_stitch() has it, but for a stitch by joins.
+             details -> 'use_svi' = 'true'
+               or coalesce(details ->> 'model_type', 'vace') = 'vace' and details -> 'chain_segments' is distinct from 'false'
+                  and details -> 'independent_segments' is distinct from 'true' as is_chained,
+             -- The last clip is joined to the first as well.
+             (coalesce(details -> 'stitch_config' -> 'loop_first_clip', details -> 'loop_first_clip') = 'true')::integer as loops
         from plan
-    )
+    ), planned as (
     select planned.child_type, planned.child_count
       from sizes, lateral (values
         ('travel_orchestrator', 'travel_segment', segments),
-        ('travel_orchestrator', 'travel_stitch', 1),
-        ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
+        ('travel_orchestrator', 'travel_stitch', case when is_chained then 1 else 0 end),
+        ('travel_orchestrator', 'join_clips_segment', case when stitches then greatest(segments - 1 + coalesce(loops, 0), 1) else 0 end),
         ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
-        ('join_clips_orchestrator', 'join_clips_segment', clips),
+        ('join_clips_orchestrator', 'join_clips_segment', clips - 1 + coalesce(loops, 0)),
         ('join_clips_orchestrator', 'join_final_stitch', 1),
         ('edit_video_orchestrator', 'join_clips_segment', portions),
         ('edit_video_orchestrator', 'join_final_stitch', 1)
       ) as planned (orchestrator_type, child_type, child_count)
-     where planned.orchestrator_type = for_task_type and planned.child_count > 0;
+     where planned.orchestrator_type = for_task_type and planned.child_count > 0
+    )
+    select part.child_type, count(*)::integer, part.own_params
+      from (select planned.child_type, public.own_params_of_part(for_task_type, planned.child_type, plan.details, place) as own_params
+              from plan, planned cross join lateral generate_series(0, planned.child_count - 1) as place) as part
+     group by part.child_type, part.own_params
+     order by part.child_type, part.own_params;
 end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_clips.sql
+-- How many clips the final stitch of an orchestration joins, as a `clip_list` of so many: the clips of a join, the segments of a travel,
+-- what portions leave of an edited film. At most 501.
+create or replace function public.planned_clips(for_task_type text, details jsonb)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  settings constant jsonb := case for_task_type when 'travel_orchestrator' then details -> 'stitch_config' else details end;
+  listed constant jsonb := case for_task_type
+    when 'edit_video_orchestrator' then details -> 'portions_to_regenerate'
+    when 'travel_orchestrator' then null
+    else coalesce(nullif(details -> 'clip_list', '[]'), details -> 'segment_task_ids') end;
+  clips integer := case when jsonb_typeof(listed) = 'array' then jsonb_array_length(listed) else 0 end;
+begin
+  if for_task_type = 'travel_orchestrator' then
+    clips := coalesce(public.integer_or_null(details ->> 'num_new_segments_to_generate'), 1);
+  elsif for_task_type = 'edit_video_orchestrator' then
+    clips := clips + 1;
+  end if;
+  if settings -> 'loop_first_clip' = 'true' then
+    clips := clips + 1;
+  end if;
+  return jsonb_build_object('clip_list', (
+    select coalesce(jsonb_agg(place), '[]') from generate_series(1, least(clips, 501)) as place));
+end
+$$;
+revoke all on function public.planned_clips from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_frames.sql
+-- The frames of a segment that says none itself: those that its travel plans for its place; null where it plans none.
+create or replace function public.planned_frames(for_task_type text, params jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  planned constant jsonb := public.planned_list(for_task_type, params, 'segment_frames_expanded')
+    -> greatest(coalesce(public.integer_or_null(params ->> 'segment_index'), 0), 0);
+  read jsonb;
+begin
+  if coalesce(planned, 'null') in ('null', '""') then
+    return null;
+  end if;
+  read := public.read_quantity('frames', planned, null);
+  if read is null then
+    perform public.refuse('unpriced_value', 422, jsonb_build_object(
+      'task_type', for_task_type, 'parameter', 'segment_frames_expanded', 'value', left(planned #>> '{}', 200),
+      'allowed', public.quantity_forms('frames')));
+  end if;
+  return read;
+end
+$$;
+revoke all on function public.planned_frames from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_list.sql
+-- A list in params, from the first of priced_places() that has one of this name; null where none has.
+create or replace function public.planned_list(for_task_type text, params jsonb, list_name text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select list from unnest(public.priced_places(for_task_type)) with ordinality as looked (place, position),
+           lateral (select case place when '' then params -> list_name else params -> place -> list_name end) as found (list)
+     where case when jsonb_typeof(list) = 'array' then jsonb_array_length(list) > 0 end
+     order by position limit 1);
+end
+$$;
+revoke all on function public.planned_list from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_seconds.sql
+-- How long the film is that is made of many, as far as params tell: of a travel by the frames that are planned for each segment, of
+-- joined clips twenty seconds for each clip with its transition. Null where nothing is planned, or the type makes another film.
+create or replace function public.planned_seconds(for_task_type text, params jsonb)
+returns numeric
+language plpgsql stable set search_path = '' as $$
+declare
+  planned jsonb;
+  parts integer;
+  total numeric := 0;
+begin
+  if for_task_type = 'join_final_stitch' then
+    planned := public.planned_list(for_task_type, params, 'clip_list');
+    return case when planned is not null then least(20 * jsonb_array_length(planned), 3600) end;
+  end if;
+  if for_task_type not in ('wan_2_2_i2v', 'travel_stitch') then
+    return null;
+  end if;
+  planned := public.planned_list(for_task_type, params, 'segment_frames_expanded');
+  if planned is null then
+    return null;
+  end if;
+  parts := case for_task_type
+    when 'wan_2_2_i2v' then public.passages_of_film(for_task_type, params) else jsonb_array_length(planned) end;
+  for part in 0 .. least(parts, 500) - 1 loop
+    total := total + public.seconds_of_frames((coalesce(public.planned_frames(
+      for_task_type, jsonb_build_object('segment_index', part, 'segment_frames_expanded', planned)), '61') #>> '{}')::numeric);
+  end loop;
+  -- The longest film that has a price.
+  return least(total, 3600);
+end
+$$;
+revoke all on function public.planned_seconds from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_factors.sql
 -- What billed values make of a price: [{factor, value, multiplier}], one for each factor that the price has.
@@ -3315,7 +3714,10 @@ begin
     -- Only pictures are made several at a time.
     when 'images' then case when medium = 'image' then array['num_images', 'num_generations'] else '{}' end
     when 'frames' then array['num_frames', 'segment_frames_target', 'frame_count', 'video_length']
-    when 'seconds' then array['seconds', 'duration']
+    when 'gap_frames' then array['gap_frame_count']
+    when 'context_frames' then array['context_frame_count']
+    -- Where the frames of a film decide, nothing else says how long it is.
+    when 'seconds' then case when public.film_quantities(for_task_type) = '{}' then array['seconds', 'duration'] else '{}' end
     when 'scale' then array['scale_factor', 'upscale_factor', 'scale', 'resolution']
     when 'resolution' then case
       when for_task_type = 'animate_character' then array['resolution']
@@ -3387,6 +3789,20 @@ end
 $$;
 revoke all on function public.priced_places from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/provider_price_summary.sql
+-- A version of a provider's price as APIs show it.
+create or replace function public.provider_price_summary(price public.provider_prices)
+returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object(
+    'provider', price.provider, 'model', price.model, 'version', price.version, 'unit', price.unit,
+    'price_microusd', price.price_microusd, 'variant_prices', price.variant_prices,
+    'minimum_units', price.minimum_units, 'job_fee_microusd', price.job_fee_microusd,
+    'note', price.note, 'source_url', price.source_url, 'valid_from', price.valid_from,
+    'published_by', price.published_by, 'reason', price.reason)
+$$;
+revoke all on function public.provider_price_summary from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/publish_price.sql
 -- A new version of a type's price, from a time on that is not past. Tasks and quotes keep theirs. The same key again
 -- answers the first version; with other content 422.
@@ -3446,6 +3862,57 @@ $$;
 revoke all on function public.publish_price from public, anon, authenticated;
 grant execute on function public.publish_price to service_role;
 
+-- supabase/schemas/credits/functions/publish_provider_price.sql
+-- A new version of what a provider bills for a model, from a time on that is not past. `price` has the columns of provider_prices
+-- that say what it costs. The same key again answers the first version; with other content 422. Jobs that were submitted before keep
+-- their cost.
+create or replace function public.publish_provider_price(price jsonb, actor text, reason text, idempotency_key text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  wanted public.provider_prices := jsonb_populate_record(null::public.provider_prices, price);
+  known public.provider_prices;
+  published public.provider_prices;
+begin
+  wanted.variant_prices := coalesce(wanted.variant_prices, '{}');
+  wanted.minimum_units := coalesce(wanted.minimum_units, 0);
+  wanted.job_fee_microusd := coalesce(wanted.job_fee_microusd, 0);
+  if not public.are_variant_prices(wanted.variant_prices) then
+    perform public.refuse('invalid_variant_prices', 422);
+  end if;
+  -- One publisher at a time.
+  perform pg_advisory_xact_lock(hashtextextended('publish_provider_price', 0));
+  select * into known from public.provider_prices as one where one.idempotency_key = publish_provider_price.idempotency_key;
+  if found then
+    if (known.provider, known.model, known.unit, known.price_microusd, known.variant_prices, known.minimum_units,
+        known.job_fee_microusd, known.note, known.source_url, known.reason, known.published_by)
+       is distinct from (wanted.provider, wanted.model, wanted.unit, wanted.price_microusd, wanted.variant_prices,
+                         wanted.minimum_units, wanted.job_fee_microusd, wanted.note, wanted.source_url,
+                         publish_provider_price.reason, publish_provider_price.actor)
+       or wanted.valid_from is not null and known.valid_from <> greatest(wanted.valid_from, known.created_at) then
+      perform public.refuse('idempotency_key_reused', 422);
+    end if;
+    return public.provider_price_summary(known) || '{"deduplicated": true}';
+  end if;
+  if wanted.valid_from < now() - interval '1 minute' then
+    perform public.refuse('price_in_the_past', 422);
+  end if;
+  insert into public.provider_prices
+    (provider, model, version, unit, price_microusd, variant_prices, minimum_units, job_fee_microusd, note, source_url,
+     valid_from, published_by, reason, idempotency_key)
+  values (wanted.provider, wanted.model,
+          1 + coalesce((select max(version) from public.provider_prices as earlier
+                         where earlier.provider = wanted.provider and earlier.model = wanted.model), 0),
+          wanted.unit, wanted.price_microusd, wanted.variant_prices, wanted.minimum_units, wanted.job_fee_microusd,
+          wanted.note, wanted.source_url, greatest(wanted.valid_from, now()), publish_provider_price.actor,
+          publish_provider_price.reason, publish_provider_price.idempotency_key)
+  returning * into published;
+  return public.provider_price_summary(published) || '{"deduplicated": false}';
+end
+$$;
+revoke all on function public.publish_provider_price from public, anon, authenticated;
+grant execute on function public.publish_provider_price to service_role;
+
 -- supabase/schemas/credits/functions/quantity_forms.sql
 -- What read_quantity() reads, in words, where a price lists no values.
 create or replace function public.quantity_forms(quantity text)
@@ -3455,6 +3922,8 @@ begin
   return case quantity
     when 'images' then '["a whole number from 1 to 16"]'
     when 'frames' then '["a whole number from 1 to 100000"]'
+    when 'gap_frames' then '["a whole number from 0 to 1000"]'
+    when 'context_frames' then '["a whole number from 0 to 1000"]'
     when 'seconds' then '["a number above 0, up to 3600"]'
     when 'scale' then '["a number from 1"]'
     else '["WIDTHxHEIGHT with sides from 1 to 16384"]' end::jsonb;
@@ -3466,7 +3935,7 @@ revoke all on function public.quantity_forms from public, anon, authenticated;
 -- The price of a task before it runs. Per unit it is exact. Per second it is what the operator expects such a run to take, and
 -- at most the longest run of its type; an orchestrator is the sum of the children that its plan speaks of, and what was
 -- promised for each kind of them is in part_prices.
--- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children.
+-- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children: see with_billed_part().
 -- `promised` is such a promise, which counts instead of the prices and figures of today. The breakdown is made for
 -- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
@@ -3492,14 +3961,14 @@ begin
     exact := false;
     part_prices := '{}';
     for part in select * from public.planned_children(for_task_type, params) loop
-      select * into priced from public.price_part(part.child_type, params, promised);
+      select * into priced from public.price_part(part.child_type, params || part.own_params, promised);
       expected_microusd := expected_microusd + part.child_count * priced.expected_microusd;
       held_microusd := held_microusd + part.child_count * priced.held_microusd;
       upper_bound_microusd := upper_bound_microusd + part.child_count * priced.upper_bound_microusd;
       part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
         'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
         'upper_bound_seconds', priced.upper_bound_seconds));
-      billed := billed || jsonb_build_object(part.child_type, priced.billed || jsonb_build_object('tasks', part.child_count));
+      billed := public.with_billed_part(billed, part.child_type, priced.billed, part.child_count);
       if with_breakdown then
         breakdown := breakdown || public.price_line(
           priced.price, priced.billed, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
@@ -3532,6 +4001,8 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
   factors constant jsonb := price.cost_factors;
+  -- Of a film whose frames decide how long it is.
+  film constant text[] := case when price.cost_factors ? 'seconds' then public.film_quantities(price.task_type) else '{}' end;
   kind public.task_types;
   billed jsonb := '{}';
   quantity text;
@@ -3550,9 +4021,12 @@ begin
            case when key in ('resolution', 'model', 'model_type') then value end
       from jsonb_each(factors)
      -- Of an upscale no parameter names a size.
-     where key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale'
+     where (key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale')
+       and (key <> 'seconds' or film = '{}')
     union all
     select 'images', null where price.billing_type = 'per_unit' and not factors ? 'images'
+    union all
+    select part, null from unnest(film) as part where not factors ? part
     order by 1
   loop
     select * into said from public.priced_param(kind.name, quantity, params, listed);
@@ -3561,8 +4035,16 @@ begin
       said.value := case
         when quantity = 'images' then '1'
         when quantity = 'scale' then '2'
-        when quantity = 'seconds' then to_jsonb(greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1))
+        when quantity = 'gap_frames' then '53'
+        when quantity = 'context_frames' then '8'
+        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '61')
+        when quantity = 'seconds' then to_jsonb(coalesce(
+          public.planned_seconds(kind.name, params), greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1)))
         when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
+    end if;
+    if quantity = 'seconds' and kind.name = 'wan_2_2_i2v' then
+      -- A second at least between each two pictures.
+      said.value := to_jsonb(greatest((said.value #>> '{}')::numeric, public.passages_of_film(kind.name, params)));
     end if;
     if said.value is null and listed is not null and quantity <> 'model' and price.billing_type = 'per_unit' then
       -- The worker is then given it: the smallest of those that count once.
@@ -3591,6 +4073,10 @@ begin
     end if;
   end loop;
 
+  if film <> '{}' then
+    billed := billed || jsonb_build_object('seconds', public.seconds_of_frames(coalesce(
+      (billed ->> 'frames')::numeric, (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric)));
+  end if;
   if factors ? 'megapixels' then
     billed := billed || jsonb_build_object('megapixels', case
       when billed ? 'resolution' then ceil(public.pixels_of_size(billed ->> 'resolution') / 1048576.0)
@@ -3657,6 +4143,8 @@ begin
   return case when case quantity
       when 'images' then number between 1 and 16 and number = trunc(number)
       when 'frames' then number between 1 and 100000 and number = trunc(number)
+      when 'gap_frames' then number between 0 and 1000 and number = trunc(number)
+      when 'context_frames' then number between 0 and 1000 and number = trunc(number)
       when 'seconds' then number between 1 and 3600
       when 'scale' then number between 1 and 100 end
     then to_jsonb(trim_scale(number)) end;
@@ -3820,6 +4308,18 @@ begin
 end
 $$;
 revoke all on function public.seconds_of_bound from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/seconds_of_frames.sql
+-- How many seconds of film some frames are, begun ones whole, at least one. They count at 16 frames a second, as providers bill them,
+-- however fast the film is shown. The first frame begins the film and counts for nothing: models make 81 frames for five seconds.
+create or replace function public.seconds_of_frames(frames numeric)
+returns numeric
+language plpgsql immutable set search_path = '' as $$
+begin
+  return greatest(ceil((frames - 1) / 16), 1);
+end
+$$;
+revoke all on function public.seconds_of_frames from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/seconds_paid_by.sql
 -- How many whole seconds of work an amount pays for at a price; null where seconds cost nothing, so that any amount pays
@@ -4117,6 +4617,24 @@ begin
 end
 $$;
 revoke all on function public.welcome_bonus_refusal from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/with_billed_part.sql
+-- The billed values of an orchestration with those of some more of its children: by their type, with how many there are (`tasks`).
+-- Where children of one type differ, `groups` lists them apart.
+create or replace function public.with_billed_part(billed jsonb, child_type text, part jsonb, part_count integer)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  known constant jsonb := billed -> child_type;
+  tasks constant integer := part_count + coalesce((known ->> 'tasks')::integer, 0);
+begin
+  return billed || jsonb_build_object(child_type, case
+    when known is null or not known ? 'groups' and known - 'tasks' = part then part || jsonb_build_object('tasks', tasks)
+    else jsonb_build_object('tasks', tasks, 'groups',
+      coalesce(known -> 'groups', jsonb_build_array(known)) || jsonb_build_array(part || jsonb_build_object('tasks', part_count))) end);
+end
+$$;
+revoke all on function public.with_billed_part from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/auto_topup_retry_delay.sql
 -- How long until a charge is tried again: half a minute, doubled up to an hour, with some chance so that what failed
@@ -5622,13 +6140,13 @@ begin
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
+    thumbnail_url, error_message, generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at)
   select
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
+    thumbnail_url, error_message, generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks where id = any (leaving);
   delete from public.tasks where id = any (leaving);
@@ -5673,6 +6191,7 @@ begin
   task.progress := 1;
   task.generation_processed_at := clock_timestamp();
   task.updated_at := now();
+  task.warnings := result.warnings;
   task.result_data := jsonb_strip_nulls(jsonb_build_object('public_url', kept -> 'public_url'));
   task.cost_microusd := case when result.claimed_by_owner then 0 else (
     select least(price.reuse_price_microusd, task.upper_bound_microusd)
@@ -5734,6 +6253,20 @@ begin
 end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/charge_of_provider_run.sql
+-- What a running task is certain to be charged when it ends well, and so what its jobs at a provider may cost. By the unit that is its
+-- price. By the second it is the seconds that the run has taken: a provider may be done at once. An orchestrator's own run costs
+-- nothing, so its own jobs may cost a twentieth of what is held for its parts.
+create or replace function public.charge_of_provider_run(task public.tasks)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return case when task.is_orchestrator then case when task.in_cloud then task.held_microusd / 20 else 0 end
+    else public.cost_of_run(task, true) end;
+end
+$$;
+revoke all on function public.charge_of_provider_run from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_by_lane.sql
 -- A task of the kinds that a claim asks for, when the users whose turn is next have none: looks where such tasks are,
@@ -5957,11 +6490,8 @@ begin
     'task_id', task.id, 'params', public.params_of_run(task.task_type, task.params, task.billed),
     'billed', task.billed, 'task_type', task.task_type, 'project_id', task.project_id,
     'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
-    || coalesce((
-      select jsonb_build_object('provider_job', jsonb_build_object(
-               'provider', job.provider, 'model', job.model, 'request_id', job.request_id,
-               'began_at', job.began_at))
-        from public.provider_jobs as job where job.task_id = task.id and job.by_owner = task.claimed_by_owner), '{}');
+    || case when exists (select from public.provider_jobs where task_id = task.id)
+         then coalesce(public.known_provider_jobs(task), '{}') else '{}' end;
 end
 $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;
@@ -6303,7 +6833,8 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 -- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
--- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
+-- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is. `output_warnings` says what could not be
+-- done of what the task asked; it is stored with the task and with what is made of the output.
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
 -- More outputs than are billed are refused, unless the owner's own worker made them.
@@ -6315,7 +6846,8 @@ create or replace function public.complete_task(
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
   output_text text default null, skip_generation boolean default false,
-  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}'
+  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}',
+  output_warnings text[] default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -6393,8 +6925,9 @@ begin
         case when blacked_out_is_free then '; they are not charged' else '' end)));
   end if;
 
-  described := task;
-  described.params := task.params || output_facts;
+  task.warnings := coalesce(output_warnings, '{}');
+  described := public.with_warnings(task);
+  described.params := described.params || output_facts;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(
@@ -6565,6 +7098,25 @@ end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/cost_with_margin.sql
+-- What a job costs that is about to be submitted for a task, after require_provider_margin() has compared what the task costs with it:
+-- its billed jobs, those that other steps are about to submit, and this one. The caller holds the running task's lock.
+create or replace function public.cost_with_margin(task public.tasks, job jsonb)
+returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  cost constant bigint := public.cost_of_provider_call(job ->> 'provider', job ->> 'model', job -> 'units');
+begin
+  perform public.require_provider_margin(task, cost
+    + coalesce((select known.provider_cost_microusd from public.task_provider_costs as known where known.task_id = task.id), 0)
+    + coalesce((select sum(begun.cost_microusd)::bigint from public.provider_jobs as begun
+                 where begun.task_id = task.id and begun.step <> coalesce((job ->> 'step')::smallint, 0)
+                   and begun.request_id is null and not begun.by_owner), 0));
+  return cost;
+end
+$$;
+revoke all on function public.cost_with_margin from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/count_dependant.sql
 -- Keeps the number of tasks that wait for a task.
 create or replace function public.count_dependant()
@@ -6579,6 +7131,27 @@ begin
 end
 $$;
 revoke all on function public.count_dependant from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_provider_call.sql
+-- Adds a job that was submitted at the operator's account to what its task costs there.
+-- Guarantee: a job is added once, by the provider's id, however often and by however many parties it is reported.
+create or replace function public.count_provider_call(job public.provider_jobs, for_user uuid, for_task_type text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.provider_calls (task_id, provider, model, request_id, cost_microusd)
+  values (job.task_id, job.provider, job.model, job.request_id, job.cost_microusd)
+  on conflict (provider, request_id) do nothing;
+  if not found then
+    return;
+  end if;
+  insert into public.task_provider_costs as known (task_id, user_id, task_type, day, jobs, provider_cost_microusd)
+  values (job.task_id, for_user, for_task_type, (now() at time zone 'UTC')::date, 1, coalesce(job.cost_microusd, 0))
+  on conflict (task_id) do update
+     set jobs = known.jobs + 1, provider_cost_microusd = known.provider_cost_microusd + excluded.provider_cost_microusd;
+end
+$$;
+revoke all on function public.count_provider_call from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/count_task.sql
 -- Moves a task from the count of its old state to that of its new one. Takes any of the lane's rows that nobody is
@@ -6636,6 +7209,29 @@ begin
 end
 $$;
 revoke all on function public.count_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_withdrawn_job.sql
+-- Adds a job whose id became known only when its task had ended to what the task costs the operator; see count_provider_call().
+create or replace function public.count_withdrawn_job(withdrawal public.provider_withdrawals)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  job public.provider_jobs;
+begin
+  if withdrawal.by_owner or withdrawal.request_id is null then
+    return;
+  end if;
+  job.task_id := withdrawal.task_id;
+  job.provider := withdrawal.provider;
+  job.model := withdrawal.model;
+  job.request_id := withdrawal.request_id;
+  job.cost_microusd := withdrawal.provider_cost_microusd;
+  perform public.count_provider_call(job, withdrawal.user_id, coalesce(
+    withdrawal.charge_metadata ->> 'task_type',
+    (select task_type from public.all_tasks where id = withdrawal.task_id limit 1), 'unknown'));
+end
+$$;
+revoke all on function public.count_withdrawn_job from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cover_child.sql
 -- A child is paid from the hold of its (outermost) orchestrator; when the children need more than what is
@@ -6979,7 +7575,9 @@ begin
                   union all
                   select 'tasks', fault.* from public.find_task_faults() as fault
                   union all
-                  select 'queue', fault.* from public.find_queue_faults() as fault) as checked) as listed;
+                  select 'queue', fault.* from public.find_queue_faults() as fault
+                  union all
+                  select 'margin', fault.* from public.find_margin_faults() as fault) as checked) as listed;
   return jsonb_build_object(
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),
@@ -7335,6 +7933,24 @@ $$;
 revoke all on function public.end_uncovered_runs from public, anon, authenticated;
 grant execute on function public.end_uncovered_runs to service_role;
 
+-- supabase/schemas/tasks/functions/end_unprofitable_run.sql
+-- Fails a task that require_provider_margin() refuses to run at a provider. Its owner reads that it cannot be run and pays nothing; the
+-- operator gets an alert with the amounts, one for each type and model, until it is resolved. The caller holds the locks of the task
+-- and its orchestrations.
+create or replace function public.end_unprofitable_run(task public.tasks, job jsonb, refusal jsonb)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.billing_alerts (subject, reason, details)
+  values (left(concat_ws(' ', task.task_type, job ->> 'provider', job ->> 'model'), 255), 'sold_below_cost',
+          refusal || jsonb_build_object('provider', job -> 'provider', 'model', job -> 'model', 'units', job -> 'units'))
+  on conflict do nothing;
+  perform public.end_task(
+    task.id, 'Failed', 'not_available: this task cannot be run at the moment. Nothing is charged.', by_owner => false);
+end
+$$;
+revoke all on function public.end_unprofitable_run from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/ended_orchestrator.sql
 -- The nearest of an orchestrator and those above it that is over; null when none is. A part of one that is over is neither
 -- claimed nor given parts of its own: the outbox ends it.
@@ -7408,7 +8024,7 @@ revoke all on function public.enter_queue from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/exchange_provider_withdrawals.sql
 -- What a party that withdraws jobs at a provider says and asks, in one call: the id of a job that it submitted while the task
 -- ended, what became of jobs that it was given, and the next ones. `request`: {provider, submitted: {task_id, attempt,
--- request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
+-- step, request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
 create or replace function public.exchange_provider_withdrawals(for_user uuid, request jsonb)
 returns jsonb
 language plpgsql security definer set search_path = '' set lock_timeout = '1s' as $$
@@ -7420,7 +8036,8 @@ declare
 begin
   if jsonb_typeof(submitted) = 'object' then
     is_noted := public.note_unwanted_job(
-      for_user, provider, (submitted ->> 'task_id')::uuid, (submitted ->> 'attempt')::integer, submitted ->> 'request_id');
+      for_user, provider, (submitted ->> 'task_id')::uuid, (submitted ->> 'attempt')::integer,
+      coalesce((submitted ->> 'step')::smallint, 0::smallint), submitted ->> 'request_id');
   end if;
   settled := public.report_provider_withdrawals(for_user, coalesce(request -> 'reports', '[]'));
   return jsonb_build_object(
@@ -7548,7 +8165,7 @@ language plpgsql set search_path = '' as $$
 declare
   message constant text := 'blacked_out: The safety checker of the provider made every output black. Nothing is charged.';
 begin
-  -- It has ended: there is nothing to withdraw.
+  -- They have ended: there is nothing to withdraw.
   delete from public.provider_jobs where task_id = task.id;
   update public.tasks set result_data = result_data || jsonb_build_object('blacked_out', outputs) where id = task.id;
   perform public.end_task(task.id, 'Failed', message, by_owner => false);
@@ -7658,6 +8275,44 @@ end
 $$;
 revoke all on function public.find_lane from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/find_margin_faults.sql
+-- Work that is sold for less than providers bill for it: by the prices in force, and by what tasks of the last seven days cost and were
+-- charged. One row for each fault. Types whose losses the operator allows are left out.
+create or replace function public.find_margin_faults()
+returns table (rule text, user_id uuid, row_id text, details jsonb)
+language sql stable set search_path = '' as $$
+  with usual as (
+    select offer.task_type, offer.provider, offer.model, price.billing_type,
+           -- By the second, what the operator expects such a run to take.
+           public.price_of_work(price, offer.billed, public.expected_seconds(kind.name), kind.max_runtime_seconds) as charge_microusd,
+           public.cost_of_provider_call(offer.provider, offer.model, offer.units) as cost_microusd
+      from public.provider_models as offer
+      join public.task_types as kind on kind.name = offer.task_type and kind.is_active and not kind.allows_provider_loss
+      cross join lateral public.current_price(kind.name) as price
+     where price.id is not null and not (select allows_provider_loss from public.queue_settings)
+  )
+  select 'type_sold_below_cost', null::uuid, usual.task_type || ' ' || usual.model, jsonb_build_object(
+         'provider', usual.provider, 'charge_microusd', usual.charge_microusd, 'provider_cost_microusd', usual.cost_microusd)
+    from usual where usual.cost_microusd > usual.charge_microusd
+  union all
+  select 'provider_price_unknown', null, usual.task_type || ' ' || usual.model, jsonb_build_object('provider', usual.provider)
+    from usual where usual.cost_microusd is null
+  union all
+  select 'task_cost_exceeds_charge', cost.user_id, cost.task_id::text, jsonb_build_object(
+         'task_type', cost.task_type, 'status', task.status, 'charge_microusd', coalesce(task.cost_microusd, 0),
+         'provider_cost_microusd', cost.provider_cost_microusd)
+    from public.task_provider_costs as cost
+    join public.task_types as kind on kind.name = cost.task_type and not kind.allows_provider_loss
+    join public.all_tasks as task on task.id = cost.task_id
+   where cost.day >= (now() at time zone 'UTC')::date - 7
+     and task.status in ('Complete', 'Failed', 'Cancelled') and not task.is_orchestrator
+     and cost.provider_cost_microusd > coalesce(task.cost_microusd, 0)
+     and not (select allows_provider_loss from public.queue_settings)
+     -- A job that is being withdrawn decides about both.
+     and not exists (select from public.provider_withdrawals as open where open.task_id = task.id and open.state = 'open')
+$$;
+revoke all on function public.find_margin_faults from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/find_project.sql
 -- Refuses a project that is not this caller's like one that does not exist.
 create or replace function public.find_project(for_user uuid, for_project uuid)
@@ -7679,7 +8334,7 @@ revoke all on function public.find_project from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/find_provider_job.sql
 -- The run that a provider's news is about, by the id of its job; null when there is none. Where the run ended between
 -- submitting the job and noting its id, the key in the news' address tells which one it is, and the id is noted now.
--- `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
+-- `completes`: the job's result is the task's output; else the run goes on with it by itself. `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
 create or replace function public.find_provider_job(
   for_provider text, for_request_ids text[], for_webhook_key uuid default null
 ) returns jsonb
@@ -7696,11 +8351,13 @@ begin
     if not found then
       return null;
     end if;
+    perform public.count_provider_call(job, task.user_id, task.task_type)
+       from public.tasks as task where task.id = job.task_id;
   end if;
   return (
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
-        'paid_outputs', task.billed -> 'images',
+        'step', job.step, 'completes', job.completes, 'paid_outputs', task.billed -> 'images',
         'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
       from public.tasks as task where task.id = job.task_id);
 end
@@ -8052,7 +8709,7 @@ begin
            reused_task_id = task.reused_task_id, claimed_by_owner = task.claimed_by_owner,
            output_location = task.output_location, thumbnail_url = task.thumbnail_url, progress = task.progress,
            generation_processed_at = task.generation_processed_at, updated_at = task.updated_at,
-           generation_created = task.generation_created, result_data = task.result_data,
+           generation_created = task.generation_created, result_data = task.result_data, warnings = task.warnings,
            cost_microusd = task.cost_microusd, error_message = null
      where id = task.id;
     room := room - public.release_dependants(task.id, room);
@@ -8080,6 +8737,7 @@ begin
          generation_processed_at = ended_at, updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
+         warnings = task.warnings,
          generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
          result_data = jsonb_strip_nulls(jsonb_build_object(
@@ -8392,7 +9050,12 @@ begin
                'expires_at', drawn.expires_at) order by drawn.id), '[]')
         from public.credit_grant_draws as draw join public.credit_grants as drawn on drawn.id = draw.grant_id
        where draw.entry_id = entry.id),
-    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd));
+    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd))
+    -- The operator's business alone.
+    || case when for_user is null and entry.task_id is not null then jsonb_build_object('provider_cost_microusd', (
+         select coalesce(sum(cost.provider_cost_microusd), 0) from public.task_provider_costs as cost
+          where cost.task_id = entry.task_id or cost.task_id in (select part.id from public.parts_of_task(entry.task_id) as part)))
+       else '{}' end;
 end
 $$;
 revoke all on function public.get_receipt from public, anon, authenticated;
@@ -8408,7 +9071,8 @@ declare
 begin
   return jsonb_build_object(
     'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
-    'output_location', task.output_location, 'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
+    'output_location', task.output_location, 'warnings', task.warnings,
+    'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;
@@ -8427,7 +9091,8 @@ begin
     'attempt', task.attempt, 'attempts', task.attempts, 'worker_id', task.worker_id,
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
     'error_message', task.error_message, 'cancellation', task.result_data -> 'cancellation',
-    'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'lease_expires_at', task.lease_expires_at,
+    'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'warnings', task.warnings,
+    'lease_expires_at', task.lease_expires_at,
     'generation_id', task.result_data -> 'generation_id',
     'reused', task.reused_task_id is not null, 'reused_task_id', task.reused_task_id,
     'created_at', task.created_at, 'generation_started_at', task.generation_started_at,
@@ -8489,15 +9154,14 @@ revoke all on function public.give_up_old_tasks from public, anon, authenticated
 grant execute on function public.give_up_old_tasks to service_role;
 
 -- supabase/schemas/tasks/functions/give_up_run.sql
--- What follows when a task ends without an output. Its job at a provider is to be withdrawn. Where the owner ended it, the run
--- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawal decides about
+-- What follows when a task ends without an output. Its jobs at a provider are to be withdrawn. Where the owner ended it, the run
+-- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawals decide about
 -- the cost, which is 0 until then. `task` is the row before its end; the caller has its lock, and writes the cost.
 create or replace function public.give_up_run(
   task public.tasks, by_owner boolean, ended_at timestamptz, out cost_microusd bigint, out is_pending boolean, out basis text
 )
 language plpgsql set search_path = '' as $$
 declare
-  job public.provider_jobs;
   withdrawal_decides boolean := false;
 begin
   cost_microusd := 0;
@@ -8511,14 +9175,16 @@ begin
   if task.status not in ('Queued', 'In Progress') then
     return;
   end if;
-  delete from public.provider_jobs where task_id = task.id returning * into job;
-  if found then
-    insert into public.provider_withdrawals
-      (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
-    values (task.id, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
-            public.payer_of_task(task), case when is_pending then give_up_run.cost_microusd else 0 end,
-            public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'));
-  end if;
+  with given_up as (
+    delete from public.provider_jobs where task_id = task.id returning *
+  )
+  insert into public.provider_withdrawals
+    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata,
+     provider_cost_microusd)
+  select task.id, job.step, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
+         public.payer_of_task(task), case when is_pending and not job.by_owner then give_up_run.cost_microusd else 0 end,
+         public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'), job.cost_microusd
+    from given_up as job;
   if is_pending then
     cost_microusd := 0;
   end if;
@@ -8656,6 +9322,27 @@ begin
 end
 $$;
 revoke all on function public.known_model from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/known_provider_jobs.sql
+-- What a claim hands to the new run of the jobs that earlier runs began at a provider: {provider_jobs, provider_job}, the second of the
+-- first step alone, for workers that know one job a task. Null without any. A job that may have been submitted has its webhook's
+-- key, by which the run learns of it.
+create or replace function public.known_provider_jobs(task public.tasks)
+returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object('provider_jobs', jsonb_agg(
+           known.job || jsonb_build_object('step', known.step) || known.key order by known.step))
+         || case when min(known.step) = 0
+              then jsonb_build_object('provider_job', (jsonb_agg(known.job order by known.step)) -> 0) else '{}' end
+    from (select step,
+                 jsonb_build_object('provider', provider, 'model', model, 'request_id', request_id, 'began_at', began_at) as job,
+                 case when request_id is null and webhook_key is not null
+                   then jsonb_build_object('webhook_key', webhook_key) else '{}' end as key
+            from public.provider_jobs
+           where task_id = task.id and by_owner = task.claimed_by_owner) as known
+  having count(*) > 0
+$$;
+revoke all on function public.known_provider_jobs from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/lane_count.sql
 -- How many tasks of a lane are ready, blocked, scheduled and running.
@@ -9011,8 +9698,9 @@ begin
       parts := parts[1:room_left];
       waiting := waiting[1:room_left - cardinality(parts)];
       relatives := relatives || array(
-        select part.id from public.tasks as part join public.provider_jobs as job on job.task_id = part.id
-         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts) limit 100);
+        select part.id from public.tasks as part
+         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts)
+           and exists (select from public.provider_jobs as job where job.task_id = part.id) limit 100);
     end if;
     relatives := relatives || parts;
     dependants := dependants || waiting;
@@ -9026,16 +9714,23 @@ $$;
 revoke all on function public.next_to_end from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/note_provider_job.sql
--- Notes the job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
--- by a JSON null, that there is none any more. Refuses what would begin a second one while the first may still end
--- well, and an id that is another task's. The caller holds the running task's lock.
+-- Notes a job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
+-- by a JSON null, that the task has none any more. `step` says which job of the task it is; default: 0. Refuses what would begin a
+-- second job of the step while the first may still end well, and names that job in the refusal; and an id that is another task's.
+-- An intent that is noted again with the same webhook's key is the same intent, and keeps its time, units and cost.
+-- Of a worker of the cloud, an intent is refused by which the task would cost more than it is charged (require_provider_margin()), and
+-- the id adds the job to what the task costs, once.
+-- The caller holds the running task's lock.
 create or replace function public.note_provider_job(task public.tasks, job jsonb)
 returns void
 language plpgsql set search_path = '' as $$
 declare
+  for_step constant smallint := coalesce((job ->> 'step')::smallint, 0::smallint);
   known public.provider_jobs;
+  noted public.provider_jobs;
+  cost bigint;
 begin
-  -- The job of the other kind of run, at another account, is not this run's to forget: whoever began it withdraws it.
+  -- Jobs of the other kind of run, at another account, are not this run's to forget: the party that began them withdraws them.
   with left_behind as (
     delete from public.provider_jobs as begun
      where begun.task_id = task.id and begun.by_owner <> task.claimed_by_owner
@@ -9043,37 +9738,55 @@ begin
     returning *
   )
   insert into public.provider_withdrawals
-    (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
-  select task.id, begun.attempt, task.user_id, begun.provider, begun.model, begun.request_id, begun.webhook_key, begun.by_owner,
-         public.payer_of_task(task), 0, '{}'
+    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata,
+     provider_cost_microusd)
+  select task.id, begun.step, begun.attempt, task.user_id, begun.provider, begun.model, begun.request_id, begun.webhook_key,
+         begun.by_owner, public.payer_of_task(task), 0, '{}', begun.cost_microusd
     from left_behind as begun;
   if job = 'null' then
     delete from public.provider_jobs where task_id = task.id;
     return;
   end if;
   if job ->> 'request_id' is null then
-    insert into public.provider_jobs as begun (task_id, provider, model, attempt, by_owner, webhook_key)
-    values (task.id, job ->> 'provider', job ->> 'model', task.attempt, task.claimed_by_owner,
-            (job ->> 'webhook_key')::uuid)
-    on conflict (task_id) do update
+    if not task.claimed_by_owner then
+      select * into known from public.provider_jobs where task_id = task.id and step = for_step;
+      -- A step whose job is known is refused below.
+      cost := case
+        when known.webhook_key = (job ->> 'webhook_key')::uuid and known.model = job ->> 'model' then known.cost_microusd
+        when known.request_id is null then public.cost_with_margin(task, job) end;
+    end if;
+    insert into public.provider_jobs as begun
+      (task_id, step, provider, model, attempt, by_owner, webhook_key, completes, units, cost_microusd)
+    values (task.id, for_step, job ->> 'provider', job ->> 'model', task.attempt, task.claimed_by_owner,
+            (job ->> 'webhook_key')::uuid, coalesce((job ->> 'completes')::boolean, true),
+            coalesce(nullif(job -> 'units', 'null'), '{}'), cost)
+    on conflict (task_id, step) do update
        set provider = excluded.provider, model = excluded.model, attempt = excluded.attempt,
-           by_owner = excluded.by_owner, webhook_key = excluded.webhook_key, began_at = now(),
-           request_id = null, submitted_at = null
-     where begun.request_id is null or begun.by_owner <> excluded.by_owner;
+           by_owner = excluded.by_owner, webhook_key = excluded.webhook_key, request_id = null, submitted_at = null,
+           began_at = case when begun.webhook_key = excluded.webhook_key then begun.began_at else now() end,
+           completes = case when begun.webhook_key = excluded.webhook_key then begun.completes else excluded.completes end,
+           units = case when begun.webhook_key = excluded.webhook_key then begun.units else excluded.units end,
+           cost_microusd = excluded.cost_microusd
+     where begun.request_id is null or begun.by_owner <> excluded.by_owner
+    returning * into noted;
   else
     update public.provider_jobs
        set request_id = job ->> 'request_id', submitted_at = coalesce(submitted_at, now())
-     where task_id = task.id and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
-       and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id';
+     where task_id = task.id and step = for_step and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
+       and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id'
+    returning * into noted;
+    if not noted.by_owner then
+      perform public.count_provider_call(noted, task.user_id, task.task_type);
+    end if;
   end if;
-  if not found then
-    select * into known from public.provider_jobs where task_id = task.id;
+  if noted.task_id is null then
+    select * into noted from public.provider_jobs where task_id = task.id and step = for_step;
     perform public.refuse('provider_job_open', 409, jsonb_build_object(
       'provider_job', jsonb_build_object(
-        'provider', known.provider, 'model', known.model, 'request_id', known.request_id)));
+        'step', for_step, 'provider', noted.provider, 'model', noted.model, 'request_id', noted.request_id)));
   end if;
 exception when unique_violation then
-  perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job));
+  perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job - array['webhook_key', 'request_id']));
 end
 $$;
 revoke all on function public.note_provider_job from public, anon, authenticated;
@@ -9110,15 +9823,22 @@ revoke all on function public.note_run_time from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/note_unwanted_job.sql
 -- The id of a job that its run submitted while its task ended: from now on it can be withdrawn. False when nobody waits for it.
 create or replace function public.note_unwanted_job(
-  for_user uuid, for_provider text, for_task uuid, for_attempt integer, new_request_id text
+  for_user uuid, for_provider text, for_task uuid, for_attempt integer, for_step smallint, new_request_id text
 ) returns boolean
 language plpgsql set search_path = '' as $$
+declare
+  withdrawal public.provider_withdrawals;
 begin
   update public.provider_withdrawals set request_id = new_request_id, next_try_at = now()
-   where task_id = for_task and attempt = for_attempt and provider = for_provider and state = 'open'
+   where task_id = for_task and attempt = for_attempt and step = for_step and provider = for_provider and state = 'open'
      and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
-     and coalesce(request_id, new_request_id) = new_request_id;
-  return found;
+     and coalesce(request_id, new_request_id) = new_request_id
+  returning * into withdrawal;
+  if not found then
+    return false;
+  end if;
+  perform public.count_withdrawn_job(withdrawal);
+  return true;
 end
 $$;
 revoke all on function public.note_unwanted_job from public, anon, authenticated;
@@ -9741,6 +10461,7 @@ begin
   planned.attempts := 0;
   planned.generation_created := false;
   planned.result_data := '{}';
+  planned.warnings := '{}';
   planned.children_held_microusd := 0;
   planned.created_at := now();
   planned.updated_at := now();
@@ -9813,6 +10534,33 @@ begin
 end
 $$;
 revoke all on function public.project_of_request from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/provider_margin.sql
+-- What tasks that ran at a provider brought in and cost, by day (UTC) of their first job and task type, from a day up to, not including,
+-- another; at most 366 days. Read by the index of their days.
+create or replace function public.provider_margin(from_day date, to_day date)
+returns jsonb
+language plpgsql stable security definer set search_path = '' set plan_cache_mode = 'force_custom_plan' as $$
+begin
+  if to_day <= from_day or to_day - from_day > 366 then
+    perform public.refuse('invalid_request', 400, '{"field": "to_day"}');
+  end if;
+  return (
+    with line as (
+      select * from public.provider_margins where day >= from_day and day < to_day
+    )
+    select jsonb_build_object(
+      'currency', 'usd', 'from_day', from_day, 'to_day', to_day,
+      'tasks', coalesce(sum(line.tasks), 0), 'jobs', coalesce(sum(line.jobs), 0),
+      'revenue_microusd', coalesce(sum(line.revenue_microusd), 0),
+      'provider_cost_microusd', coalesce(sum(line.provider_cost_microusd), 0),
+      'margin_microusd', coalesce(sum(line.margin_microusd), 0),
+      'lines', coalesce(jsonb_agg(to_jsonb(line) order by line.day, line.task_type), '[]'))
+      from line);
+end
+$$;
+revoke all on function public.provider_margin from public, anon, authenticated;
+grant execute on function public.provider_margin to service_role;
 
 -- supabase/schemas/tasks/functions/queue_direct_task.sql
 -- The rest of what create_task() does, for a row that was written over REST. After the insert, so for rows that there are.
@@ -10238,6 +10986,27 @@ end
 $$;
 revoke all on function public.release_overdue_work from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/release_provider_call.sql
+-- Takes a job that the provider does not bill off the cost of its task: it was withdrawn before it began, or ended in an error.
+-- Guarantee: a job is taken off once.
+create or replace function public.release_provider_call(for_provider text, for_request_id text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  released public.provider_calls;
+begin
+  update public.provider_calls set is_billed = false
+   where provider = for_provider and request_id = for_request_id and is_billed
+  returning * into released;
+  if found then
+    update public.task_provider_costs
+       set provider_cost_microusd = provider_cost_microusd - coalesce(released.cost_microusd, 0)
+     where task_id = released.task_id;
+  end if;
+end
+$$;
+revoke all on function public.release_provider_call from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/release_scheduled_tasks.sql
 -- Lets tasks go whose time has come; answers how many: at most so many, 50 of one user, for up to 500 ms. Waits for nobody and
 -- is safe to run anywhere at once: a user whose tenant's lock is held is passed over, and so is a task that is locked.
@@ -10525,6 +11294,29 @@ begin
 end
 $$;
 revoke all on function public.require_output from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/require_provider_margin.sql
+-- Refuses with 409 `sold_below_cost` that a task costs the operator more at providers than it is charged. `cost_microusd` is what all
+-- its jobs cost, with the one that is about to be submitted; null where a price is not known, which is refused as well: an unknown
+-- price may be any. The operator may allow losses for all tasks (queue_settings) or for a type (task_types).
+-- The caller holds the running task's lock, so that two jobs of a task are compared one after the other.
+create or replace function public.require_provider_margin(task public.tasks, cost_microusd bigint)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  charge constant bigint := public.charge_of_provider_run(task);
+begin
+  if cost_microusd <= charge
+     or (select allows_provider_loss from public.queue_settings)
+     or (select allows_provider_loss from public.task_types where name = task.task_type) then
+    return;
+  end if;
+  perform public.refuse('sold_below_cost', 409, jsonb_build_object(
+    'task_id', task.id, 'task_type', task.task_type, 'charge_microusd', charge, 'provider_cost_microusd', cost_microusd,
+    'reason', case when cost_microusd is null then 'provider_price_unknown' else 'cost_exceeds_charge' end));
+end
+$$;
+revoke all on function public.require_provider_margin from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/require_task_room.sql
 -- Refuses an open task that would exceed a limit of queue_settings. The caller holds the tenant's lock, so of two creates at a
@@ -11186,9 +11978,11 @@ revoke all on function public.settle_overdue_withdrawals from public, anon, auth
 -- supabase/schemas/tasks/functions/settle_withdrawal.sql
 -- Ends the withdrawal of a job, once, with what became of the job, and charges the run by it: what ran costs its price, what was
 -- withdrawn before it began, or failed, nothing. A provider that does not answer in time counts as one that ran it.
--- Beyond `credit_settings.free_withdrawals_per_hour` a withdrawn job costs its price too, so that submitting and withdrawing is
--- no way to keep a provider busy. Answers what was charged; null when it was settled before.
--- Locks: orchestrations from the outermost, the task, the withdrawal, the account.
+-- A run of several jobs is charged once: the first of them that ran decides, and the others are withdrawn without a cost. Where
+-- none ran, the last one that is settled closes the hold.
+-- Beyond `credit_settings.free_withdrawals_per_hour` tasks a withdrawn job costs its price too, so that submitting and withdrawing
+-- cannot keep a provider busy. Answers what was charged; null when it was settled before.
+-- Locks: orchestrations from the outermost, the task, its open withdrawals, the account.
 create or replace function public.settle_withdrawal(for_withdrawal uuid, said_state text)
 returns bigint
 language plpgsql set search_path = '' as $$
@@ -11204,7 +11998,9 @@ begin
   perform from public.tasks where id = named.paid_by for no key update;
   perform public.lock_orchestrators(named.task_id);
   perform from public.tasks where id = named.task_id for no key update;
-  select * into withdrawal from public.provider_withdrawals where id = for_withdrawal and state = 'open' for no key update;
+  -- All of the task's, in one order: a task that was deleted has no row by which two calls would wait for each other.
+  perform from public.provider_withdrawals where task_id = named.task_id and state = 'open' order by id for no key update;
+  select * into withdrawal from public.provider_withdrawals where id = for_withdrawal and state = 'open';
   if not found then
     return null;
   end if;
@@ -11214,16 +12010,32 @@ begin
   charge := case
     when new_state in ('ran', 'unanswered') then withdrawal.cost_microusd
     when new_state = 'withdrawn' and withdrawal.cost_microusd > 0 and (
-           select count(*) from public.provider_withdrawals as earlier
+           select count(distinct earlier.task_id) from public.provider_withdrawals as earlier
             where earlier.user_id = withdrawal.user_id and earlier.state = 'withdrawn' and earlier.cost_microusd > 0
+              and earlier.task_id <> withdrawal.task_id
               and earlier.settled_at > now() - interval '1 hour')
          >= (select free_withdrawals_per_hour from public.credit_settings) then withdrawal.cost_microusd
     else 0 end;
   update public.provider_withdrawals
      set state = new_state, charged_microusd = charge, settled_at = clock_timestamp()
    where id = withdrawal.id;
+  if new_state in ('withdrawn', 'failed') then
+    perform public.release_provider_call(withdrawal.provider, withdrawal.request_id);
+  end if;
   if withdrawal.cost_microusd = 0 then
     return 0;
+  end if;
+  if charge > 0 then
+    update public.provider_withdrawals set cost_microusd = 0 where task_id = withdrawal.task_id and state = 'open';
+  elsif exists (select from public.provider_withdrawals
+                 where task_id = withdrawal.task_id and state = 'open' and cost_microusd > 0) then
+    return 0;
+  else
+    -- Of all jobs together: what was withdrawn comes before what failed, and that before what was never submitted.
+    new_state := (
+      select state from public.provider_withdrawals
+       where task_id = withdrawal.task_id and created_at = withdrawal.created_at and cost_microusd > 0
+       order by array_position(array['withdrawn', 'failed', 'unknown'], state) limit 1);
   end if;
 
   update public.tasks
@@ -11271,9 +12083,13 @@ begin
     return false;
   end if;
   if withdrawal.state = 'open' and (not has_failed or withdrawal.tries = 0) then
-    update public.provider_withdrawals set request_id = coalesce(request_id, for_request_ids[1])
-     where id = withdrawal.id and state = 'open';
     perform public.settle_withdrawal(withdrawal.id, case when has_failed then 'failed' else 'ran' end);
+    -- After the locks of the task, which come first.
+    update public.provider_withdrawals set request_id = for_request_ids[1] where id = withdrawal.id and request_id is null
+    returning * into withdrawal;
+    if found and not has_failed then
+      perform public.count_withdrawn_job(withdrawal);
+    end if;
   end if;
   return true;
 end
@@ -11857,6 +12673,7 @@ grant execute on function public.unclaim_task to service_role;
 -- `output_location` names, if it does; `checked_files` as in complete_task().
 -- Guarantee: a report that ends a run takes effect once. The same report by the same worker or attempt gets the first answer
 -- again, also when the task was queued again or claimed by another since; every other report on that run is 409.
+-- A job at a provider that would cost more than the task is charged fails the task; the answer is then {refused, details}.
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
@@ -11872,6 +12689,8 @@ declare
   is_owners constant boolean := caller_kind <> 'service' or new_status = 'Cancelled' and not is_fenced;
   task public.tasks;
   answer jsonb;
+  refusal text;
+  refusal_details text;
 begin
   perform public.lock_orchestrators(for_task);
   select * into task from public.tasks
@@ -11903,9 +12722,28 @@ begin
   end if;
 
   -- Of the run's own worker alone: who could forget the job of a run would not pay for it.
-  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress'
+  if changes ?| array['provider_job', 'ended_provider_steps', 'unbilled_provider_steps'] and caller_kind <> 'user' and task.status = 'In Progress'
      and task.claimed_by_owner = (caller_kind = 'personal-access-token') then
-    perform public.note_provider_job(task, changes -> 'provider_job');
+    perform public.release_provider_call(job.provider, job.request_id)
+       from public.provider_jobs as job
+      where job.task_id = task.id and not job.by_owner
+        and job.step in (select value::smallint from jsonb_array_elements_text(coalesce(changes -> 'unbilled_provider_steps', '[]')));
+    delete from public.provider_jobs
+     where task_id = task.id and by_owner = task.claimed_by_owner
+       and step in (select value::smallint from jsonb_array_elements_text(coalesce(changes -> 'ended_provider_steps', '[]')));
+    if changes ? 'provider_job' then
+      begin
+        perform public.note_provider_job(task, changes -> 'provider_job');
+      exception when sqlstate 'PT409' then
+        get stacked diagnostics refusal = message_text, refusal_details = pg_exception_detail;
+        if refusal <> 'sold_below_cost' then
+          raise;
+        end if;
+        -- Not raised, because the task fails with it: the caller is refused when that is committed.
+        perform public.end_unprofitable_run(task, changes -> 'provider_job', refusal_details::jsonb);
+        return jsonb_build_object('refused', refusal, 'details', refusal_details::jsonb);
+      end;
+    end if;
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     perform public.deliver_named_files(task.id, changes ->> 'output_location');
@@ -11986,7 +12824,7 @@ returns public.tasks
 language plpgsql set search_path = '' as $$
 declare
   made constant public.made_output := public.create_output(
-    task, coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
+    public.with_warnings(task), coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
 begin
   task.generation_created := made.generation_id is not null;
   task.result_data := jsonb_strip_nulls(jsonb_build_object(
@@ -11996,6 +12834,20 @@ begin
 end
 $$;
 revoke all on function public.with_reused_output from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/with_warnings.sql
+-- The task with the warnings of its output among its params, for what is made of the output.
+create or replace function public.with_warnings(task public.tasks)
+returns public.tasks
+language plpgsql immutable set search_path = '' as $$
+begin
+  if task.warnings <> '{}' then
+    task.params := task.params || jsonb_build_object('warnings', to_jsonb(task.warnings::text[]));
+  end if;
+  return task;
+end
+$$;
+revoke all on function public.with_warnings from public, anon, authenticated;
 
 -- supabase/schemas/workers/functions/extend_worker_leases.sql
 -- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no
@@ -14823,6 +15675,8 @@ create trigger task_types_are_kept before delete or update of name on public.tas
   for each row execute function public.keep_row();
 create trigger task_type_prices_are_kept before delete or update on public.task_type_prices
   for each row execute function public.keep_row();
+create trigger provider_prices_are_kept before delete or update on public.provider_prices
+  for each row execute function public.keep_row();
 create trigger projects_begin_limited after insert on public.projects
   for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
 create trigger projects_limit_tasks after update of max_running_tasks on public.projects
@@ -15019,6 +15873,7 @@ alter table public.paid_calls enable row level security;
 alter table public.free_calls enable row level security;
 alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
+alter table public.provider_prices enable row level security;
 alter table public.task_quotes enable row level security;
 alter table public.promo_codes enable row level security;
 alter table public.promo_redemptions enable row level security;
@@ -15027,7 +15882,7 @@ alter table public.credit_settings enable row level security;
 
 revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
   public.credit_holds, public.paid_calls, public.free_calls, public.spend_caps, public.task_type_prices, public.task_quotes,
-  public.promo_codes,
+  public.promo_codes, public.provider_prices,
   public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
@@ -15036,7 +15891,8 @@ grant select on public.credit_accounts, public.credits_ledger, public.credit_gra
   to authenticated, service_role;
 revoke all on public.user_credit_balance from anon, authenticated, service_role;
 grant select on public.user_credit_balance to authenticated, service_role;
-grant select on public.promo_codes, public.welcome_bonuses to service_role;
+-- What the operator pays is no tenant's to read.
+grant select on public.promo_codes, public.welcome_bonuses, public.provider_prices to service_role;
 grant select, update on public.credit_settings to service_role;
 grant select on public.task_type_prices to anon, authenticated, service_role;
 
@@ -15113,16 +15969,20 @@ alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 alter table public.provider_jobs enable row level security;
 alter table public.provider_withdrawals enable row level security;
+alter table public.provider_calls enable row level security;
+alter table public.task_provider_costs enable row level security;
+alter table public.provider_models enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
-  public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals
+  public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals,
+  public.provider_calls, public.task_provider_costs, public.provider_models, public.provider_margins
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
-grant update (max_running_tasks, is_reusable, expected_seconds) on public.task_types to service_role;
+grant update (max_running_tasks, is_reusable, expected_seconds, allows_provider_loss) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions: what clients write into the table themselves is turned into the same by triggers, so that
@@ -15150,6 +16010,9 @@ create policy archived_tasks_select_own on public.archived_tasks for select to a
 
 grant select, update on public.queue_settings to service_role;
 grant select, insert, update, delete on public.known_models to service_role;
+-- The operator's figures; no tenant reads them.
+grant select on public.provider_calls, public.task_provider_costs, public.provider_margins to service_role;
+grant select, insert, update, delete on public.provider_models to service_role;
 
 -- supabase/schemas/workers/policies.sql
 alter table public.workers enable row level security;
