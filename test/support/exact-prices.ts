@@ -397,7 +397,8 @@ function readNumber(quantity: Quantity, value: unknown): number | undefined {
   if (quantity === "scale" && typeof given === "string") given = given.replace(/^([0-9.]+)x$/i, "$1");
   if (typeof given === "string" && /^[0-9]{1,9}(\.[0-9]{1,10})?$/.test(given)) given = Number(given);
   if (typeof given !== "number") return undefined;
-  const number = quantity === "seconds" ? Math.ceil(given) : given;
+  // Without the sign of a zero.
+  const number = (quantity === "seconds" ? Math.ceil(given) : given) + 0;
   const within = (least: number, most: number) => number >= least && number <= most;
   switch (quantity) {
     case "images":

@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { marginAsCsv, providerMargin } from "../_shared/credits/provider-margin.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
-import { marginAsCsv, providerMargin } from "../_shared/tasks/provider-margin.ts";
 
 const usualDays = 30;
 const mostDays = 366;

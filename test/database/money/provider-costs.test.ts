@@ -155,7 +155,7 @@ test("a job that failed at the provider, or was withdrawn before it began, costs
       await note(sql, taskId, 1, { provider: "fal", model, request_id: id });
       return taskId;
     };
-    const failed = await submitted("failed");
+    const failed = await submitted("failed-at-first");
     const ended = {
       attempt: 1,
       changes: { ended_provider_steps: [0], unbilled_provider_steps: [0], error_details: "no" },
@@ -251,8 +251,8 @@ test("a job that would cost more than its task is charged is not submitted: the 
         assert.equal(await costOf(sql, taskId), undefined);
       }
     }
-    const alerts = await sql<{ subject: string; cost: number | null }[]>`
-      select subject, (details -> 'provider_cost_microusd')::int as cost from billing_alerts where reason = 'sold_below_cost' order by 1`;
+    const alerts = await sql<{ subject: string }[]>`
+      select subject from billing_alerts where reason = 'sold_below_cost' order by 1`;
     assert.deepEqual(
       alerts.map(({ subject }) => subject),
       ["z_image_turbo fal fal-ai/unknown", `z_image_turbo fal ${model}`],

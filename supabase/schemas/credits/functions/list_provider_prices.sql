@@ -14,9 +14,9 @@ language sql stable security definer set search_path = '' as $$
                  from public.provider_prices as later
                 where later.provider = known.provider and later.model = known.model and later.valid_from > now())) as price
       from known cross join lateral (
-        select version as price from public.provider_prices as version
-         where version.provider = known.provider and version.model = known.model
-         order by version.valid_from <= now() desc, abs(extract(epoch from version.valid_from - now())), version.version desc
+        select one as price from public.provider_prices as one
+         where one.provider = known.provider and one.model = known.model
+         order by one.valid_from <= now() desc, abs(extract(epoch from one.valid_from - now())), one.version desc
          limit 1) as latest
   )
   select jsonb_build_object('currency', 'usd', 'prices', (

@@ -81,7 +81,7 @@ begin
 
   if film <> '{}' then
     billed := billed || jsonb_build_object('seconds', public.seconds_of_frames(coalesce(
-      (billed ->> 'frames')::numeric, (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric)));
+      (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric, (billed ->> 'frames')::numeric)));
   end if;
   if factors ? 'megapixels' then
     billed := billed || jsonb_build_object('megapixels', case
