@@ -610,7 +610,7 @@ test("a file in our own storage, which FAL cannot reach, is brought to FAL; what
       false,
       false,
     );
-    assert.equal(refused.message, "image_url: the file is no image");
+    assert.equal(refused.message, "image_url: the file is not an image");
     assert.equal(fal.jobs.length, 1);
   } finally {
     await storage.close();

@@ -1,9 +1,5 @@
 import type { PictureEndpoint } from "../../../supabase/functions/_shared/pictures/endpoints.ts";
-import {
-  pixelsOfRatio,
-  type PictureWarning,
-  smallestSide,
-} from "../../../supabase/functions/_shared/pictures/limits.ts";
+import { type PictureWarning, smallestSide } from "../../../supabase/functions/_shared/pictures/limits.ts";
 import {
   namedSizes,
   type Size,
@@ -21,7 +17,7 @@ const sideStep = 16;
  * that is measured before anything is submitted. A price that counts neither megapixels nor sizes pays for one of FAL's megapixels.
  */
 export function boundPictures(
-  { size: askedBy }: PictureEndpoint,
+  { size: askedBy, usualPixels }: PictureEndpoint,
   request: FalRequest,
   billed: BilledValues = {},
 ): PictureWarning[] {
@@ -36,7 +32,8 @@ export function boundPictures(
   }
   const paid = paidPixels(billed);
   const asked = sizeOfInput(input["image_size"]);
-  count(asked ? Math.min(paid, asked.width * asked.height) : paid);
+  const source = files.find(({ medium }) => medium === "image");
+  count(Math.min(paid, asked ? asked.width * asked.height : source ? paid : usualPixels));
   if (asked && asked.width * asked.height > paid) {
     const fitting = fittingSize(asked, paid);
     input["image_size"] = fitting;
@@ -45,15 +42,13 @@ export function boundPictures(
       "the price is for one megapixel.";
     return [{ code: "adjusted", field: "resolution", message }];
   }
-  const source = files.find(({ medium }) => medium === "image");
   if (!asked && source) {
     source.inspect = async (bytes) => {
       const size = fittingSize(await sizeOfFile(source, bytes), paid);
       input["image_size"] = size;
       count(size.width * size.height);
     };
-  } else if (!asked && paid < pixelsOfRatio) {
-    // Less than the size that some models make where none is asked for.
+  } else if (!asked && usualPixels > paid) {
     input["image_size"] = fittingSize({ width: 1024, height: 1024 }, paid);
   }
   return [];

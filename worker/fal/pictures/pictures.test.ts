@@ -62,15 +62,14 @@ const cases: [taskType: string, params: Params, expected: Expected][] = [
         seed: 1_234_567,
         loras: [{ path: lora, scale: 0.8 }],
       },
-    ],
-  ],
-  [
-    "qwen_image",
-    { prompt: "a fox", hires_scale: 2, hires_steps: 6, lightning_lora_strength_phase_1: 0.9 },
-    [
-      "fal-ai/qwen-image",
-      { prompt: "a fox" },
-      ["hires_scale", "hires_steps", "lightning_lora_strength_phase_1"],
+      [
+        "style_reference_image",
+        "hires_scale",
+        "hires_steps",
+        "hires_denoise",
+        "lightning_lora_strength_phase_1",
+        "lightning_lora_strength_phase_2",
+      ],
     ],
   ],
   [
@@ -153,7 +152,6 @@ const cases: [taskType: string, params: Params, expected: Expected][] = [
         num_inference_steps: 8,
         seed: 42,
       },
-      ["steps"],
     ],
   ],
   [
@@ -176,8 +174,8 @@ const cases: [taskType: string, params: Params, expected: Expected][] = [
   ],
   [
     "z_image_turbo",
-    { prompt: "x", style_reference_image: image },
-    ["fal-ai/z-image/turbo", { prompt: "x" }, ["style_reference_image"]],
+    { prompt: "x", style_reference_image: image, steps: 12 },
+    ["fal-ai/z-image/turbo", { prompt: "x", num_inference_steps: 8 }, ["steps", "style_reference_image"]],
   ],
   [
     "wan_2_2_t2i",
