@@ -3139,9 +3139,9 @@ language sql stable security definer set search_path = '' as $$
                  from public.provider_prices as later
                 where later.provider = known.provider and later.model = known.model and later.valid_from > now())) as price
       from known cross join lateral (
-        select version as price from public.provider_prices as version
-         where version.provider = known.provider and version.model = known.model
-         order by version.valid_from <= now() desc, abs(extract(epoch from version.valid_from - now())), version.version desc
+        select one as price from public.provider_prices as one
+         where one.provider = known.provider and one.model = known.model
+         order by one.valid_from <= now() desc, abs(extract(epoch from one.valid_from - now())), one.version desc
          limit 1) as latest
   )
   select jsonb_build_object('currency', 'usd', 'prices', (
@@ -4123,7 +4123,7 @@ begin
 
   if film <> '{}' then
     billed := billed || jsonb_build_object('seconds', public.seconds_of_frames(coalesce(
-      (billed ->> 'frames')::numeric, (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric)));
+      (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric, (billed ->> 'frames')::numeric)));
   end if;
   if factors ? 'megapixels' then
     billed := billed || jsonb_build_object('megapixels', case
@@ -8274,7 +8274,7 @@ revoke all on function public.expected_seconds from public, anon, authenticated;
 -- provider may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
 create or replace function public.explain_empty_claim(
   for_user uuid, run_types text[], types text[], only_models text[], only_model text,
-  provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
+  for_provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
 ) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
@@ -8304,7 +8304,7 @@ begin
             when kind.max_running_tasks is not null and not exists (
               select from public.task_type_slots as slot
                where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
-            when task.task_type <> all (types) or provider <> all (kind.runners) and (provider = 'fal' or for_user is null)
+            when task.task_type <> all (types) or for_provider <> all (kind.runners) and (for_provider = 'fal' or for_user is null)
               then 'other_task_type'
             when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
             when task.is_following then 'shares_run'
@@ -8322,8 +8322,8 @@ begin
             when task.task_type = any (late_types) and task.ready_at > late_before and job.task_id is null
               then 'left_to_own_workers'
             when task.task_type <> all (allowed_types) and task.task_type = any (late_types) is not true
-              then case when provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
-            when for_user is null and job.provider <> coalesce(provider, '') and fal.is_active then 'left_to_fal'
+              then case when for_provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
+            when for_user is null and job.provider <> coalesce(for_provider, '') and fal.is_active then 'left_to_fal'
             else 'claimable' end as reason
           from public.tasks as task
           join public.task_lanes as lane on lane.id = task.lane_id
@@ -10529,19 +10529,20 @@ declare
   next_turn constant bigint := nextval('public.task_turns');
   next_since timestamptz;
   next_ready_at timestamptz;
+  next_id uuid;
   has_slot boolean;
   has_project_slot boolean;
   may_close boolean := false;
 begin
   loop
-    select next_task.since, next_task.ready_at,
+    select next_task.since, next_task.ready_at, next_task.id,
            served.is_orchestrator
              or exists (select from public.task_slots where user_id = served.user_id and task_id is null),
            served.project_id is null or served.is_orchestrator
              or exists (select from public.project_slots where project_id = served.project_id and task_id is null)
-      into next_since, next_ready_at, has_slot, has_project_slot
+      into next_since, next_ready_at, next_id, has_slot, has_project_slot
       from (values (true)) as always
-      left join lateral (select greatest(created_at, run_after) as since, ready_at from public.tasks
+      left join lateral (select greatest(created_at, run_after) as since, ready_at, id from public.tasks
                           where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
                           order by priority desc, created_at, id limit 1) as next_task on true;
     exit when may_close or (next_since is not null and has_slot and has_project_slot);
@@ -10568,7 +10569,8 @@ begin
      where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
   end if;
   if served.is_late
-     and not coalesce(next_ready_at <= now() - (select fal_after from public.queue_settings), false) then
+     and not coalesce(next_ready_at <= now() - (select fal_after from public.queue_settings), false)
+     and not exists (select from public.provider_jobs where task_id = next_id and not by_owner) then
     update public.task_lanes set is_late = false, waits_since = coalesce(next_ready_at, waits_since)
      where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
   end if;
