@@ -6,6 +6,7 @@
  *   functions          the entries of supabase/config.toml, from the folders of supabase/functions
  *   documents          docs/http-api.md and docs/errors.md, from the contracts of the endpoints; the families of
  *                      docs/generators.md, from their inputs
+ *   fal-shapes         test/support/fake-fal/shapes.json, from the types of FAL's official client
  */
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,7 +16,9 @@ import { projectPath } from "../server/migrate.ts";
 import { lockFolder } from "../server/folder-lock.ts";
 import { startEmbeddedPostgres } from "../server/postgres/embedded.ts";
 import { manifestFile, manifestText } from "../server/schema/manifest.ts";
+import { shapesFile } from "../test/support/fake-fal/shapes.ts";
 import { errorsPage, familiesBegin, functionEntries, generatorsPage, httpApiPage } from "./documents.ts";
+import { falShapesText, readFalShapes } from "./fal-shapes.ts";
 import { manifestOfMigrations } from "./manifest-of-migrations.ts";
 import { schemaFiles } from "./schema-files.ts";
 
@@ -24,6 +27,7 @@ const generators: Record<string, (name?: string) => Promise<void>> = {
   manifest: generateManifest,
   functions: generateFunctionEntries,
   documents: generateDocuments,
+  "fal-shapes": generateFalShapes,
 };
 
 const [what, argument] = process.argv.slice(2);
@@ -109,4 +113,10 @@ async function generateDocuments(): Promise<void> {
   const [introduction = ""] = (await readFile(generators, "utf8")).split(familiesBegin);
   await writeFile(generators, generatorsPage(introduction));
   console.log("docs/http-api.md, docs/errors.md, docs/generators.md");
+}
+
+async function generateFalShapes(): Promise<void> {
+  const shapes = readFalShapes();
+  await writeFile(projectPath(shapesFile), falShapesText(shapes));
+  console.log(`${shapesFile}: ${Object.keys(shapes.endpoints).length} endpoints`);
 }

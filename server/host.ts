@@ -28,16 +28,18 @@ import { openWaitingRoom } from "./functions/news.ts";
 import { deriveKeys, type GivenKeys, secretInDatabase, secretInFolder } from "./keys.ts";
 import { type LivenessOptions, watchLiveness } from "./liveness.ts";
 import { isLocalInstallation, type LocalHostMark, markLocalHost, sandboxRuns } from "./local-host.ts";
-import { localWorkPlan, startLocalWorker } from "./local-worker.ts";
+import { type LocalWorkPlan, localWorkPlan, startLocalWorker } from "./local-worker.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { Metrics } from "./metrics.ts";
 import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
 import { codeOf } from "./postgres/error-code.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { watchModels } from "./prompts/model-watch.ts";
+import { setLossAllowance } from "./providers/loss-allowance.ts";
 import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
 import { StopList } from "./stop-list.ts";
+import { configureFal, falRuleOf, logTaskRunners, taskRunners } from "./task-runners.ts";
 import { SchemaWatch } from "./schema/schema-watch.ts";
 import { createS3Store, type S3Settings } from "./storage/s3-store.ts";
 import { startAbandonedFileDeletion } from "./storage/abandoned-files.ts";
@@ -71,6 +73,8 @@ export interface HostOptions {
   prompts?: PromptVariables;
   /** FAL's key and addresses: without a key the sandbox does what it can of FAL's part. */
   fal?: FalVariables;
+  /** Whether tasks run at FAL that cost more there than they are sold for; undefined: as the database has it. */
+  falAllowLoss?: boolean | undefined;
   /** Whether this host charges automatic top-ups; it does, where Stripe's key is set, unless told not to. */
   autoTopups?: boolean;
   /** How long `/ready` fails before connections close at a stop; 0 where nobody asks it. */
@@ -149,6 +153,7 @@ export async function startHost(
       log,
     };
     const localHost = await markLocalHost(pools.requests, isLocalInstallation(options), log);
+    await configureFal(pools.requests, options.fal, { isAlone: options.databaseUrl === undefined });
     const plan = options.localWorker
       ? localWorkPlan({ fal: options.fal, sandbox: sandboxRuns(options) })
       : undefined;
@@ -160,6 +165,7 @@ export async function startHost(
       const autoTopups = startAutoTopups({ databaseUrl, stripe: createStripe(options.billing), log });
       opened.add("services", "automatic top-ups", () => autoTopups.stop());
     }
+    await setLossAllowance(pools.requests, options.falAllowLoss, log);
     if (options.fal?.FAL_KEY) {
       const withdrawals = startWithdrawals({ databaseUrl, fal: options.fal, log });
       opened.add("services", "withdrawals at providers", () => withdrawals.stop());
@@ -177,7 +183,7 @@ export async function startHost(
       livenessOptions: options.liveness,
       opened,
       localHost,
-      notServed: plan?.notServed ?? [],
+      plan,
     });
     // A live event of a task is a hint that there may be a message.
     realtime.stream.on("task-updates:", () => dispatcher?.wake());
@@ -187,13 +193,8 @@ export async function startHost(
     opened.add("services", "maintenance", () => maintenance.stop());
 
     front.open();
+    logTaskRunners(await taskRunners(pools.requests, plan?.sandboxTypes ?? []), falRuleOf(options.fal), log);
     if (plan) {
-      if (plan.notServed.length > 0) {
-        log.warn(
-          { task_types: plan.notServed },
-          "the sandbox is off, and no worker of this host serves these task types: start a worker for them, or set DARKROOM_SANDBOX=on",
-        );
-      }
       // Among the first to stop: it finishes its work through the front door.
       const worker = startLocalWorker({
         apiUrl: localUrl,
@@ -284,8 +285,8 @@ interface ServeOptions {
   livenessOptions: HostOptions["liveness"];
   opened: StopList;
   localHost: LocalHostMark;
-  /** Task types that no worker of this host serves because the sandbox is off. */
-  notServed: readonly string[];
+  /** Which workers run in this process. */
+  plan: LocalWorkPlan | undefined;
 }
 
 /** Mounts every part behind the front door. */
@@ -298,7 +299,7 @@ async function serve({
   livenessOptions,
   opened,
   localHost,
-  notServed,
+  plan,
 }: ServeOptions): Promise<Realtime> {
   const { sql, log } = context;
   const auth = createAuth(context);
@@ -343,10 +344,12 @@ async function serve({
     const obstacle = front.draining ? "stopping" : await databaseObstacle(readiness, schema);
     if (obstacle) return c.json({ status: "not ready", reason: obstacle }, 503);
     const warnings = await warningsOf(readiness, functions.models.deadModels());
+    const { nothing } = await taskRunners(readiness, plan?.sandboxTypes ?? []);
     return c.json({
       status: "ready",
       ...(warnings.length > 0 && { warnings }),
-      ...(notServed.length > 0 && { not_served_by_this_host: notServed }),
+      ...(plan && plan.notServed.length > 0 && { not_served_by_this_host: plan.notServed }),
+      ...(nothing.length > 0 && { served_by_nothing: nothing }),
     });
   });
   app.get("/metrics", (c) =>

@@ -7,6 +7,7 @@ import { createFalProvider } from "../worker/fal/provider.ts";
 import type { Provider } from "../worker/provider.ts";
 import { createSandboxProvider, sandboxTaskTypes } from "../worker/sandbox/provider.ts";
 import { createWorker } from "../worker/worker.ts";
+import { falRuleOf } from "./task-runners.ts";
 
 export interface LocalWorker {
   stop(): Promise<void>;
@@ -23,15 +24,18 @@ export interface LocalWorkerOptions {
 
 /** Which workers run in this process, and for which task types. */
 export interface LocalWorkPlan {
-  /** FAL's key and addresses, where FAL runs the task types that it can. */
+  /** FAL's key and addresses, where FAL runs tasks. */
   fal: FalVariables | undefined;
-  /** What the sandbox does: all that FAL does not, or nothing. */
+  /** What the sandbox asks for: all that FAL cannot run, or nothing. */
   sandboxTypes: readonly string[];
-  /** What neither does because the sandbox is off. */
+  /** What neither of them asks for. */
   notServed: readonly string[];
 }
 
-/** With FAL_KEY, FAL runs the task types that it can, and the sandbox, where it runs, the rest. */
+/**
+ * With FAL_KEY, FAL runs the task types that it can, unless DARKROOM_FAL_RUNS is `none`; the sandbox, where it runs, never asks for
+ * these. What both ask for, the server decides.
+ */
 export function localWorkPlan({
   fal,
   sandbox,
@@ -39,9 +43,15 @@ export function localWorkPlan({
   fal: FalVariables | undefined;
   sandbox: boolean;
 }): LocalWorkPlan {
-  const used = fal?.FAL_KEY ? fal : undefined;
-  const rest = sandboxTaskTypes.filter((type) => !used || !falTaskTypes.includes(type));
-  return { fal: used, sandboxTypes: sandbox ? rest : [], notServed: sandbox ? [] : rest };
+  const rule = falRuleOf(fal);
+  const rest = sandboxTaskTypes.filter((type) => !rule || !falTaskTypes.includes(type));
+  const sandboxTypes = sandbox ? rest : [];
+  const served = rule === undefined || rule === "none" ? sandboxTypes : [...falTaskTypes, ...sandboxTypes];
+  return {
+    fal: rule === "none" ? undefined : rule && fal,
+    sandboxTypes,
+    notServed: sandboxTaskTypes.filter((type) => !served.includes(type)),
+  };
 }
 
 const sandboxConcurrency = 2;

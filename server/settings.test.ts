@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { falRouting } from "../supabase/functions/_shared/providers/variables.ts";
 import { readSettings } from "./settings.ts";
 
 test("DARKROOM_SANDBOX is on, off or left to the rule, and nothing else", () => {
@@ -62,4 +63,19 @@ test("DARKROOM_STOP_DELAY_MS is 500 when it is not set, and must leave time for 
   assert.equal(delayOf("3000"), 3_000);
   for (const wrong of ["3001", "-1", "1s"])
     assert.throws(() => delayOf(wrong), /must be between 0 and 3000/, wrong);
+});
+
+test("DARKROOM_FAL_RUNS and DARKROOM_FAL_AFTER_SECONDS are a rule and seconds, or left to the default", () => {
+  const routing = (runs?: string, after?: string) =>
+    falRouting(readSettings({}, { DARKROOM_FAL_RUNS: runs, DARKROOM_FAL_AFTER_SECONDS: after }).fal);
+  assert.deepEqual(routing(), { runs: undefined, afterSeconds: undefined });
+  assert.deepEqual(routing(" ", ""), { runs: undefined, afterSeconds: undefined });
+  assert.deepEqual(routing("All", "0"), { runs: "all", afterSeconds: 0 });
+  assert.throws(() => routing("some"), /DARKROOM_FAL_RUNS must be missing, all or none, not "some"/);
+  for (const wrong of ["-1", "1.5", "604801", "5m"])
+    assert.throws(
+      () => routing("none", wrong),
+      /DARKROOM_FAL_AFTER_SECONDS must be between 0 and 604800/,
+      wrong,
+    );
 });

@@ -7,7 +7,11 @@ import {
   type PromptVariables,
   readPromptVariables,
 } from "../supabase/functions/_shared/prompts/variables.ts";
-import { type FalVariables, readFalVariables } from "../supabase/functions/_shared/providers/variables.ts";
+import {
+  falRouting,
+  type FalVariables,
+  readFalVariables,
+} from "../supabase/functions/_shared/providers/variables.ts";
 import { keyList } from "../supabase/functions/_shared/runtime/environment.ts";
 import type { GivenKeys } from "./keys.ts";
 import type { S3Settings } from "./storage/s3-store.ts";
@@ -36,6 +40,8 @@ export interface Settings {
   billing: BillingVariables;
   prompts: PromptVariables;
   fal: FalVariables;
+  /** Whether tasks run at FAL that cost more there than they are sold for; undefined: as the database has it. */
+  falAllowLoss: boolean | undefined;
   /** Whether this host charges automatic top-ups. */
   autoTopups: boolean;
   /** How long `/ready` fails before connections close when the host stops. */
@@ -74,6 +80,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     billing: readBillingVariables(value),
     prompts: readPromptVariables(value),
     fal: falSettings(value),
+    falAllowLoss: onOrOff("DARKROOM_FAL_ALLOW_LOSS", value("DARKROOM_FAL_ALLOW_LOSS")),
     autoTopups: value("DARKROOM_AUTO_TOPUPS")?.toLowerCase() !== "off",
     stopDelayMilliseconds: stopDelay(value("DARKROOM_STOP_DELAY_MS") ?? "500"),
     logLevel: value("LOG_LEVEL") ?? "info",
@@ -112,10 +119,15 @@ function falSettings(value: (name: string) => string | undefined): FalVariables 
   if (concurrency !== undefined && !/^([1-9]|[1-5]\d|6[0-4])$/.test(concurrency)) {
     throw new Error(`FAL_CONCURRENCY takes 1 to 64, not "${concurrency}".`);
   }
+  const seconds = variables.FAL_RUN_SECONDS;
+  if (seconds !== undefined && !(/^[1-9]\d{0,3}$/.test(seconds) && Number(seconds) <= 3600)) {
+    throw new Error(`FAL_RUN_SECONDS takes 1 to 3600, not "${seconds}".`);
+  }
   for (const name of ["FAL_QUEUE_URL", "FAL_REST_URL", "FAL_JWKS_URL", "FAL_WEBHOOK"] as const) {
     const url = variables[name];
     if (url !== undefined && !/^https?:\/\/[^/]/.test(url)) throw new Error(`${name} is no URL: "${url}".`);
   }
+  falRouting(variables);
   return variables;
 }
 

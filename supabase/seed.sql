@@ -24,11 +24,11 @@ values
   ('image_inpaint', 'api', 'processing', 'processing', 'image', 'inpaint', 600, true, false, 'Inpaint'),
   ('annotated_image_edit', 'api', 'processing', 'processing', 'image', 'annotated_edit', 600, false, false, 'Annotated edit'),
   ('image_upscale', 'gpu', 'upscale', 'processing', 'image', 'upscaled', 600, false, false, 'Upscale'),
-  ('single_image', 'gpu', 'generation', 'image-generation', 'image', null, 600, false, false, 'Single image'),
+  ('single_image', 'api', 'generation', 'image-generation', 'image', null, 600, true, false, 'Single image'),
   ('image_edit', 'gpu', 'generation', 'magic-edit', 'image', 'magic_edit', 600, false, false, 'Image edit'),
   ('edit_travel_kontext', 'gpu', 'generation', 'edit-travel', 'image', null, 600, false, false, 'Edit travel (Kontext)'),
   ('edit_travel_flux', 'gpu', 'generation', 'edit-travel', 'image', null, 600, false, false, 'Edit travel (Flux)'),
-  ('lora_training', 'gpu', 'utility', 'training', null, null, 14400, false, false, 'LoRA training'),
+  ('lora_training', 'api', 'utility', 'training', null, null, 14400, false, false, 'LoRA training'),
   ('qwen_image_edit', 'gpu', 'generation', 'magic-edit', 'image', 'magic_edit', 600, true, false, 'Qwen image edit'),
   ('magic_edit', 'gpu', 'generation', 'magic-edit', 'image', 'magic_edit', 600, false, false, 'Magic edit'),
   ('wan_2_2_t2i', 'gpu', 'generation', 'image-generation', 'image', null, 600, false, false, 'Wan 2.2 image'),
@@ -45,6 +45,22 @@ insert into public.task_types (name, run_type, category, alias_of, display_name)
 values ('image-upscale', 'gpu', 'upscale', 'image_upscale', 'Upscale')
 on conflict (name) do nothing;
 
+-- What runs each type, until the type has a price. Shipped GPU workers run what they have a handler or a model for, shipped API workers
+-- what they call an API for; worker/fal and worker/sandbox list theirs.
+update public.task_types as kind set runners = array_remove(array[
+    case when kind.name in (
+      'travel_orchestrator', 'travel_segment', 'travel_stitch', 'individual_travel_segment', 'join_clips_orchestrator',
+      'join_clips_segment', 'join_final_stitch', 'edit_video_orchestrator', 'qwen_image', 'qwen_image_2512', 'qwen_image_style',
+      'z_image_turbo', 'z_image_turbo_i2i', 'image_inpaint', 'annotated_image_edit', 'qwen_image_edit', 'magic_edit',
+      'wan_2_2_t2i', 'extract_frame', 'rife_interpolate_images', 'wgp') then 'gpu_worker' end,
+    case when kind.name in (
+      'qwen_image', 'qwen_image_2512', 'qwen_image_style', 'qwen_image_edit', 'z_image_turbo', 'image_inpaint',
+      'annotated_image_edit', 'wan_2_2_t2i', 'wan_2_2_i2v', 'animate_character') then 'api_worker' end,
+    case when kind.category <> 'call' and kind.name <> 'wgp' then 'fal' end,
+    case when kind.category <> 'call' then 'sandbox' end], null)
+ where kind.alias_of is null
+   and not exists (select from public.task_type_prices as price where price.task_type = kind.name);
+
 -- How long runs are expected to take. Of those that are paid by the second it is the estimate and the first hold.
 update public.task_types as kind set expected_seconds = figures.seconds
   from (values ('travel_segment', 120), ('travel_stitch', 30), ('individual_travel_segment', 120),
@@ -57,7 +73,8 @@ update public.task_types as kind set expected_seconds = figures.seconds
 -- The models of the shipped workers and clients. An operator whose workers serve others adds them.
 insert into public.known_models (model)
 values ('wan_2_2_i2v_lightning_baseline_2_2_2'), ('wan_2_2_i2v_lightning_baseline_3_3'), ('wan-2.2'), ('vace_14B'),
-       ('qwen-image'), ('qwen-image-2512'), ('z-image')
+       ('qwen-image'), ('qwen-image-2512'), ('z-image'), ('optimised-t2i'), ('flux-dev'), ('flux-schnell'), ('flux-pro'),
+       ('kontext'), ('kontext-dev')
 on conflict (model) do nothing;
 
 -- Those whose picture or film is decided by params and seed, once: until they have a price.
@@ -100,8 +117,23 @@ values
   ('edit_travel_flux', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('wan_2_2_t2i', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('image_upscale', 1, 'per_unit', 20000, '{"resolution": {"2x": 1, "4x": 2, "8x": 4}}'),
-  ('single_image', 1, 'per_unit', 25000, '{"resolution": {"512x512": 1, "768x768": 1.5, "1024x1024": 2, "1536x1536": 4, "2048x2048": 8}, "model_type": {"flux-dev": 1, "flux-pro": 2, "flux-schnell": 0.5}}'),
-  ('lora_training', 1, 'per_unit', 2500000, '{}'),
+  -- Of the first megapixel by the default model, and half of it for each more. The sizes are the one that is made where none is
+  -- asked for, and the largest one. Each model's price covers its dearest endpoint at FAL: that with LoRAs, or from a picture.
+  ('single_image', 1, 'per_unit', 84000, '{
+    "megapixels": {"included": 1, "each": 0.5},
+    "resolution": {"1024x1024": 1, "2048x2048": 1},
+    "model": {
+      "optimised-t2i": 1, "optimized-t2i": 1, "wan-2.2": 1, "wan-2.2-t2i": 1,
+      "flux-dev": 1, "flux": 1, "flux-1-dev": 1,
+      "flux-schnell": 0.1, "flux-1-schnell": 0.1,
+      "flux-pro": 1.5, "flux-1.1-pro": 1.5, "flux-pro-1.1": 1.5,
+      "kontext": 0.6, "flux-kontext": 0.6, "flux-kontext-pro": 0.6, "flux-pro-kontext": 0.6,
+      "kontext-dev": 1, "flux-kontext-dev": 1,
+      "qwen-image": 0.75, "qwen": 0.75,
+      "qwen-image-2512": 0.75,
+      "z-image": 0.3, "z-image-turbo": 0.3}}'),
+  -- Of up to 1000 steps. FAL trains LoRAs of Flux.
+  ('lora_training', 1, 'per_unit', 2500000, '{"model": {"flux-dev": 1, "flux": 1, "flux-1-dev": 1}}'),
   -- Tools.
   ('extract_frame', 1, 'per_unit', 20000, '{}'),
   ('generate_openpose', 1, 'per_unit', 30000, '{}'),

@@ -18,7 +18,8 @@ const help = `Runs tasks for Darkroom.
   --token TOKEN       personal access token, or the service key
                                                       (DARKROOM_TOKEN, SUPABASE_SERVICE_ROLE_KEY, or the running host's)
   --worker-id ID      name of this worker             (default: this machine's name; the sandbox's begins with sandbox-)
-  --provider NAME     what renders: sandbox, or fal   (default: sandbox; fal needs FAL_KEY, see docs/fal.md)
+  --provider NAME     what renders: sandbox, or fal   (default: sandbox; fal needs FAL_KEY, and reads DARKROOM_FAL_RUNS
+                                                      and DARKROOM_FAL_AFTER_SECONDS, see docs/fal.md)
   --run-type TYPE     gpu or api                      (default: both)
   --concurrency N     tasks at once                   (default: 1)
   --help
@@ -62,7 +63,7 @@ if (runType !== undefined && runType !== "gpu" && runType !== "api") fail("--run
 const log = pino({ level: process.env["LOG_LEVEL"] ?? "info" });
 const { url, token } = await target();
 const workerId = nameOf(values.provider, values["worker-id"]);
-const provider = open(url);
+const provider = opened(() => open(url));
 const worker = createWorker({
   client: new DarkroomClient({ url, token, workerId }),
   providers: [provider],
@@ -88,6 +89,15 @@ try {
   fail(error instanceof ProviderUnusable ? message : `${url} refuses this worker's token: ${message}`);
 } finally {
   await provider.close?.();
+}
+
+/** A provider with its settings; what is wrong with these ends the command. */
+function opened<Opened>(open: () => Opened): Opened {
+  try {
+    return open();
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
 }
 
 /** The sandbox's workers say what they are by their name: their runs count in no statistics of run times. */

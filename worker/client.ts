@@ -1,8 +1,10 @@
+import { Buffer } from "node:buffer";
 import { setTimeout as pause } from "node:timers/promises";
 import type {
   WithdrawalAnswer,
   WithdrawalRequest,
 } from "../supabase/functions/_shared/providers/withdrawals.ts";
+import type { FalRule } from "../supabase/functions/_shared/providers/variables.ts";
 import type { RenderedOutput } from "./provider.ts";
 
 /** A job that runs a task at a provider of models. */
@@ -48,9 +50,9 @@ export interface BilledValues {
   /** How many outputs; absent where the price is by the second. */
   images?: number;
   seconds?: number;
+  frames?: number;
   /** Of one image. */
   megapixels?: number;
-  frames?: number;
   /** Of a join: the frames between its clips, and those of each clip. */
   gap_frames?: number;
   context_frames?: number;
@@ -123,6 +125,7 @@ export interface HeartbeatReport {
   tasks: readonly Run[];
   /** Null forgets it. */
   current_model?: string | null;
+  provider?: "fal" | "sandbox";
 }
 
 export interface HeartbeatAnswer {
@@ -200,6 +203,10 @@ export class DarkroomClient {
       runType?: "gpu" | "api";
       models?: readonly string[];
       waitSeconds?: number;
+      /** What runs the tasks, where that is no own worker; of FAL also its rule. */
+      provider?: "fal" | "sandbox";
+      falRuns?: FalRule;
+      falAfterSeconds?: number;
     },
     signal?: AbortSignal,
   ): Promise<ClaimedTask | undefined> {
@@ -209,6 +216,9 @@ export class DarkroomClient {
       run_type: options.runType,
       models: options.models,
       wait_seconds: options.waitSeconds,
+      provider: options.provider,
+      fal_runs: options.falRuns,
+      fal_after_seconds: options.falAfterSeconds,
     };
     // A short claim is let end: were its answer lost, its task would wait for the lease to expire.
     const call = { signal, abortsRequest: Boolean(options.waitSeconds) };

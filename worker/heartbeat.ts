@@ -16,16 +16,23 @@ const mostRuns = 50;
 export class Heartbeat {
   readonly #client: DarkroomClient;
   readonly #log: WorkerLog;
+  readonly #provider: HeartbeatReport["provider"];
   readonly #runs = new Set<KeptRun>();
   readonly #ended = new AbortController();
   #seconds: number;
   #status: HeartbeatReport["status"] = "active";
   #beating: Promise<void> | undefined;
 
-  constructor(client: DarkroomClient, log: WorkerLog, seconds: number) {
+  constructor(
+    client: DarkroomClient,
+    log: WorkerLog,
+    seconds: number,
+    provider?: HeartbeatReport["provider"],
+  ) {
     this.#client = client;
     this.#log = log;
     this.#seconds = seconds;
+    this.#provider = provider;
   }
 
   /** Resolves after the first beat, whether it was heard or not. */
@@ -75,6 +82,7 @@ export class Heartbeat {
     try {
       const answer = await this.#client.heartbeat({
         ...(this.#status && { status: this.#status }),
+        ...(this.#provider && { provider: this.#provider }),
         tasks: kept.map(({ run }) => run),
       });
       // Three beats a lease, so that it outlasts two that are lost.

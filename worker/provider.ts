@@ -1,3 +1,4 @@
+import type { FalRule } from "../supabase/functions/_shared/providers/variables.ts";
 import type { ClaimedTask, DarkroomClient, OutputFacts, OutputFile, ProviderJobNote } from "./client.ts";
 
 export interface RunContext {
@@ -36,10 +37,16 @@ export interface Delegation {
   delegated: string;
 }
 
+/** Names a provider to the server; of FAL also the rule by which it takes tasks, where that is not left to the server. */
+export type ClaimsAs =
+  { provider: "sandbox" } | { provider: "fal"; falRuns?: FalRule; falAfterSeconds?: number };
+
 /** What really does the work of some task types. */
 export interface Provider {
   name: string;
   taskTypes: readonly string[];
+  /** As what its worker claims, where it is no own GPU or API worker: the server gives it only what is left to it. */
+  claimsAs?: ClaimsAs;
   /** @throws RenderError, ProviderUnusable, or anything, which counts as an error that may be tried again */
   run(task: ClaimedTask, context: RunContext): Promise<RenderedOutput | Delegation>;
   /** What there is to do now and then beside the runs, such as withdrawing jobs that no task needs any more. */

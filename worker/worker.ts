@@ -49,10 +49,13 @@ export function createWorker(options: WorkerOptions): Worker {
   const byType = new Map(
     providers.flatMap((provider) => provider.taskTypes.map((type) => [type, provider] as const)),
   );
+  const claimsAs = providers[0]?.claimsAs;
+  if (providers.some((provider) => provider.claimsAs?.provider !== claimsAs?.provider))
+    throw new Error("The providers of one worker must claim as the same provider.");
   const stopping = new AbortController();
   /** Ends what still runs after the grace. */
   const cutting = new AbortController();
-  const heartbeat = new Heartbeat(client, log, options.heartbeatSeconds ?? 20);
+  const heartbeat = new Heartbeat(client, log, options.heartbeatSeconds ?? 20, claimsAs?.provider);
   let working: Promise<void> | undefined;
   let unusable: ProviderUnusable | undefined;
 
@@ -86,6 +89,7 @@ export function createWorker(options: WorkerOptions): Worker {
         waitSeconds,
         ...(options.runType && { runType: options.runType }),
         ...(options.models && { models: options.models }),
+        ...claimsAs,
       },
       stopping.signal,
     );
@@ -132,7 +136,8 @@ export function createWorker(options: WorkerOptions): Worker {
     } catch (error) {
       report.end();
       watch.end();
-      if (isSoldBelowCost(error)) log.warn({ ...fields, err: error, ...error.details }, "task is sold below its cost");
+      if (isSoldBelowCost(error))
+        log.warn({ ...fields, err: error, ...error.details }, "task is sold below its cost");
       else if (over.signal.aborted || watch.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
@@ -235,7 +240,10 @@ function endedJobs(
   if (!failure) return {};
   const unbilled = failure.unbilledSteps.length > 0 && { unbilled_provider_steps: failure.unbilledSteps };
   if (failure.endedSteps) {
-    return { ...(failure.endedSteps.length > 0 && { ended_provider_steps: failure.endedSteps }), ...unbilled };
+    return {
+      ...(failure.endedSteps.length > 0 && { ended_provider_steps: failure.endedSteps }),
+      ...unbilled,
+    };
   }
   return { ...(failure.endsJob && { provider_job: null }), ...unbilled };
 }

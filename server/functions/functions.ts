@@ -11,6 +11,7 @@ import { openApi } from "../../supabase/functions/_shared/http/openapi.ts";
 import { createProcessLimit } from "../../supabase/functions/_shared/limits/process-limit.ts";
 import { createStorage } from "../../supabase/functions/_shared/media/storage.ts";
 import { serviceRequestsPerMinute } from "../../supabase/functions/_shared/runtime/environment.ts";
+import { createProviderRuns } from "../../supabase/functions/_shared/runtime/provider-runs.ts";
 import type { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
 import { createFalAccess } from "../../supabase/functions/_shared/providers/fal-access.ts";
 import { createFalWebhooks } from "../../supabase/functions/_shared/providers/fal-webhook.ts";
@@ -75,20 +76,22 @@ function hostEnvironment(
 ): Environment {
   const { apiUrl, databaseUrl, keys, log } = context;
   const mounted = new Hono().route("/storage/v1", storage.app);
-  return {
+  // Storage runs in this process: a call needs no socket.
+  const fetchStorage: typeof fetch = async (input, init) => await mounted.fetch(new Request(input, init));
+  const environment: Environment = {
     database: connect({ url: databaseUrl, name: "darkroom-functions" }),
     identifier: hostIdentifier(context),
     storage: createStorage({
       publicUrl: apiUrl,
       serviceKey: keys.serviceRoleKey,
-      // Storage runs in this process: a call needs no socket.
-      fetch: async (input, init) => await mounted.fetch(new Request(input, init)),
+      fetch: fetchStorage,
     }),
     webhooks,
     stripe: createStripe(context.billing ?? {}),
     promptWriter: createPromptWriter(context.prompts ?? {}, { log }),
     fal: createFalWebhooks(context.fal ?? {}),
     falQueue: createFalAccess(context.fal ?? {}),
+    providerRuns: undefined,
     checkout: checkoutSettings(context.billing ?? {}),
     receiptSeller: context.billing?.RECEIPT_SELLER,
     processLimit: createProcessLimit(),
@@ -97,4 +100,12 @@ function hostEnvironment(
     log,
     checkAnswers: context.checkAnswers,
   };
+  const providerRuns = createProviderRuns({
+    variables: context.fal ?? {},
+    apiUrl,
+    serviceKey: keys.serviceRoleKey,
+    environment,
+    fetch: fetchStorage,
+  });
+  return { ...environment, providerRuns };
 }

@@ -3,12 +3,12 @@ import { z } from "zod";
 import { WaitingRoom } from "../../supabase/functions/_shared/waiting/waiting-room.ts";
 import type { MessageStream } from "../realtime/message-stream.ts";
 
-/** What `announce_lane()` writes. */
+/** What `announce_lane()` writes, and `announce_task_types()` of no user or model. */
 const laneNews = z.object({
-  user_id: z.string(),
+  user_id: z.string().optional(),
   run_type: z.string(),
   task_types: z.array(z.string()),
-  model: z.string(),
+  model: z.string().optional(),
   is_open: z.boolean(),
 });
 

@@ -57,6 +57,7 @@ import { setSpendCapEndpoint } from "../../supabase/functions/set-spend-cap/endp
 import { deleteAbandonedFilesEndpoint } from "../../supabase/functions/delete-abandoned-files/endpoint.ts";
 import { runDoctorEndpoint } from "../../supabase/functions/run-doctor/endpoint.ts";
 import { reconcilePaymentsEndpoint } from "../../supabase/functions/reconcile-payments/endpoint.ts";
+import { runProviderTasksEndpoint } from "../../supabase/functions/run-provider-tasks/endpoint.ts";
 import type { Endpoint } from "../../supabase/functions/_shared/http/endpoint.ts";
 
 /** Every endpoint, in the order of the documentation; a rule test holds it against the folders. */
@@ -120,4 +121,5 @@ export const endpoints: readonly Endpoint[] = [
   deliverWebhooksEndpoint,
   providerWithdrawalsEndpoint,
   withdrawProviderJobsEndpoint,
+  runProviderTasksEndpoint,
 ];

@@ -60,11 +60,20 @@ create domain public.natural_number as integer check (value >= 0);
 -- What of params a price depends on; read_billed_values() makes it.
 create domain public.billed_values as jsonb check (
   jsonb_typeof(value) = 'object' and pg_column_size(value) <= 4096
-  and value - array['images', 'frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model', 'model_type'] = '{}'
+  and value - array['images', 'frames', 'gap_frames', 'context_frames', 'seconds', 'megapixels', 'scale', 'resolution', 'model',
+                   'model_type'] = '{}'
   and not jsonb_path_exists(
-    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
+    value, '$.keyvalue() ? (@.key like_regex "^(images|frames|gap_frames|context_frames|seconds|megapixels|scale)$" && @.value.type() <> "number")')
   and not jsonb_path_exists(
     value, '$.keyvalue() ? (@.key like_regex "^(resolution|model|model_type)$" && @.value.type() <> "string")'));
+-- What could not be done of what a task asked, as its worker says.
+create domain public.output_warnings as text[] check (
+  cardinality(value) <= 20 and array_position(value, null) is null and length(array_to_string(value, '')) <= 10000);
+-- How much of each unit a provider bills for a job, at most, and the variant that decides the price of one.
+create domain public.billed_units as jsonb check (
+  jsonb_typeof(value) = 'object' and value - array['images', 'megapixels', 'seconds', 'training_steps', 'variant'] = '{}'
+  and jsonb_typeof(coalesce(value -> 'variant', '""')) = 'string' and length(value ->> 'variant') <= 100
+  and not jsonb_path_exists(value - 'variant', '$.* ? (@.type() <> "number" || @ < 0 || @ > 1000000000)'));
 create domain public.slot_number as smallint check (value between 1 and 5);
 
 -- supabase/schemas/generations/types.sql
@@ -293,6 +302,38 @@ create table public.task_type_prices (
   unique (task_type, version)
 );
 create index task_type_prices_by_time on public.task_type_prices (task_type, valid_from desc, version desc);
+
+-- What a provider of models bills the operator for a job, by version. In force is, as with prices of tasks, the version with the
+-- latest time that has come. Append-only: what a job cost is computed once, by the version of that moment.
+create table public.provider_prices (
+  id bigint generated always as identity primary key,
+  provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
+  -- The provider's endpoint.
+  model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
+  version integer not null check (version > 0),
+  -- What the provider counts. `job`: each job costs the same, however large it is.
+  unit text not null check (unit in ('job', 'image', 'megapixel', 'second', 'training_step')),
+  -- Of one unit.
+  price_microusd bigint not null check (price_microusd between 0 and 1000000000),
+  -- Of one unit by variant, where the provider has such prices: {"480p": 40000, "720p": 80000}. A job without a variant, or with
+  -- one that is not listed, costs the highest of all.
+  variant_prices jsonb not null default '{}'
+    check (jsonb_typeof(variant_prices) = 'object' and pg_column_size(variant_prices) <= 4096),
+  -- A job counts at least so many units, and so many where it does not say how many.
+  minimum_units numeric not null default 0 check (minimum_units between 0 and 1000000),
+  -- Of each job, beside its units.
+  job_fee_microusd bigint not null default 0 check (job_fee_microusd between 0 and 1000000000),
+  -- The provider's currency where it is not the US dollar, and how the price was converted; what is estimated, and how.
+  note text check (length(note) <= 500),
+  source_url text check (length(source_url) <= 500),
+  valid_from timestamptz not null default now(),
+  published_by text not null default 'seed' check (length(published_by) between 1 and 200),
+  reason text not null default 'first price' check (length(reason) between 1 and 500),
+  idempotency_key public.ledger_key unique,
+  created_at timestamptz not null default now(),
+  unique (provider, model, version)
+);
+create index provider_prices_by_time on public.provider_prices (provider, model, valid_from desc, version desc);
 
 -- A call that is paid by itself, as a prompt is: what it has reserved, and what became of it. Free calls have no row.
 create table public.paid_calls (
@@ -640,8 +681,14 @@ create table public.task_types (
   is_active boolean not null default true,
   is_visible boolean not null default false,
   supports_progress boolean not null default false,
+  -- What can run such tasks: the operator's GPU and API workers, FAL, the sandbox. A claim that names its provider gets only
+  -- types that list it. Own workers get what they ask for; here they say for which types FAL leaves tasks to them.
+  runners text[] not null default '{gpu_worker,api_worker}'
+    check (runners <@ array['gpu_worker', 'api_worker', 'fal', 'sandbox']),
   -- Whether type, params and seed decide what it makes, so that projects may reuse it.
   is_reusable boolean not null default false,
+  -- Whether its tasks run at a provider that bills more for them than they are sold for; see require_provider_margin().
+  allows_provider_loss boolean not null default false,
   constraint reusable_types_make_media check (not is_reusable or category in ('generation', 'processing', 'upscale'))
 );
 alter table public.task_type_prices
@@ -682,8 +729,10 @@ create table public.task_type_slots (
 -- One queue a user, task type, model and payer, and a project where that has a limit of its own. A lane is ready while
 -- a task of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing
 -- closes the lane. It is overdue when its next task has waited longer than a warm worker's model is worth.
+-- It is late when its next task has waited for own workers so long that FAL may take it (`fal_after`).
 -- `turn` is its user's turn, or an older one of theirs: claims that look for lanes of a kind bring those up to date that they
--- meet. `oldest_ready_at` is when its next task began to wait, or earlier.
+-- meet. `oldest_ready_at` is when its next task began to wait, or earlier; `waits_since`, when that task last became ready, or
+-- earlier.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
@@ -696,8 +745,10 @@ create table public.task_lanes (
   is_ready boolean not null default false,
   is_open boolean not null default false,
   is_overdue boolean not null default false,
+  is_late boolean not null default false,
   turn bigint not null,
   oldest_ready_at timestamptz not null default now(),
+  waits_since timestamptz not null default now(),
   unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
   constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
@@ -706,6 +757,9 @@ create index open_lanes_by_task_type on public.task_lanes (task_type, turn) wher
 create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
 create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
 create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index late_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_late;
+create index late_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_late;
+create index timely_lanes_by_wait on public.task_lanes (waits_since) where is_open and not is_late;
 create index ready_lanes_by_user on public.task_lanes (user_id) where is_ready;
 create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
 create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
@@ -759,6 +813,8 @@ create table public.tasks (
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
   is_scheduled boolean not null default false,
+  -- When it was last queued so that a worker could take it: created, released, due, or put back by a run.
+  ready_at timestamptz not null default now(),
   request_hash bytea not null,
   -- What its output is decided by, where the project reuses results: see result_key(). Of equal tasks one runs, and
   -- the others follow it, counted as one unmet dependency.
@@ -789,6 +845,7 @@ create table public.tasks (
   error_details text,
   generation_created boolean not null default false,
   result_data jsonb not null default '{}',
+  warnings public.output_warnings not null default '{}',
   -- The task whose run made the output, where it was another's. `claimed_by_owner` is then of that run.
   reused_task_id uuid,
 
@@ -856,11 +913,13 @@ create index tasks_by_result on public.tasks (project_id, result_key, status, pr
 create index finished_tasks_by_age on public.tasks (updated_at, id)
   where status in ('Complete', 'Failed', 'Cancelled') and orchestrator_task_id is null;
 
--- The job that runs a task at a provider of models, so that whoever claims the task next resumes it instead of paying
--- for another. One a task, from before it is submitted until it ended in an error; it goes with its task. Nobody but the
--- functions reads it: who knew the key of another's webhook could end that task.
+-- The jobs that run a task at a provider of models, so that the run that claims the task next resumes them instead of paying
+-- for others. A task has one for each step, from before it is submitted until it ended in an error; they go with their task. Only the
+-- functions read it: a reader of another's webhook key could end that task.
 create table public.provider_jobs (
-  task_id uuid primary key references public.tasks (id) on delete cascade,
+  task_id uuid not null references public.tasks (id) on delete cascade,
+  -- Numbers the jobs of the task.
+  step smallint not null default 0 check (step between 0 and 63),
   provider text not null check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
   -- Both become part of URLs at the provider, behind which our key is.
   model text not null check (model ~ '^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)+$' and length(model) <= 200),
@@ -871,8 +930,14 @@ create table public.provider_jobs (
   by_owner boolean not null,
   -- Names the job in the address to which the provider sends its end.
   webhook_key uuid,
+  -- Whether the job's result is the output of the task, so that the webhook may complete the run with it.
+  completes boolean not null default true,
+  -- What the provider bills for the job, at most, and what that costs; null of an owner's worker, and where it is not known.
+  units public.billed_units not null default '{}',
+  cost_microusd public.amount_microusd,
   began_at timestamptz not null default now(),
   submitted_at timestamptz,
+  primary key (task_id, step),
   constraint submitted_jobs_have_an_id check ((request_id is null) = (submitted_at is null))
 );
 create unique index provider_jobs_by_request on public.provider_jobs (provider, request_id);
@@ -880,10 +945,12 @@ create unique index provider_jobs_by_webhook_key on public.provider_jobs (webhoo
 
 -- Jobs at providers that no task needs any more, for their task failed, was cancelled or was deleted. A row outlives its
 -- task. One party at a time withdraws a job: `next_try_at` is its lease. Where the owner ended the run, the outcome decides
--- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal().
+-- whether `cost_microusd` is charged, and until then the hold of `paid_by` stays open; see settle_withdrawal(). Of several jobs of
+-- a run each has its cost, and the first that is charged takes it from the others.
 create table public.provider_withdrawals (
   id uuid primary key default gen_random_uuid(),
   task_id uuid not null,
+  step smallint not null default 0,
   attempt public.natural_number not null,
   user_id uuid not null,
   provider text not null,
@@ -897,6 +964,8 @@ create table public.provider_withdrawals (
   cost_microusd public.amount_microusd not null,
   charged_microusd public.amount_microusd not null default 0,
   charge_metadata jsonb not null,
+  -- What the provider bills the operator for the job, if it ran; as in provider_jobs.
+  provider_cost_microusd public.amount_microusd,
   -- `withdrawn`: before it began. `ran`: it began, or has ended well. `failed`: it ended in an error at the provider.
   -- `unanswered`: the provider did not say before `expires_at`. `unknown`: until then no job was heard of.
   state text not null default 'open'
@@ -920,6 +989,47 @@ create index withdrawals_by_request on public.provider_withdrawals (provider, re
 create index withdrawals_by_webhook_key on public.provider_withdrawals (webhook_key) where webhook_key is not null;
 create index withdrawn_by_user on public.provider_withdrawals (user_id, settled_at) where state = 'withdrawn';
 create index settled_withdrawals_by_age on public.provider_withdrawals (settled_at) where state <> 'open';
+
+-- Every job that was submitted to a provider at the operator's account, and what the provider bills for it. It outlives its task. A
+-- job that was withdrawn before it began, or ended in an error, is not billed. None of an owner's own worker, which runs at the
+-- owner's account. These three tables are the operator's business: no tenant reads them, not the task's owner either.
+create table public.provider_calls (
+  id bigint generated always as identity primary key,
+  task_id uuid not null,
+  provider text not null,
+  model text not null,
+  request_id text not null,
+  -- By cost_of_provider_call() when the job was begun; null where the price was not known and the operator allows that.
+  cost_microusd public.amount_microusd,
+  is_billed boolean not null default true,
+  submitted_at timestamptz not null default now(),
+  unique (provider, request_id)
+);
+create index provider_calls_by_task on public.provider_calls (task_id);
+
+-- What a task costs the operator at providers: the sum of its billed jobs. Not in `tasks`, whose rows their owners read with all
+-- columns. A row also stays when its task is archived or deleted.
+create table public.task_provider_costs (
+  task_id uuid primary key,
+  user_id uuid not null,
+  task_type text not null,
+  -- When the first of its jobs was submitted (UTC).
+  day date not null,
+  jobs public.natural_number not null,
+  provider_cost_microusd public.amount_microusd not null
+);
+create index task_provider_costs_by_day on public.task_provider_costs (day, task_type);
+
+-- Which models of a provider run a task type, with a usual job: what the price of the task counts in it (as in tasks.billed), and
+-- what the provider counts. By it the doctor finds types that are sold below their cost.
+create table public.provider_models (
+  task_type text not null references public.task_types (name),
+  provider text not null,
+  model text not null,
+  billed jsonb not null check (jsonb_typeof(billed) = 'object'),
+  units jsonb not null check (jsonb_typeof(units) = 'object'),
+  primary key (task_type, provider, model)
+);
 
 -- How many tasks of a lane are in which state, kept by a trigger. A lane has several rows, of which a change takes
 -- any that nobody else is writing, so that counting makes nobody wait; their sum is the count, and a single row may
@@ -1053,8 +1163,25 @@ create table public.queue_settings (
   -- Of an orchestrator: its children, finished ones too; and how many orchestrators are nested, itself counted.
   max_children integer not null default 1000 check (max_children between 1 and 100000),
   max_orchestration_depth integer not null default 5 check (max_orchestration_depth between 1 and 20),
+  -- Whether any task may run at a provider that bills more for it than it is sold for, or whose price is not known.
+  allows_provider_loss boolean not null default false,
   -- How many other tasks a transaction releases or ends with a task; the rest are left to task_outbox.
   direct_cascade integer not null default 20 check (direct_cascade between 1 and 1000),
+  -- Which tasks FAL takes, of those that own workers could run: those that no active worker can take (missing), all, or none. A
+  -- task that has waited longer than `fal_after` counts as missing. A host with FAL's key and FAL's workers write both.
+  fal_runs text not null default 'missing' check (fal_runs in ('missing', 'all', 'none')),
+  fal_after interval not null default '5 minutes' check (fal_after >= '0'),
+  -- Whether FAL runs tasks here: then the sandbox leaves it what it can run. And when FAL last claimed or sent a heartbeat.
+  fal_is_configured boolean not null default false,
+  fal_seen_at timestamptz not null default '-infinity',
+  -- When an API worker last counted tasks: while nothing is queued, the shipped one does nothing else.
+  api_worker_seen_at timestamptz not null default '-infinity',
+  -- How long a worker that sends no heartbeats counts as active after a claim.
+  claimer_active_for interval not null default '2 minutes',
+  -- How long after an own worker was last active the sandbox leaves it what it can run.
+  sandbox_waits_for interval not null default '30 days',
+  -- What active own workers could run when the queue was last tended: FAL's waiting claims are woken when that shrinks.
+  own_worker_types text[] not null default '{}',
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );
@@ -1094,6 +1221,7 @@ create table public.archived_tasks (
   error_message text,
   generation_created boolean not null,
   result_data jsonb not null,
+  warnings public.output_warnings not null,
   reused_task_id uuid,
   in_cloud boolean not null,
   price_id bigint not null,
@@ -1124,7 +1252,7 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, lease_expires_at, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks
   union all
@@ -1132,9 +1260,29 @@ create view public.all_tasks with (security_invoker = true) as
          orchestrator_task_id, dependant_on, unmet_dependencies, priority, run_after,
          attempt, attempts, max_attempts, worker_id, claimed_by_owner, null, progress, progress_message,
          generation_started_at, generation_processed_at, output_location, thumbnail_url, error_message,
-         generation_created, result_data, reused_task_id, in_cloud, price_id, billed, expected_microusd,
+         generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed, expected_microusd,
          upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.archived_tasks;
+
+-- What tasks that ran at a provider brought in and cost, by type and day (UTC) of their first job. A condition on `day` is
+-- answered by an index. Of a task whose row was deleted, the charge of its own hold counts.
+create view public.provider_margins with (security_invoker = true) as
+  select priced.day, priced.task_type, count(*) as tasks, sum(priced.jobs) as jobs,
+         sum(priced.revenue_microusd)::bigint as revenue_microusd,
+         sum(priced.provider_cost_microusd)::bigint as provider_cost_microusd,
+         sum(priced.revenue_microusd - priced.provider_cost_microusd)::bigint as margin_microusd
+    from (
+      select cost.day, cost.task_type, cost.jobs, cost.provider_cost_microusd::bigint as provider_cost_microusd,
+             -- An orchestrator's cost is the sum of its parts, which have rows of their own.
+             coalesce(
+               (select case when task.is_orchestrator then 0 else coalesce(task.cost_microusd, 0) end
+                  from public.tasks as task where task.id = cost.task_id),
+               (select case when task.is_orchestrator then 0 else coalesce(task.cost_microusd, 0) end
+                  from public.archived_tasks as task where task.id = cost.task_id),
+               (select hold.charged_microusd from public.credit_holds as hold where hold.task_id = cost.task_id),
+               0)::bigint as revenue_microusd
+        from public.task_provider_costs as cost) as priced
+   group by priced.day, priced.task_type;
 
 -- supabase/schemas/workers/tables.sql
 -- Machines that run tasks. `user_id` is the owner of a worker that came with a personal access token; such a
@@ -1153,12 +1301,20 @@ create table public.workers (
   last_heartbeat timestamptz(0),
   -- Has shown that it heartbeats, so its silence means something: it gets short leases.
   heartbeats boolean not null default false,
+  -- What runs its tasks, where that is not the machine itself. Null: an own worker.
+  provider text check (provider in ('fal', 'sandbox')),
+  -- What it last claimed for, and when; renewed every ten seconds at most.
+  last_claim_at timestamptz(0),
+  claimed_run_type public.run_type,
+  claimed_task_types text[],
   metadata jsonb not null default '{}',
   created_at timestamptz(0) not null default now(),
   constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
 create index workers_by_user on public.workers (user_id) where user_id is not null;
 -- Who may fall silent. On none of what a heartbeat changes, so that a heartbeat touches no index.
+-- The operator's own that may be active. Likewise untouched by heartbeats and claims.
+create index own_workers on public.workers (id) where user_id is null and provider is null and status = 'active';
 create index live_workers on public.workers (id) where status in ('active', 'spawning');
 
 -- What workers and autoscalers log, kept for `queue_settings.log_retention`. Written a hundred lines at a time, so
@@ -1181,6 +1337,16 @@ create table public.system_logs (
 );
 create index system_logs_by_worker on public.system_logs (worker_id) where worker_id is not null;
 create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;
+
+-- What is known of the function that runs tasks of a provider on Supabase, where no worker process does: the types that it runs
+-- (none: it has no key, or was never called), how many calls may run at once, and when pg_cron may call it again.
+create table public.provider_runners (
+  provider text primary key check (length(provider) between 1 and 50),
+  task_types text[] not null default '{}',
+  most_runners integer not null default 1 check (most_runners between 1 and 100),
+  next_call_at timestamptz not null default now()
+);
+insert into public.provider_runners (provider) values ('fal');
 
 -- supabase/schemas/generations/tables.sql
 -- What finished tasks made. A generation shows its primary variant's file; a parent without one waits for the
@@ -1784,6 +1950,22 @@ end
 $$;
 revoke all on function public.are_cost_factors from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/are_variant_prices.sql
+-- Whether this says what a unit costs by variant: names of 1 to 100 characters, and whole micro-dollars up to 1,000 dollars.
+create or replace function public.are_variant_prices(variant_prices jsonb)
+returns boolean
+language plpgsql immutable set search_path = '' as $$
+begin
+  return jsonb_typeof(variant_prices) = 'object' and pg_column_size(variant_prices) <= 4096 and not exists (
+    select from jsonb_each(variant_prices) as given
+     where length(given.key) not between 1 and 100
+        or jsonb_typeof(given.value) <> 'number'
+        or case when jsonb_typeof(given.value) = 'number'
+             then given.value::numeric <> trunc(given.value::numeric) or given.value::numeric not between 0 and 1000000000 end);
+end
+$$;
+revoke all on function public.are_variant_prices from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/available_for_hold.sql
 -- How much more an open hold may take: the available credit, within the spend caps that count for it; nothing while the
 -- account owes. The caller holds the account's lock.
@@ -2083,6 +2265,43 @@ end
 $$;
 revoke all on function public.cost_factor_names from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/cost_of_provider_call.sql
+-- What a provider bills at most for one job, in micro-dollars: the price of its units, rounded up once, and the fee of each job.
+-- `units` says how much of each unit the job has at most: {"images", "megapixels", "seconds", "training_steps"}, and the `variant`
+-- that decides the price of one. Null where it cannot be known: the model has no price, or the job does not say what is counted and
+-- no minimum counts instead.
+create or replace function public.cost_of_provider_call(provider text, model text, units jsonb)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  price constant public.provider_prices :=
+    public.current_provider_price(cost_of_provider_call.provider, cost_of_provider_call.model);
+  counted jsonb;
+  unit_microusd numeric;
+begin
+  if price.id is null then
+    return null;
+  end if;
+  counted := case price.unit
+    when 'job' then '1'::jsonb
+    else units -> case price.unit when 'image' then 'images' when 'megapixel' then 'megapixels'
+                                  when 'second' then 'seconds' else 'training_steps' end end;
+  if counted is null and price.minimum_units > 0 then
+    counted := to_jsonb(price.minimum_units);
+  end if;
+  if counted is null or jsonb_typeof(counted) <> 'number' or counted::numeric < 0 then
+    return null;
+  end if;
+  unit_microusd := coalesce(
+    (price.variant_prices -> (units ->> 'variant'))::numeric,
+    (select max(listed.value::numeric) from jsonb_each(price.variant_prices) as listed where listed.value::numeric > price.price_microusd),
+    price.price_microusd);
+  -- No task costs more than that: see price_of_work().
+  return least(ceil(unit_microusd * greatest(counted::numeric, price.minimum_units)) + price.job_fee_microusd, 1e14)::bigint;
+end
+$$;
+revoke all on function public.cost_of_provider_call from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/count_against_spend_caps.sql
 -- Counts what is to be held, by work that was created in that month, against the caps of a project and of a token; 402
 -- names the cap that has no room for it. A cap that has gone on to a later month counts it no more.
@@ -2247,6 +2466,22 @@ end
 $$;
 revoke all on function public.current_price from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/current_provider_price.sql
+-- The price of a provider's model that is in force at a time; null where the model has none.
+create or replace function public.current_provider_price(for_provider text, for_model text, as_of timestamptz default now())
+returns public.provider_prices
+language plpgsql stable set search_path = '' as $$
+declare
+  price public.provider_prices;
+begin
+  select * into price from public.provider_prices
+   where provider = for_provider and model = for_model and valid_from <= as_of
+   order by valid_from desc, version desc limit 1;
+  return price;
+end
+$$;
+revoke all on function public.current_provider_price from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/draw_grants.sql
 -- Takes what an entry spends out of the account's grants: given away before paid for, and of these what expires
 -- first, then what is oldest. `first_grant` comes before all; `paid_first` turns the first rule round.
@@ -2393,6 +2628,21 @@ begin
 end
 $$;
 revoke all on function public.extend_hold from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/film_quantities.sql
+-- The quantities that decide how long the film of a task type is, where the price counts its seconds and no parameter says them:
+-- the frames of a segment, or the new frames of a join with those of both clips that it is made from. Empty for other types.
+create or replace function public.film_quantities(for_task_type text)
+returns text[]
+language plpgsql immutable set search_path = '' as $$
+begin
+  return case
+    when for_task_type in ('travel_segment', 'individual_travel_segment') then array['frames']
+    when for_task_type in ('join_clips_segment', 'edit_video_segment') then array['gap_frames', 'context_frames']
+    else '{}' end;
+end
+$$;
+revoke all on function public.film_quantities from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/find_ledger_faults.sql
 -- What is wrong with the books, from the tables alone: one row for each fault, none when they are right. Reads every
@@ -2872,6 +3122,34 @@ $$;
 revoke all on function public.list_prices from public, anon, authenticated;
 grant execute on function public.list_prices to service_role;
 
+-- supabase/schemas/credits/functions/list_provider_prices.sql
+-- What each model of a provider, or of all, costs now, and the versions that are announced. A model whose first price is yet to
+-- come is listed with that price.
+create or replace function public.list_provider_prices(for_provider text default null)
+returns jsonb
+language sql stable security definer set search_path = '' as $$
+  with known as (
+    select distinct each.provider, each.model from public.provider_prices as each
+     where for_provider is null or each.provider = for_provider
+  ), shown as (
+    select known.provider, known.model, public.provider_price_summary(latest.price) || jsonb_build_object(
+             'in_force', (latest.price).valid_from <= now(),
+             'announced', (
+               select coalesce(jsonb_agg(public.provider_price_summary(later) order by later.valid_from, later.version), '[]')
+                 from public.provider_prices as later
+                where later.provider = known.provider and later.model = known.model and later.valid_from > now())) as price
+      from known cross join lateral (
+        select one as price from public.provider_prices as one
+         where one.provider = known.provider and one.model = known.model
+         order by one.valid_from <= now() desc, abs(extract(epoch from one.valid_from - now())), one.version desc
+         limit 1) as latest
+  )
+  select jsonb_build_object('currency', 'usd', 'prices', (
+    select coalesce(jsonb_agg(shown.price order by shown.provider, shown.model), '[]') from shown))
+$$;
+revoke all on function public.list_provider_prices from public, anon, authenticated;
+grant execute on function public.list_provider_prices to service_role;
+
 -- supabase/schemas/credits/functions/listed_value.sql
 -- Which of a price's listed values a value is paid as: itself, or the smallest listed size or scale that is not smaller. Null
 -- where there is none.
@@ -3032,10 +3310,50 @@ $$;
 revoke all on function public.open_paid_call from public, anon, authenticated;
 grant execute on function public.open_paid_call to service_role;
 
+-- supabase/schemas/credits/functions/own_params_of_part.sql
+-- What an orchestrator's details say of one of its children alone, as far as prices depend on it: the frames of a segment by its
+-- place, those of a join by its place, those of a portion of an edited film, how many clips are stitched. In the form in which the child's params say it.
+create or replace function public.own_params_of_part(for_task_type text, child_type text, details jsonb, place integer)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  own jsonb;
+begin
+  if child_type = 'travel_segment' then
+    return jsonb_strip_nulls(jsonb_build_object('segment_frames_target', case
+      when jsonb_typeof(details -> 'segment_frames_expanded') = 'array' then details -> 'segment_frames_expanded' -> place end));
+  end if;
+  if child_type = 'join_final_stitch' then
+    return public.planned_clips(for_task_type, details);
+  end if;
+  if child_type <> 'join_clips_segment' then
+    return '{}';
+  end if;
+  own := case for_task_type
+    when 'edit_video_orchestrator' then
+      case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then details -> 'portions_to_regenerate' -> place end
+    when 'travel_orchestrator' then details -> 'stitch_config'
+    else case when jsonb_typeof(details -> 'per_join_settings') = 'array' then details -> 'per_join_settings' -> place end end;
+  -- Nulls say nothing, here and in the child.
+  own := case when jsonb_typeof(own) = 'object' then jsonb_strip_nulls(own) else '{}' end;
+  if for_task_type = 'edit_video_orchestrator' then
+    own := own || jsonb_build_object('gap_frame_count', coalesce(
+      own -> 'gap_frame_count', own -> 'frame_count',
+      to_jsonb(nullif(greatest(public.integer_or_null(own ->> 'end_frame') - public.integer_or_null(own ->> 'start_frame'), 0), 0))));
+  elsif for_task_type = 'travel_orchestrator' then
+    -- As the orchestration has it where the configuration says nothing.
+    own := '{"gap_frame_count": 19, "context_frame_count": 12}' || own;
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'gap_frame_count', own -> 'gap_frame_count', 'context_frame_count', own -> 'context_frame_count'));
+end
+$$;
+revoke all on function public.own_params_of_part from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/params_of_run.sql
 -- Params as a worker gets them: as the client sent them, and each parameter that says a priced quantity says what is billed.
 -- Parameters that were not sent are added, but where workers make the same without them: one image, twice the size, five seconds,
--- and a size that `resolution` says already.
+-- a join's usual frames, and a size that `resolution` says already.
 create or replace function public.params_of_run(for_task_type text, params jsonb, billed jsonb)
 returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -3055,6 +3373,8 @@ begin
       when 'images' then paid = '1'
       when 'scale' then paid = '2'
       when 'seconds' then paid = '5'
+      when 'gap_frames' then paid = '53'
+      when 'context_frames' then paid = '8'
       when 'resolution' then names @> '{image_size}' and coalesce(params -> 'resolution' = paid, false)
       else false end;
     foreach name in array names loop
@@ -3081,6 +3401,17 @@ end
 $$;
 revoke all on function public.params_of_run from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/passages_of_film.sql
+-- Between how many pairs of pictures a film goes: one where params name fewer than three.
+create or replace function public.passages_of_film(for_task_type text, params jsonb)
+returns integer
+language plpgsql immutable set search_path = '' as $$
+begin
+  return greatest(coalesce(jsonb_array_length(public.planned_list(for_task_type, params, 'input_image_paths_resolved')) - 1, 1), 1);
+end
+$$;
+revoke all on function public.passages_of_film from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/pixels_of_size.sql
 -- How many pixels a size has: "1024x768", or one of the names that FAL gives to sizes. Null for others.
 create or replace function public.pixels_of_size(size text)
@@ -3102,9 +3433,10 @@ $$;
 revoke all on function public.pixels_of_size from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/planned_children.sql
--- How many children of which type an orchestrator's details ask for; at most 500 of a type.
+-- How many children of which type an orchestrator's details ask for, at most 500 of a type, and what is said of some of them alone:
+-- the frames of each segment, the frames of each join. Children of which the same is said are one row.
 create or replace function public.planned_children(for_task_type text, params jsonb)
-returns table (child_type text, child_count integer)
+returns table (child_type text, child_count integer, own_params jsonb)
 language plpgsql immutable set search_path = '' as $$
 begin
   return query
@@ -3120,24 +3452,137 @@ begin
              least(greatest(
                case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
                1), 500) as portions,
-             jsonb_typeof(details -> 'stitch_config') = 'object' as stitches
+             jsonb_typeof(details -> 'stitch_config') = 'object' as stitches,
+             -- As plans_stitch() has it, but for a stitch by joins.
+             details -> 'use_svi' = 'true'
+               or coalesce(details ->> 'model_type', 'vace') = 'vace' and details -> 'chain_segments' is distinct from 'false'
+                  and details -> 'independent_segments' is distinct from 'true' as is_chained,
+             -- The last clip is joined to the first as well.
+             (coalesce(details -> 'stitch_config' -> 'loop_first_clip', details -> 'loop_first_clip') = 'true')::integer as loops
         from plan
-    )
+    ), planned as (
     select planned.child_type, planned.child_count
       from sizes, lateral (values
         ('travel_orchestrator', 'travel_segment', segments),
-        ('travel_orchestrator', 'travel_stitch', 1),
-        ('travel_orchestrator', 'join_clips_segment', case when stitches then segments else 0 end),
+        ('travel_orchestrator', 'travel_stitch', case when is_chained then 1 else 0 end),
+        ('travel_orchestrator', 'join_clips_segment', case when stitches then greatest(segments - 1 + coalesce(loops, 0), 1) else 0 end),
         ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
-        ('join_clips_orchestrator', 'join_clips_segment', clips),
+        ('join_clips_orchestrator', 'join_clips_segment', clips - 1 + coalesce(loops, 0)),
         ('join_clips_orchestrator', 'join_final_stitch', 1),
         ('edit_video_orchestrator', 'join_clips_segment', portions),
         ('edit_video_orchestrator', 'join_final_stitch', 1)
       ) as planned (orchestrator_type, child_type, child_count)
-     where planned.orchestrator_type = for_task_type and planned.child_count > 0;
+     where planned.orchestrator_type = for_task_type and planned.child_count > 0
+    )
+    select part.child_type, count(*)::integer, part.own_params
+      from (select planned.child_type, public.own_params_of_part(for_task_type, planned.child_type, plan.details, place) as own_params
+              from plan, planned cross join lateral generate_series(0, planned.child_count - 1) as place) as part
+     group by part.child_type, part.own_params
+     order by part.child_type, part.own_params;
 end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_clips.sql
+-- How many clips the final stitch of an orchestration joins, as a `clip_list` of so many: the clips of a join, the segments of a travel,
+-- what portions leave of an edited film. At most 501.
+create or replace function public.planned_clips(for_task_type text, details jsonb)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  settings constant jsonb := case for_task_type when 'travel_orchestrator' then details -> 'stitch_config' else details end;
+  listed constant jsonb := case for_task_type
+    when 'edit_video_orchestrator' then details -> 'portions_to_regenerate'
+    when 'travel_orchestrator' then null
+    else coalesce(nullif(details -> 'clip_list', '[]'), details -> 'segment_task_ids') end;
+  clips integer := case when jsonb_typeof(listed) = 'array' then jsonb_array_length(listed) else 0 end;
+begin
+  if for_task_type = 'travel_orchestrator' then
+    clips := coalesce(public.integer_or_null(details ->> 'num_new_segments_to_generate'), 1);
+  elsif for_task_type = 'edit_video_orchestrator' then
+    clips := clips + 1;
+  end if;
+  if settings -> 'loop_first_clip' = 'true' then
+    clips := clips + 1;
+  end if;
+  return jsonb_build_object('clip_list', (
+    select coalesce(jsonb_agg(place), '[]') from generate_series(1, least(clips, 501)) as place));
+end
+$$;
+revoke all on function public.planned_clips from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_frames.sql
+-- The frames of a segment that says none itself: those that its travel plans for its place; null where it plans none.
+create or replace function public.planned_frames(for_task_type text, params jsonb)
+returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+  planned constant jsonb := public.planned_list(for_task_type, params, 'segment_frames_expanded')
+    -> greatest(coalesce(public.integer_or_null(params ->> 'segment_index'), 0), 0);
+  read jsonb;
+begin
+  if coalesce(planned, 'null') in ('null', '""') then
+    return null;
+  end if;
+  read := public.read_quantity('frames', planned, null);
+  if read is null then
+    perform public.refuse('unpriced_value', 422, jsonb_build_object(
+      'task_type', for_task_type, 'parameter', 'segment_frames_expanded', 'value', left(planned #>> '{}', 200),
+      'allowed', public.quantity_forms('frames')));
+  end if;
+  return read;
+end
+$$;
+revoke all on function public.planned_frames from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_list.sql
+-- A list in params, from the first of priced_places() that has one of this name; null where none has.
+create or replace function public.planned_list(for_task_type text, params jsonb, list_name text)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return (
+    select list from unnest(public.priced_places(for_task_type)) with ordinality as looked (place, position),
+           lateral (select case place when '' then params -> list_name else params -> place -> list_name end) as found (list)
+     where case when jsonb_typeof(list) = 'array' then jsonb_array_length(list) > 0 end
+     order by position limit 1);
+end
+$$;
+revoke all on function public.planned_list from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_seconds.sql
+-- How long the film is that is made of many, as far as params tell: of a travel by the frames that are planned for each segment, of
+-- joined clips twenty seconds for each clip with its transition. Null where nothing is planned, or the type makes another film.
+create or replace function public.planned_seconds(for_task_type text, params jsonb)
+returns numeric
+language plpgsql stable set search_path = '' as $$
+declare
+  planned jsonb;
+  parts integer;
+  total numeric := 0;
+begin
+  if for_task_type = 'join_final_stitch' then
+    planned := public.planned_list(for_task_type, params, 'clip_list');
+    return case when planned is not null then least(20 * jsonb_array_length(planned), 3600) end;
+  end if;
+  if for_task_type not in ('wan_2_2_i2v', 'travel_stitch') then
+    return null;
+  end if;
+  planned := public.planned_list(for_task_type, params, 'segment_frames_expanded');
+  if planned is null then
+    return null;
+  end if;
+  parts := case for_task_type
+    when 'wan_2_2_i2v' then public.passages_of_film(for_task_type, params) else jsonb_array_length(planned) end;
+  for part in 0 .. least(parts, 500) - 1 loop
+    total := total + public.seconds_of_frames((coalesce(public.planned_frames(
+      for_task_type, jsonb_build_object('segment_index', part, 'segment_frames_expanded', planned)), '61') #>> '{}')::numeric);
+  end loop;
+  -- The longest film that has a price.
+  return least(total, 3600);
+end
+$$;
+revoke all on function public.planned_seconds from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/price_factors.sql
 -- What billed values make of a price: [{factor, value, multiplier}], one for each factor that the price has.
@@ -3315,13 +3760,18 @@ begin
     -- Only pictures are made several at a time.
     when 'images' then case when medium = 'image' then array['num_images', 'num_generations'] else '{}' end
     when 'frames' then array['num_frames', 'segment_frames_target', 'frame_count', 'video_length']
-    when 'seconds' then array['seconds', 'duration']
+    when 'gap_frames' then array['gap_frame_count']
+    when 'context_frames' then array['context_frame_count']
+    -- Where the frames of a film decide, nothing else says how long it is.
+    when 'seconds' then case when public.film_quantities(for_task_type) = '{}' then array['seconds', 'duration'] else '{}' end
     when 'scale' then array['scale_factor', 'upscale_factor', 'scale', 'resolution']
     when 'resolution' then case
       when for_task_type = 'animate_character' then array['resolution']
       when medium = 'image' then array['resolution', 'image_size']
       else array['resolution', 'parsed_resolution_wh'] end
     when 'model' then array['model_name', 'model']
+                      -- Older clients of pictures name the model there.
+                      || case when for_task_type = 'single_image' then array['model_type'] else '{}' end
     when 'model_type' then array['model_type'] end;
 end
 $$;
@@ -3387,6 +3837,20 @@ end
 $$;
 revoke all on function public.priced_places from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/provider_price_summary.sql
+-- A version of a provider's price as APIs show it.
+create or replace function public.provider_price_summary(price public.provider_prices)
+returns jsonb
+language sql immutable set search_path = '' as $$
+  select jsonb_build_object(
+    'provider', price.provider, 'model', price.model, 'version', price.version, 'unit', price.unit,
+    'price_microusd', price.price_microusd, 'variant_prices', price.variant_prices,
+    'minimum_units', price.minimum_units, 'job_fee_microusd', price.job_fee_microusd,
+    'note', price.note, 'source_url', price.source_url, 'valid_from', price.valid_from,
+    'published_by', price.published_by, 'reason', price.reason)
+$$;
+revoke all on function public.provider_price_summary from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/publish_price.sql
 -- A new version of a type's price, from a time on that is not past. Tasks and quotes keep theirs. The same key again
 -- answers the first version; with other content 422.
@@ -3446,6 +3910,57 @@ $$;
 revoke all on function public.publish_price from public, anon, authenticated;
 grant execute on function public.publish_price to service_role;
 
+-- supabase/schemas/credits/functions/publish_provider_price.sql
+-- A new version of what a provider bills for a model, from a time on that is not past. `price` has the columns of provider_prices
+-- that say what it costs. The same key again answers the first version; with other content 422. Jobs that were submitted before keep
+-- their cost.
+create or replace function public.publish_provider_price(price jsonb, actor text, reason text, idempotency_key text)
+returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+  wanted public.provider_prices := jsonb_populate_record(null::public.provider_prices, price);
+  known public.provider_prices;
+  published public.provider_prices;
+begin
+  wanted.variant_prices := coalesce(wanted.variant_prices, '{}');
+  wanted.minimum_units := coalesce(wanted.minimum_units, 0);
+  wanted.job_fee_microusd := coalesce(wanted.job_fee_microusd, 0);
+  if not public.are_variant_prices(wanted.variant_prices) then
+    perform public.refuse('invalid_variant_prices', 422);
+  end if;
+  -- One publisher at a time.
+  perform pg_advisory_xact_lock(hashtextextended('publish_provider_price', 0));
+  select * into known from public.provider_prices as one where one.idempotency_key = publish_provider_price.idempotency_key;
+  if found then
+    if (known.provider, known.model, known.unit, known.price_microusd, known.variant_prices, known.minimum_units,
+        known.job_fee_microusd, known.note, known.source_url, known.reason, known.published_by)
+       is distinct from (wanted.provider, wanted.model, wanted.unit, wanted.price_microusd, wanted.variant_prices,
+                         wanted.minimum_units, wanted.job_fee_microusd, wanted.note, wanted.source_url,
+                         publish_provider_price.reason, publish_provider_price.actor)
+       or wanted.valid_from is not null and known.valid_from <> greatest(wanted.valid_from, known.created_at) then
+      perform public.refuse('idempotency_key_reused', 422);
+    end if;
+    return public.provider_price_summary(known) || '{"deduplicated": true}';
+  end if;
+  if wanted.valid_from < now() - interval '1 minute' then
+    perform public.refuse('price_in_the_past', 422);
+  end if;
+  insert into public.provider_prices
+    (provider, model, version, unit, price_microusd, variant_prices, minimum_units, job_fee_microusd, note, source_url,
+     valid_from, published_by, reason, idempotency_key)
+  values (wanted.provider, wanted.model,
+          1 + coalesce((select max(version) from public.provider_prices as earlier
+                         where earlier.provider = wanted.provider and earlier.model = wanted.model), 0),
+          wanted.unit, wanted.price_microusd, wanted.variant_prices, wanted.minimum_units, wanted.job_fee_microusd,
+          wanted.note, wanted.source_url, greatest(wanted.valid_from, now()), publish_provider_price.actor,
+          publish_provider_price.reason, publish_provider_price.idempotency_key)
+  returning * into published;
+  return public.provider_price_summary(published) || '{"deduplicated": false}';
+end
+$$;
+revoke all on function public.publish_provider_price from public, anon, authenticated;
+grant execute on function public.publish_provider_price to service_role;
+
 -- supabase/schemas/credits/functions/quantity_forms.sql
 -- What read_quantity() reads, in words, where a price lists no values.
 create or replace function public.quantity_forms(quantity text)
@@ -3455,6 +3970,8 @@ begin
   return case quantity
     when 'images' then '["a whole number from 1 to 16"]'
     when 'frames' then '["a whole number from 1 to 100000"]'
+    when 'gap_frames' then '["a whole number from 0 to 1000"]'
+    when 'context_frames' then '["a whole number from 0 to 1000"]'
     when 'seconds' then '["a number above 0, up to 3600"]'
     when 'scale' then '["a number from 1"]'
     else '["WIDTHxHEIGHT with sides from 1 to 16384"]' end::jsonb;
@@ -3466,7 +3983,7 @@ revoke all on function public.quantity_forms from public, anon, authenticated;
 -- The price of a task before it runs. Per unit it is exact. Per second it is what the operator expects such a run to take, and
 -- at most the longest run of its type; an orchestrator is the sum of the children that its plan speaks of, and what was
 -- promised for each kind of them is in part_prices.
--- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children.
+-- `billed` is the one reading of what the price depends on; of an orchestrator, of each kind of its children: see with_billed_part().
 -- `promised` is such a promise, which counts instead of the prices and figures of today. The breakdown is made for
 -- those who show it, of so many tasks; the rest is of one.
 create or replace function public.quote_task(
@@ -3492,14 +4009,14 @@ begin
     exact := false;
     part_prices := '{}';
     for part in select * from public.planned_children(for_task_type, params) loop
-      select * into priced from public.price_part(part.child_type, params, promised);
+      select * into priced from public.price_part(part.child_type, params || part.own_params, promised);
       expected_microusd := expected_microusd + part.child_count * priced.expected_microusd;
       held_microusd := held_microusd + part.child_count * priced.held_microusd;
       upper_bound_microusd := upper_bound_microusd + part.child_count * priced.upper_bound_microusd;
       part_prices := part_prices || jsonb_build_object(part.child_type, jsonb_build_object(
         'price_id', (priced.price).id, 'expected_seconds', priced.expected_seconds,
         'upper_bound_seconds', priced.upper_bound_seconds));
-      billed := billed || jsonb_build_object(part.child_type, priced.billed || jsonb_build_object('tasks', part.child_count));
+      billed := public.with_billed_part(billed, part.child_type, priced.billed, part.child_count);
       if with_breakdown then
         breakdown := breakdown || public.price_line(
           priced.price, priced.billed, task_count * part.child_count, priced.expected_seconds, priced.upper_bound_seconds);
@@ -3532,6 +4049,8 @@ returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
   factors constant jsonb := price.cost_factors;
+  -- Of a film whose frames decide how long it is.
+  film constant text[] := case when price.cost_factors ? 'seconds' then public.film_quantities(price.task_type) else '{}' end;
   kind public.task_types;
   billed jsonb := '{}';
   quantity text;
@@ -3550,9 +4069,12 @@ begin
            case when key in ('resolution', 'model', 'model_type') then value end
       from jsonb_each(factors)
      -- Of an upscale no parameter names a size.
-     where key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale'
+     where (key <> 'megapixels' or not factors ? 'resolution' and kind.category <> 'upscale')
+       and (key <> 'seconds' or film = '{}')
     union all
     select 'images', null where price.billing_type = 'per_unit' and not factors ? 'images'
+    union all
+    select part, null from unnest(film) as part where not factors ? part
     order by 1
   loop
     select * into said from public.priced_param(kind.name, quantity, params, listed);
@@ -3561,8 +4083,16 @@ begin
       said.value := case
         when quantity = 'images' then '1'
         when quantity = 'scale' then '2'
-        when quantity = 'seconds' then to_jsonb(greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1))
+        when quantity = 'gap_frames' then '53'
+        when quantity = 'context_frames' then '8'
+        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '61')
+        when quantity = 'seconds' then to_jsonb(coalesce(
+          public.planned_seconds(kind.name, params), greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1)))
         when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
+    end if;
+    if quantity = 'seconds' and kind.name = 'wan_2_2_i2v' then
+      -- A second at least between each two pictures.
+      said.value := to_jsonb(greatest((said.value #>> '{}')::numeric, public.passages_of_film(kind.name, params)));
     end if;
     if said.value is null and listed is not null and quantity <> 'model' and price.billing_type = 'per_unit' then
       -- The worker is then given it: the smallest of those that count once.
@@ -3591,6 +4121,10 @@ begin
     end if;
   end loop;
 
+  if film <> '{}' then
+    billed := billed || jsonb_build_object('seconds', public.seconds_of_frames(coalesce(
+      (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric, (billed ->> 'frames')::numeric)));
+  end if;
   if factors ? 'megapixels' then
     billed := billed || jsonb_build_object('megapixels', case
       when billed ? 'resolution' then ceil(public.pixels_of_size(billed ->> 'resolution') / 1048576.0)
@@ -3624,7 +4158,8 @@ begin
       when kind <> 'string' or word = '' then null
       when listed ? word then to_jsonb(word)
       else coalesce((select to_jsonb(key) from jsonb_object_keys(listed) as key
-                      where lower(key) = lower(word) order by key limit 1), to_jsonb(word)) end;
+                      where public.spelling_of_model(key) = public.spelling_of_model(word) order by key limit 1),
+                    to_jsonb(word)) end;
   end if;
 
   if quantity = 'resolution' then
@@ -3657,6 +4192,8 @@ begin
   return case when case quantity
       when 'images' then number between 1 and 16 and number = trunc(number)
       when 'frames' then number between 1 and 100000 and number = trunc(number)
+      when 'gap_frames' then number between 0 and 1000 and number = trunc(number)
+      when 'context_frames' then number between 0 and 1000 and number = trunc(number)
       when 'seconds' then number between 1 and 3600
       when 'scale' then number between 1 and 100 end
     then to_jsonb(trim_scale(number)) end;
@@ -3821,6 +4358,18 @@ end
 $$;
 revoke all on function public.seconds_of_bound from public, anon, authenticated;
 
+-- supabase/schemas/credits/functions/seconds_of_frames.sql
+-- How many seconds of film some frames are, begun ones whole, at least one. They count at 16 frames a second, as providers bill them,
+-- however fast the film is shown. The first frame begins the film and counts for nothing: models make 81 frames for five seconds.
+create or replace function public.seconds_of_frames(frames numeric)
+returns numeric
+language plpgsql immutable set search_path = '' as $$
+begin
+  return greatest(ceil((frames - 1) / 16), 1);
+end
+$$;
+revoke all on function public.seconds_of_frames from public, anon, authenticated;
+
 -- supabase/schemas/credits/functions/seconds_paid_by.sql
 -- How many whole seconds of work an amount pays for at a price; null where seconds cost nothing, so that any amount pays
 -- for all of them.
@@ -3911,6 +4460,15 @@ begin
 end
 $$;
 revoke all on function public.side_of_size from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/spelling_of_model.sql
+-- A model's name without case and separators: "FLUX.1 [dev]", "flux_1-dev" and "flux 1 dev" are one name.
+create or replace function public.spelling_of_model(name text)
+returns text
+language sql immutable set search_path = '' as $$
+  select trim('-' from regexp_replace(lower(name), '[^a-z0-9]+', '-', 'g'))
+$$;
+revoke all on function public.spelling_of_model from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/spend_month.sql
 -- The first day of the month, in UTC, in which spend caps count something.
@@ -4117,6 +4675,24 @@ begin
 end
 $$;
 revoke all on function public.welcome_bonus_refusal from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/with_billed_part.sql
+-- The billed values of an orchestration with those of some more of its children: by their type, with how many there are (`tasks`).
+-- Where children of one type differ, `groups` lists them apart.
+create or replace function public.with_billed_part(billed jsonb, child_type text, part jsonb, part_count integer)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  known constant jsonb := billed -> child_type;
+  tasks constant integer := part_count + coalesce((known ->> 'tasks')::integer, 0);
+begin
+  return billed || jsonb_build_object(child_type, case
+    when known is null or not known ? 'groups' and known - 'tasks' = part then part || jsonb_build_object('tasks', tasks)
+    else jsonb_build_object('tasks', tasks, 'groups',
+      coalesce(known -> 'groups', jsonb_build_array(known)) || jsonb_build_array(part || jsonb_build_object('tasks', part_count))) end);
+end
+$$;
+revoke all on function public.with_billed_part from public, anon, authenticated;
 
 -- supabase/schemas/billing/functions/auto_topup_retry_delay.sql
 -- How long until a charge is tried again: half a minute, doubled up to an hour, with some chance so that what failed
@@ -5411,16 +5987,20 @@ revoke all on function public.worth_of_payment from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/active_workers.sql
 -- How many workers serve a run type now: those that run a task of it, and those that were heard within two minutes and
--- run nothing (they may serve any). An owner's own are counted for that owner alone.
-create or replace function public.active_workers(for_run_type text, for_user uuid, out busy integer, out idle integer)
+-- run nothing (they may serve any). An owner's own are counted for that owner alone. Workers of the named providers do not count.
+create or replace function public.active_workers(
+  for_run_type text, for_user uuid, without_providers text[], out busy integer, out idle integer
+)
 language plpgsql stable set search_path = '' as $$
 begin
   select count(distinct worker_id) into busy from public.tasks
    where status = 'In Progress' and run_type = for_run_type and not is_orchestrator
-     and (for_user is null and not claimed_by_owner or user_id = for_user and claimed_by_owner);
+     and (for_user is null and not claimed_by_owner or user_id = for_user and claimed_by_owner)
+     and not exists (select from public.workers as worker
+                      where worker.id = tasks.worker_id and worker.provider = any (without_providers) and for_user is null);
   select count(*) into idle from public.workers as worker
    where worker.status = 'active' and worker.last_heartbeat > now() - interval '2 minutes'
-     and worker.user_id is not distinct from for_user
+     and worker.user_id is not distinct from for_user and worker.provider = any (without_providers) is not true
      and not exists (select from public.tasks
                       where status = 'In Progress'
                         and worker_id = case when for_user is null then worker.id
@@ -5535,6 +6115,24 @@ end
 $$;
 revoke all on function public.announce_outbox from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/announce_task_types.sql
+-- Announces to the hosts' long polls that tasks of these types may be claimed which could not be before: see announce_lane().
+create or replace function public.announce_task_types(types text[])
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if types <> '{}' and exists (
+       select from pg_catalog.pg_proc
+        where proname = 'pg_logical_emit_message' and pg_catalog.has_function_privilege(oid, 'execute')) then
+    perform pg_catalog.pg_logical_emit_message(true, 'darkroom.queue', jsonb_build_object(
+              'run_type', kind.run_type, 'is_open', true,
+              'task_types', (select jsonb_agg(name) from public.task_types where kind.name in (name, alias_of)))::text)
+       from public.task_types as kind where kind.name = any (types);
+  end if;
+end
+$$;
+revoke all on function public.announce_task_types from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/answered_request.sql
 -- The first answer to a request with this key; null when the key is new. Another request with it is 422.
 create or replace function public.answered_request(for_owner uuid, key text, hash bytea)
@@ -5622,13 +6220,13 @@ begin
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
+    thumbnail_url, error_message, generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at)
   select
     id, project_id, user_id, task_type, params, status, run_type, model, is_orchestrator, orchestrator_task_id,
     dependant_on, unmet_dependencies, priority, run_after, request_hash, result_key, attempt, attempts, max_attempts, worker_id,
     claimed_by_owner, progress, progress_message, generation_started_at, generation_processed_at, output_location,
-    thumbnail_url, error_message, generation_created, result_data, reused_task_id, in_cloud, price_id, billed,
+    thumbnail_url, error_message, generation_created, result_data, warnings, reused_task_id, in_cloud, price_id, billed,
     expected_microusd, upper_bound_microusd, held_microusd, children_held_microusd, cost_microusd, copied_from_share, created_at, updated_at
     from public.tasks where id = any (leaving);
   delete from public.tasks where id = any (leaving);
@@ -5673,6 +6271,7 @@ begin
   task.progress := 1;
   task.generation_processed_at := clock_timestamp();
   task.updated_at := now();
+  task.warnings := result.warnings;
   task.result_data := jsonb_strip_nulls(jsonb_build_object('public_url', kept -> 'public_url'));
   task.cost_microusd := case when result.claimed_by_owner then 0 else (
     select least(price.reuse_price_microusd, task.upper_bound_microusd)
@@ -5735,13 +6334,27 @@ end
 $$;
 revoke all on function public.charge_metadata from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/charge_of_provider_run.sql
+-- What a running task is certain to be charged when it ends well, and so what its jobs at a provider may cost. By the unit that is its
+-- price. By the second it is the seconds that the run has taken: a provider may be done at once. An orchestrator's own run costs
+-- nothing, so its own jobs may cost a twentieth of what is held for its parts.
+create or replace function public.charge_of_provider_run(task public.tasks)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+begin
+  return case when task.is_orchestrator then case when task.in_cloud then task.held_microusd / 20 else 0 end
+    else public.cost_of_run(task, true) end;
+end
+$$;
+revoke all on function public.charge_of_provider_run from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/claim_by_lane.sql
 -- A task of the kinds that a claim asks for, when the users whose turn is next have none: looks where such tasks are,
 -- in the order of their users' turns. Of users whom other claims are serving: see claim_by_turn.
 -- A lane keeps the turn at which it was last looked at; those met are brought up to date, so that the order is right.
 create or replace function public.claim_by_lane(
   stage text, run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
-  affinity_max_wait interval
+  affinity_max_wait interval, late_types text[], late_before timestamptz, skip_jobs_of text
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -5763,7 +6376,7 @@ declare
 begin
   for page in 1 .. 64 loop
     loop
-      met := array(select next_lane from public.lanes_to_try(stage, kinds, models, tried, page_size) as next_lane);
+      met := array(select next_lane from public.lanes_to_try(stage, kinds, models, tried, page_size, late_types) as next_lane);
       exit when cardinality(met) = 0 or lifts_left <= 0;
       lifted := public.lift_lanes(array(select id from unnest(met)));
       exit when lifted = 0;
@@ -5780,9 +6393,9 @@ begin
         continue;
       end if;
       claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, null, for_worker,
-                                      heartbeat_lease, affinity_max_wait);
+                                      heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
       if claimed is not null then
-        if lane.turn % 16 = 0 and stage <> 'overdue' then
+        if lane.turn % 16 = 0 and stage <> 'overdue' and lane.task_type = any (late_types) is not true then
           perform public.move_turn_mark(case when by_run_type then lane.run_type else lane.task_type end,
                                         case when models is not null then lane.model end, lane.turn);
         end if;
@@ -5794,7 +6407,7 @@ begin
   end loop;
   foreach busy_user in array busy_users loop
     claimed := public.claim_of_user(busy_user, stage, run_types, types, models, null, for_worker,
-                                    heartbeat_lease, affinity_max_wait);
+                                    heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
     if claimed is not null then
       return claimed;
     end if;
@@ -5811,7 +6424,7 @@ revoke all on function public.claim_by_lane from public, anon, authenticated;
 -- which the next eight users have none.
 create or replace function public.claim_by_turn(
   run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
-  affinity_max_wait interval
+  affinity_max_wait interval, late_types text[], late_before timestamptz, skip_jobs_of text
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -5834,13 +6447,13 @@ begin
        order by turn limit 1 for no key update skip locked;
     end if;
     if taken.user_id is null then
-      select * into found_turn from public.take_turn(run_types, types, models, tried || busy);
+      select * into found_turn from public.take_turn(run_types, types, models, tried || busy, late_types);
       taken := found_turn.taken;
       busy := busy || found_turn.busy;
     end if;
     exit when taken.user_id is null;
     claimed := public.claim_of_user(taken.user_id, 'turn', run_types, types, models, null, for_worker,
-                                    heartbeat_lease, affinity_max_wait);
+                                    heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
     if claimed is not null then
       -- Now and then is enough.
       if taken.turn % 16 = 0 then
@@ -5853,7 +6466,7 @@ begin
   end loop;
   foreach busy_user in array busy loop
     claimed := public.claim_of_user(busy_user, 'turn', run_types, types, models, null, for_worker,
-                                    heartbeat_lease, affinity_max_wait);
+                                    heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
     if claimed is not null then
       return claimed;
     end if;
@@ -5867,8 +6480,11 @@ revoke all on function public.claim_by_turn from public, anon, authenticated;
 -- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
 -- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
 -- The lease is the type's longest run, unless the worker is one that heartbeats.
+-- With `late_before` it takes what has been ready since then, or what its provider has begun. With `skip_jobs_of` it leaves that
+-- provider the tasks that this has begun: another run would be paid twice.
 create or replace function public.claim_from_lane(
-  lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval
+  lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval,
+  late_before timestamptz, skip_jobs_of text
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -5909,9 +6525,18 @@ begin
   -- Parts of orchestrations that are over end here; the outbox has not reached them yet.
   for look in 1 .. 16 loop
     ended := null;
-    select * into head from public.tasks
-     where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-     order by priority desc, created_at, id limit 1 for no key update skip locked;
+    if skip_jobs_of is null then
+      select * into head from public.tasks
+       where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, id limit 1 for no key update skip locked;
+    else
+      -- Passes over those alone that a run at the provider left behind: a user has five slots.
+      select * into head from public.tasks
+       where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+         and not exists (select from public.provider_jobs as job
+                          where job.task_id = tasks.id and job.provider = skip_jobs_of and not job.by_owner)
+       order by priority desc, created_at, id limit 1 for no key update skip locked;
+    end if;
     exit when not found or head.orchestrator_task_id is null;
     ended := public.ended_orchestrator(head.orchestrator_task_id);
     exit when ended is null;
@@ -5923,6 +6548,13 @@ begin
   end loop;
   if ended is not null then
     -- Others may follow. Another claim, or the outbox, goes on with them.
+    return null;
+  end if;
+
+  if head.ready_at > late_before
+     and not exists (select from public.provider_jobs as job where job.task_id = head.id and job.by_owner = claim_from_lane.by_owner) then
+    update public.task_lanes set is_late = false, waits_since = head.ready_at
+     where id = (select id from public.task_lanes where id = lane.id and is_late for no key update skip locked);
     return null;
   end if;
 
@@ -5957,11 +6589,8 @@ begin
     'task_id', task.id, 'params', public.params_of_run(task.task_type, task.params, task.billed),
     'billed', task.billed, 'task_type', task.task_type, 'project_id', task.project_id,
     'attempt', task.attempt, 'attempts', task.attempts, 'lease_expires_at', task.lease_expires_at)
-    || coalesce((
-      select jsonb_build_object('provider_job', jsonb_build_object(
-               'provider', job.provider, 'model', job.model, 'request_id', job.request_id,
-               'began_at', job.began_at))
-        from public.provider_jobs as job where job.task_id = task.id and job.by_owner = task.claimed_by_owner), '{}');
+    || case when exists (select from public.provider_jobs where task_id = task.id)
+         then coalesce(public.known_provider_jobs(task), '{}') else '{}' end;
 end
 $$;
 revoke all on function public.claim_from_lane from public, anon, authenticated;
@@ -5974,26 +6603,37 @@ revoke all on function public.claim_from_lane from public, anon, authenticated;
 -- Order: a warm worker's loaded model first, unless a task has waited longer than `affinity_max_wait`; then the
 -- user served longest ago; within a user by priority, then age.
 -- `for_user` limits it to that owner's tasks (a token), which then need no cover.
+-- `for_provider` names what runs the tasks where that is no own worker: see provider_task_types(). FAL may state its rule, which
+-- then holds for the database; a token's for its own claim alone.
 create or replace function public.claim_next_task(
   for_user uuid default null, for_worker text default null, for_run_type text default null,
   only_task_types text[] default null, only_models text[] default null, same_model_only boolean default false,
-  max_tasks integer default null, debug boolean default false
+  max_tasks integer default null, debug boolean default false,
+  for_provider text default null, fal_runs text default null, fal_after_seconds integer default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-  row_id constant text := coalesce(for_user || ':', '') || for_worker;
+  provider constant text := coalesce(for_provider, case when public.is_sandbox_worker(for_worker) then 'sandbox' end);
+  worker_name constant text := coalesce(for_worker, provider);
+  row_id constant text := coalesce(for_user || ':', '') || worker_name;
   -- What a claim needs to know, looked up at once.
   known record;
   worker public.workers;
   run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
-  -- Null when all types of these run types will do.
+  -- Null when all types of these run types will do. Of late types only what has waited since `late_before`.
   types text[];
+  late_types text[];
+  late_before timestamptz;
+  allowed record;
+  is_ruled constant boolean := provider = 'fal' or provider = 'sandbox' and for_user is null;
+  -- What FAL has begun to run it resumes, while it is active.
+  skip_jobs_of text;
   claimed jsonb;
   claims jsonb := '[]';
 begin
   -- Hosts tend the queue every two seconds, and pg_cron every five: then a claim does no maintenance.
   select settings.tended_at >= now() - interval '15 seconds' as is_tended, settings.heartbeat_lease, settings.affinity_max_wait, caller as worker,
-         exists (select from public.task_type_slots) as has_limited_types
+         settings as settings, public.fal_is_active(settings) as fal_is_active, exists (select from public.task_type_slots) as has_limited_types
     into known
     from public.queue_settings as settings left join public.workers as caller on caller.id = row_id;
   if not known.is_tended then
@@ -6001,11 +6641,27 @@ begin
   end if;
   worker := known.worker;
   if worker.id is null and row_id is not null then
-    worker := public.register_worker(for_worker, for_user);
+    worker := public.register_worker(worker_name, for_user);
   end if;
   -- A machine that an operator takes out of service gets no more work. One that said so of itself and asks is back.
   if worker.status in ('error', 'terminating', 'terminated') and public.operator_decided(worker) then
     return case when debug then jsonb_build_object('debug', jsonb_build_object('worker_is_' || worker.status, 1)) end;
+  end if;
+
+  if worker.id is not null then
+    perform public.note_claim(worker, provider, for_run_type, only_task_types);
+  end if;
+  if provider = 'fal' and for_user is null then
+    perform public.note_fal(fal_runs, fal_after_seconds);
+  end if;
+  if is_ruled then
+    select * into allowed from public.provider_task_types(
+      provider, for_user,
+      coalesce(fal_runs, case when for_user is null then (known.settings).fal_runs else 'missing' end));
+    late_before := now() - coalesce(make_interval(secs => fal_after_seconds), (known.settings).fal_after);
+  end if;
+  if for_user is null and provider is distinct from 'fal' and known.fal_is_active then
+    skip_jobs_of := 'fal';
   end if;
 
   while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
@@ -6021,9 +6677,16 @@ begin
         types := public.claimable_task_types(run_types, null);
       end if;
     end if;
-    claimed := public.claim_one_task(for_user, for_worker, case when worker.heartbeats then known.heartbeat_lease end,
+    if is_ruled then
+      types := coalesce(types, public.claimable_task_types(run_types, only_task_types));
+      late_types := array(select unnest(types) intersect select unnest(allowed.late_types));
+      types := array(select unnest(types) intersect select unnest(allowed.types));
+      exit when types = '{}' and late_types = '{}';
+    end if;
+    claimed := public.claim_one_task(for_user, worker_name, case when worker.heartbeats then known.heartbeat_lease end,
                                      known.affinity_max_wait, worker.current_model, run_types, types, only_models,
-                                     same_model_only and worker.current_model is not null);
+                                     same_model_only and worker.current_model is not null, late_types, late_before,
+                                     skip_jobs_of);
     if claimed is null and claims = '[]' and not known.is_tended and public.release_overdue_work() then
       continue;
     end if;
@@ -6036,7 +6699,8 @@ begin
   end if;
   if debug then
     return jsonb_build_object('debug', public.explain_empty_claim(
-      for_user, run_types, types, only_models, case when same_model_only then worker.current_model end));
+      for_user, run_types, case when is_ruled then public.claimable_task_types(run_types, only_task_types) else types end,
+      only_models, case when same_model_only then worker.current_model end, provider, types, late_types, late_before));
   end if;
   return null;
 end
@@ -6046,10 +6710,12 @@ grant execute on function public.claim_next_task to service_role;
 
 -- supabase/schemas/tasks/functions/claim_of_user.sql
 -- The turn of a user has come: takes the best task that they have for this claim, by priority, then age, over all
--- their lanes that it may look at. An owner's worker prefers its loaded model.
+-- their lanes that it may look at. An owner's worker prefers its loaded model. Of `late_types` (FAL's claims alone) it takes what
+-- has been ready since `late_before`, or what FAL has begun.
 create or replace function public.claim_of_user(
   served_user uuid, stage text, run_types text[], types text[], models text[], warm_model text,
-  for_worker text, heartbeat_lease interval, affinity_max_wait interval
+  for_worker text, heartbeat_lease interval, affinity_max_wait interval,
+  late_types text[], late_before timestamptz, skip_jobs_of text
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -6061,19 +6727,24 @@ begin
     select mine.* into lane
       from public.task_lanes as mine
       left join lateral (
-        select priority, created_at, id from public.tasks
+        select priority, created_at, id, ready_at from public.tasks
          where lane_id = mine.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
          order by priority desc, created_at, id limit 1) as head on true
      where mine.user_id = served_user
        and case when stage = 'owner' then mine.is_ready else mine.is_open end
        and (mine.is_overdue or stage <> 'overdue')
-       and mine.run_type = any (run_types) and (types is null or mine.task_type = any (types))
+       and mine.run_type = any (run_types) and (
+         types is null or mine.task_type = any (types)
+         or mine.task_type = any (late_types)
+            and (head.ready_at <= late_before or exists (
+                   select from public.provider_jobs as job where job.task_id = head.id and job.by_owner = (stage = 'owner'))))
        and (models is null or mine.model = any (models)) and mine.id <> all (tried)
      order by (stage = 'owner' and mine.model = warm_model) desc nulls last,
               head.priority desc nulls last, head.created_at, head.id
      limit 1;
     exit when not found;
-    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', heartbeat_lease, affinity_max_wait);
+    claimed := public.claim_from_lane(lane, for_worker, stage = 'owner', heartbeat_lease, affinity_max_wait,
+                                      case when lane.task_type = any (late_types) then late_before end, skip_jobs_of);
     if claimed is not null then
       return claimed;
     end if;
@@ -6086,10 +6757,11 @@ revoke all on function public.claim_of_user from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/claim_one_task.sql
 -- One task of a claim: see claim_next_task. Its stages: what has waited too long for a warm worker, what that worker
--- has loaded, anything that it may have.
+-- has loaded, anything that it may have. `late_types`, `late_before`: see claim_of_user(). `skip_jobs_of`: see claim_from_lane().
 create or replace function public.claim_one_task(
   for_user uuid, for_worker text, heartbeat_lease interval, affinity_max_wait interval, warm_model text,
-  run_types text[], types text[], only_models text[], same_model_only boolean
+  run_types text[], types text[], only_models text[], same_model_only boolean,
+  late_types text[], late_before timestamptz, skip_jobs_of text
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -6106,26 +6778,31 @@ begin
     end if;
     return public.claim_of_user(for_user, 'owner', run_types, types,
                                 case when same_model_only then array[preferred] else only_models end, warm_model,
-                                for_worker, heartbeat_lease, affinity_max_wait);
+                                for_worker, heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
   end if;
 
   if preferred is not null then
     if not same_model_only and exists (select from public.task_lanes where is_open and is_overdue) then
-      claimed := public.claim_by_lane('overdue', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
+      claimed := public.claim_by_lane('overdue', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait,
+                                      late_types, late_before, skip_jobs_of);
     end if;
     if claimed is null then
-      claimed := public.claim_by_turn(run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait);
+      claimed := public.claim_by_turn(run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait,
+                                      late_types, late_before, skip_jobs_of);
     end if;
     if claimed is null then
-      claimed := public.claim_by_lane('turn', run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait);
+      claimed := public.claim_by_lane('turn', run_types, types, array[preferred], for_worker, heartbeat_lease, affinity_max_wait,
+                                      late_types, late_before, skip_jobs_of);
     end if;
     if claimed is not null or same_model_only then
       return claimed;
     end if;
   end if;
-  claimed := public.claim_by_turn(run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
+  claimed := public.claim_by_turn(run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait,
+                                  late_types, late_before, skip_jobs_of);
   if claimed is null and (types is not null or only_models is not null) then
-    claimed := public.claim_by_lane('turn', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait);
+    claimed := public.claim_by_lane('turn', run_types, types, only_models, for_worker, heartbeat_lease, affinity_max_wait,
+                                    late_types, late_before, skip_jobs_of);
   end if;
   return claimed;
 end
@@ -6227,6 +6904,7 @@ declare
   part_type text;
   parts record;
   result record;
+  failed public.tasks;
   made public.made_output;
 begin
   select * into orchestrator from public.tasks where id = for_orchestrator and status = 'In Progress' for no key update;
@@ -6249,8 +6927,16 @@ begin
     return;
   end if;
   if parts.failed > 0 then
+    -- The first that failed by itself, and not because another did.
+    select * into failed from public.tasks
+     where orchestrator_task_id = orchestrator.id and status in ('Failed', 'Cancelled')
+     order by coalesce(error_message like 'Cascaded %' or error_message = 'dependency_failed', true), updated_at, id limit 1;
+    update public.tasks set result_data = result_data || jsonb_build_object('failed_part', public.failed_part(failed))
+     where id = orchestrator.id;
     perform public.end_task(
-      orchestrator.id, 'Failed', format('%s of %s segments failed', parts.failed, parts.total), by_owner => false);
+      orchestrator.id, 'Failed',
+      format('%s of %s segments failed', parts.failed, parts.total) || coalesce(': ' || left(failed.error_message, 500), ''),
+      by_owner => false);
     return;
   end if;
 
@@ -6303,7 +6989,8 @@ revoke all on function public.close_turn_if_idle from public, anon, authenticate
 -- `output_text` is what the task says of its output: alone, a foreign URL or any text; beside a file, instead
 -- of the file's URL. An output record is made of a file, or of a text that is a medium's URL.
 -- `output_facts` is what is known of the output beside the task's params, and is kept with them. `more_outputs` are further
--- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is.
+-- files of the same run, [{path, location, facts}]: all of them are kept, or nothing is. `output_warnings` says what could not be
+-- done of what the task asked; it is stored with the task and with what is made of the output.
 -- `checked_files` is what the check of the files' bytes found, by path: what is not a complete file of the kind that the task makes is
 -- refused (output_fault()), and so is a file without a check.
 -- More outputs than are billed are refused, unless the owner's own worker made them.
@@ -6315,7 +7002,8 @@ create or replace function public.complete_task(
   thumbnail_path text default null, thumbnail_location text default null,
   for_worker text default null, for_attempt integer default null,
   output_text text default null, skip_generation boolean default false,
-  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}'
+  output_facts jsonb default '{}', more_outputs jsonb default '[]', checked_files jsonb default '{}',
+  output_warnings text[] default '{}'
 ) returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
@@ -6393,8 +7081,9 @@ begin
         case when blacked_out_is_free then '; they are not charged' else '' end)));
   end if;
 
-  described := task;
-  described.params := task.params || output_facts;
+  task.warnings := coalesce(output_warnings, '{}');
+  described := public.with_warnings(task);
+  described.params := described.params || output_facts;
   if asked_images > 1 then
     -- What is paid is what there is, though the task asked for more.
     task.result_data := jsonb_build_object('images', least(
@@ -6442,6 +7131,20 @@ end
 $$;
 revoke all on function public.complete_task from public, anon, authenticated;
 grant execute on function public.complete_task to service_role;
+
+-- supabase/schemas/tasks/functions/configure_fal.sql
+-- What a host says about FAL when it starts. With a key: the rule and the time. Without: that FAL is not configured, which a host
+-- says only of a database that it alone serves.
+create or replace function public.configure_fal(is_configured boolean, rule text default null, after_seconds integer default null)
+returns void
+language sql set search_path = '' as $$
+  update public.queue_settings
+     set fal_is_configured = is_configured, fal_runs = coalesce(rule, fal_runs),
+         fal_after = coalesce(make_interval(secs => after_seconds), fal_after)
+   where (fal_is_configured, fal_runs, fal_after)
+         is distinct from (is_configured, coalesce(rule, fal_runs), coalesce(make_interval(secs => after_seconds), fal_after))
+$$;
+revoke all on function public.configure_fal from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cost_lines.sql
 -- How an ended task's cost came about, line by line; an orchestration's by the kinds of its finished and cancelled parts.
@@ -6565,6 +7268,25 @@ end
 $$;
 revoke all on function public.cost_of_run from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/cost_with_margin.sql
+-- What a job costs that is about to be submitted for a task, after require_provider_margin() has compared what the task costs with it:
+-- its billed jobs, those that other steps are about to submit, and this one. The caller holds the running task's lock.
+create or replace function public.cost_with_margin(task public.tasks, job jsonb)
+returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  cost constant bigint := public.cost_of_provider_call(job ->> 'provider', job ->> 'model', job -> 'units');
+begin
+  perform public.require_provider_margin(task, cost
+    + coalesce((select known.provider_cost_microusd from public.task_provider_costs as known where known.task_id = task.id), 0)
+    + coalesce((select sum(begun.cost_microusd)::bigint from public.provider_jobs as begun
+                 where begun.task_id = task.id and begun.step <> coalesce((job ->> 'step')::smallint, 0)
+                   and begun.request_id is null and not begun.by_owner), 0));
+  return cost;
+end
+$$;
+revoke all on function public.cost_with_margin from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/count_dependant.sql
 -- Keeps the number of tasks that wait for a task.
 create or replace function public.count_dependant()
@@ -6579,6 +7301,27 @@ begin
 end
 $$;
 revoke all on function public.count_dependant from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_provider_call.sql
+-- Adds a job that was submitted at the operator's account to what its task costs there.
+-- Guarantee: a job is added once, by the provider's id, however often and by however many parties it is reported.
+create or replace function public.count_provider_call(job public.provider_jobs, for_user uuid, for_task_type text)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.provider_calls (task_id, provider, model, request_id, cost_microusd)
+  values (job.task_id, job.provider, job.model, job.request_id, job.cost_microusd)
+  on conflict (provider, request_id) do nothing;
+  if not found then
+    return;
+  end if;
+  insert into public.task_provider_costs as known (task_id, user_id, task_type, day, jobs, provider_cost_microusd)
+  values (job.task_id, for_user, for_task_type, (now() at time zone 'UTC')::date, 1, coalesce(job.cost_microusd, 0))
+  on conflict (task_id) do update
+     set jobs = known.jobs + 1, provider_cost_microusd = known.provider_cost_microusd + excluded.provider_cost_microusd;
+end
+$$;
+revoke all on function public.count_provider_call from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/count_task.sql
 -- Moves a task from the count of its old state to that of its new one. Takes any of the lane's rows that nobody is
@@ -6636,6 +7379,29 @@ begin
 end
 $$;
 revoke all on function public.count_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_withdrawn_job.sql
+-- Adds a job whose id became known only when its task had ended to what the task costs the operator; see count_provider_call().
+create or replace function public.count_withdrawn_job(withdrawal public.provider_withdrawals)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  job public.provider_jobs;
+begin
+  if withdrawal.by_owner or withdrawal.request_id is null then
+    return;
+  end if;
+  job.task_id := withdrawal.task_id;
+  job.provider := withdrawal.provider;
+  job.model := withdrawal.model;
+  job.request_id := withdrawal.request_id;
+  job.cost_microusd := withdrawal.provider_cost_microusd;
+  perform public.count_provider_call(job, withdrawal.user_id, coalesce(
+    withdrawal.charge_metadata ->> 'task_type',
+    (select task_type from public.all_tasks where id = withdrawal.task_id limit 1), 'unknown'));
+end
+$$;
+revoke all on function public.count_withdrawn_job from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/cover_child.sql
 -- A child is paid from the hold of its (outermost) orchestrator; when the children need more than what is
@@ -6979,7 +7745,9 @@ begin
                   union all
                   select 'tasks', fault.* from public.find_task_faults() as fault
                   union all
-                  select 'queue', fault.* from public.find_queue_faults() as fault) as checked) as listed;
+                  select 'queue', fault.* from public.find_queue_faults() as fault
+                  union all
+                  select 'margin', fault.* from public.find_margin_faults() as fault) as checked) as listed;
   return jsonb_build_object(
     'healthy', found_faults = 0, 'checked_at', clock_timestamp(), 'fault_count', found_faults, 'faults', faults,
     'accounts', (select count(*) from public.credit_accounts),
@@ -7165,6 +7933,8 @@ revoke all on function public.end_some_relatives from public, anon, authenticate
 -- Charges an orchestrator's finished children and, where the owner ended the work, what running tasks have consumed:
 -- see give_up_run(). Every other hold is released. `by_owner`: the owner, or something that the owner did, ended it, and no
 -- failure of a worker or a provider; a cancel is the owner's unless it is said to be another's.
+-- The orchestrators above a task that fails keep which part failed and why (`failed_part`): their `error_message` names its id alone,
+-- in the form that clients know.
 -- One statement a step away from the task, and not one for all: a step's rows are looked for when those before are
 -- locked, so that a child which is created at the same moment is found.
 -- `already_ended` is the task as it was, where its row says so already.
@@ -7186,6 +7956,8 @@ declare
   ended_ids uuid[];
   orchestrators uuid[] := '{}';
   task public.tasks;
+  cause jsonb;
+  above uuid[] := '{}';
 begin
   loop
     ended := array(
@@ -7198,12 +7970,19 @@ begin
     end if;
     exit when cardinality(ended) = 0;
     ended_ids := array(select id from unnest(ended));
+    if cause is null and new_status = 'Failed' then
+      select * into task from unnest(ended) where id = for_task;
+      task.error_message := coalesce(error, task.error_message);
+      cause := public.failed_part(task);
+      above := public.orchestrators_above(task);
+    end if;
     update public.tasks
        set status = case when id = any (relatives) then new_status else 'Failed' end,
            error_message = case
              when id = for_task then error
              when id = any (relatives) then format('Cascaded %s from related task %s', lower(new_status::text), for_task)
              else 'dependency_failed' end,
+           result_data = case when id = any (above) then result_data || jsonb_build_object('failed_part', cause) else result_data end,
            slot = null, project_slot = null, task_type_slot = null, lease_expires_at = null, is_scheduled = false,
            is_following = false, updated_at = now()
      where id = any (ended_ids) and status in ('Queued', 'In Progress');
@@ -7335,6 +8114,24 @@ $$;
 revoke all on function public.end_uncovered_runs from public, anon, authenticated;
 grant execute on function public.end_uncovered_runs to service_role;
 
+-- supabase/schemas/tasks/functions/end_unprofitable_run.sql
+-- Fails a task that require_provider_margin() refuses to run at a provider. Its owner reads that it cannot be run and pays nothing; the
+-- operator gets an alert with the amounts, one for each type and model, until it is resolved. The caller holds the locks of the task
+-- and its orchestrations.
+create or replace function public.end_unprofitable_run(task public.tasks, job jsonb, refusal jsonb)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.billing_alerts (subject, reason, details)
+  values (left(concat_ws(' ', task.task_type, job ->> 'provider', job ->> 'model'), 255), 'sold_below_cost',
+          refusal || jsonb_build_object('provider', job -> 'provider', 'model', job -> 'model', 'units', job -> 'units'))
+  on conflict do nothing;
+  perform public.end_task(
+    task.id, 'Failed', 'not_available: this task cannot be run at the moment. Nothing is charged.', by_owner => false);
+end
+$$;
+revoke all on function public.end_unprofitable_run from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/ended_orchestrator.sql
 -- The nearest of an orchestrator and those above it that is over; null when none is. A part of one that is over is neither
 -- claimed nor given parts of its own: the outbox ends it.
@@ -7408,7 +8205,7 @@ revoke all on function public.enter_queue from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/exchange_provider_withdrawals.sql
 -- What a party that withdraws jobs at a provider says and asks, in one call: the id of a job that it submitted while the task
 -- ended, what became of jobs that it was given, and the next ones. `request`: {provider, submitted: {task_id, attempt,
--- request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
+-- step, request_id}, reports: [{withdrawal_id, outcome}], at_most}. `for_user`: the owner whose own worker asks.
 create or replace function public.exchange_provider_withdrawals(for_user uuid, request jsonb)
 returns jsonb
 language plpgsql security definer set search_path = '' set lock_timeout = '1s' as $$
@@ -7420,7 +8217,8 @@ declare
 begin
   if jsonb_typeof(submitted) = 'object' then
     is_noted := public.note_unwanted_job(
-      for_user, provider, (submitted ->> 'task_id')::uuid, (submitted ->> 'attempt')::integer, submitted ->> 'request_id');
+      for_user, provider, (submitted ->> 'task_id')::uuid, (submitted ->> 'attempt')::integer,
+      coalesce((submitted ->> 'step')::smallint, 0::smallint), submitted ->> 'request_id');
   end if;
   settled := public.report_provider_withdrawals(for_user, coalesce(request -> 'reports', '[]'));
   return jsonb_build_object(
@@ -7472,9 +8270,11 @@ revoke all on function public.expected_seconds from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/explain_empty_claim.sql
 -- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
--- the queue, up to 10,000 tasks of it: for people who debug, not for polling.
+-- the queue, up to 10,000 tasks of it: for people who debug, not for polling. `types` are those that were asked for. A claim of a
+-- provider may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
 create or replace function public.explain_empty_claim(
-  for_user uuid, run_types text[], types text[], only_models text[], only_model text
+  for_user uuid, run_types text[], types text[], only_models text[], only_model text,
+  for_provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
 ) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
@@ -7492,6 +8292,10 @@ begin
         'no_credits', count(*) filter (where reason = 'no_credits'),
         'at_capacity', count(*) filter (where reason = 'at_capacity'),
         'at_project_limit', count(*) filter (where reason = 'at_project_limit'),
+        'left_to_own_workers', count(*) filter (where reason = 'left_to_own_workers'),
+        'left_to_fal', count(*) filter (where reason = 'left_to_fal'),
+        'left_to_fal_or_own_workers', count(*) filter (where reason = 'left_to_fal_or_own_workers'),
+        'fal_runs_none', count(*) filter (where reason = 'fal_runs_none'),
         'at_task_type_limit', count(*) filter (where reason = 'at_task_type_limit'),
         'claimable', count(*) filter (where reason = 'claimable'))
       from (
@@ -7500,7 +8304,8 @@ begin
             when kind.max_running_tasks is not null and not exists (
               select from public.task_type_slots as slot
                where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
-            when task.task_type <> all (types) then 'other_task_type'
+            when task.task_type <> all (types) or for_provider <> all (kind.runners) and (for_provider = 'fal' or for_user is null)
+              then 'other_task_type'
             when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
             when task.is_following then 'shares_run'
             when task.unmet_dependencies > 0 then 'blocked_by_dependency'
@@ -7514,11 +8319,19 @@ begin
             when not task.is_orchestrator and lane.project_id is not null and not exists (
               select from public.project_slots as slot
                where slot.project_id = task.project_id and slot.task_id is null) then 'at_project_limit'
+            when task.task_type = any (late_types) and task.ready_at > late_before and job.task_id is null
+              then 'left_to_own_workers'
+            when task.task_type <> all (allowed_types) and task.task_type = any (late_types) is not true
+              then case when for_provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
+            when for_user is null and job.provider <> coalesce(for_provider, '') and fal.is_active then 'left_to_fal'
             else 'claimable' end as reason
           from public.tasks as task
           join public.task_lanes as lane on lane.id = task.lane_id
           join public.task_types as kind on kind.name = task.task_type
           join public.task_tenants as tenant on tenant.user_id = task.user_id
+          cross join (select public.fal_is_active(settings) as is_active from public.queue_settings as settings) as fal
+          left join lateral (select begun.task_id, begun.provider from public.provider_jobs as begun
+                              where begun.task_id = task.id and begun.by_owner = (for_user is not null) limit 1) as job on true
          where task.status = 'Queued' and (for_user is null or task.user_id = for_user)
          limit 10000) as queued);
 end
@@ -7548,7 +8361,7 @@ language plpgsql set search_path = '' as $$
 declare
   message constant text := 'blacked_out: The safety checker of the provider made every output black. Nothing is charged.';
 begin
-  -- It has ended: there is nothing to withdraw.
+  -- They have ended: there is nothing to withdraw.
   delete from public.provider_jobs where task_id = task.id;
   update public.tasks set result_data = result_data || jsonb_build_object('blacked_out', outputs) where id = task.id;
   perform public.end_task(task.id, 'Failed', message, by_owner => false);
@@ -7572,7 +8385,7 @@ begin
     return null;
   end if;
   if exists (select from public.task_outbox where subject_id = old.dependency_id and kind = 'release_dependants') then
-    update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
+    update public.tasks set unmet_dependencies = unmet_dependencies - 1, ready_at = now() where id = dependant.id;
     if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
       perform public.lock_tenant(dependant.user_id);
       perform public.ready_lane(dependant.lane_id, now());
@@ -7584,6 +8397,45 @@ begin
 end
 $$;
 revoke all on function public.fail_orphaned_dependant from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/failed_part.sql
+-- What an orchestrator says of the part that made it fail: which task it is, its position among the parts, and its error.
+create or replace function public.failed_part(part public.tasks)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+begin
+  return jsonb_build_object(
+    'task_id', part.id, 'task_type', part.task_type,
+    'index', coalesce(public.integer_or_null(part.params ->> 'segment_index'), public.integer_or_null(part.params ->> 'join_index')),
+    'error_message', part.error_message);
+end
+$$;
+revoke all on function public.failed_part from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/fal_is_active.sql
+-- Whether FAL runs tasks now: a claim or a heartbeat of it within two minutes, and a rule that lets it take any.
+create or replace function public.fal_is_active(settings public.queue_settings)
+returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+  return settings.fal_runs <> 'none' and settings.fal_seen_at > now() - interval '2 minutes';
+end
+$$;
+revoke all on function public.fal_is_active from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/fal_only_types.sql
+-- The task types whose tasks are left to FAL, so that no own worker is started for them: none while FAL is not active; all that
+-- it can run by the rule `all`; by the rule `missing` those that shipped own workers of their run type cannot run.
+create or replace function public.fal_only_types()
+returns text[]
+language sql stable set search_path = '' as $$
+  select coalesce(array_agg(kind.name), '{}')
+    from public.queue_settings as settings, public.task_types as kind
+   where public.fal_is_active(settings) and 'fal' = any (kind.runners)
+     and (settings.fal_runs = 'all'
+          or case when kind.run_type = 'api' then 'api_worker' else 'gpu_worker' end <> all (kind.runners))
+$$;
+revoke all on function public.fal_only_types from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/family_may_leave.sql
 -- Whether a task and all its children can go to the archive: ended and left alone since then, with no credits
@@ -7658,6 +8510,44 @@ end
 $$;
 revoke all on function public.find_lane from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/find_margin_faults.sql
+-- Work that is sold for less than providers bill for it: by the prices in force, and by what tasks of the last seven days cost and were
+-- charged. One row for each fault. Types whose losses the operator allows are left out.
+create or replace function public.find_margin_faults()
+returns table (rule text, user_id uuid, row_id text, details jsonb)
+language sql stable set search_path = '' as $$
+  with usual as (
+    select offer.task_type, offer.provider, offer.model, price.billing_type,
+           -- By the second, what the operator expects such a run to take.
+           public.price_of_work(price, offer.billed, public.expected_seconds(kind.name), kind.max_runtime_seconds) as charge_microusd,
+           public.cost_of_provider_call(offer.provider, offer.model, offer.units) as cost_microusd
+      from public.provider_models as offer
+      join public.task_types as kind on kind.name = offer.task_type and kind.is_active and not kind.allows_provider_loss
+      cross join lateral public.current_price(kind.name) as price
+     where price.id is not null and not (select allows_provider_loss from public.queue_settings)
+  )
+  select 'type_sold_below_cost', null::uuid, usual.task_type || ' ' || usual.model, jsonb_build_object(
+         'provider', usual.provider, 'charge_microusd', usual.charge_microusd, 'provider_cost_microusd', usual.cost_microusd)
+    from usual where usual.cost_microusd > usual.charge_microusd
+  union all
+  select 'provider_price_unknown', null, usual.task_type || ' ' || usual.model, jsonb_build_object('provider', usual.provider)
+    from usual where usual.cost_microusd is null
+  union all
+  select 'task_cost_exceeds_charge', cost.user_id, cost.task_id::text, jsonb_build_object(
+         'task_type', cost.task_type, 'status', task.status, 'charge_microusd', coalesce(task.cost_microusd, 0),
+         'provider_cost_microusd', cost.provider_cost_microusd)
+    from public.task_provider_costs as cost
+    join public.task_types as kind on kind.name = cost.task_type and not kind.allows_provider_loss
+    join public.all_tasks as task on task.id = cost.task_id
+   where cost.day >= (now() at time zone 'UTC')::date - 7
+     and task.status in ('Complete', 'Failed', 'Cancelled') and not task.is_orchestrator
+     and cost.provider_cost_microusd > coalesce(task.cost_microusd, 0)
+     and not (select allows_provider_loss from public.queue_settings)
+     -- A job that is being withdrawn decides about both.
+     and not exists (select from public.provider_withdrawals as open where open.task_id = task.id and open.state = 'open')
+$$;
+revoke all on function public.find_margin_faults from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/find_project.sql
 -- Refuses a project that is not this caller's like one that does not exist.
 create or replace function public.find_project(for_user uuid, for_project uuid)
@@ -7679,7 +8569,7 @@ revoke all on function public.find_project from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/find_provider_job.sql
 -- The run that a provider's news is about, by the id of its job; null when there is none. Where the run ended between
 -- submitting the job and noting its id, the key in the news' address tells which one it is, and the id is noted now.
--- `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
+-- `completes`: the job's result is the task's output; else the run goes on with it by itself. `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
 create or replace function public.find_provider_job(
   for_provider text, for_request_ids text[], for_webhook_key uuid default null
 ) returns jsonb
@@ -7696,11 +8586,13 @@ begin
     if not found then
       return null;
     end if;
+    perform public.count_provider_call(job, task.user_id, task.task_type)
+       from public.tasks as task where task.id = job.task_id;
   end if;
   return (
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
-        'paid_outputs', task.billed -> 'images',
+        'step', job.step, 'completes', job.completes, 'paid_outputs', task.billed -> 'images',
         'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
       from public.tasks as task where task.id = job.task_id);
 end
@@ -8052,7 +8944,7 @@ begin
            reused_task_id = task.reused_task_id, claimed_by_owner = task.claimed_by_owner,
            output_location = task.output_location, thumbnail_url = task.thumbnail_url, progress = task.progress,
            generation_processed_at = task.generation_processed_at, updated_at = task.updated_at,
-           generation_created = task.generation_created, result_data = task.result_data,
+           generation_created = task.generation_created, result_data = task.result_data, warnings = task.warnings,
            cost_microusd = task.cost_microusd, error_message = null
      where id = task.id;
     room := room - public.release_dependants(task.id, room);
@@ -8080,6 +8972,7 @@ begin
          generation_processed_at = ended_at, updated_at = now(),
          progress = 1, progress_message = null, slot = null, project_slot = null, task_type_slot = null,
          lease_expires_at = null,
+         warnings = task.warnings,
          generation_created = task.generation_created or new_generation is not null,
          cost_microusd = public.cost_of_run(task, new_output is not null, ended_at),
          result_data = jsonb_strip_nulls(jsonb_build_object(
@@ -8120,6 +9013,7 @@ begin
   if new.status = 'Queued' then
     perform public.free_slots(array[old]);
     perform public.ready_lane(new.lane_id, greatest(new.created_at, new.run_after));
+    perform public.let_provider_resume(new.id, new.lane_id);
   else
     perform public.end_task(
       new.id, new.status, new.error_message, old, by_owner => auth.uid() is not null or new.status = 'Cancelled');
@@ -8392,7 +9286,12 @@ begin
                'expires_at', drawn.expires_at) order by drawn.id), '[]')
         from public.credit_grant_draws as draw join public.credit_grants as drawn on drawn.id = draw.grant_id
        where draw.entry_id = entry.id),
-    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd));
+    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd))
+    -- The operator's business alone.
+    || case when for_user is null and entry.task_id is not null then jsonb_build_object('provider_cost_microusd', (
+         select coalesce(sum(cost.provider_cost_microusd), 0) from public.task_provider_costs as cost
+          where cost.task_id = entry.task_id or cost.task_id in (select part.id from public.parts_of_task(entry.task_id) as part)))
+       else '{}' end;
 end
 $$;
 revoke all on function public.get_receipt from public, anon, authenticated;
@@ -8408,7 +9307,8 @@ declare
 begin
   return jsonb_build_object(
     'task_id', task.id, 'project_id', task.project_id, 'status', task.status,
-    'output_location', task.output_location, 'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
+    'output_location', task.output_location, 'warnings', task.warnings,
+    'params', public.params_of_run(task.task_type, task.params, task.billed), 'dependant_on', task.dependant_on);
 end
 $$;
 revoke all on function public.get_task_output from public, anon, authenticated;
@@ -8426,8 +9326,10 @@ begin
     'progress', task.progress, 'progress_message', task.progress_message,
     'attempt', task.attempt, 'attempts', task.attempts, 'worker_id', task.worker_id,
     'output_location', task.output_location, 'thumbnail_url', task.thumbnail_url,
-    'error_message', task.error_message, 'cancellation', task.result_data -> 'cancellation',
-    'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'lease_expires_at', task.lease_expires_at,
+    'error_message', task.error_message, 'failed_part', task.result_data -> 'failed_part',
+    'cancellation', task.result_data -> 'cancellation',
+    'blacked_out', coalesce((task.result_data ->> 'blacked_out')::integer, 0), 'warnings', task.warnings,
+    'lease_expires_at', task.lease_expires_at,
     'generation_id', task.result_data -> 'generation_id',
     'reused', task.reused_task_id is not null, 'reused_task_id', task.reused_task_id,
     'created_at', task.created_at, 'generation_started_at', task.generation_started_at,
@@ -8440,11 +9342,16 @@ grant execute on function public.get_task_status to service_role;
 -- supabase/schemas/tasks/functions/give_task_back.sql
 -- Puts a running task back into the queue though no run failed: its worker stops, or cannot reach what it works with, or had
 -- done its part. It is not counted, up to 20 times a task. `attempt` stays, for numbers are not given out twice.
+-- Where a job at a provider goes on, a run of ten seconds or longer is never counted: a function that runs tasks gives them back
+-- whenever its time is over, and jobs have an end of their own.
 create or replace function public.give_task_back(task public.tasks, error text)
 returns void
 language plpgsql set search_path = '' as $$
+declare
+  goes_on constant boolean := task.generation_started_at < now() - interval '10 seconds'
+    and exists (select from public.provider_jobs where task_id = task.id);
 begin
-  perform public.requeue_task(task, error, has_failed => task.attempt - task.attempts > 20);
+  perform public.requeue_task(task, error, has_failed => task.attempt - task.attempts > 20 and not goes_on);
 end
 $$;
 revoke all on function public.give_task_back from public, anon, authenticated;
@@ -8489,15 +9396,14 @@ revoke all on function public.give_up_old_tasks from public, anon, authenticated
 grant execute on function public.give_up_old_tasks to service_role;
 
 -- supabase/schemas/tasks/functions/give_up_run.sql
--- What follows when a task ends without an output. Its job at a provider is to be withdrawn. Where the owner ended it, the run
--- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawal decides about
+-- What follows when a task ends without an output. Its jobs at a provider are to be withdrawn. Where the owner ended it, the run
+-- costs what cost_of_cancel() says; where a worker or a provider failed, nothing. `is_pending`: the withdrawals decide about
 -- the cost, which is 0 until then. `task` is the row before its end; the caller has its lock, and writes the cost.
 create or replace function public.give_up_run(
   task public.tasks, by_owner boolean, ended_at timestamptz, out cost_microusd bigint, out is_pending boolean, out basis text
 )
 language plpgsql set search_path = '' as $$
 declare
-  job public.provider_jobs;
   withdrawal_decides boolean := false;
 begin
   cost_microusd := 0;
@@ -8511,14 +9417,16 @@ begin
   if task.status not in ('Queued', 'In Progress') then
     return;
   end if;
-  delete from public.provider_jobs where task_id = task.id returning * into job;
-  if found then
-    insert into public.provider_withdrawals
-      (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
-    values (task.id, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
-            public.payer_of_task(task), case when is_pending then give_up_run.cost_microusd else 0 end,
-            public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'));
-  end if;
+  with given_up as (
+    delete from public.provider_jobs where task_id = task.id returning *
+  )
+  insert into public.provider_withdrawals
+    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata,
+     provider_cost_microusd)
+  select task.id, job.step, job.attempt, task.user_id, job.provider, job.model, job.request_id, job.webhook_key, job.by_owner,
+         public.payer_of_task(task), case when is_pending and not job.by_owner then give_up_run.cost_microusd else 0 end,
+         public.charge_metadata(task) || jsonb_build_object('reason', 'cancelled'), job.cost_microusd
+    from given_up as job;
   if is_pending then
     cost_microusd := 0;
   end if;
@@ -8630,8 +9538,10 @@ revoke all on function public.is_result from public, anon, authenticated;
 -- Whether a run is the sandbox's: the sandbox names its workers so, on every host.
 create or replace function public.is_sandbox_worker(worker_id text)
 returns boolean
-language sql immutable set search_path = '' as $$
-  select coalesce(starts_with(worker_id, 'sandbox-'), false)
+language plpgsql immutable set search_path = '' as $$
+begin
+  return coalesce(starts_with(worker_id, 'sandbox-'), false);
+end
 $$;
 revoke all on function public.is_sandbox_worker from public, anon, authenticated;
 
@@ -8656,6 +9566,27 @@ begin
 end
 $$;
 revoke all on function public.known_model from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/known_provider_jobs.sql
+-- What a claim hands to the new run of the jobs that earlier runs began at a provider: {provider_jobs, provider_job}, the second of the
+-- first step alone, for workers that know one job a task. Null without any. A job that may have been submitted has its webhook's
+-- key, by which the run learns of it.
+create or replace function public.known_provider_jobs(task public.tasks)
+returns jsonb
+language sql stable set search_path = '' as $$
+  select jsonb_build_object('provider_jobs', jsonb_agg(
+           known.job || jsonb_build_object('step', known.step) || known.key order by known.step))
+         || case when min(known.step) = 0
+              then jsonb_build_object('provider_job', (jsonb_agg(known.job order by known.step)) -> 0) else '{}' end
+    from (select step,
+                 jsonb_build_object('provider', provider, 'model', model, 'request_id', request_id, 'began_at', began_at) as job,
+                 case when request_id is null and webhook_key is not null
+                   then jsonb_build_object('webhook_key', webhook_key) else '{}' end as key
+            from public.provider_jobs
+           where task_id = task.id and by_owner = task.claimed_by_owner) as known
+  having count(*) > 0
+$$;
+revoke all on function public.known_provider_jobs from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/lane_count.sql
 -- How many tasks of a lane are ready, blocked, scheduled and running.
@@ -8708,12 +9639,48 @@ revoke all on function public.lane_of_task from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/lanes_to_try.sql
 -- The next lanes for a claim that looks where its kinds of task are, best first, without those tried: one index probe a
 -- kind (and model), however many lanes and tasks there are. Kinds are run types, and then models are named, or
--- task types.
-create or replace function public.lanes_to_try(stage text, kinds text[], models text[], tried bigint[], page_size integer)
+-- task types. Of `late_types` lanes that are late.
+create or replace function public.lanes_to_try(
+  stage text, kinds text[], models text[], tried bigint[], page_size integer, late_types text[]
+)
 returns setof public.task_lanes
 language plpgsql set search_path = '' as $$
 begin
-  if stage = 'overdue' and models is null then
+  if late_types <> '{}' and models is null then
+    return query
+      select next_lane.*
+        from (select next_lane.*
+                from unnest(kinds) as kind (name),
+                     lateral (select * from public.task_lanes as lane
+                               where lane.is_open and lane.task_type = kind.name
+                                 and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
+                               order by lane.turn limit page_size) as next_lane
+              union all
+              select next_lane.*
+                from unnest(late_types) as kind (name),
+                     lateral (select * from public.task_lanes as lane
+                               where lane.is_open and lane.is_late and lane.task_type = kind.name
+                                 and lane.turn >= public.turn_mark(kind.name, null) and lane.id <> all (tried)
+                               order by lane.turn limit page_size) as next_lane) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif late_types <> '{}' then
+    return query
+      select next_lane.*
+        from (select next_lane.*
+                from unnest(kinds) as kind (name), unnest(models) as wanted (model),
+                     lateral (select * from public.task_lanes as lane
+                               where lane.is_open and lane.task_type = kind.name and lane.model = wanted.model
+                                 and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
+                               order by lane.turn limit page_size) as next_lane
+              union all
+              select next_lane.*
+                from unnest(late_types) as kind (name), unnest(models) as wanted (model),
+                     lateral (select * from public.task_lanes as lane
+                               where lane.is_open and lane.is_late and lane.task_type = kind.name and lane.model = wanted.model
+                                 and lane.turn >= public.turn_mark(kind.name, wanted.model) and lane.id <> all (tried)
+                               order by lane.turn limit page_size) as next_lane) as next_lane
+       order by next_lane.turn limit page_size;
+  elsif stage = 'overdue' and models is null then
     return query
       select next_lane.*
         from unnest(kinds) as kind (name),
@@ -8825,6 +9792,20 @@ begin
 end
 $$;
 revoke all on function public.leave_queue from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/let_provider_resume.sql
+-- A task goes back to the queue while a provider has a job of it: that provider may take it at once, whatever own workers are
+-- active, and they leave it to the provider. The caller holds the tenant's lock.
+create or replace function public.let_provider_resume(for_task uuid, lane bigint)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  if exists (select from public.provider_jobs where task_id = for_task and not by_owner) then
+    update public.task_lanes set is_late = true where id = lane and not is_late;
+  end if;
+end
+$$;
+revoke all on function public.let_provider_resume from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/lift_lanes.sql
 -- Brings lanes that a claim met up to their users' turns; answers how many were behind. A lane that somebody else is
@@ -9011,8 +9992,9 @@ begin
       parts := parts[1:room_left];
       waiting := waiting[1:room_left - cardinality(parts)];
       relatives := relatives || array(
-        select part.id from public.tasks as part join public.provider_jobs as job on job.task_id = part.id
-         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts) limit 100);
+        select part.id from public.tasks as part
+         where part.orchestrator_task_id = task.id and part.status = 'Queued' and part.id <> all (parts)
+           and exists (select from public.provider_jobs as job where job.task_id = part.id) limit 100);
     end if;
     relatives := relatives || parts;
     dependants := dependants || waiting;
@@ -9025,17 +10007,44 @@ end
 $$;
 revoke all on function public.next_to_end from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/note_fal.sql
+-- Notes that FAL runs tasks here, and the rule by which it does, where a caller states one. Nothing is written while nothing
+-- changes, but for the time, every 30 seconds. Waits for nobody: the next caller notes what this one could not.
+create or replace function public.note_fal(rule text default null, after_seconds integer default null)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  after constant interval := make_interval(secs => after_seconds);
+begin
+  if exists (select from public.queue_settings
+              where not fal_is_configured or fal_seen_at < now() - interval '30 seconds'
+                 or fal_runs <> coalesce(rule, fal_runs) or fal_after <> coalesce(after, fal_after)) then
+    update public.queue_settings
+       set fal_is_configured = true, fal_seen_at = now(), fal_runs = coalesce(rule, fal_runs), fal_after = coalesce(after, fal_after)
+     where only_row = (select only_row from public.queue_settings for no key update skip locked);
+  end if;
+end
+$$;
+revoke all on function public.note_fal from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/note_provider_job.sql
--- Notes the job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
--- by a JSON null, that there is none any more. Refuses what would begin a second one while the first may still end
--- well, and an id that is another task's. The caller holds the running task's lock.
+-- Notes a job that a run has at a provider: the intent, before it is submitted, then the id that the provider gave it; or,
+-- by a JSON null, that the task has none any more. `step` says which job of the task it is; default: 0. Refuses what would begin a
+-- second job of the step while the first may still end well, and names that job in the refusal; and an id that is another task's.
+-- An intent that is noted again with the same webhook's key is the same intent, and keeps its time, units and cost.
+-- Of a worker of the cloud, an intent is refused by which the task would cost more than it is charged (require_provider_margin()), and
+-- the id adds the job to what the task costs, once.
+-- The caller holds the running task's lock.
 create or replace function public.note_provider_job(task public.tasks, job jsonb)
 returns void
 language plpgsql set search_path = '' as $$
 declare
+  for_step constant smallint := coalesce((job ->> 'step')::smallint, 0::smallint);
   known public.provider_jobs;
+  noted public.provider_jobs;
+  cost bigint;
 begin
-  -- The job of the other kind of run, at another account, is not this run's to forget: whoever began it withdraws it.
+  -- Jobs of the other kind of run, at another account, are not this run's to forget: the party that began them withdraws them.
   with left_behind as (
     delete from public.provider_jobs as begun
      where begun.task_id = task.id and begun.by_owner <> task.claimed_by_owner
@@ -9043,37 +10052,55 @@ begin
     returning *
   )
   insert into public.provider_withdrawals
-    (task_id, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata)
-  select task.id, begun.attempt, task.user_id, begun.provider, begun.model, begun.request_id, begun.webhook_key, begun.by_owner,
-         public.payer_of_task(task), 0, '{}'
+    (task_id, step, attempt, user_id, provider, model, request_id, webhook_key, by_owner, paid_by, cost_microusd, charge_metadata,
+     provider_cost_microusd)
+  select task.id, begun.step, begun.attempt, task.user_id, begun.provider, begun.model, begun.request_id, begun.webhook_key,
+         begun.by_owner, public.payer_of_task(task), 0, '{}', begun.cost_microusd
     from left_behind as begun;
   if job = 'null' then
     delete from public.provider_jobs where task_id = task.id;
     return;
   end if;
   if job ->> 'request_id' is null then
-    insert into public.provider_jobs as begun (task_id, provider, model, attempt, by_owner, webhook_key)
-    values (task.id, job ->> 'provider', job ->> 'model', task.attempt, task.claimed_by_owner,
-            (job ->> 'webhook_key')::uuid)
-    on conflict (task_id) do update
+    if not task.claimed_by_owner then
+      select * into known from public.provider_jobs where task_id = task.id and step = for_step;
+      -- A step whose job is known is refused below.
+      cost := case
+        when known.webhook_key = (job ->> 'webhook_key')::uuid and known.model = job ->> 'model' then known.cost_microusd
+        when known.request_id is null then public.cost_with_margin(task, job) end;
+    end if;
+    insert into public.provider_jobs as begun
+      (task_id, step, provider, model, attempt, by_owner, webhook_key, completes, units, cost_microusd)
+    values (task.id, for_step, job ->> 'provider', job ->> 'model', task.attempt, task.claimed_by_owner,
+            (job ->> 'webhook_key')::uuid, coalesce((job ->> 'completes')::boolean, true),
+            coalesce(nullif(job -> 'units', 'null'), '{}'), cost)
+    on conflict (task_id, step) do update
        set provider = excluded.provider, model = excluded.model, attempt = excluded.attempt,
-           by_owner = excluded.by_owner, webhook_key = excluded.webhook_key, began_at = now(),
-           request_id = null, submitted_at = null
-     where begun.request_id is null or begun.by_owner <> excluded.by_owner;
+           by_owner = excluded.by_owner, webhook_key = excluded.webhook_key, request_id = null, submitted_at = null,
+           began_at = case when begun.webhook_key = excluded.webhook_key then begun.began_at else now() end,
+           completes = case when begun.webhook_key = excluded.webhook_key then begun.completes else excluded.completes end,
+           units = case when begun.webhook_key = excluded.webhook_key then begun.units else excluded.units end,
+           cost_microusd = excluded.cost_microusd
+     where begun.request_id is null or begun.by_owner <> excluded.by_owner
+    returning * into noted;
   else
     update public.provider_jobs
        set request_id = job ->> 'request_id', submitted_at = coalesce(submitted_at, now())
-     where task_id = task.id and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
-       and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id';
+     where task_id = task.id and step = for_step and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
+       and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id'
+    returning * into noted;
+    if not noted.by_owner then
+      perform public.count_provider_call(noted, task.user_id, task.task_type);
+    end if;
   end if;
-  if not found then
-    select * into known from public.provider_jobs where task_id = task.id;
+  if noted.task_id is null then
+    select * into noted from public.provider_jobs where task_id = task.id and step = for_step;
     perform public.refuse('provider_job_open', 409, jsonb_build_object(
       'provider_job', jsonb_build_object(
-        'provider', known.provider, 'model', known.model, 'request_id', known.request_id)));
+        'step', for_step, 'provider', noted.provider, 'model', noted.model, 'request_id', noted.request_id)));
   end if;
 exception when unique_violation then
-  perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job));
+  perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job - array['webhook_key', 'request_id']));
 end
 $$;
 revoke all on function public.note_provider_job from public, anon, authenticated;
@@ -9110,15 +10137,22 @@ revoke all on function public.note_run_time from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/note_unwanted_job.sql
 -- The id of a job that its run submitted while its task ended: from now on it can be withdrawn. False when nobody waits for it.
 create or replace function public.note_unwanted_job(
-  for_user uuid, for_provider text, for_task uuid, for_attempt integer, new_request_id text
+  for_user uuid, for_provider text, for_task uuid, for_attempt integer, for_step smallint, new_request_id text
 ) returns boolean
 language plpgsql set search_path = '' as $$
+declare
+  withdrawal public.provider_withdrawals;
 begin
   update public.provider_withdrawals set request_id = new_request_id, next_try_at = now()
-   where task_id = for_task and attempt = for_attempt and provider = for_provider and state = 'open'
+   where task_id = for_task and attempt = for_attempt and step = for_step and provider = for_provider and state = 'open'
      and by_owner = (for_user is not null) and (for_user is null or user_id = for_user)
-     and coalesce(request_id, new_request_id) = new_request_id;
-  return found;
+     and coalesce(request_id, new_request_id) = new_request_id
+  returning * into withdrawal;
+  if not found then
+    return false;
+  end if;
+  perform public.count_withdrawn_job(withdrawal);
+  return true;
 end
 $$;
 revoke all on function public.note_unwanted_job from public, anon, authenticated;
@@ -9272,6 +10306,24 @@ end
 $$;
 revoke all on function public.orchestrator_of_params from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/orchestrators_above.sql
+-- The orchestrator of a part, that orchestrator's own, and so on to the outermost.
+create or replace function public.orchestrators_above(part public.tasks)
+returns uuid[]
+language plpgsql stable set search_path = '' as $$
+declare
+  candidate uuid := part.orchestrator_task_id;
+  found_ids uuid[] := '{}';
+begin
+  while candidate is not null and candidate <> all (found_ids) loop
+    found_ids := found_ids || candidate;
+    candidate := (select orchestrator_task_id from public.tasks where id = candidate);
+  end loop;
+  return found_ids;
+end
+$$;
+revoke all on function public.orchestrators_above from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/output_fault.sql
 -- Why a file cannot be an output of this task, as {code, reason, problem}; null when it can. `media` are the kinds of file that are
 -- accepted, null for all. `checked_files` holds by path what the check of the files' bytes found, and of which version: an object
@@ -9379,6 +10431,62 @@ language sql immutable set search_path = '' as $$
 $$;
 revoke all on function public.outputs_in_order from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/own_worker_types.sql
+-- The task types that active own workers can run: the operator's, or with `for_user` those of that owner. A worker that names task
+-- types can run those; one that names none, what shipped workers of its run type run. One that has only sent heartbeats is
+-- a GPU worker, for these start so. With `active_within`, those that were active within that time, whatever they are now.
+-- Active: a heartbeat, or a claim where it sends none, within its time; or a run with a valid lease.
+create or replace function public.own_worker_types(for_user uuid default null, active_within interval default null)
+returns text[]
+language plpgsql stable set search_path = '' as $$
+declare
+  settings public.queue_settings;
+begin
+  select * into settings from public.queue_settings;
+  return array(
+    with candidate as (
+      select worker.* from public.workers as worker
+       where for_user is null and active_within is null
+         and worker.user_id is null and worker.provider is null and worker.status = 'active'
+      union all
+      select worker.* from public.workers as worker
+       where for_user is null and active_within is not null and worker.user_id is null and worker.provider is null
+      union all
+      select worker.* from public.workers as worker
+       where for_user is not null and worker.user_id = for_user and worker.provider is null and worker.status = 'active'
+    ), active as (
+      select distinct case when last_claim_at is null then 'gpu' else claimed_run_type end as run_type,
+             claimed_task_types as task_types
+        from candidate
+       where last_heartbeat > now() - coalesce(active_within, settings.heartbeat_lease)
+          or last_claim_at > now() - coalesce(active_within, case when heartbeats then settings.heartbeat_lease
+                                                                  else settings.claimer_active_for end)
+          or not heartbeats and exists (
+            select from public.tasks
+             where status = 'In Progress' and lease_expires_at > now() and claimed_by_owner = (for_user is not null)
+               and worker_id = case when for_user is null then candidate.id
+                                    else substr(candidate.id, length(for_user::text) + 2) end)
+      union
+      select 'api', null
+       where for_user is null
+         and settings.api_worker_seen_at > now() - coalesce(active_within, settings.claimer_active_for)
+    )
+    select kind.name
+      from public.task_types as kind
+     where kind.alias_of is null
+       and exists (
+         select from active
+          where (active.run_type is null or active.run_type = kind.run_type)
+            and case when active.task_types is null
+                       then kind.runners && array[case when kind.run_type = 'api' then 'api_worker' else 'gpu_worker' end]
+                     else kind.name = any (active.task_types)
+                       or exists (select from public.task_types as alias
+                                   where alias.alias_of = kind.name and alias.name = any (active.task_types)) end)
+     order by kind.name);
+end
+$$;
+revoke all on function public.own_worker_types from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/parts_are_independent.sql
 -- Whether the segments of a travel stand each for itself: then no stitch makes one of them.
 create or replace function public.parts_are_independent(orchestrator public.tasks)
@@ -9420,19 +10528,23 @@ language plpgsql set search_path = '' as $$
 declare
   next_turn constant bigint := nextval('public.task_turns');
   next_since timestamptz;
+  next_ready_at timestamptz;
+  next_id uuid;
   has_slot boolean;
   has_project_slot boolean;
   may_close boolean := false;
 begin
   loop
-    select (select greatest(created_at, run_after) from public.tasks
-             where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-             order by priority desc, created_at, id limit 1),
+    select next_task.since, next_task.ready_at, next_task.id,
            served.is_orchestrator
              or exists (select from public.task_slots where user_id = served.user_id and task_id is null),
            served.project_id is null or served.is_orchestrator
              or exists (select from public.project_slots where project_id = served.project_id and task_id is null)
-      into next_since, has_slot, has_project_slot;
+      into next_since, next_ready_at, next_id, has_slot, has_project_slot
+      from (values (true)) as always
+      left join lateral (select greatest(created_at, run_after) as since, ready_at, id from public.tasks
+                          where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+                          order by priority desc, created_at, id limit 1) as next_task on true;
     exit when may_close or (next_since is not null and has_slot and has_project_slot);
     -- Whoever adds work or frees a slot holds the tenant's lock: then the lanes stay as they are. With it, we look
     -- again, for what was committed before we had it.
@@ -9454,6 +10566,12 @@ begin
   end if;
   if served.is_overdue and not coalesce(next_since < now() - affinity_max_wait, false) then
     update public.task_lanes set is_overdue = false, oldest_ready_at = coalesce(next_since, oldest_ready_at)
+     where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
+  end if;
+  if served.is_late
+     and not coalesce(next_ready_at <= now() - (select fal_after from public.queue_settings), false)
+     and not exists (select from public.provider_jobs where task_id = next_id and not by_owner) then
+    update public.task_lanes set is_late = false, waits_since = coalesce(next_ready_at, waits_since)
      where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
   end if;
   update public.user_turns as mine
@@ -9528,6 +10646,7 @@ begin
     if new.attempts < old.max_attempts then
       perform public.lock_tenant(old.user_id);
       new.status := 'Queued';
+      new.ready_at := now();
       new.lane_id := public.lane_of_task(old);
       new.worker_id := null;
       new.claimed_by_owner := null;
@@ -9741,8 +10860,10 @@ begin
   planned.attempts := 0;
   planned.generation_created := false;
   planned.result_data := '{}';
+  planned.warnings := '{}';
   planned.children_held_microusd := 0;
   planned.created_at := now();
+  planned.ready_at := now();
   planned.updated_at := now();
 end
 $$;
@@ -9814,6 +10935,69 @@ end
 $$;
 revoke all on function public.project_of_request from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/provider_margin.sql
+-- What tasks that ran at a provider brought in and cost, by day (UTC) of their first job and task type, from a day up to, not including,
+-- another; at most 366 days. Read by the index of their days.
+create or replace function public.provider_margin(from_day date, to_day date)
+returns jsonb
+language plpgsql stable security definer set search_path = '' set plan_cache_mode = 'force_custom_plan' as $$
+begin
+  if to_day <= from_day or to_day - from_day > 366 then
+    perform public.refuse('invalid_request', 400, '{"field": "to_day"}');
+  end if;
+  return (
+    with line as (
+      select * from public.provider_margins where day >= from_day and day < to_day
+    )
+    select jsonb_build_object(
+      'currency', 'usd', 'from_day', from_day, 'to_day', to_day,
+      'tasks', coalesce(sum(line.tasks), 0), 'jobs', coalesce(sum(line.jobs), 0),
+      'revenue_microusd', coalesce(sum(line.revenue_microusd), 0),
+      'provider_cost_microusd', coalesce(sum(line.provider_cost_microusd), 0),
+      'margin_microusd', coalesce(sum(line.margin_microusd), 0),
+      'lines', coalesce(jsonb_agg(to_jsonb(line) order by line.day, line.task_type), '[]'))
+      from line);
+end
+$$;
+revoke all on function public.provider_margin from public, anon, authenticated;
+grant execute on function public.provider_margin to service_role;
+
+-- supabase/schemas/tasks/functions/provider_task_types.sql
+-- The task types that a claim of a provider may have: `types` at once, and `late_types` where a task has waited long enough.
+-- FAL: what it can run; with the rule `missing`, what active own workers can run too only late. Nothing with `none`.
+-- The sandbox: what it can run and FAL and own workers cannot, for its drawings are charged like real work. An owner's own
+-- sandbox charges nothing, so it may have everything.
+create or replace function public.provider_task_types(
+  for_provider text, for_user uuid, rule text, out types text[], out late_types text[]
+)
+language plpgsql stable set search_path = '' as $$
+declare
+  settings public.queue_settings;
+  own_types text[];
+begin
+  late_types := '{}';
+  select array_agg(name) into types from public.task_types where alias_of is null and for_provider = any (runners);
+  types := coalesce(types, '{}');
+  if for_provider = 'fal' then
+    if rule = 'none' then
+      types := '{}';
+    elsif rule = 'missing' then
+      own_types := public.own_worker_types(for_user);
+      late_types := array(select unnest(types) intersect select unnest(own_types));
+      types := array(select unnest(types) except select unnest(own_types));
+    end if;
+  elsif for_user is null then
+    select * into settings from public.queue_settings;
+    own_types := public.own_worker_types(null, settings.sandbox_waits_for);
+    types := array(
+      select name from public.task_types
+       where name = any (types) and name <> all (own_types)
+         and not (settings.fal_is_configured and 'fal' = any (runners)));
+  end if;
+end
+$$;
+revoke all on function public.provider_task_types from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/queue_direct_task.sql
 -- The rest of what create_task() does, for a row that was written over REST. After the insert, so for rows that there are.
 create or replace function public.queue_direct_task()
@@ -9837,15 +11021,16 @@ revoke all on function public.queue_direct_task from public, anon, authenticated
 -- The users with work in these run types, with what a claim could take of it now. For everybody (null) those of the
 -- cloud: lanes that are open, or ready and closed; a token's owner alone, with all their lanes.
 -- `claimable` is what could run at once: the ready tasks, but no more than free slots of the user (and of the project,
--- where it is limited); orchestrators need none. Types at their limit count as at capacity.
-create or replace function public.queue_of_users(for_user uuid, run_types text[])
+-- where it is limited); orchestrators need none. Types at their limit count as at capacity, and so do `without_types`.
+create or replace function public.queue_of_users(for_user uuid, run_types text[], without_types text[] default '{}')
 returns table (
   user_id uuid, allowed boolean, free_slots integer, ready integer, ready_orchestrators integer, blocked integer,
   scheduled integer, running integer, running_orchestrators integer, claimable integer
 )
 language plpgsql stable set search_path = '' as $$
 declare
-  types constant text[] := public.claimable_task_types(run_types, null);
+  types constant text[] := array(
+    select name from unnest(public.claimable_task_types(run_types, null)) as kind (name) where name <> all (without_types));
 begin
   return query
     with lanes as (
@@ -9911,7 +11096,8 @@ revoke all on function public.queue_of_users from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/queue_position.sql
 -- Where a queued task stands, and when it may start: its place among its owner's tasks, the tasks that are likely to
 -- be served before it when users take turns, and from the workers there are and the run times seen so far the time
--- until then, at even odds (p50) and nine times in ten (p90). What is not known is null, with the reason.
+-- until then, at even odds (p50) and nine times in ten (p90). What is not known is null, with the reason. `waits_for` says what may
+-- take it: a worker, FAL or either. How many tasks FAL runs at once is not known, so what is left to it has no estimate.
 create or replace function public.queue_position(for_user uuid, for_task uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
@@ -9930,6 +11116,11 @@ declare
   wait_deviation double precision;
   reason text;
   estimate jsonb;
+  is_cloud boolean;
+  settings public.queue_settings;
+  worker_may boolean;
+  -- In how many seconds FAL may take it; null: never.
+  fal_seconds double precision;
 begin
   select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
   if not found then
@@ -9940,7 +11131,7 @@ begin
   if task.status <> 'Queued' then
     return jsonb_build_object(
       'task_id', task.id, 'status', task.status, 'position', null, 'position_is_bound', false, 'tasks_ahead', null,
-      'estimated_start_seconds', null, 'reason', case when task.status = 'In Progress' then 'running' else 'ended' end,
+      'estimated_start_seconds', null, 'waits_for', null, 'fal_takes_it_in_seconds', null, 'reason', case when task.status = 'In Progress' then 'running' else 'ended' end,
       'run_after', task.run_after, 'based_on', null);
   end if;
   select * into tenant from public.task_tenants where user_id = task.user_id;
@@ -9965,8 +11156,21 @@ begin
    where task.in_cloud and queue.user_id <> task.user_id and queue.allowed;
   ahead := own_ahead + others_ahead;
 
+  is_cloud := task.in_cloud and tenant.allows_cloud;
+  select * into settings from public.queue_settings;
+  worker_may := not is_cloud or task.task_type = any (public.own_worker_types());
+  if is_cloud and public.fal_is_active(settings)
+     and exists (select from public.task_types where name = task.task_type and 'fal' = any (runners)) then
+    fal_seconds := case
+      when settings.fal_runs = 'all' or not worker_may or exists (select from public.provider_jobs where task_id = task.id)
+        then 0
+      else greatest(0, extract(epoch from task.ready_at + settings.fal_after - now())) end;
+  end if;
   select * into workers from public.active_workers(
-    task.run_type, case when task.in_cloud and tenant.allows_cloud then null else task.user_id end);
+    task.run_type, case when not is_cloud then task.user_id end,
+    case when is_cloud then array['fal'] else '{}' end
+      || case when is_cloud and task.task_type <> all ((public.provider_task_types('sandbox', null, null)).types)
+              then array['sandbox'] else '{}' end);
   worker_count := workers.busy + workers.idle;
   select * into runs from public.run_time_statistics(
     case when ahead = 0 then array[task.task_type]
@@ -9978,6 +11182,7 @@ begin
     when task.is_scheduled then 'scheduled'
     when task.in_cloud and not tenant.allows_cloud and not tenant.allows_local then 'generation_is_off'
     when not task.in_cloud and not tenant.allows_local then 'local_off'
+    when fal_seconds = 0 and (not worker_may or worker_count = 0) then 'left_to_fal'
     when worker_count = 0 then 'no_workers'
     when runs.samples = 0 and (ahead > 0 or workers.idle = 0) then 'no_run_times_yet' end;
   if reason is null then
@@ -9997,6 +11202,9 @@ begin
     'task_id', task.id, 'status', task.status,
     'position', own_ahead + 1, 'position_is_bound', own_ahead >= bound,
     'tasks_ahead', ahead, 'estimated_start_seconds', estimate,
+    'waits_for', case when fal_seconds is null or fal_seconds > 0 then 'worker'
+                      when worker_may and worker_count > 0 then 'worker_or_fal' else 'fal' end,
+    'fal_takes_it_in_seconds', round(fal_seconds::numeric, 1),
     'reason', coalesce(reason, case when free_slots = 0 and not task.is_orchestrator then 'at_capacity' end),
     'run_after', task.run_after,
     'based_on', jsonb_build_object(
@@ -10070,7 +11278,8 @@ begin
   update public.task_lanes
      set is_ready = true, is_open = may_open,
          oldest_ready_at = case when is_ready then least(oldest_ready_at, waiting_since) else waiting_since end,
-         is_overdue = case when is_ready then is_overdue else false end,
+         is_overdue = is_ready and is_overdue, is_late = is_ready and is_late,
+         waits_since = case when is_ready then waits_since else now() end,
          turn = public.turn_floor(lane)
    where id = for_lane;
   if may_open then
@@ -10188,7 +11397,7 @@ begin
   end if;
   lane := public.lane_of_task(next_task);
   update public.tasks
-     set is_following = false, unmet_dependencies = 0, lane_id = lane, updated_at = now()
+     set is_following = false, unmet_dependencies = 0, lane_id = lane, updated_at = now(), ready_at = now()
    where id = next_task.id;
   perform public.ready_lane(lane, now());
   return true;
@@ -10238,6 +11447,27 @@ end
 $$;
 revoke all on function public.release_overdue_work from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/release_provider_call.sql
+-- Takes a job that the provider does not bill off the cost of its task: it was withdrawn before it began, or ended in an error.
+-- Guarantee: a job is taken off once.
+create or replace function public.release_provider_call(for_provider text, for_request_id text)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  released public.provider_calls;
+begin
+  update public.provider_calls set is_billed = false
+   where provider = for_provider and request_id = for_request_id and is_billed
+  returning * into released;
+  if found then
+    update public.task_provider_costs
+       set provider_cost_microusd = provider_cost_microusd - coalesce(released.cost_microusd, 0)
+     where task_id = released.task_id;
+  end if;
+end
+$$;
+revoke all on function public.release_provider_call from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/release_scheduled_tasks.sql
 -- Lets tasks go whose time has come; answers how many: at most so many, 50 of one user, for up to 500 ms. Waits for nobody and
 -- is safe to run anywhere at once: a user whose tenant's lock is held is passed over, and so is a task that is locked.
@@ -10274,7 +11504,7 @@ begin
     select * into task from public.tasks
      where id = due.id and is_scheduled and run_after <= now() for no key update skip locked;
     continue when not found;
-    update public.tasks set is_scheduled = false where id = task.id;
+    update public.tasks set is_scheduled = false, ready_at = now() where id = task.id;
     if task.unmet_dependencies = 0 then
       perform public.ready_lane(task.lane_id, task.run_after);
     end if;
@@ -10310,7 +11540,7 @@ begin
      where dependency_id = finished_task and task_id = any (next_ids) and is_waiting
     returning task_id
   )
-  update public.tasks set unmet_dependencies = unmet_dependencies - 1
+  update public.tasks set unmet_dependencies = unmet_dependencies - 1, ready_at = now()
    where id in (select task_id from released) and status = 'Queued';
   -- In a project, so of one user.
   select user_id into owner_id from public.tasks
@@ -10449,6 +11679,38 @@ end
 $$;
 revoke all on function public.report_provider_withdrawals from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/request_provider_runs.sql
+-- On Supabase, by pg_cron: has the function `run-provider-tasks` run tasks that wait for a provider. Nothing happens while none
+-- waits that the provider may have, or as many calls run as may. Before the function has said what it runs, it is called at most every ten minutes.
+create or replace function public.request_provider_runs()
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  runner public.provider_runners;
+  allowed record;
+begin
+  for runner in
+    select * from public.provider_runners where next_call_at <= now() order by provider for no key update skip locked
+  loop
+    select * into allowed from public.provider_task_types(
+      runner.provider, null, (select fal_runs from public.queue_settings));
+    continue when not exists (
+      select from public.task_lanes as lane
+       where lane.is_open and (runner.task_types = '{}' or lane.task_type = any (runner.task_types))
+         and (lane.task_type = any (allowed.types) or lane.is_late and lane.task_type = any (allowed.late_types)));
+    continue when (
+      select count(*) from public.workers
+       where id like runner.provider || '-function-%' and status = 'active' and last_heartbeat > now() - interval '1 minute'
+    ) >= runner.most_runners;
+    update public.provider_runners
+       set next_call_at = now() + case when runner.task_types = '{}' then interval '10 minutes' else interval '10 seconds' end
+     where provider = runner.provider;
+    perform public.call_edge_function('run-provider-tasks');
+  end loop;
+end
+$$;
+revoke all on function public.request_provider_runs from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/request_provider_withdrawals.sql
 -- On Supabase, by pg_cron: has the function `withdraw-provider-jobs` withdraw what is due. Where nothing is, nothing happens.
 create or replace function public.request_provider_withdrawals()
@@ -10488,10 +11750,11 @@ begin
      set status = 'Queued', lane_id = lane, worker_id = null, claimed_by_owner = null, lease_expires_at = null,
          slot = null, project_slot = null, task_type_slot = null,
          generation_started_at = null, progress = null, progress_message = null,
-         error_message = error, updated_at = now()
+         error_message = error, updated_at = now(), ready_at = now()
    where id = task.id;
   perform public.free_slots(array[task]);
   perform public.ready_lane(lane, greatest(task.created_at, task.run_after));
+  perform public.let_provider_resume(task.id, lane);
   return 'Queued';
 end
 $$;
@@ -10525,6 +11788,29 @@ begin
 end
 $$;
 revoke all on function public.require_output from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/require_provider_margin.sql
+-- Refuses with 409 `sold_below_cost` that a task costs the operator more at providers than it is charged. `cost_microusd` is what all
+-- its jobs cost, with the one that is about to be submitted; null where a price is not known, which is refused as well: an unknown
+-- price may be any. The operator may allow losses for all tasks (queue_settings) or for a type (task_types).
+-- The caller holds the running task's lock, so that two jobs of a task are compared one after the other.
+create or replace function public.require_provider_margin(task public.tasks, cost_microusd bigint)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  charge constant bigint := public.charge_of_provider_run(task);
+begin
+  if cost_microusd <= charge
+     or (select allows_provider_loss from public.queue_settings)
+     or (select allows_provider_loss from public.task_types where name = task.task_type) then
+    return;
+  end if;
+  perform public.refuse('sold_below_cost', 409, jsonb_build_object(
+    'task_id', task.id, 'task_type', task.task_type, 'charge_microusd', charge, 'provider_cost_microusd', cost_microusd,
+    'reason', case when cost_microusd is null then 'provider_price_unknown' else 'cost_exceeds_charge' end));
+end
+$$;
+revoke all on function public.require_provider_margin from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/require_task_room.sql
 -- Refuses an open task that would exceed a limit of queue_settings. The caller holds the tenant's lock, so of two creates at a
@@ -10567,15 +11853,22 @@ revoke all on function public.require_task_room from public, anon, authenticated
 
 -- supabase/schemas/tasks/functions/rescue_task.sql
 -- Takes a running task back from a worker that is gone. An orchestrator that has created parts has done what it can do, and
--- the parts go on without it: whoever has it next goes on as well, and no run has failed.
+-- the parts go on without it: the next worker goes on as well, and no run has failed. A provider's worker reports a progress message
+-- when it has created all parts; then no worker is needed any more, and the orchestrator stays in progress until its last part ends.
 create or replace function public.rescue_task(task public.tasks, reason text)
 returns void
 language plpgsql set search_path = '' as $$
 begin
-  if task.is_orchestrator and exists (select from public.tasks where orchestrator_task_id = task.id) then
-    perform public.give_task_back(task, reason);
-  else
+  if not task.is_orchestrator or not exists (select from public.tasks where orchestrator_task_id = task.id) then
     perform public.requeue_task(task, reason);
+  elsif task.progress_message is not null and exists (
+    select from public.workers
+     where id = public.worker_row_id(task.worker_id, case when task.claimed_by_owner then task.user_id end)
+       and provider is not null)
+  then
+    perform public.extend_lease(task);
+  else
+    perform public.give_task_back(task, reason);
   end if;
 end
 $$;
@@ -10765,8 +12058,9 @@ begin
      set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
          claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
-         output_location = null, cost_microusd = null, result_data = result_data - array['cancellation', 'blacked_out'], unmet_dependencies = unmet,
-         result_key = key, is_following = follows, updated_at = now()
+         output_location = null, cost_microusd = null,
+         result_data = result_data - array['cancellation', 'blacked_out', 'failed_part'], unmet_dependencies = unmet,
+         result_key = key, is_following = follows, updated_at = now(), ready_at = now()
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(
@@ -10975,6 +12269,7 @@ revoke all on function public.running_parts_of_ended from public, anon, authenti
 -- claimable tasks within the target wait. A task takes as much of a worker as its mean run time is of that wait, at
 -- most one; one whose run time nobody has seen, a whole one. Of a user's tasks the longest fill the free slots, so
 -- that more work never wants fewer workers. Never fewer than one where a task waits. Between the bounds.
+-- What is left to FAL wants none: see fal_only_types(). What FAL runs because no own worker was there counts as work for one.
 create or replace function public.scale(
   for_run_type text default null, for_model text default null, target_wait_seconds integer default 60,
   min_workers integer default 0, max_workers integer default 100
@@ -10984,12 +12279,14 @@ declare
   parts jsonb;
   total integer;
   wanted integer;
+  fal_types constant text[] := public.fal_only_types();
+  fal jsonb;
 begin
   with lanes as (
     select lane.*, count.ready
       from public.task_lanes as lane, lateral public.lane_count(lane.id) as count
      where lane.is_open and (for_run_type is null or lane.run_type = for_run_type)
-       and (for_model is null or lane.model = for_model) and count.ready > 0
+       and (for_model is null or lane.model = for_model) and count.ready > 0 and lane.task_type <> all (fal_types)
   ), kinds as (
     select kind.task_type, kind.model, runs.mean, runs.samples
       from (select distinct task_type, model from lanes) as kind,
@@ -11014,6 +12311,8 @@ begin
       from public.tasks
      where status = 'In Progress' and not coalesce(claimed_by_owner, false) and not is_orchestrator
        and (for_run_type is null or run_type = for_run_type) and (for_model is null or coalesce(model, '') = for_model)
+       and not (task_type = any (fal_types)
+                and exists (select from public.workers as worker where worker.id = tasks.worker_id and worker.provider = 'fal'))
      group by 1, 2
   ), models as (
     select coalesce(queued.run_type, running.run_type) as run_type, coalesce(queued.model, running.model) as model,
@@ -11045,12 +12344,25 @@ begin
          coalesce(sum(by_run_type.wanted), 0)
     into parts, total
     from by_run_type;
+  select jsonb_build_object(
+           'runs', settings.fal_runs, 'is_active', public.fal_is_active(settings),
+           'left', (select coalesce(sum(count.ready), 0)
+                      from public.task_lanes as lane, lateral public.lane_count(lane.id) as count
+                     where lane.is_open and lane.task_type = any (fal_types)
+                       and (for_run_type is null or lane.run_type = for_run_type) and (for_model is null or lane.model = for_model)),
+           'running', (select count(*) from public.tasks as task
+                         join public.workers as worker on worker.id = task.worker_id and worker.provider = 'fal'
+                        where task.status = 'In Progress' and not task.claimed_by_owner
+                          and (for_run_type is null or task.run_type = for_run_type)
+                          and (for_model is null or coalesce(task.model, '') = for_model)))
+    into fal
+    from public.queue_settings as settings;
   wanted := greatest(min_workers, least(total, max_workers));
   return jsonb_build_object(
     'value', wanted, 'wanted_workers', wanted, 'unbounded', total,
     'target_wait_seconds', target_wait_seconds, 'min_workers', min_workers, 'max_workers', max_workers,
     'reason', case when total > max_workers then 'max_workers' when total < min_workers then 'min_workers' else 'work' end,
-    'by_run_type', parts);
+    'by_run_type', parts, 'fal', fal);
 end
 $$;
 revoke all on function public.scale from public, anon, authenticated;
@@ -11186,9 +12498,11 @@ revoke all on function public.settle_overdue_withdrawals from public, anon, auth
 -- supabase/schemas/tasks/functions/settle_withdrawal.sql
 -- Ends the withdrawal of a job, once, with what became of the job, and charges the run by it: what ran costs its price, what was
 -- withdrawn before it began, or failed, nothing. A provider that does not answer in time counts as one that ran it.
--- Beyond `credit_settings.free_withdrawals_per_hour` a withdrawn job costs its price too, so that submitting and withdrawing is
--- no way to keep a provider busy. Answers what was charged; null when it was settled before.
--- Locks: orchestrations from the outermost, the task, the withdrawal, the account.
+-- A run of several jobs is charged once: the first of them that ran decides, and the others are withdrawn without a cost. Where
+-- none ran, the last one that is settled closes the hold.
+-- Beyond `credit_settings.free_withdrawals_per_hour` tasks a withdrawn job costs its price too, so that submitting and withdrawing
+-- cannot keep a provider busy. Answers what was charged; null when it was settled before.
+-- Locks: orchestrations from the outermost, the task, its open withdrawals, the account.
 create or replace function public.settle_withdrawal(for_withdrawal uuid, said_state text)
 returns bigint
 language plpgsql set search_path = '' as $$
@@ -11204,7 +12518,9 @@ begin
   perform from public.tasks where id = named.paid_by for no key update;
   perform public.lock_orchestrators(named.task_id);
   perform from public.tasks where id = named.task_id for no key update;
-  select * into withdrawal from public.provider_withdrawals where id = for_withdrawal and state = 'open' for no key update;
+  -- All of the task's, in one order: a task that was deleted has no row by which two calls would wait for each other.
+  perform from public.provider_withdrawals where task_id = named.task_id and state = 'open' order by id for no key update;
+  select * into withdrawal from public.provider_withdrawals where id = for_withdrawal and state = 'open';
   if not found then
     return null;
   end if;
@@ -11214,16 +12530,32 @@ begin
   charge := case
     when new_state in ('ran', 'unanswered') then withdrawal.cost_microusd
     when new_state = 'withdrawn' and withdrawal.cost_microusd > 0 and (
-           select count(*) from public.provider_withdrawals as earlier
+           select count(distinct earlier.task_id) from public.provider_withdrawals as earlier
             where earlier.user_id = withdrawal.user_id and earlier.state = 'withdrawn' and earlier.cost_microusd > 0
+              and earlier.task_id <> withdrawal.task_id
               and earlier.settled_at > now() - interval '1 hour')
          >= (select free_withdrawals_per_hour from public.credit_settings) then withdrawal.cost_microusd
     else 0 end;
   update public.provider_withdrawals
      set state = new_state, charged_microusd = charge, settled_at = clock_timestamp()
    where id = withdrawal.id;
+  if new_state in ('withdrawn', 'failed') then
+    perform public.release_provider_call(withdrawal.provider, withdrawal.request_id);
+  end if;
   if withdrawal.cost_microusd = 0 then
     return 0;
+  end if;
+  if charge > 0 then
+    update public.provider_withdrawals set cost_microusd = 0 where task_id = withdrawal.task_id and state = 'open';
+  elsif exists (select from public.provider_withdrawals
+                 where task_id = withdrawal.task_id and state = 'open' and cost_microusd > 0) then
+    return 0;
+  else
+    -- Of all jobs together: what was withdrawn comes before what failed, and that before what was never submitted.
+    new_state := (
+      select state from public.provider_withdrawals
+       where task_id = withdrawal.task_id and created_at = withdrawal.created_at and cost_microusd > 0
+       order by array_position(array['withdrawn', 'failed', 'unknown'], state) limit 1);
   end if;
 
   update public.tasks
@@ -11271,9 +12603,13 @@ begin
     return false;
   end if;
   if withdrawal.state = 'open' and (not has_failed or withdrawal.tries = 0) then
-    update public.provider_withdrawals set request_id = coalesce(request_id, for_request_ids[1])
-     where id = withdrawal.id and state = 'open';
     perform public.settle_withdrawal(withdrawal.id, case when has_failed then 'failed' else 'ran' end);
+    -- After the locks of the task, which come first.
+    update public.provider_withdrawals set request_id = for_request_ids[1] where id = withdrawal.id and request_id is null
+    returning * into withdrawal;
+    if found and not has_failed then
+      perform public.count_withdrawn_job(withdrawal);
+    end if;
   end if;
   return true;
 end
@@ -11408,7 +12744,8 @@ grant execute on function public.sweep_expired_leases to service_role;
 -- supabase/schemas/tasks/functions/take_turn.sql
 -- The next user whose turn it is, locked: see claim_by_turn; and those before them whom another claim is serving.
 create or replace function public.take_turn(
-  run_types text[], types text[], models text[], tried uuid[], out taken public.user_turns, out busy uuid[]
+  run_types text[], types text[], models text[], tried uuid[], late_types text[],
+  out taken public.user_turns, out busy uuid[]
 )
 language plpgsql set search_path = '' as $$
 declare
@@ -11433,7 +12770,8 @@ begin
       if (types is not null or models is not null) and not exists (
            select from public.task_lanes as lane
             where lane.user_id = candidate.user_id and lane.is_open and lane.run_type = candidate.run_type
-              and (types is null or lane.task_type = any (types)) and (models is null or lane.model = any (models))) then
+              and (types is null or lane.task_type = any (types) or lane.is_late and lane.task_type = any (late_types))
+              and (models is null or lane.model = any (models))) then
         passed := passed + 1;
         exit when passed = 8;
         continue;
@@ -11453,20 +12791,28 @@ revoke all on function public.take_turn from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/task_counts_for.sql
 -- What waits and what runs, for workers that decide whether to claim and for autoscalers: see the endpoint.
 -- Numbers from the lanes' counts; the lists are the first tasks that a claim would meet, and what runs.
-create or replace function public.task_counts_for(for_user uuid, for_run_type text default null)
+-- What is left to FAL is neither `queued_only` nor, while FAL runs it, `active_only`: autoscalers start workers for those two. The
+-- call is all that a shipped API worker shows of itself while nothing is queued.
+create or replace function public.task_counts_for(for_user uuid, for_run_type text default null, is_api_worker boolean default false)
 returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
   list_size constant integer := 100;
+  fal_types constant text[] := case when for_user is null then public.fal_only_types() else '{}' end;
   totals jsonb;
   users jsonb;
   queued jsonb;
   active jsonb;
   person record;
 begin
+  if is_api_worker and for_user is null then
+    update public.queue_settings set api_worker_seen_at = now()
+     where only_row = (select only_row from public.queue_settings
+                        where api_worker_seen_at < now() - interval '10 seconds' for no key update skip locked);
+  end if;
   select jsonb_build_object(
-           'queued_only', coalesce(sum(claimable), 0),
+           'queued_only', coalesce(sum(claimable), 0), 'left_to_fal', 0,
            'eligible_queued', coalesce(sum(ready + ready_orchestrators) filter (where allowed), 0),
            'blocked_by_capacity',
              coalesce(sum(ready + ready_orchestrators - claimable) filter (where allowed), 0),
@@ -11485,13 +12831,22 @@ begin
     join public.task_tenants as tenant on tenant.user_id = queue.user_id
     join public.credit_accounts as account on account.user_id = queue.user_id;
 
+  if fal_types <> '{}' then
+    select totals || jsonb_build_object(
+             'queued_only', own.claimable, 'left_to_fal', (totals ->> 'queued_only')::integer - own.claimable)
+      into totals
+      from (select coalesce(sum(claimable), 0)::integer as claimable
+              from public.queue_of_users(null, run_types, fal_types)) as own;
+  end if;
   -- What an owner's machine runs is no work of the cloud's.
   select totals || jsonb_build_object(
            'active_only', count(*), 'queued_plus_active', (totals ->> 'queued_only')::integer + count(*))
     into totals
     from public.tasks
    where status = 'In Progress' and run_type = any (run_types)
-     and case when for_user is null then not claimed_by_owner else user_id = for_user end;
+     and case when for_user is null then not claimed_by_owner else user_id = for_user end
+     and not (task_type = any (fal_types)
+              and exists (select from public.workers as worker where worker.id = tasks.worker_id and worker.provider = 'fal'));
 
   select coalesce(jsonb_agg(jsonb_build_object(
            'task_id', task.id, 'task_type', task.task_type, 'user_id', task.user_id, 'created_at', task.created_at)
@@ -11596,6 +12951,43 @@ end
 $$;
 revoke all on function public.task_of_worker from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/task_runners.sql
+-- What runs each task type at this moment: own workers that are active, FAL by its rule where it is configured, and whether the
+-- sandbox may. For people; no claim asks it.
+create or replace function public.task_runners()
+returns table (task_type text, is_visible boolean, own_workers boolean, fal boolean, sandbox boolean)
+language plpgsql stable set search_path = '' as $$
+declare
+  own_types constant text[] := public.own_worker_types();
+  sandbox_types constant text[] := (public.provider_task_types('sandbox', null, null)).types;
+begin
+  return query
+    select kind.name, kind.is_visible, kind.name = any (own_types),
+           settings.fal_is_configured and settings.fal_runs <> 'none' and 'fal' = any (kind.runners), kind.name = any (sandbox_types)
+      from public.task_types as kind, public.queue_settings as settings
+     where kind.alias_of is null and kind.category <> 'call' and kind.is_active
+     order by kind.name;
+end
+$$;
+revoke all on function public.task_runners from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/task_types_of_tool.sql
+-- What a name that may be a tool's stands for: the task type of this name, the active task types of the tool, and all tools.
+create or replace function public.task_types_of_tool(tool text)
+returns jsonb
+language sql stable security definer set search_path = '' as $$
+  select jsonb_build_object(
+    'own_type', (select coalesce(kind.alias_of, kind.name) from public.task_types as kind
+                  where kind.name = tool and kind.is_active and kind.category <> 'call'),
+    'task_types', coalesce((select jsonb_agg(kind.name order by kind.name) from public.task_types as kind
+                             where kind.tool_type in (tool, replace(tool, '_', '-')) and kind.is_active
+                               and kind.alias_of is null and kind.category <> 'call'), '[]'),
+    'tools', coalesce((select jsonb_agg(distinct kind.tool_type) from public.task_types as kind
+                        where kind.tool_type is not null and kind.is_active), '[]'))
+$$;
+revoke all on function public.task_types_of_tool from public, anon, authenticated;
+grant execute on function public.task_types_of_tool to service_role;
+
 -- supabase/schemas/tasks/functions/tasks_list.sql
 -- A page of a project's tasks as whole rows, newest first, after the `next_cursor` of the page before. It ends
 -- early where its params pass 16 MB. A null filter lets everything pass.
@@ -11668,12 +13060,13 @@ grant execute on function public.tasks_list to service_role;
 
 -- supabase/schemas/tasks/functions/tend_queue.sql
 -- What the queue needs now and then, wherever it is run from and however often: scheduled tasks whose time has
--- come, runs whose lease is over, lanes that have become overdue, and the marks of turns.
+-- come, runs whose lease is over, lanes that have become overdue or late, what own workers can run, and the marks of turns.
 create or replace function public.tend_queue(at_most integer default 200)
 returns void
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   settings public.queue_settings;
+  own_types text[];
   mark record;
 begin
   perform public.release_scheduled_tasks(at_most);
@@ -11684,7 +13077,9 @@ begin
   if not found then
     return;
   end if;
-  update public.queue_settings set tended_at = now();
+  own_types := case when settings.fal_is_configured then public.own_worker_types() else '{}' end;
+  update public.queue_settings set tended_at = now(), own_worker_types = own_types;
+  perform public.announce_task_types(array(select unnest(settings.own_worker_types) except select unnest(own_types)));
   -- Claims do not note how long the next task of a lane has waited; it is looked up when it may be too long.
   update public.task_lanes as lane
      set is_overdue = coalesce(head.since < now() - settings.affinity_max_wait, false),
@@ -11697,6 +13092,18 @@ begin
        where lane_id = candidate.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
        order by priority desc, created_at, tasks.id limit 1) as head on true
    where lane.id = candidate.id;
+  if settings.fal_is_configured then
+    update public.task_lanes as lane
+       set is_late = coalesce(head.ready_at <= now() - settings.fal_after, false), waits_since = coalesce(head.ready_at, now())
+      from (select id from public.task_lanes
+             where is_open and not is_late and waits_since <= now() - settings.fal_after
+             order by waits_since limit 10000 for no key update skip locked) as candidate
+      left join lateral (
+        select ready_at from public.tasks
+         where lane_id = candidate.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+         order by priority desc, created_at, tasks.id limit 1) as head on true
+     where lane.id = candidate.id;
+  end if;
   for mark in
     select kind, model, max(turn) as newest from public.turn_marks group by kind, model
   loop
@@ -11857,6 +13264,7 @@ grant execute on function public.unclaim_task to service_role;
 -- `output_location` names, if it does; `checked_files` as in complete_task().
 -- Guarantee: a report that ends a run takes effect once. The same report by the same worker or attempt gets the first answer
 -- again, also when the task was queued again or claimed by another since; every other report on that run is 409.
+-- A job at a provider that would cost more than the task is charged fails the task; the answer is then {refused, details}.
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
@@ -11872,6 +13280,8 @@ declare
   is_owners constant boolean := caller_kind <> 'service' or new_status = 'Cancelled' and not is_fenced;
   task public.tasks;
   answer jsonb;
+  refusal text;
+  refusal_details text;
 begin
   perform public.lock_orchestrators(for_task);
   select * into task from public.tasks
@@ -11903,9 +13313,28 @@ begin
   end if;
 
   -- Of the run's own worker alone: who could forget the job of a run would not pay for it.
-  if changes ? 'provider_job' and caller_kind <> 'user' and task.status = 'In Progress'
+  if changes ?| array['provider_job', 'ended_provider_steps', 'unbilled_provider_steps'] and caller_kind <> 'user' and task.status = 'In Progress'
      and task.claimed_by_owner = (caller_kind = 'personal-access-token') then
-    perform public.note_provider_job(task, changes -> 'provider_job');
+    perform public.release_provider_call(job.provider, job.request_id)
+       from public.provider_jobs as job
+      where job.task_id = task.id and not job.by_owner
+        and job.step in (select value::smallint from jsonb_array_elements_text(coalesce(changes -> 'unbilled_provider_steps', '[]')));
+    delete from public.provider_jobs
+     where task_id = task.id and by_owner = task.claimed_by_owner
+       and step in (select value::smallint from jsonb_array_elements_text(coalesce(changes -> 'ended_provider_steps', '[]')));
+    if changes ? 'provider_job' then
+      begin
+        perform public.note_provider_job(task, changes -> 'provider_job');
+      exception when sqlstate 'PT409' then
+        get stacked diagnostics refusal = message_text, refusal_details = pg_exception_detail;
+        if refusal <> 'sold_below_cost' then
+          raise;
+        end if;
+        -- Not raised, because the task fails with it: the caller is refused when that is committed.
+        perform public.end_unprofitable_run(task, changes -> 'provider_job', refusal_details::jsonb);
+        return jsonb_build_object('refused', refusal, 'details', refusal_details::jsonb);
+      end;
+    end if;
   end if;
   if task.status = 'Complete' and new_status = 'Complete' and changes ? 'output_location' then
     perform public.deliver_named_files(task.id, changes ->> 'output_location');
@@ -11986,7 +13415,7 @@ returns public.tasks
 language plpgsql set search_path = '' as $$
 declare
   made constant public.made_output := public.create_output(
-    task, coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
+    public.with_warnings(task), coalesce(task.result_data ->> 'public_url', task.output_location), task.thumbnail_url);
 begin
   task.generation_created := made.generation_id is not null;
   task.result_data := jsonb_strip_nulls(jsonb_build_object(
@@ -11996,6 +13425,51 @@ begin
 end
 $$;
 revoke all on function public.with_reused_output from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/with_warnings.sql
+-- The task with the warnings of its output among its params, for what is made of the output.
+create or replace function public.with_warnings(task public.tasks)
+returns public.tasks
+language plpgsql immutable set search_path = '' as $$
+begin
+  if task.warnings <> '{}' then
+    task.params := task.params || jsonb_build_object('warnings', to_jsonb(task.warnings::text[]));
+  end if;
+  return task;
+end
+$$;
+revoke all on function public.with_warnings from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/begin_provider_run.sql
+-- Begins a call of the function that runs a provider's tasks. Answers the worker's name under which it claims; null when as many
+-- calls run as may. Guarantee: two calls that run at the same time have different names. A name whose call was killed is given
+-- again after two minutes without a heartbeat, when its leases have ended.
+create or replace function public.begin_provider_run(for_provider text, task_types text[], most_runners integer)
+returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  given_name text;
+begin
+  insert into public.provider_runners as runner (provider, task_types, most_runners, next_call_at)
+  values (for_provider, begin_provider_run.task_types, begin_provider_run.most_runners, now() + interval '10 seconds')
+  on conflict (provider) do update
+    set task_types = excluded.task_types, most_runners = excluded.most_runners, next_call_at = excluded.next_call_at;
+  for place in 1..begin_provider_run.most_runners loop
+    insert into public.workers as worker (id, status, own_status, heartbeats, last_heartbeat, provider)
+    values (format('%s-function-%s', for_provider, place), 'active', 'active', true, now(), for_provider)
+    on conflict (id) do update
+      set status = 'active', own_status = 'active', heartbeats = true, last_heartbeat = now(), provider = excluded.provider
+      where worker.status not in ('active', 'terminating') or worker.last_heartbeat < now() - interval '2 minutes'
+    returning worker.id into given_name;
+    if found then
+      return given_name;
+    end if;
+  end loop;
+  return null;
+end
+$$;
+revoke all on function public.begin_provider_run from public, anon, authenticated;
+grant execute on function public.begin_provider_run to service_role;
 
 -- supabase/schemas/workers/functions/extend_worker_leases.sql
 -- Keeps a worker's running tasks with it, in one statement: those it names (`[{task_id, attempt?}]`), and no
@@ -12120,7 +13594,8 @@ $$;
 revoke all on function public.is_run_of_worker from public, anon, authenticated;
 
 -- supabase/schemas/workers/functions/mark_silent_workers.sql
--- Workers that have stopped to heartbeat are inactive; their tasks are the business of leases. Answers how many.
+-- Workers that have stopped to send heartbeats are inactive, and so are those that never sent any, have stopped to claim and run
+-- nothing; their tasks are the business of leases. Answers how many.
 -- Only those that nobody manages: an autoscaler looks among active workers for machines that fell silent, to
 -- end them, and would forget to pay attention to one that is called inactive.
 -- Safe to run anywhere at once: a row that another has locked is skipped.
@@ -12129,8 +13604,13 @@ returns integer
 language sql security definer set search_path = '' as $$
   with silent as (
     select id from public.workers
-     where status in ('active', 'spawning') and heartbeats and instance_type = 'external'
-       and last_heartbeat < now() - (select silent_worker_after from public.queue_settings)
+     where status in ('active', 'spawning') and instance_type = 'external'
+       and case when heartbeats then last_heartbeat
+                when not exists (select from public.tasks
+                                  where status = 'In Progress'
+                                    and worker_id in (workers.id, substr(workers.id, length(workers.user_id::text) + 2)))
+                then last_claim_at end
+           < now() - (select silent_worker_after from public.queue_settings)
      order by id for no key update skip locked
   ), marked as (
     update public.workers as worker set status = 'inactive'
@@ -12141,6 +13621,45 @@ language sql security definer set search_path = '' as $$
 $$;
 revoke all on function public.mark_silent_workers from public, anon, authenticated;
 grant execute on function public.mark_silent_workers to service_role;
+
+-- supabase/schemas/workers/functions/note_claim.sql
+-- Notes that a worker claims, and for what: see own_worker_types(). Written when that changed, else every ten seconds. A row that
+-- another call has locked is left to the next claim.
+create or replace function public.note_claim(
+  worker public.workers, for_provider text, for_run_type text, only_task_types text[]
+) returns void
+language plpgsql set search_path = '' as $$
+begin
+  if worker.last_claim_at >= now() - interval '10 seconds'
+     and (worker.provider, worker.claimed_run_type, worker.claimed_task_types)
+         is not distinct from (for_provider, for_run_type::public.run_type, only_task_types) then
+    return;
+  end if;
+  update public.workers as known
+     set last_claim_at = now(), provider = for_provider, claimed_run_type = for_run_type, claimed_task_types = only_task_types
+   where id = (select id from public.workers where id = worker.id for no key update skip locked);
+  if found and worker.status = 'inactive' then
+    -- One that sends no heartbeats and that no autoscaler manages became inactive by silence: see mark_silent_workers().
+    update public.workers set status = 'active'
+     where id = worker.id and status = 'inactive' and not heartbeats and instance_type = 'external';
+  end if;
+end
+$$;
+revoke all on function public.note_claim from public, anon, authenticated;
+
+-- supabase/schemas/workers/functions/note_provider_runner.sql
+-- Notes what the function that runs a provider's tasks can run now (nothing: it has no key), and keeps pg_cron from calling it for
+-- a while.
+create or replace function public.note_provider_runner(
+  for_provider text, task_types text[], pause_seconds integer default 600
+) returns void
+language sql security definer set search_path = '' as $$
+  insert into public.provider_runners (provider, task_types, next_call_at)
+  values (for_provider, note_provider_runner.task_types, now() + make_interval(secs => pause_seconds))
+  on conflict (provider) do update set task_types = excluded.task_types, next_call_at = excluded.next_call_at
+$$;
+revoke all on function public.note_provider_runner from public, anon, authenticated;
+grant execute on function public.note_provider_runner to service_role;
 
 -- supabase/schemas/workers/functions/operator_decided.sql
 -- Whether a worker's status is an operator's word (an autoscaler's, over REST) that heartbeats must not change.
@@ -12199,7 +13718,8 @@ begin
   select * into worker from public.workers where id = row_id;
   if not found and row_id is not null
      and (for_owner is null or (select count(*) from public.workers where user_id = for_owner) < 200) then
-    insert into public.workers (id, user_id) values (row_id, for_owner) on conflict (id) do nothing;
+    insert into public.workers (id, user_id, provider)
+    values (row_id, for_owner, case when public.is_sandbox_worker(for_worker) then 'sandbox' end) on conflict (id) do nothing;
     select * into worker from public.workers where id = row_id;
   end if;
   return worker;
@@ -12370,7 +13890,7 @@ begin
   update public.workers as known
      set status = public.status_after_heartbeat(known, said),
          own_status = case when public.operator_decided(known) then known.own_status else said end,
-         heartbeats = true, last_heartbeat = now(),
+         heartbeats = true, last_heartbeat = now(), provider = coalesce(report ->> 'provider', known.provider),
          current_model = case when report ? 'current_model' then nullif(report ->> 'current_model', '')
                               else known.current_model end,
          metadata = (case when said = 'active' then known.metadata - 'self_terminated' else known.metadata end)
@@ -12380,6 +13900,9 @@ begin
            || case when report ? 'metadata' then jsonb_build_object('reported', report -> 'metadata') else '{}' end
    where id = worker.id
   returning * into worker;
+  if for_user is null and worker.provider = 'fal' and said = 'active' then
+    perform public.note_fal();
+  end if;
   if said in ('crashed', 'terminated', 'error') then
     -- Also where an operator's status stayed, so that no trigger fired for this one.
     perform public.rescue_worker_tasks(for_worker, for_user, 'worker_' || said);
@@ -12916,7 +14439,7 @@ $$;
 revoke all on function public.link_to_shot from public, anon, authenticated;
 
 -- supabase/schemas/generations/functions/make_edit.sql
--- A version of an existing generation beside its primary one.
+-- A version of an existing generation beside its primary one; a larger version that is asked for as the primary one is shown.
 create or replace function public.make_edit(
   task public.tasks, type_row public.task_types, base_id uuid, output_location text, output_thumbnail text
 ) returns public.made_output
@@ -12938,7 +14461,8 @@ begin
     public.add_variant(
       base_id, task, output_location, output_thumbnail,
       public.output_params(task, type_row, task.task_type, jsonb_build_object('source_variant_id', source_variant)),
-      coalesce(type_row.variant_type, 'edit'), false),
+      coalesce(type_row.variant_type, 'edit'),
+      coalesce(type_row.variant_type = 'upscaled' and task.params -> 'is_primary' = 'true', false)),
     warnings)::public.made_output;
 end
 $$;
@@ -14816,12 +16340,15 @@ create trigger count_task after insert or delete or update of status, unmet_depe
   on public.tasks for each row execute function public.count_task();
 create trigger announce_new_lane after insert on public.task_lanes
   for each row when (new.is_ready) execute function public.announce_lane();
-create trigger announce_lane after update of is_ready, is_open on public.task_lanes
-  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open))
+create trigger announce_lane after update of is_ready, is_open, is_late on public.task_lanes
+  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open)
+                     or (new.is_late and not old.is_late and new.is_open))
   execute function public.announce_lane();
 create trigger task_types_are_kept before delete or update of name on public.task_types
   for each row execute function public.keep_row();
 create trigger task_type_prices_are_kept before delete or update on public.task_type_prices
+  for each row execute function public.keep_row();
+create trigger provider_prices_are_kept before delete or update on public.provider_prices
   for each row execute function public.keep_row();
 create trigger projects_begin_limited after insert on public.projects
   for each row when (new.max_running_tasks is not null) execute function public.resize_project_slots();
@@ -14855,6 +16382,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-withdraw-provider-jobs', '5 seconds', 'select public.request_provider_withdrawals()');
+      perform cron.schedule('darkroom-run-provider-tasks', '10 seconds', 'select public.request_provider_runs()');
     end if;
   end if;
 end
@@ -15019,6 +16547,7 @@ alter table public.paid_calls enable row level security;
 alter table public.free_calls enable row level security;
 alter table public.spend_caps enable row level security;
 alter table public.task_type_prices enable row level security;
+alter table public.provider_prices enable row level security;
 alter table public.task_quotes enable row level security;
 alter table public.promo_codes enable row level security;
 alter table public.promo_redemptions enable row level security;
@@ -15027,7 +16556,7 @@ alter table public.credit_settings enable row level security;
 
 revoke all on public.credit_accounts, public.credits_ledger, public.credit_grants, public.credit_grant_draws,
   public.credit_holds, public.paid_calls, public.free_calls, public.spend_caps, public.task_type_prices, public.task_quotes,
-  public.promo_codes,
+  public.promo_codes, public.provider_prices,
   public.promo_redemptions, public.welcome_bonuses, public.credit_settings
   from anon, authenticated, service_role;
 -- Money moves by functions alone, for the service too.
@@ -15036,7 +16565,8 @@ grant select on public.credit_accounts, public.credits_ledger, public.credit_gra
   to authenticated, service_role;
 revoke all on public.user_credit_balance from anon, authenticated, service_role;
 grant select on public.user_credit_balance to authenticated, service_role;
-grant select on public.promo_codes, public.welcome_bonuses to service_role;
+-- What the operator pays is no tenant's to read.
+grant select on public.promo_codes, public.welcome_bonuses, public.provider_prices to service_role;
 grant select, update on public.credit_settings to service_role;
 grant select on public.task_type_prices to anon, authenticated, service_role;
 
@@ -15113,16 +16643,20 @@ alter table public.queue_settings enable row level security;
 alter table public.archived_tasks enable row level security;
 alter table public.provider_jobs enable row level security;
 alter table public.provider_withdrawals enable row level security;
+alter table public.provider_calls enable row level security;
+alter table public.task_provider_costs enable row level security;
+alter table public.provider_models enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
-  public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals
+  public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals,
+  public.provider_calls, public.task_provider_costs, public.provider_models, public.provider_margins
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
 grant select on public.task_types to anon, authenticated, service_role;
-grant update (max_running_tasks, is_reusable, expected_seconds) on public.task_types to service_role;
+grant update (max_running_tasks, is_reusable, expected_seconds, allows_provider_loss) on public.task_types to service_role;
 create policy task_types_select on public.task_types for select to anon, authenticated using (true);
 
 -- Tasks change by functions: what clients write into the table themselves is turned into the same by triggers, so that
@@ -15150,6 +16684,9 @@ create policy archived_tasks_select_own on public.archived_tasks for select to a
 
 grant select, update on public.queue_settings to service_role;
 grant select, insert, update, delete on public.known_models to service_role;
+-- The operator's figures; no tenant reads them.
+grant select on public.provider_calls, public.task_provider_costs, public.provider_margins to service_role;
+grant select, insert, update, delete on public.provider_models to service_role;
 
 -- supabase/schemas/workers/policies.sql
 alter table public.workers enable row level security;
@@ -15163,6 +16700,10 @@ create policy workers_select_own on public.workers for select to authenticated
 alter table public.system_logs enable row level security;
 revoke all on public.system_logs from anon, authenticated, service_role;
 grant select, insert, delete on public.system_logs to service_role;
+
+-- Read and written by functions alone.
+alter table public.provider_runners enable row level security;
+revoke all on public.provider_runners from anon, authenticated, service_role;
 
 -- supabase/schemas/generations/policies.sql
 alter table public.generations enable row level security;

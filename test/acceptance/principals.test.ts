@@ -505,6 +505,10 @@ const table: Record<string, Row> = {
     service: "200",
     body: () => Promise.resolve({ at_most: 1 }),
   },
+  "run-provider-tasks": {
+    ...serviceAlone,
+    body: () => Promise.resolve({ seconds: 1, wait: true }),
+  },
   "provider-withdrawals": {
     ...strangers,
     owner: "403 forbidden",

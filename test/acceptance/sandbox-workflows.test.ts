@@ -23,13 +23,13 @@ import {
   typeOfPrimary,
 } from "../support/studio.ts";
 
-/** Orchestrations as the sandbox conducts them, over HTTP, from the browser's create to the gallery and the bill. */
+/** Orchestrations in the sandbox, over HTTP, from the browser's create to the gallery and the bill. */
 for (const { name, start } of hosts) {
   describe(`the sandbox's workflows on ${name}`, () => {
     let sandbox: SandboxUnderTest;
     let host: HostUnderTest;
     before(async () => {
-      sandbox = new SandboxUnderTest(await start());
+      sandbox = await SandboxUnderTest.beside(await start());
       ({ host } = sandbox);
     });
     after(() => sandbox?.close());

@@ -13,7 +13,7 @@ for (const { name, start } of hosts) {
     let sandbox: SandboxUnderTest;
     let host: HostUnderTest;
     before(async () => {
-      sandbox = new SandboxUnderTest(await start());
+      sandbox = await SandboxUnderTest.beside(await start());
       ({ host } = sandbox);
     });
     after(() => sandbox?.close());

@@ -14,7 +14,7 @@ function requestsOf(
   input: object,
   { projectId }: TestUser,
 ): (BuiltTask & { project_id: string })[] {
-  const read = familyOf(family)?.read(input);
+  const read = familyOf(family)?.family.read(input);
   assert.ok(read?.success, JSON.stringify(read?.error?.issues));
   const { tasks } = read.data.build({ project_id: projectId, aspect_ratio: null });
   return tasks.map((task) => ({ ...task, project_id: projectId }));

@@ -395,3 +395,66 @@ test("whoever asks for a task's status is told when it changes, of progress not"
     const stranger = await call(getTaskStatusEndpoint, { task_id: user.userId, wait_seconds: 20 });
     assert.equal(stranger.status, 404);
   }));
+
+test("a FAL worker that waits is woken when the own worker is gone, and when a task has waited long enough", () =>
+  withLongPolls(async ({ room, claims }, { sql }) => {
+    const [user, other] = [await createUser(sql), await createUser(sql)];
+    const falClaims = (more = {}) =>
+      claims({
+        worker_id: "fal-1",
+        provider: "fal",
+        task_types: ["z_image_turbo"],
+        wait_seconds: 20,
+        ...more,
+      });
+    async function wakesBy(event: () => Promise<unknown>): Promise<unknown> {
+      await sql`select tend_queue()`;
+      const wait = falClaims();
+      await eventually(() => room.size === 1, "it waits");
+      // Past the looks that follow the news of the task.
+      await pause(aftermathMilliseconds);
+      assert.equal(room.size, 1);
+      const happened = performance.now();
+      await event();
+      const task = (await wait)?.["task_id"];
+      const milliseconds = performance.now() - happened;
+      assert.ok(milliseconds < 1_000, `${milliseconds} ms`);
+      return task;
+    }
+    await claims({ worker_id: "fal-1", provider: "fal", fal_runs: "missing", task_types: ["z_image_turbo"] });
+    const first = await queueTask(sql, user, { params: { prompt: "a" } });
+    await sql`select worker_heartbeat(null, 'api-1')`;
+    await sql`select claim_next_task(for_worker => 'api-1', only_task_types => array['z_image_turbo'], only_models => array['none'])`;
+    assert.equal(
+      await wakesBy(async () => {
+        await sql`update workers set status = 'terminated' where id = 'api-1'`;
+        await sql`select tend_queue()`;
+      }),
+      first,
+    );
+    await sql`update workers set status = 'active' where id = 'api-1'`;
+    const second = await queueTask(sql, other, { params: { prompt: "b" } });
+    assert.equal(
+      await wakesBy(async () => {
+        await sql`update tasks set ready_at = now() - interval '301 seconds' where id = ${second}`;
+        await sql`update task_lanes set waits_since = now() - interval '301 seconds' where is_open`;
+        await sql`select tend_queue()`;
+      }),
+      second,
+    );
+  }));
+
+test("an own worker and FAL that wait for the same task types are looked for apart", () =>
+  withLongPolls(async ({ room, claims }, { sql }) => {
+    const user = await createUser(sql);
+    const same = { task_types: ["z_image_turbo"], wait_seconds: 20 };
+    await claims({ worker_id: "own", task_types: ["z_image_turbo"] });
+    const fal = claims({ worker_id: "fal-1", provider: "fal", ...same });
+    await eventually(() => room.size === 1, "FAL waits first");
+    const own = claims({ worker_id: "own", ...same });
+    await eventually(() => room.size === 2, "both wait");
+    const task = await queueTask(sql, user);
+    assert.equal((await own)?.["task_id"], task);
+    room.close();
+    assert.equal(await fal, null);
+  }));

@@ -14,6 +14,7 @@ import type { BillingVariables } from "../../supabase/functions/_shared/billing/
 import type { FalVariables } from "../../supabase/functions/_shared/providers/variables.ts";
 import type { Environment } from "../../supabase/functions/_shared/http/bind.ts";
 import { createEnvironment } from "../../supabase/functions/_shared/runtime/environment.ts";
+import { createProviderRuns } from "../../supabase/functions/_shared/runtime/provider-runs.ts";
 import { hashToken, newToken } from "../../supabase/functions/_shared/tokens/token-format.ts";
 import { createTestDatabase, dropTestDatabase } from "./database.ts";
 import { createUser, type TestUser } from "./factories.ts";
@@ -75,7 +76,7 @@ export async function startEnvironment({
   services.get("/auth/v1/.well-known/jwks.json", (c) => c.json(publicJwks(keys)));
 
   const fetchHere: typeof fetch = async (input, init) => await services.fetch(new Request(input, init));
-  const environment = createEnvironment({
+  const shared = createEnvironment({
     settings: {
       SUPABASE_URL: apiUrl,
       SUPABASE_DB_URL: database.url,
@@ -92,6 +93,11 @@ export async function startEnvironment({
     fetch: fetchHere,
     log,
   });
+  const runs = { apiUrl, serviceKey: keys.serviceRoleKey, environment: shared, fetch: fetchHere };
+  const environment = {
+    ...shared,
+    providerRuns: createProviderRuns({ ...runs, variables: fal, idleMilliseconds: 100 }),
+  };
 
   async function token(
     userId: string,

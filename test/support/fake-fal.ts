@@ -1,12 +1,18 @@
 /**
  * FAL, as far as Darkroom uses it, speaking its HTTP so that the official client runs against it: the queue (submit, status
- * with logs, result, cancel), the upload of files, the files of results, webhooks with their signatures and key set.
+ * with logs, result, cancel), the upload of files, the files of results, webhooks with their signatures and key set. Its
+ * models (`fake-fal/models.ts`) refuse what the real ones refuse, fetch their input files, and answer with real media.
  */
 import { createHash, generateKeyPairSync, randomUUID, sign } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
+import type { FalIssue } from "./fake-fal/check-input.ts";
+import type { Fetcher, Medium } from "./fake-fal/input-files.ts";
+import { isKnown, runModel } from "./fake-fal/models.ts";
+import { flatWeights } from "./fake-fal/weights.ts";
+import { film } from "./film.ts";
 import { png } from "./png.ts";
 
 /** How a job goes on: one step for each time that somebody asks how it stands; the last one stays. */
@@ -19,8 +25,8 @@ export interface FalJob {
   /** Where its end is to be told. */
   webhook: string | undefined;
   steps: FalStep[];
-  /** What the result answers. */
-  result: { status: number; body: unknown; headers?: Record<string, string> };
+  /** What the result answers. Without a body, the model's own answer. */
+  result: { status: number; body?: unknown; headers?: Record<string, string> };
   /** What the status says of a failure. */
   error?: string;
   /** Somebody asked for it to be cancelled while it waited or ran. */
@@ -57,12 +63,20 @@ export interface FakeFal {
   variables: { FAL_KEY: string; FAL_QUEUE_URL: string; FAL_REST_URL: string; FAL_JWKS_URL: string };
   /** Every job that was ever submitted, which is what is paid. */
   jobs: FalJob[];
+  /** What models refused of inputs: unknown fields, wrong values, files that cannot be fetched. */
+  refusals: { model: string; issues: FalIssue[] }[];
+  /** Files of the public web by address. Of the others, those below `*.example` are there too, by the end of their names. */
+  web: Map<string, Uint8Array>;
   /** `METHOD /path?query` of every request. */
   requests: string[];
   faults: FalFault[];
   /** Files of results by path, and those that were uploaded. */
   files: Map<string, FalFile>;
   uploaded: { bytes: Buffer; contentType: string }[];
+  /** The job that made these bytes, if one did. */
+  maker(bytes: Uint8Array): FalJob | undefined;
+  /** What FAL has at an address: an uploaded file, or one of a result. */
+  contentAt(address: string): Uint8Array | undefined;
   /** What a new job is to do; called before it is answered. */
   plan: (job: FalJob) => void;
   /** What every request waits for before anything is done. */
@@ -103,9 +117,15 @@ export async function startFakeFal(): Promise<FakeFal> {
   let signers = [generateKeyPairSync("ed25519")];
   const answered: string[] = [];
   const waiting = new Set<() => void>();
+  const uploads = new Map<string, Uint8Array>();
+  const makers = new Map<string, FalJob>();
 
   const server = createServer((request, response) => {
-    serve(request, response).catch(() => request.socket.destroy());
+    serve(request, response).catch((error: unknown) => {
+      // A fault of this fake; the caller sees a connection that is cut.
+      console.error("the fake FAL failed", error);
+      request.socket.destroy();
+    });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -126,7 +146,7 @@ export async function startFakeFal(): Promise<FakeFal> {
     const fault = takeFault(line);
     if (fault === "cut") return void request.socket.destroy();
     if (typeof fault === "object" && "text" in fault) return void response.end(fault.text);
-    const answer: Answer = typeof fault === "object" ? fault : answerTo(request, sent);
+    const answer: Answer = typeof fault === "object" ? fault : await answerTo(request, sent);
     await fake.answerGate(line);
     const bytes = answer.bytes ?? Buffer.from(answer.body === undefined ? "" : JSON.stringify(answer.body));
     if (fault === "cut-after") return void request.socket.destroy();
@@ -149,7 +169,7 @@ export async function startFakeFal(): Promise<FakeFal> {
     return fault.does;
   }
 
-  function answerTo(request: IncomingMessage, sent: Buffer): Answer {
+  async function answerTo(request: IncomingMessage, sent: Buffer): Promise<Answer> {
     const { pathname, searchParams } = new URL(request.url ?? "/", url);
     const method = request.method ?? "GET";
     if (pathname === "/.well-known/jwks.json") return { status: 200, body: { keys: keySet() } };
@@ -162,6 +182,7 @@ export async function startFakeFal(): Promise<FakeFal> {
       };
     if (method === "PUT" && pathname.startsWith("/uploads/")) {
       fake.uploaded.push({ bytes: sent, contentType: request.headers["content-type"] ?? "" });
+      uploads.set(uploadedAt(pathname), sent);
       return { status: 200, body: {} };
     }
     if (request.headers.authorization !== `Key ${key}`) {
@@ -169,30 +190,32 @@ export async function startFakeFal(): Promise<FakeFal> {
     }
     if (method === "POST" && pathname === "/storage/upload/initiate") {
       const path = `/uploads/${randomUUID()}`;
-      return { status: 200, body: { upload_url: url + path, file_url: `https://v3.fal.media/files${path}` } };
+      return { status: 200, body: { upload_url: url + path, file_url: uploadedAt(path) } };
     }
     const [, model = "", requestId = "", tail = ""] =
       /^\/([^/]+\/[^/]+)\/requests\/([^/]+)(\/status|\/cancel)?$/.exec(pathname) ?? [];
     if (requestId) return answerOfJob(method, model, requestId, tail);
     if (method === "POST")
-      return submit(pathname.slice(1), sent, searchParams.get("fal_webhook") ?? undefined);
+      return await submit(pathname.slice(1), sent, searchParams.get("fal_webhook") ?? undefined);
     return { status: 404, body: { detail: "Not Found" } };
   }
 
-  function submit(model: string, sent: Buffer, webhook: string | undefined): Answer {
+  async function submit(model: string, sent: Buffer, webhook: string | undefined): Promise<Answer> {
+    if (!isKnown(model)) return { status: 404, body: { detail: `Application "${model}" not found` } };
     const job: FalJob = {
       requestId: randomUUID(),
       model,
       input: JSON.parse(sent.toString()) as Record<string, unknown>,
       webhook,
       steps: [{ queue: 1 }, { logs: ["loading", "step 1 of 2, 50%"] }, "ended"],
-      result: { status: 200, body: pictures([fake.file(`/files/${randomUUID()}.png`)]) },
+      result: { status: 200 },
       isCancelled: false,
       isWithdrawn: false,
       timesAsked: 0,
     };
     fake.plan(job);
     fake.jobs.push(job);
+    if (job.result.status === 200 && job.result.body === undefined) await runJob(job);
     const base = `${url}/${model.split("/").slice(0, 2).join("/")}/requests/${job.requestId}`;
     const urls = { response_url: base, status_url: `${base}/status`, cancel_url: `${base}/cancel` };
     return {
@@ -200,6 +223,34 @@ export async function startFakeFal(): Promise<FakeFal> {
       body: { status: "IN_QUEUE", request_id: job.requestId, queue_position: 1, ...urls },
     };
   }
+
+  /** Sets the result to what the model answers. */
+  async function runJob(job: FalJob): Promise<void> {
+    const answer = await runModel(job.model, job.input, {
+      requestId: job.requestId,
+      fetch: fetchInput,
+      keep(bytes, contentType, extension) {
+        makers.set(digestOf(bytes), job);
+        const path = `/files/${job.requestId}/${randomUUID()}.${extension}`;
+        return fake.file(path, { bytes, headers: { "content-type": contentType } });
+      },
+    });
+    Object.assign(job.result, answer);
+    if (answer.status === 200) return;
+    const { detail } = answer.body as { detail: FalIssue[] };
+    fake.refusals.push({ model: job.model, issues: detail });
+    job.error ??= `Invalid status code: ${answer.status}`;
+  }
+
+  /** What FAL reaches: its own files, and public https. The files of results are at this server's own address here. */
+  const fetchInput: Fetcher = (address, medium) => {
+    const found = uploads.get(address) ?? fake.web.get(address);
+    if (found) return found;
+    if (!URL.canParse(address)) return medium === "weights" ? flatWeights(address) : undefined;
+    const { protocol, hostname, origin, pathname } = new URL(address);
+    if (origin === url) return fake.files.get(pathname)?.bytes;
+    return protocol === "https:" && hostname.endsWith(".example") ? exampleFile(pathname, medium) : undefined;
+  };
 
   function answerOfJob(method: string, model: string, requestId: string, tail: string): Answer {
     const job = fake.jobs.find((one) => one.requestId === requestId && one.model.startsWith(model));
@@ -260,10 +311,16 @@ export async function startFakeFal(): Promise<FakeFal> {
       FAL_JWKS_URL: `${url}/.well-known/jwks.json`,
     },
     jobs: [],
+    refusals: [],
+    web: new Map(),
     requests: [],
     faults: [],
     files: new Map(),
     uploaded: [],
+    maker: (bytes) => makers.get(digestOf(bytes)),
+    contentAt: (address) =>
+      uploads.get(address) ??
+      (address.startsWith(`${url}/`) ? fake.files.get(address.slice(url.length))?.bytes : undefined),
     plan: () => undefined,
     gate: () => undefined,
     answerGate: () => undefined,
@@ -321,4 +378,19 @@ export async function startFakeFal(): Promise<FakeFal> {
     },
   };
   return fake;
+}
+
+function uploadedAt(path: string): string {
+  return `https://v3.fal.media/files${path}`;
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** A site that has any file: a small picture, a small film, weights, or an archive. */
+function exampleFile(pathname: string, medium: Medium): Uint8Array {
+  if (medium === "weights") return flatWeights(pathname);
+  if (medium === "archive") return Buffer.from("PK\x05\x06".padEnd(22, "\0"), "latin1");
+  return medium === "film" || /\.(mp4|mov|webm)$/.test(pathname) ? film() : png({ width: 64, height: 64 });
 }

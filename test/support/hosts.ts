@@ -38,6 +38,8 @@ export interface HostUnderTest {
 export interface HostSettings {
   /** Who writes prompts: rules, unless said. */
   prompts?: Record<string, string>;
+  /** More settings of FAL; an empty text unsets one. */
+  fal?: Record<string, string>;
 }
 
 const byRules = { AI_PROMPT_LOCAL: "1" };
@@ -111,7 +113,7 @@ const frontendUrl = "https://app.darkroom.test";
 
 async function startNode(
   opened: Opened,
-  { prompts = byRules }: HostSettings,
+  { prompts = byRules, fal }: HostSettings,
   apiUrl?: string,
 ): Promise<HostUnderTest & { port: number }> {
   const database = await createTestDatabase();
@@ -134,7 +136,7 @@ async function startNode(
     webhooks: apiUrl === undefined,
     webhooksAllowPrivate: true,
     prompts,
-    fal: { ...fakeFal.variables, FAL_WEBHOOK: falWebhook },
+    fal: { ...fakeFal.variables, FAL_WEBHOOK: falWebhook, ...fal },
     billing: { ...fakeStripe.variables, FRONTEND_URL: frontendUrl },
     autoTopups: apiUrl === undefined,
     checkAnswers: true,
@@ -169,6 +171,7 @@ export async function denoFunctions(
     fakeFal,
   }: Pick<HostUnderTest, "apiUrl" | "keys" | "databaseUrl" | "fakeStripe" | "fakeFal">,
   prompts: Record<string, string> = byRules,
+  fal: Record<string, string> = {},
 ): Promise<{ command: string; args: string[]; cwd: string; env: NodeJS.ProcessEnv }> {
   const functions = projectPath("supabase/functions");
   const permissions = ["--allow-net", "--allow-env", "--allow-read", "--allow-sys", "--no-prompt"];
@@ -195,6 +198,7 @@ export async function denoFunctions(
       ...fakeStripe.variables,
       ...fakeFal.variables,
       FAL_WEBHOOK: falWebhook,
+      ...fal,
       FRONTEND_URL: frontendUrl,
     },
   };
@@ -202,10 +206,10 @@ export async function denoFunctions(
 
 async function startDeno(
   opened: Opened,
-  { prompts = byRules }: HostSettings,
+  { prompts = byRules, fal }: HostSettings,
   host: HostUnderTest,
 ): Promise<{ port: number; output(): string }> {
-  const { command, args, cwd, env } = await denoFunctions(host, prompts);
+  const { command, args, cwd, env } = await denoFunctions(host, prompts, fal);
   const child = spawn(command, args, { cwd, env, stdio: ["pipe", "pipe", "pipe"] });
   opened.push(() => end(child));
 

@@ -8,6 +8,7 @@ import {
 import { withdrawDue } from "../../supabase/functions/_shared/providers/withdrawals.ts";
 import { orchestratorTaskTypes } from "../orchestration/orchestrate.ts";
 import { type Provider, RenderError } from "../provider.ts";
+import { falClaimsAs } from "./claims-as.ts";
 import { FalTaskJobs, type Pace, providerName, type Surroundings } from "./jobs.ts";
 import type { FalRecipe } from "./recipe.ts";
 import { falRecipes } from "./recipes.ts";
@@ -20,6 +21,8 @@ export interface FalOptions {
   /** How names are looked up. */
   resolve?: Resolve;
   pace?: Partial<Pace>;
+  /** The largest file of a result that this process takes; default: what storage takes. */
+  mostFileBytes?: number | undefined;
   /** How FAL runs each task type; default: all that it can run. */
   recipes?: Record<string, FalRecipe>;
 }
@@ -43,6 +46,7 @@ export function createFalProvider({
   storageUrls,
   resolve,
   pace,
+  mostFileBytes,
   recipes = falRecipes,
 }: FalOptions): Provider {
   const key = variables.FAL_KEY;
@@ -66,10 +70,12 @@ export function createFalProvider({
     policy,
     storageUrls,
     webhook,
+    mostFileBytes,
   };
   return {
     name: providerName,
     taskTypes: Object.keys(recipes),
+    claimsAs: falClaimsAs(variables),
     async run(task, context) {
       const recipe = Object.hasOwn(recipes, task.task_type) ? recipes[task.task_type] : undefined;
       if (!recipe) throw new RenderError(`${task.task_type} is not run at FAL`, { isRetryable: false });

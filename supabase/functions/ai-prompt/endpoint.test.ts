@@ -318,6 +318,52 @@ describeEndpoint(aiPromptEndpoint, {
         assert.deepEqual([answer["local"], answer["model"]], [true, "local-rules"]);
       }
     },
+    "200 enhance_prompt: also without a task; the level by number or word, under each of its names": async ({
+      call,
+      person,
+    }) => {
+      const { session } = await person();
+      groq.behaves("  a red fox\nin deep snow ");
+      const levels: [Record<string, unknown>, number][] = [
+        [{ prompt: "a fox" }, 0.8],
+        [{ task: null, base_prompt: "a fox", creativity_level: "predictable" }, 0.4],
+        [{ basePrompt: "a fox", creativityLevel: "Interesting" }, 0.6],
+        [{ task: "enhance_prompt", prompt: "a fox", creativity: " BALANCED " }, 0.8],
+        [{ prompt: "a fox", creativity_level: "chaotic" }, 1],
+        [{ prompt: "a fox", creativity_level: "Insane", temperature: 0.1 }, 1.2],
+        [{ prompt: "a fox", temperature: "0.3" }, 0.3],
+        [{ prompt: "a fox", creativity_level: 9 }, 2],
+      ];
+      for (const [sent, level] of levels) {
+        const { body, text } = await call(sent, session, {
+          ...provider(),
+          contract: { requestsPerMinute: 1000 },
+        });
+        assert.deepEqual(
+          [body["success"], body["enhanced_prompt"], body["creativity_level"], body["local"]],
+          [true, "a red fox in deep snow", level, false],
+          text,
+        );
+        assert.equal(lastAsked().temperature, level);
+        assert.equal(lastAsked().user, JSON.stringify({ prompt: "a fox" }));
+      }
+      const { system: bold } = lastAsked();
+      await call({ prompt: "a fox", creativity_level: 0.1 }, session, provider());
+      assert.notEqual(lastAsked().system, bold, "the level also decides what the model is asked for");
+      const { body: byRules } = await call({ prompt: "a fox.", creativity_level: "insane" }, session, local);
+      assert.equal(byRules["local"], true);
+      assert.match(String(byRules["enhanced_prompt"]), /^a fox, fine detail, .*an unexpected setting$/);
+    },
+    "200: the other tasks take the level under its names as well": async ({ call, person }) => {
+      const { session } = await person();
+      groq.behaves("a red fox");
+      for (const sent of [{ temperature: 1.2 }, { creativity_level: "insane" }, { creativityLevel: 1.2 }]) {
+        await call({ ...edit, ...sent }, session, provider());
+        assert.equal(lastAsked().temperature, 1.2);
+      }
+      await call(edit, session, provider());
+      assert.equal(lastAsked().temperature, 0.7);
+    },
     "400 invalid_request: tasks, counts and lengths out of bounds": async ({ refused, person }) => {
       const { session } = await person();
       groq.asked.length = 0;
@@ -328,6 +374,9 @@ describeEndpoint(aiPromptEndpoint, {
         { task: "generate_prompts", numberToGenerate: 0 },
         { task: "generate_prompts", overallPromptText: "x".repeat(10_001) },
         { task: "generate_prompts", temperature: "hot" },
+        { creativity_level: 1 },
+        { task: "enhance_prompt" },
+        { prompt: "a fox", creativity_level: "wild" },
         { task: "edit_prompt", originalPromptText: "a fox" },
         { task: "edit_prompt", originalPromptText: " ", editInstructions: "red" },
         { task: "generate_summary" },

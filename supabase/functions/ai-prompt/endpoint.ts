@@ -33,7 +33,12 @@ export const aiPromptEndpoint = endpoint({
         z.object({ prompts: z.array(z.string()), ...told }),
         z.object({ success: z.literal(true), newText: z.string(), ...told }),
         z.object({ summary: z.string().nullable(), ...told }),
-        z.object({ enhanced_prompt: z.string(), ...told }),
+        z.object({
+          success: z.literal(true).optional(),
+          enhanced_prompt: z.string(),
+          creativity_level: z.number().optional().describe("of enhance_prompt: the level that counted"),
+          ...told,
+        }),
         z.object({
           enhanced_prompts: z.array(z.string()),
           failed: z.array(z.int()).describe("places of those that stayed as they were"),

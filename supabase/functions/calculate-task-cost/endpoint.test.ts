@@ -90,6 +90,40 @@ describeEndpoint(calculateTaskCostEndpoint, {
       await refused("unpriced_value", quote({ resolution: "580p" }), service);
       await refused("contradicting_values", quote({ seconds: 5, duration: 10 }), service);
     },
+    "422 unknown_tool: the answer lists the tools": async ({ refused, service }) => {
+      for (const tool_id of ["no-such-tool", "toString", "ai-prompt"]) {
+        const { body } = await refused("unknown_tool", { tool_id, params: {} }, service);
+        const tools = body["tools"] as string[];
+        for (const tool of [
+          "edit-travel",
+          "image-generation",
+          "single-image-generate",
+          "steerable-motion",
+          "training",
+        ])
+          assert.ok(tools.includes(tool), tool);
+      }
+    },
+    "422 unclear_task_type: a tool of several types, of which the parameters tell none": async ({
+      refused,
+      sql,
+      service,
+    }) => {
+      await sql`update task_types set tool_type = 'of-two' where name in ('wgp', 'generate_openpose')`;
+      const { body } = await refused("unclear_task_type", { tool_id: "of-two", params: {} }, service);
+      assert.deepEqual(body["task_types"], ["generate_openpose", "wgp"]);
+      await sql`update task_types set tool_type = 'processing' where name in ('wgp', 'generate_openpose')`;
+    },
+    "400 invalid_request: what the closest generator of a tool lacks, by its place in params": async ({
+      refused,
+      service,
+    }) => {
+      const { body } = await refused("invalid_request", { tool_id: "magic-edit", params: {} }, service);
+      assert.deepEqual(
+        (body["issues"] as { path: string }[]).map(({ path }) => path),
+        ["params.prompt", "params.image_url"],
+      );
+    },
     "422 unknown_task_type": async ({ refused, service }) => {
       await refused("unknown_task_type", { task_type: "no_such_type" }, service);
     },
@@ -145,10 +179,8 @@ describeEndpoint(calculateTaskCostEndpoint, {
         const lines = travel["breakdown"] as { item: string; count: number; upper_bound_microusd: number }[];
         assert.deepEqual(
           lines.map(({ item, count }) => [item, count]),
-          [
-            ["travel_segment", 2],
-            ["travel_stitch", 1],
-          ],
+          // Its segments stand for themselves: nothing is stitched.
+          [["travel_segment", 2]],
         );
         assert.equal(
           lines.reduce((sum, line) => sum + line.upper_bound_microusd, 0),

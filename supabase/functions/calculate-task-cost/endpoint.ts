@@ -4,6 +4,7 @@ import { costOfTask, quoteTask } from "../_shared/credits/calculate-task-cost.ts
 import { cancelTerms } from "../_shared/credits/price-shapes.ts";
 import { AppError } from "../_shared/errors/app-error.ts";
 import { familyFields, quoteFamily, readFamily } from "../_shared/generators/family-request.ts";
+import { quoteTool } from "../_shared/generators/quote-tool.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { params, taskStatus, text, timestamp, uuid } from "../_shared/http/fields.ts";
 
@@ -11,14 +12,21 @@ const body = z
   .object({
     task_id: uuid.nullish(),
     task_type: text(100).min(1).nullish(),
-    tool_id: text(100).min(1).nullish().describe("another name of task_type"),
-    params: params.nullish(),
+    tool_id: text(100)
+      .min(1)
+      .nullish()
+      .describe("a tool, a generator, a family or a task type; `params` decide between those of a tool"),
+    params: params
+      .nullish()
+      .describe("what would be sent to create; `input` is another name of it for tool_id"),
     ...familyFields,
-    project_id: uuid.nullish().describe("with a family: the same request as create-task's"),
+    project_id: uuid
+      .nullish()
+      .describe("of a family or a tool: without it, the size is that of a project without an aspect ratio"),
   })
   .transform((request, context) => ({
     ...request,
-    family: request.task_id ? undefined : readFamily(request, context),
+    family: request.task_id ? undefined : readFamily(request, context, { needsProject: false }),
   }));
 
 const quote = z.object({
@@ -34,7 +42,7 @@ const quote = z.object({
     .describe("line by line; the totals add up to the cost"),
 });
 
-/** 200 the quote, or the task's cost · 404 unknown task, project, or row that an input names · 422 unknown type or family */
+/** 200 the quote, or the task's cost · 404 unknown task, project, or row that an input names · 422 unknown type, family or tool */
 export const calculateTaskCostEndpoint = endpoint({
   name: "calculate-task-cost",
   summary: "Quotes a task that is to be, or tells what one costs or did cost. Charges nothing.",
@@ -65,11 +73,19 @@ export const calculateTaskCostEndpoint = endpoint({
             .describe(
               "what the price depends on, as it was read from params; of an orchestrator, of its children",
             ),
-          family: z.string().optional(),
+          tool_id: z.string().optional().describe("as it was sent"),
+          family: z.string().optional().describe("which creates the same for create-task"),
+          generator: z.string().optional().describe("the endpoint that creates the same"),
+          warnings: z
+            .array(z.object({ code: z.string(), field: z.string(), message: z.string() }))
+            .optional()
+            .describe("what the quote could not know"),
           task_count: z
             .int()
             .optional()
-            .describe("of a family: how many tasks the costs are of; the quote is for each of them"),
+            .describe(
+              "of a family or a generator: how many tasks the costs are of; the quote is for each of them",
+            ),
         }),
       ]),
     },
@@ -86,16 +102,20 @@ export const calculateTaskCostEndpoint = endpoint({
     "unpriced_value",
     "contradicting_values",
     "unknown_family",
+    "unknown_tool",
+    "unclear_task_type",
   ],
   async run({ body, caller, database }) {
     if (body.task_id) return json(200, await costOfTask(database, caller, body.task_id));
     if (body.family) return json(200, await quoteFamily(database, caller, body.family));
-    const taskType = body.task_type ?? body.tool_id;
-    if (!taskType) {
-      throw new AppError("invalid_request", {
-        issues: [{ path: "task_type", message: "send task_type and params, or family, or task_id" }],
-      });
+    if (body.task_type)
+      return json(200, await quoteTask(database, caller, body.task_type, body.params ?? {}));
+    if (body.tool_id) {
+      const sent = body.params ?? body.input ?? {};
+      const request = { tool: body.tool_id, params: sent, projectId: body.project_id ?? undefined };
+      return json(200, await quoteTool(database, caller, request));
     }
-    return json(200, await quoteTask(database, caller, taskType, body.params ?? {}));
+    const message = "send tool_id or task_type with params, or family, or task_id";
+    throw new AppError("invalid_request", { issues: [{ path: "tool_id", message }] });
   },
 });

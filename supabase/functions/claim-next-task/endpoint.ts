@@ -3,6 +3,8 @@ import { endpoint, json, noContent } from "../_shared/http/endpoint.ts";
 import { billedValues } from "../_shared/tasks/billed-values.ts";
 import { params, text, timestamp, uuid, waitSeconds, workerId } from "../_shared/http/fields.ts";
 import { claimNextTask } from "../_shared/tasks/claim-next-task.ts";
+import { workerProviders } from "../_shared/workers/worker-heartbeat.ts";
+import { falRules, longestFalWait } from "../_shared/providers/variables.ts";
 
 const body = z.object({
   worker_id: workerId.nullish().describe("the worker's name; an unknown one is registered"),
@@ -12,6 +14,24 @@ const body = z.object({
   same_model_only: z.boolean().nullish().describe("only tasks for the model that the worker has loaded"),
   max_tasks: z.int().min(1).max(50).nullish().describe("up to so many at once; 1 unless said"),
   wait_seconds: waitSeconds.describe("how long to wait for a task when there is none"),
+  provider: z
+    .enum(workerProviders)
+    .nullish()
+    .describe(
+      "what runs the tasks, where that is not the worker itself: it gets only what is left to it (docs/workers.md)",
+    ),
+  fal_runs: z
+    .enum(falRules)
+    .nullish()
+    .describe(
+      "with the provider fal: its rule, which the service sets for all; left out, the rule that is set",
+    ),
+  fal_after_seconds: z
+    .int()
+    .min(0)
+    .max(longestFalWait)
+    .nullish()
+    .describe("with the provider fal: how long a task waits for an own worker first"),
   debug: z.boolean().nullish().describe("explain an empty claim, in numbers of queued tasks"),
 });
 
@@ -74,6 +94,9 @@ export const claimNextTaskEndpoint = endpoint({
       maxTasks: body.max_tasks ?? undefined,
       waitSeconds: body.wait_seconds ?? 0,
       debug: body.debug ?? false,
+      provider: body.provider ?? undefined,
+      falRuns: body.fal_runs ?? undefined,
+      falAfterSeconds: body.fal_after_seconds ?? undefined,
     };
     const answer = await claimNextTask({ database, waiting, log }, caller, options);
     return answer ? json(200, answer) : noContent();

@@ -3,6 +3,7 @@ import { quotedAmounts } from "../_shared/credits/amount-shapes.ts";
 import { endpoint, idempotencyKeyOf, json } from "../_shared/http/endpoint.ts";
 import { params, text, uuid } from "../_shared/http/fields.ts";
 import { createFamily, familyFields, readFamily } from "../_shared/generators/family-request.ts";
+import { pictureWarning } from "../_shared/pictures/shapes.ts";
 import { createTask, type NewTask } from "../_shared/tasks/create-task.ts";
 
 /** Workers that know no project say so in one of these ways; then the orchestrator's is taken. */
@@ -87,6 +88,10 @@ const created = z.object({
     .int()
     .describe("reserved on the account now; it grows while work that is paid by the second runs"),
   deduplicated: z.boolean().describe("true when this answers a repeated request"),
+  warnings: z
+    .array(pictureWarning)
+    .optional()
+    .describe("of `single_image`: what the model does not do of the params, where there is something"),
 });
 
 /** 200 the queued task, the batch, or what a family makes · 402 no cover, in debt, a spend cap · 404 foreign project, quote, or row that an input names · 409 id taken, quote too old · 422 unknown type or family, bad dependency, a limit, reused key */
@@ -143,6 +148,7 @@ export const createTaskEndpoint = endpoint({
     "unknown_task_type",
     "unpriced_value",
     "contradicting_values",
+    "unsupported_by_model",
     "unknown_family",
     "invalid_dependency",
     "task_limit_reached",

@@ -27,6 +27,14 @@ export const queuePositionEndpoint = endpoint({
           })
           .nullable()
           .describe("null when it is not known; then `reason` says why"),
+        waits_for: z
+          .enum(["worker", "fal", "worker_or_fal"])
+          .nullable()
+          .describe("what may take it: a worker, FAL, or either; null when it does not wait"),
+        fal_takes_it_in_seconds: z
+          .number()
+          .nullable()
+          .describe("when FAL may take it, if no worker has by then; 0 is now, null never"),
         reason: z
           .enum([
             "running",
@@ -36,6 +44,7 @@ export const queuePositionEndpoint = endpoint({
             "scheduled",
             "generation_is_off",
             "local_off",
+            "left_to_fal",
             "no_workers",
             "no_run_times_yet",
             "at_capacity",

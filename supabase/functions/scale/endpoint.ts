@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { text } from "../_shared/http/fields.ts";
+import { falRules } from "../_shared/providers/variables.ts";
 import { wantedWorkers } from "../_shared/workers/scale.ts";
 
 const count = z.int();
@@ -41,6 +42,14 @@ export const scaleEndpoint = endpoint({
         min_workers: count,
         max_workers: count,
         reason: z.enum(["work", "min_workers", "max_workers"]),
+        fal: z
+          .object({
+            runs: z.enum(falRules).describe("which tasks FAL takes of those that own workers could run"),
+            is_active: z.boolean(),
+            left: count.describe("ready tasks that are left to FAL: no worker is wanted for them"),
+            running: count.describe("tasks that run at FAL"),
+          })
+          .describe("what FAL has to do with it"),
         by_run_type: z.array(
           z.object({
             run_type: z.enum(["gpu", "api"]),

@@ -5,7 +5,10 @@ import { countTasks } from "../_shared/tasks/task-counts.ts";
 
 const count = z.int();
 
-/** `include_active` and `debug` of older clients are taken and change nothing: all numbers are always there. */
+/**
+ * `include_active` and `debug` of older clients change no answer: all numbers are always there. Shipped API workers send `include_active`
+ * false with the run type `api`; it shows that one is active (docs/workers.md).
+ */
 const body = z.object({
   run_type: z.enum(["gpu", "api"]).nullish().describe("only these; both unless said"),
   include_active: z.boolean().nullish(),
@@ -33,8 +36,9 @@ export const taskCountsEndpoint = endpoint({
         timestamp,
         run_type_filter: z.string().nullable(),
         totals: z.object({
-          queued_only: count.describe("could be claimed at once"),
-          active_only: count.describe("run"),
+          queued_only: count.describe("could be claimed at once, and are not left to FAL"),
+          left_to_fal: count.describe("could be claimed at once, and are left to FAL"),
+          active_only: count.describe("run; not those that are left to FAL and run there"),
           queued_plus_active: count,
           eligible_queued: count.describe("ready, whether or not there is a slot for them"),
           blocked_by_capacity: count.describe("ready, but without a slot"),
@@ -84,6 +88,10 @@ export const taskCountsEndpoint = endpoint({
   },
   errors: ["insufficient_scope"],
   async run({ body, caller, database }) {
-    return json(200, await countTasks(database, caller, body.run_type ?? undefined));
+    const isApiWorker = body.run_type === "api" && body.include_active === false;
+    return json(
+      200,
+      await countTasks(database, caller, { runType: body.run_type ?? undefined, isApiWorker }),
+    );
   },
 });

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
 import { attempt, text, timestamp, uuid, workerId } from "../_shared/http/fields.ts";
-import { workerHeartbeat, workerStatuses } from "../_shared/workers/worker-heartbeat.ts";
+import { workerHeartbeat, workerProviders, workerStatuses } from "../_shared/workers/worker-heartbeat.ts";
 
 const megabytes = z.number().min(0).max(1e9).nullish();
 
@@ -27,6 +27,10 @@ const body = z.object({
     .max(100)
     .nullish()
     .describe("lines {timestamp, level, message, task_id?, metadata?}; odd ones are mended or dropped"),
+  provider: z
+    .enum(workerProviders)
+    .nullish()
+    .describe("what runs its tasks, where that is not the machine itself"),
   metadata: z
     .record(z.string(), z.unknown())
     .refine((value) => JSON.stringify(value).length <= 8192, "must be at most 8192 characters of JSON")
@@ -83,6 +87,7 @@ export const workerHeartbeatEndpoint = endpoint({
           vram_used_mb: report.vram_used_mb ?? undefined,
           tasks: tasks?.map((run) => ({ task_id: run.task_id, attempt: run.attempt ?? undefined })),
           metadata: report.metadata ?? undefined,
+          provider: report.provider ?? undefined,
         },
         logs: logs ?? undefined,
       }),

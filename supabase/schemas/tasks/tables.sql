@@ -21,6 +21,10 @@ create table public.task_types (
   is_active boolean not null default true,
   is_visible boolean not null default false,
   supports_progress boolean not null default false,
+  -- What can run such tasks: the operator's GPU and API workers, FAL, the sandbox. A claim that names its provider gets only
+  -- types that list it. Own workers get what they ask for; here they say for which types FAL leaves tasks to them.
+  runners text[] not null default '{gpu_worker,api_worker}'
+    check (runners <@ array['gpu_worker', 'api_worker', 'fal', 'sandbox']),
   -- Whether type, params and seed decide what it makes, so that projects may reuse it.
   is_reusable boolean not null default false,
   -- Whether its tasks run at a provider that bills more for them than they are sold for; see require_provider_margin().
@@ -65,8 +69,10 @@ create table public.task_type_slots (
 -- One queue a user, task type, model and payer, and a project where that has a limit of its own. A lane is ready while
 -- a task of it may run, and open while the cloud may take one. Both err towards true: a claim that finds nothing
 -- closes the lane. It is overdue when its next task has waited longer than a warm worker's model is worth.
+-- It is late when its next task has waited for own workers so long that FAL may take it (`fal_after`).
 -- `turn` is its user's turn, or an older one of theirs: claims that look for lanes of a kind bring those up to date that they
--- meet. `oldest_ready_at` is when its next task began to wait, or earlier.
+-- meet. `oldest_ready_at` is when its next task began to wait, or earlier; `waits_since`, when that task last became ready, or
+-- earlier.
 create table public.task_lanes (
   id bigint generated always as identity primary key,
   user_id uuid not null references public.task_tenants (user_id) on delete cascade,
@@ -79,8 +85,10 @@ create table public.task_lanes (
   is_ready boolean not null default false,
   is_open boolean not null default false,
   is_overdue boolean not null default false,
+  is_late boolean not null default false,
   turn bigint not null,
   oldest_ready_at timestamptz not null default now(),
+  waits_since timestamptz not null default now(),
   unique nulls not distinct (user_id, task_type, model, in_cloud, project_id),
   constraint open_lanes_are_ready_and_paid check (not is_open or (is_ready and in_cloud))
 ) with (fillfactor = 50);
@@ -89,6 +97,9 @@ create index open_lanes_by_task_type on public.task_lanes (task_type, turn) wher
 create index open_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open;
 create index overdue_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_overdue;
 create index overdue_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_overdue;
+create index late_lanes_by_task_type on public.task_lanes (task_type, turn) where is_open and is_late;
+create index late_lanes_by_task_type_and_model on public.task_lanes (task_type, model, turn) where is_open and is_late;
+create index timely_lanes_by_wait on public.task_lanes (waits_since) where is_open and not is_late;
 create index ready_lanes_by_user on public.task_lanes (user_id) where is_ready;
 create index waiting_lanes on public.task_lanes (run_type) where is_ready and not is_open;
 create index punctual_lanes_by_age on public.task_lanes (oldest_ready_at) where is_open and not is_overdue;
@@ -142,6 +153,8 @@ create table public.tasks (
   -- Not before this time. `is_scheduled` until the queue has let the task go; a flag, so that it can be indexed.
   run_after timestamptz,
   is_scheduled boolean not null default false,
+  -- When it was last queued so that a worker could take it: created, released, due, or put back by a run.
+  ready_at timestamptz not null default now(),
   request_hash bytea not null,
   -- What its output is decided by, where the project reuses results: see result_key(). Of equal tasks one runs, and
   -- the others follow it, counted as one unmet dependency.
@@ -494,6 +507,21 @@ create table public.queue_settings (
   allows_provider_loss boolean not null default false,
   -- How many other tasks a transaction releases or ends with a task; the rest are left to task_outbox.
   direct_cascade integer not null default 20 check (direct_cascade between 1 and 1000),
+  -- Which tasks FAL takes, of those that own workers could run: those that no active worker can take (missing), all, or none. A
+  -- task that has waited longer than `fal_after` counts as missing. A host with FAL's key and FAL's workers write both.
+  fal_runs text not null default 'missing' check (fal_runs in ('missing', 'all', 'none')),
+  fal_after interval not null default '5 minutes' check (fal_after >= '0'),
+  -- Whether FAL runs tasks here: then the sandbox leaves it what it can run. And when FAL last claimed or sent a heartbeat.
+  fal_is_configured boolean not null default false,
+  fal_seen_at timestamptz not null default '-infinity',
+  -- When an API worker last counted tasks: while nothing is queued, the shipped one does nothing else.
+  api_worker_seen_at timestamptz not null default '-infinity',
+  -- How long a worker that sends no heartbeats counts as active after a claim.
+  claimer_active_for interval not null default '2 minutes',
+  -- How long after an own worker was last active the sandbox leaves it what it can run.
+  sandbox_waits_for interval not null default '30 days',
+  -- What active own workers could run when the queue was last tended: FAL's waiting claims are woken when that shrinks.
+  own_worker_types text[] not null default '{}',
   -- When the queue was last tended; claims do it where nobody else does.
   tended_at timestamptz not null default '-infinity'
 );

@@ -30,8 +30,9 @@ create trigger count_task after insert or delete or update of status, unmet_depe
   on public.tasks for each row execute function public.count_task();
 create trigger announce_new_lane after insert on public.task_lanes
   for each row when (new.is_ready) execute function public.announce_lane();
-create trigger announce_lane after update of is_ready, is_open on public.task_lanes
-  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open))
+create trigger announce_lane after update of is_ready, is_open, is_late on public.task_lanes
+  for each row when ((new.is_ready and not old.is_ready) or (new.is_open and not old.is_open)
+                     or (new.is_late and not old.is_late and new.is_open))
   execute function public.announce_lane();
 create trigger task_types_are_kept before delete or update of name on public.task_types
   for each row execute function public.keep_row();
@@ -71,6 +72,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_net') then
       create extension if not exists pg_net;
       perform cron.schedule('darkroom-withdraw-provider-jobs', '5 seconds', 'select public.request_provider_withdrawals()');
+      perform cron.schedule('darkroom-run-provider-tasks', '10 seconds', 'select public.request_provider_runs()');
     end if;
   end if;
 end

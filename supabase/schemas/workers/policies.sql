@@ -9,3 +9,7 @@ create policy workers_select_own on public.workers for select to authenticated
 alter table public.system_logs enable row level security;
 revoke all on public.system_logs from anon, authenticated, service_role;
 grant select, insert, delete on public.system_logs to service_role;
+
+-- Read and written by functions alone.
+alter table public.provider_runners enable row level security;
+revoke all on public.provider_runners from anon, authenticated, service_role;

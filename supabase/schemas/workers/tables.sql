@@ -14,12 +14,20 @@ create table public.workers (
   last_heartbeat timestamptz(0),
   -- Has shown that it heartbeats, so its silence means something: it gets short leases.
   heartbeats boolean not null default false,
+  -- What runs its tasks, where that is not the machine itself. Null: an own worker.
+  provider text check (provider in ('fal', 'sandbox')),
+  -- What it last claimed for, and when; renewed every ten seconds at most.
+  last_claim_at timestamptz(0),
+  claimed_run_type public.run_type,
+  claimed_task_types text[],
   metadata jsonb not null default '{}',
   created_at timestamptz(0) not null default now(),
   constraint owned_ids_name_their_owner check (user_id is null or starts_with(id, user_id || ':'))
 );
 create index workers_by_user on public.workers (user_id) where user_id is not null;
 -- Who may fall silent. On none of what a heartbeat changes, so that a heartbeat touches no index.
+-- The operator's own that may be active. Likewise untouched by heartbeats and claims.
+create index own_workers on public.workers (id) where user_id is null and provider is null and status = 'active';
 create index live_workers on public.workers (id) where status in ('active', 'spawning');
 
 -- What workers and autoscalers log, kept for `queue_settings.log_retention`. Written a hundred lines at a time, so
@@ -42,3 +50,13 @@ create table public.system_logs (
 );
 create index system_logs_by_worker on public.system_logs (worker_id) where worker_id is not null;
 create index system_logs_by_user on public.system_logs (user_id, received_at) where user_id is not null;
+
+-- What is known of the function that runs tasks of a provider on Supabase, where no worker process does: the types that it runs
+-- (none: it has no key, or was never called), how many calls may run at once, and when pg_cron may call it again.
+create table public.provider_runners (
+  provider text primary key check (length(provider) between 1 and 50),
+  task_types text[] not null default '{}',
+  most_runners integer not null default 1 check (most_runners between 1 and 100),
+  next_call_at timestamptz not null default now()
+);
+insert into public.provider_runners (provider) values ('fal');

@@ -1,10 +1,15 @@
 import type { RunContext } from "../../provider.ts";
 import type { FalJobs, FalRequest } from "../recipe.ts";
-import type { FilmInput } from "../stitches/film-tools.ts";
 import { type FilmFacts, readFilm } from "../stitches/measure-film.ts";
 import { endpoints } from "./endpoints.ts";
 import { refusal } from "./film-params.ts";
 import type { Size } from "./sizes.ts";
+
+/** A film's address, and the param that names it, for people. */
+export interface FilmInput {
+  url: string;
+  field: string;
+}
 
 /** A film at FAL, with what is known of it. */
 export interface Clip extends FilmFacts, FilmInput {}

@@ -2,7 +2,8 @@ import type { ClaimedTask } from "../../client.ts";
 import type { RenderedOutput } from "../../provider.ts";
 import type { FalJobs } from "../recipe.ts";
 import { record } from "../../orchestration/task-params.ts";
-import { filmOf, type FilmInput, scaleRequest, trimRequest } from "../stitches/film-tools.ts";
+import { filmOf, scaleRequest, trimRequest } from "../stitches/film-tools.ts";
+import type { FilmInput } from "./clips.ts";
 import { measureFilm } from "../stitches/measure-film.ts";
 import { seed } from "./film-params.ts";
 import type { Size } from "./sizes.ts";
@@ -32,11 +33,11 @@ export async function fitFilm(
   const frames = Math.max(1, Math.round((wanted.frames * framesPerSecond) / wanted.framesPerSecond));
   let fitted = film;
   if (film.frames - frames > 1) {
-    const request = trimRequest(film, { from: 0, to: frames, of: film.frames }, framesPerSecond);
+    const request = trimRequest(film.url, { from: 0, to: frames, of: film.frames }, framesPerSecond);
     fitted = { ...film, frames, url: filmOf((await jobs.run(steps.trim, request)).data) };
   }
   if (!wanted.size) return fitted;
-  const request = scaleRequest(fitted, wanted.size, "crop", fitted.frames / framesPerSecond);
+  const request = scaleRequest(fitted.url, wanted.size, "crop", fitted.frames / framesPerSecond);
   return { ...fitted, url: filmOf((await jobs.run(steps.scale, request)).data) };
 }
 

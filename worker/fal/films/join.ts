@@ -74,8 +74,8 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
     fromSecond === 0 ? second : cut(jobs, steps.cutSecond, second, fromSecond, second.frames),
   ]);
   const [lastFrame, firstFrame] = await Promise.all([
-    jobs.run(steps.lastFrame, frameRequest(before, "last")),
-    jobs.run(steps.firstFrame, frameRequest(after, "first")),
+    jobs.run(steps.lastFrame, frameRequest(before.url, "last")),
+    jobs.run(steps.firstFrame, frameRequest(after.url, "first")),
   ]);
   request.input["image_url"] = pictureOf(lastFrame.data);
   request.input["end_image_url"] = pictureOf(firstFrame.data);
@@ -113,7 +113,7 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
 /** A clip in the size of the whole film. */
 async function sized(jobs: FalJobs, step: number, clip: Clip, size: Size): Promise<Clip> {
   if (clip.width === size.width && clip.height === size.height) return clip;
-  const result = await jobs.run(step, scaleRequest(clip, size, "crop", clip.seconds));
+  const result = await jobs.run(step, scaleRequest(clip.url, size, "crop", clip.seconds));
   return { ...clip, ...size, url: filmOf(result.data) };
 }
 
@@ -134,7 +134,7 @@ async function readClips(task: ClaimedTask, jobs: FalJobs, context: RunContext):
 async function cut(jobs: FalJobs, step: number, clip: Clip, from: number, to: number): Promise<Clip> {
   const { data } = await jobs.run(
     step,
-    trimRequest(clip, { from, to, of: clip.frames }, clip.framesPerSecond),
+    trimRequest(clip.url, { from, to, of: clip.frames }, clip.framesPerSecond),
   );
   const frames = to - from;
   return { ...clip, url: filmOf(data), frames, seconds: frames / clip.framesPerSecond };

@@ -52,7 +52,7 @@ export const runSegment: FalRecipe = async (task, jobs, context) => {
   jobs.expect((previous ? 2 : 1) + (size ? 1 : 0) + (overlap > 0 ? 2 : 0));
   await jobs.prepare(steps.film, request);
   if (previous) {
-    const { data } = await jobs.run(steps.startFrame, frameRequest(previous, "last"));
+    const { data } = await jobs.run(steps.startFrame, frameRequest(previous.url, "last"));
     request.input["image_url"] = pictureOf(data);
   }
   const { data } = await jobs.run(steps.film, request);
@@ -60,7 +60,7 @@ export const runSegment: FalRecipe = async (task, jobs, context) => {
   made = await fitFilm(jobs, made, own, steps);
   if (previous && overlap > 0) {
     const slice = { from: previous.frames - overlap, to: previous.frames, of: previous.frames };
-    const tail = await jobs.run(steps.tail, trimRequest(previous, slice, previous.framesPerSecond));
+    const tail = await jobs.run(steps.tail, trimRequest(previous.url, slice, previous.framesPerSecond));
     const parts = [{ url: filmOf(tail.data), field: "the segment before" }, made];
     const merged = await jobs.run(steps.merge, mergeRequest(parts, { ...segment, ...evenSize(previous) }));
     made.url = filmOf(merged.data);

@@ -78,6 +78,10 @@ export const errorCodes = {
     message:
       "A parameter that the price depends on has a value without a price. Send one of the allowed values.",
   },
+  unsupported_by_model: {
+    status: 422,
+    message: "The model cannot make what is asked for. `issues` names the parameters and what it takes.",
+  },
   contradicting_values: {
     status: 422,
     message: "Parameters that mean the same priced quantity have different values. Send one of them.",
@@ -90,11 +94,17 @@ export const errorCodes = {
   price_in_the_past: { status: 422, message: "A price cannot begin in the past." },
   invalid_variant_prices: {
     status: 422,
-    message: "variant_prices must be whole micro-dollars from 0 to 1000000000 by names of 1 to 100 characters.",
+    message:
+      "variant_prices must be whole micro-dollars from 0 to 1000000000 by names of 1 to 100 characters.",
   },
   invalid_cost_factors: { status: 422, message: "These are no factors of a price." },
   unknown_task_type: { status: 422, message: "There is no such task type." },
   unknown_family: { status: 422, message: "There is no such family of tasks." },
+  unknown_tool: { status: 422, message: "No tool has this id. Send one of `tools`, or a task type." },
+  unclear_task_type: {
+    status: 422,
+    message: "The tool has several task types. Send one of `task_types` in params.task_type.",
+  },
   invalid_dependency: {
     status: 422,
     message: "A dependency is missing, foreign, finished badly or circular.",

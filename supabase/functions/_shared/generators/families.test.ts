@@ -19,13 +19,13 @@ const ids = Object.fromEntries(
 ) as RowIds;
 
 function build(family: string, input: unknown, aspectRatio: string | null = null): Payloads {
-  const read = familyOf(family)?.read(input);
+  const read = familyOf(family)?.family.read(input);
   assert.ok(read?.success, JSON.stringify(read?.error?.issues));
   return read.data.build({ project_id: ids.shot, aspect_ratio: aspectRatio });
 }
 
 function issuesOf(family: string, input: unknown): string[] {
-  const read = familyOf(family)?.read(input);
+  const read = familyOf(family)?.family.read(input);
   assert.equal(read?.success, false, `${family} takes ${JSON.stringify(input).slice(0, 200)}`);
   return read?.error?.issues.map(({ path }) => path.join(".")) ?? [];
 }

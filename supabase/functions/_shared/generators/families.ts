@@ -28,6 +28,9 @@ export const families: Readonly<Record<string, Family>> = {
   character_animate: characterAnimate,
 };
 
-export function familyOf(name: string): Family | undefined {
-  return Object.hasOwn(families, name) ? families[name] : undefined;
+/** A family by its name, in either spelling (`-` and `_`). */
+export function familyOf(spelled: string): { name: string; family: Family } | undefined {
+  const name = spelled.replaceAll("-", "_");
+  const family = Object.hasOwn(families, name) ? families[name] : undefined;
+  return family && { name, family };
 }

@@ -1,12 +1,13 @@
 import type { z } from "zod";
-import { type Database, json } from "../database/database.ts";
+import type { Database } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
-import { type Caller, forUser } from "../http/endpoint.ts";
+import type { Caller } from "../http/endpoint.ts";
 import { totalAmounts } from "../credits/amount-shapes.ts";
 import { params, text, uuid } from "../http/fields.ts";
 import { familyOf } from "./families.ts";
 import type { FamilyInput } from "./family.ts";
-import { findPlace, generate, type QueueOptions } from "./generate.ts";
+import { generate, type QueueOptions } from "./generate.ts";
+import { quoteInput } from "./quote-input.ts";
 
 export const familyFields = {
   family: text(100)
@@ -18,6 +19,7 @@ export const familyFields = {
 
 export interface FamilyRequest {
   family: string;
+  /** Empty for a quote without a project. */
   projectId: string;
   /** Undefined for a family that there is none of. */
   input: FamilyInput | undefined;
@@ -29,15 +31,16 @@ export interface FamilyRequest {
 export function readFamily(
   body: { family?: string | null | undefined; input?: unknown; project_id?: string | null | undefined },
   context: z.RefinementCtx,
+  { needsProject = true }: { needsProject?: boolean } = {},
 ): FamilyRequest | undefined {
   if (body.family === null || body.family === undefined) return undefined;
   const refuse = (path: string, message: string) =>
     context.addIssue({ code: "custom", path: [path], message });
   const projectId = uuid.safeParse(body.project_id).data;
-  if (!projectId) refuse("project_id", "is required by a family");
-  const family = familyOf(body.family);
+  if (!projectId && needsProject) refuse("project_id", "is required by a family");
+  const found = familyOf(body.family);
   if (body.input === null || body.input === undefined) refuse("input", "is required by a family");
-  const read = family?.read(body.input ?? {});
+  const read = found?.family.read(body.input ?? {});
   if (body.input && read && !read.success) {
     for (const issue of read.error.issues) {
       context.addIssue({ ...issue, path: ["input", ...issue.path] } as Parameters<
@@ -45,7 +48,7 @@ export function readFamily(
       >[0]);
     }
   }
-  return { family: body.family, projectId: projectId ?? "", input: read?.data };
+  return { family: found?.name ?? body.family, projectId: projectId ?? "", input: read?.data };
 }
 
 export interface FamilyAnswer {
@@ -96,19 +99,7 @@ export async function quoteFamily(
   caller: Caller,
   request: FamilyRequest,
 ): Promise<Record<string, unknown>> {
-  const input = inputOf(request);
-  const place = await findPlace(database, caller, { projectId: request.projectId, named: input.named });
-  if ("first_answer" in place) throw new Error("a quote has no key");
-  const { tasks } = input.build(place);
-  const [first] = tasks;
-  if (!first) throw new Error(`${request.family} built nothing`);
-  const quote = await database.call<Record<string, unknown>>("calculate_task_cost", {
-    for_user: forUser(caller),
-    for_task_type: first.task_type,
-    params: json(first.params),
-    is_of_family: true,
-    task_count: tasks.length,
-  });
+  const quote = await quoteInput(database, caller, inputOf(request), request.projectId);
   return { ...quote, family: request.family };
 }
 

@@ -17,6 +17,7 @@ import type { Log } from "../observability/log.ts";
 import type { PromptWriter } from "../prompts/prompt-writer.ts";
 import type { FalAccess } from "../providers/fal-access.ts";
 import type { FalWebhooks } from "../providers/fal-webhook.ts";
+import type { ProviderRuns } from "../providers/task-runner.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting, WaitingRoom } from "../waiting/waiting-room.ts";
 import { corsHeaders } from "./cors.ts";
@@ -36,6 +37,7 @@ export interface Environment {
   promptWriter: PromptWriter;
   fal: FalWebhooks | undefined;
   falQueue: FalAccess;
+  providerRuns: ProviderRuns | undefined;
   checkout: CheckoutSettings;
   /** Name and address lines of who sells, for receipts. */
   receiptSeller: string | undefined;
@@ -108,6 +110,7 @@ async function answer(
     promptWriter: environment.promptWriter,
     fal: environment.fal,
     falQueue: environment.falQueue,
+    providerRuns: environment.providerRuns,
     checkout: environment.checkout,
     receiptSeller: environment.receiptSeller,
     log: environment.log,

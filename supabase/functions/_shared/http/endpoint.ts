@@ -9,6 +9,7 @@ import type { Log } from "../observability/log.ts";
 import type { PromptWriter } from "../prompts/prompt-writer.ts";
 import type { FalAccess } from "../providers/fal-access.ts";
 import type { FalWebhooks } from "../providers/fal-webhook.ts";
+import type { ProviderRuns } from "../providers/task-runner.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";
 import type { Waiting } from "../waiting/waiting-room.ts";
 
@@ -85,6 +86,8 @@ export interface EndpointContext<Body> {
   fal: FalWebhooks | undefined;
   /** FAL's queue; answers undefined without a key. */
   falQueue: FalAccess;
+  /** Runs tasks at a provider; undefined where a process has no such runner. */
+  providerRuns: ProviderRuns | undefined;
   checkout: CheckoutSettings;
   /** Name and address lines of who sells, for receipts. */
   receiptSeller: string | undefined;

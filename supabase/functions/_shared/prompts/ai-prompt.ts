@@ -4,8 +4,22 @@ import { AppError } from "../errors/app-error.ts";
 import type { Caller } from "../http/endpoint.ts";
 import type { Storage } from "../media/storage.ts";
 import type { Completed, Completion, LanguageModel } from "./language-model.ts";
-import { localEdit, localModel, localMotion, localPrompts, localSummary } from "./local-prompts.ts";
-import { askForEdit, askForMotion, askForPrompts, askForSummary, promptsIn } from "./messages.ts";
+import {
+  localEdit,
+  localEnhancement,
+  localModel,
+  localMotion,
+  localPrompts,
+  localSummary,
+} from "./local-prompts.ts";
+import {
+  askForEdit,
+  askForEnhancement,
+  askForMotion,
+  askForPrompts,
+  askForSummary,
+  promptsIn,
+} from "./messages.ts";
 import { paidAnswer, type PromptAnswer, type Written } from "./paid-answer.ts";
 import { checkPictures, type Pictures } from "./pictures.ts";
 import type { PromptRequest } from "./prompt-request.ts";
@@ -130,11 +144,14 @@ function questionOf(request: OfOneText): Completion {
       return askForEdit(request.originalPromptText, request.editInstructions, request.temperature);
     case "generate_summary":
       return askForSummary(request.promptText);
+    case "enhance_prompt":
+      return askForEnhancement(request.prompt, request.temperature);
   }
 }
 
 const longestText = 10_000;
 const longestSummary = 200;
+const longestMotion = 4_000;
 
 function answerOf(request: OfOneText, completed: Completed): Written {
   const { text, usage, model, isCut } = completed;
@@ -157,10 +174,17 @@ function answerOf(request: OfOneText, completed: Completed): Written {
     case "generate_summary": {
       return { answer: { summary: plainLine(text, longestSummary), ...told }, units: 1, details };
     }
+    case "enhance_prompt": {
+      const answer = {
+        success: true,
+        enhanced_prompt: plainLine(text, longestMotion),
+        creativity_level: request.temperature,
+        ...told,
+      };
+      return { answer, units: 1, details };
+    }
   }
 }
-
-const longestMotion = 4_000;
 
 function enhanced({ text, usage, model }: Completed): Written {
   return {
@@ -245,6 +269,13 @@ function localAnswer(request: PromptRequest): PromptAnswer {
       };
     case "generate_summary":
       return { summary: localSummary(request.promptText), ...told };
+    case "enhance_prompt":
+      return {
+        success: true,
+        enhanced_prompt: localEnhancement(request.prompt, request.temperature),
+        creativity_level: request.temperature,
+        ...told,
+      };
     case "enhance_segment_prompt": {
       const texts = request.questions.map(({ prompt }) => localMotion(prompt));
       if (!request.isList) return { enhanced_prompt: texts[0], ...told };

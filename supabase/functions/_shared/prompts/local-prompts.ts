@@ -49,3 +49,10 @@ export function localMotion(prompt: string): string {
   const idea = prompt.trim().replace(/[.\s]+$/, "");
   return `${idea}, while the camera moves slowly forward. Everything around it drifts gently past. Light and air shift a little.`;
 }
+
+/** The prompt with more added details the higher the level is. */
+export function localEnhancement(prompt: string, level: number): string {
+  const idea = prompt.trim().replace(/[.,;\s]+$/, "");
+  const details = ["fine detail", lights[2], views[0], moods[4], "an unexpected setting"];
+  return [idea, ...details.slice(0, 1 + Math.min(4, Math.floor(level / 0.3)))].join(", ");
+}

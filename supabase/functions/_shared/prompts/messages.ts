@@ -70,6 +70,30 @@ export function askForSummary(promptText: string): Completion {
   };
 }
 
+/** From a level on, how far the enhanced prompt may go. */
+const freedoms: readonly (readonly [level: number, freedom: string])[] = [
+  [0, "Add only what the prompt implies: light, material, framing. Invent nothing."],
+  [0.5, "Add fitting detail: setting, light, composition, style. Change no fact of the prompt."],
+  [0.95, "Be bold: add an unexpected setting, style or mood that suits the subject."],
+  [1.15, "Be as surprising as you can: transform setting, style and mood. The subject stays recognisable."],
+];
+
+export function askForEnhancement(prompt: string, temperature: number): Completion {
+  const [, freedom] = freedoms.findLast(([level]) => temperature >= level) ?? ["", ""];
+  return {
+    system: [
+      "You enhance a prompt for a generator of pictures and films.",
+      asMaterial,
+      "Keep the subject of `prompt` and everything that it states.",
+      freedom,
+      "Answer with one enhanced prompt of at most 120 words, in the language of `prompt`, and nothing else.",
+    ].join("\n"),
+    user: JSON.stringify({ prompt }),
+    temperature,
+    maxTokens: 1024,
+  };
+}
+
 export function askForMotion(prompt: string, images: string[], temperature: number): Completion {
   return {
     system: [

@@ -12,13 +12,57 @@ const image = text(4000).refine((value) => {
 /** Of all texts of one question together: more than a model reads is refused by its provider, not by us. */
 const longestQuestion = 60_000;
 
-/** The creativity level of the product: 0 to 2; what is beyond counts as the nearest. */
-function temperature(usual: number) {
-  return z
-    .number()
-    .nullish()
-    .transform((value) => Math.min(Math.max(value ?? usual, 0), 2))
-    .describe(`creativity level, 0 to 2; ${usual} unless said`);
+/** The stops of the web app's creativity slider. */
+export const creativityLevels = {
+  predictable: 0.4,
+  interesting: 0.6,
+  balanced: 0.8,
+  chaotic: 1,
+  insane: 1.2,
+} as const;
+
+const names = Object.keys(creativityLevels) as (keyof typeof creativityLevels)[];
+
+/** A number, as a number or a text, or a stop of the slider by its name; values beyond 0 to 2 count as the nearest. */
+const level = z
+  .union([
+    z.number(),
+    z
+      .string()
+      .trim()
+      .regex(/^\d{1,3}(\.\d{1,6})?$/)
+      .transform(Number),
+    z
+      .string()
+      .trim()
+      .toLowerCase()
+      .pipe(z.enum(names))
+      .transform((name) => creativityLevels[name]),
+  ])
+  .transform((value) => Math.min(Math.max(value, 0), 2));
+
+/** The creativity level under each of its names; the model's temperature. */
+function creativity(usual: number) {
+  const same = level.nullish().describe("another name of creativity_level");
+  return {
+    creativity_level: level.nullish().describe(`0 to 2, or one of ${names.join(", ")}; default: ${usual}`),
+    creativityLevel: same,
+    creativity: same,
+    temperature: same,
+  };
+}
+
+type CreativityField = keyof ReturnType<typeof creativity>;
+
+/** The request with its level in one place: the first name that was sent counts. */
+function withTemperature(usual: number) {
+  return <Request extends Partial<Record<CreativityField, number | null | undefined>>>({
+    creativity_level: first,
+    creativityLevel: second,
+    creativity: third,
+    temperature: fourth,
+    ...request
+  }: Request) => ({ ...request, temperature: first ?? second ?? third ?? fourth ?? usual });
 }
 
 /** What all tasks take: how the answer comes, and who pays for it. */
@@ -46,7 +90,7 @@ const generatePrompts = z
       .nullish()
       .transform((given) => given ?? [])
       .describe("not to be repeated; texts or {text}"),
-    temperature: temperature(0.8),
+    ...creativity(0.8),
     ...order,
   })
   .superRefine(({ overallPromptText, rulesToRememberText, existingPrompts }, context) => {
@@ -57,15 +101,36 @@ const generatePrompts = z
       path: ["existingPrompts"],
       message: `all texts together have more than ${longestQuestion} characters`,
     });
-  });
+  })
+  .transform(withTemperature(0.8));
 
-const editPrompt = z.object({
-  task: z.literal("edit_prompt"),
-  originalPromptText: required,
-  editInstructions: required,
-  temperature: temperature(0.7),
-  ...order,
-});
+const editPrompt = z
+  .object({
+    task: z.literal("edit_prompt"),
+    originalPromptText: required,
+    editInstructions: required,
+    ...creativity(0.7),
+    ...order,
+  })
+  .transform(withTemperature(0.7));
+
+const enhancePrompt = z
+  .object({
+    task: z.literal("enhance_prompt").nullish().describe("default: enhance_prompt"),
+    prompt: required.nullish().describe("the prompt to enhance"),
+    base_prompt: required.nullish().describe("another name of prompt"),
+    basePrompt: required.nullish().describe("another name of prompt"),
+    ...creativity(creativityLevels.balanced),
+    ...order,
+  })
+  .transform(({ task: _task, prompt, base_prompt: second, basePrompt: third, ...request }, context) => {
+    const text = prompt ?? second ?? third;
+    if (!text) {
+      context.addIssue({ code: "custom", path: ["prompt"], message: "is required; or send a task" });
+      return z.NEVER;
+    }
+    return { task: "enhance_prompt" as const, prompt: text, ...withTemperature(0.8)(request) };
+  });
 
 const generateSummary = z.object({ task: z.literal("generate_summary"), promptText: required, ...order });
 
@@ -78,7 +143,7 @@ const enhanceSegmentPrompt = z
       .union([z.array(image).max(2), z.array(z.array(image).max(2)).max(50)])
       .nullish()
       .describe("first and last frame; for `prompts` a list of such for each"),
-    temperature: temperature(0.7),
+    ...creativity(0.7),
     ...order,
   })
   .transform(({ images, prompt, prompts, ...request }, context) => {
@@ -94,18 +159,19 @@ const enhanceSegmentPrompt = z
     if (prompts && frames.length > 0) return refuse("images", "must have a list for each of `prompts`");
     if (lists.length > texts.length) return refuse("images", "has more lists than there are prompts");
     return {
-      ...request,
+      ...withTemperature(0.7)(request),
       isList: Boolean(prompts),
       questions: texts.map((each, index) => ({ prompt: each, images: lists[index] ?? frames })),
     };
   });
 
-/** What `ai-prompt` takes, by its task. */
+/** What `ai-prompt` takes, by its task; a body without a task asks for an enhanced prompt. */
 export const promptRequest = z.discriminatedUnion("task", [
   generatePrompts,
   editPrompt,
   generateSummary,
   enhanceSegmentPrompt,
+  enhancePrompt,
 ]);
 
 type WithoutOrder<Request> = Request extends unknown ? Omit<Request, keyof typeof order> : never;

@@ -3,6 +3,7 @@ import type { Environment } from "../http/bind.ts";
 import { readPromptVariables } from "../prompts/variables.ts";
 import { readFalVariables } from "../providers/variables.ts";
 import { createEnvironment, type Settings } from "./environment.ts";
+import type { ProcessLife } from "./provider-runs.ts";
 
 /** The part of Deno that entries use; declared here so that one compiler checks both hosts. */
 interface DenoRuntime {
@@ -12,13 +13,43 @@ interface DenoRuntime {
 
 export const Deno = (globalThis as unknown as { Deno: DenoRuntime }).Deno;
 
+/** What Supabase's edge runtime has beside Deno; absent elsewhere. */
+interface EdgeRuntime {
+  waitUntil(work: Promise<unknown>): void;
+}
+
+const bornAt = Date.now();
+
 let shared: Environment | undefined;
 
 /** The environment of this isolate, made at the first call from the variables that Supabase sets. */
 export function environment(): Environment {
   // Few connections: every function has isolates of its own, and all of them share the database.
-  shared ??= createEnvironment({ settings: readSettings(), connections: 4 });
+  shared ??= createEnvironment({ settings: settings(), connections: 4 });
   return shared;
+}
+
+/** The settings of this isolate's environment. */
+export function settings(): Settings {
+  return (read ??= readSettings());
+}
+
+let read: Settings | undefined;
+
+/**
+ * The life of this isolate, where Supabase's runtime ends it; undefined in another Deno. The runtime ends an isolate after 150
+ * seconds (400 on paid plans), whatever requests it has served.
+ */
+export function isolateLife(lifeMilliseconds: number): ProcessLife | undefined {
+  const { EdgeRuntime: edge } = globalThis as unknown as { EdgeRuntime?: EdgeRuntime };
+  if (!edge) return undefined;
+  const ending = new AbortController();
+  globalThis.addEventListener("beforeunload", () => ending.abort());
+  return {
+    millisecondsLeft: () => bornAt + lifeMilliseconds - Date.now(),
+    ending: ending.signal,
+    keepAlive: (work) => edge.waitUntil(work),
+  };
 }
 
 function readSettings(): Settings {

@@ -51,8 +51,7 @@ export function createEnvironment({
   const serviceKeys = [settings.SUPABASE_SERVICE_ROLE_KEY, ...keyList(settings.SUPABASE_SECRET_KEYS)];
   const publicKeys = [settings.SUPABASE_ANON_KEY, ...keyList(settings.SUPABASE_PUBLISHABLE_KEYS)];
   const present = (keys: (string | undefined)[]) => keys.filter((key): key is string => Boolean(key));
-  const [storageKey] = present(serviceKeys);
-  if (!storageKey) throw new Error("set SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEYS");
+  const storageKey = serviceKeyOf(settings);
   return {
     database: connect({ url: settings.SUPABASE_DB_URL, ...(connections && { connections }) }),
     identifier: createIdentifier({
@@ -69,6 +68,8 @@ export function createEnvironment({
     promptWriter: createPromptWriter(settings, { log }),
     fal: createFalWebhooks(settings),
     falQueue: createFalAccess(settings),
+    // Only the function that runs tasks has them: the others do without the worker's code.
+    providerRuns: undefined,
     checkout: checkoutSettings(settings),
     receiptSeller: settings.RECEIPT_SELLER,
     processLimit: createProcessLimit(),
@@ -78,6 +79,16 @@ export function createEnvironment({
     log,
     checkAnswers: settings.DARKROOM_CHECK_ANSWERS === "on",
   };
+}
+
+/** A key under which this installation calls itself. @throws Error when none is set */
+export function serviceKeyOf({
+  SUPABASE_SERVICE_ROLE_KEY: first,
+  SUPABASE_SECRET_KEYS: others,
+}: Pick<Settings, "SUPABASE_SERVICE_ROLE_KEY" | "SUPABASE_SECRET_KEYS">): string {
+  const key = [first, ...keyList(others)].find(Boolean);
+  if (!key) throw new Error("set SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEYS");
+  return key;
 }
 
 export function keyList(value: string | undefined): string[] {

@@ -12,6 +12,11 @@ export interface ClaimOptions {
   /** How long to wait for a task when there is none. */
   waitSeconds: number;
   debug: boolean;
+  /** What runs the tasks, where that is no own worker. */
+  provider?: "fal" | "sandbox" | undefined;
+  /** FAL's rule: see `falRouting`. */
+  falRuns?: "missing" | "all" | "none" | undefined;
+  falAfterSeconds?: number | undefined;
 }
 
 interface ProviderJob {
@@ -54,6 +59,7 @@ export async function claimNextTask(
       runType: options.runType,
       taskTypes: options.taskTypes,
       models: await wantedModels(database, caller, options),
+      provider: options.provider,
     } as const;
     claimed = await waiting.hold(wanted, { seconds: waitSeconds, since }, () =>
       claim(database, caller, { ...options, debug: false }),
@@ -78,8 +84,9 @@ export async function claimNextTask(
 function claim(
   database: Pick<Database, "call">,
   caller: Caller,
-  { workerId, runType, taskTypes, models, sameModelOnly, maxTasks, debug }: ClaimOptions,
+  options: ClaimOptions,
 ): Promise<Claim | null> {
+  const { workerId, runType, taskTypes, models, sameModelOnly, maxTasks, debug } = options;
   return database.call("claim_next_task", {
     for_user: forUser(caller),
     for_worker: workerId,
@@ -89,6 +96,9 @@ function claim(
     same_model_only: sameModelOnly,
     max_tasks: maxTasks,
     debug,
+    for_provider: options.provider,
+    fal_runs: options.falRuns,
+    fal_after_seconds: options.falAfterSeconds,
   });
 }
 

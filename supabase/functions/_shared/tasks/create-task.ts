@@ -1,6 +1,7 @@
 import { type Database, json } from "../database/database.ts";
 import { AppError } from "../errors/app-error.ts";
 import { type Caller, forToken, forUser } from "../http/endpoint.ts";
+import { type PicturePlan, type PictureWarning, planSingleImage } from "../pictures/limits.ts";
 import { dependencyOrder } from "./dependency-order.ts";
 
 export interface NewTask {
@@ -21,6 +22,8 @@ export interface CreatedTask {
   task_id: string;
   status: string;
   deduplicated: boolean;
+  /** What the model does not do of the params; of `single_image`, and only where there is something. */
+  warnings?: PictureWarning[];
 }
 
 export interface CreateOptions {
@@ -46,6 +49,7 @@ export async function createTask(
   const found = dependencyOrder(tasks);
   if ("cycle" in found) throw new AppError("invalid_dependency", { cycle: found.cycle });
   const { order } = found;
+  const plans = tasks.map(planOf);
   const created = await database.call<CreatedTask | CreatedBatch>("create_task", {
     for_user: forUser(caller),
     for_token: forToken(caller),
@@ -53,8 +57,25 @@ export async function createTask(
     is_batch: isBatch,
     idempotency_key: idempotencyKey,
   });
-  if (!("tasks" in created)) return created;
-  return { ...created, tasks: asSent(created.tasks, order), task_ids: asSent(created.task_ids, order) };
+  if (!("tasks" in created)) return withWarnings(created, plans[0]);
+  return {
+    ...created,
+    tasks: asSent(created.tasks, order).map((task, index) => withWarnings(task, plans[index])),
+    task_ids: asSent(created.task_ids, order),
+  };
+}
+
+/** How a picture will be made, where the model's table says so. @throws AppError `unsupported_by_model` */
+function planOf({ task_type, params }: NewTask, index: number): PicturePlan | undefined {
+  const plan = task_type === "single_image" ? planSingleImage(params) : undefined;
+  if (plan && plan.refusals.length > 0) {
+    throw new AppError("unsupported_by_model", { task: index, issues: plan.refusals });
+  }
+  return plan;
+}
+
+function withWarnings(task: CreatedTask, plan: PicturePlan | undefined): CreatedTask {
+  return plan && plan.warnings.length > 0 ? { ...task, warnings: plan.warnings } : task;
 }
 
 /** What was made in an order, in that of the request. */

@@ -5,7 +5,11 @@ import { type Caller, forUser } from "../http/endpoint.ts";
 export async function countTasks(
   database: Pick<Database, "call">,
   caller: Caller,
-  runType: "gpu" | "api" | undefined,
+  { runType, isApiWorker }: { runType: "gpu" | "api" | undefined; isApiWorker: boolean },
 ): Promise<Record<string, unknown>> {
-  return await database.call("task_counts_for", { for_user: forUser(caller), for_run_type: runType });
+  return await database.call("task_counts_for", {
+    for_user: forUser(caller),
+    for_run_type: runType,
+    is_api_worker: isApiWorker,
+  });
 }

@@ -1,11 +1,13 @@
-/** A lane turned ready or open: there may be a task for whoever takes such ones. */
+/** A lane turned ready or open, or its tasks may be claimed by more than before: there may be a task for a claim of such. */
 export interface LaneNews {
   kind: "lane";
-  userId: string;
+  /** Undefined: of any user. */
+  userId: string | undefined;
   runType: string;
   /** The lane's type, and the other names that it may be asked for by. */
   taskTypes: readonly string[];
-  model: string;
+  /** Undefined: any model. */
+  model: string | undefined;
   /** Whether the cloud may take of it; its owner always may. */
   isOpen: boolean;
 }
@@ -26,6 +28,8 @@ export interface WantedTask {
   runType: string | undefined;
   taskTypes: readonly string[] | undefined;
   models: readonly string[] | undefined;
+  /** What runs it, where that is no own worker: such a claim may find what another does not, and the reverse. */
+  provider?: string | undefined;
 }
 
 /** Another status of one task than these. */
@@ -359,8 +363,8 @@ class Seat {
 /** Groups are found by topic, so that news of one user's lanes passes by the groups of all others. */
 function topicsOf(news: News): string[] {
   if (news.kind === "task") return [`task:${news.taskId}`];
-  const own = `lanes:${news.userId}`;
-  return news.isOpen ? ["lanes", own] : [own];
+  const own = news.userId === undefined ? [] : [`lanes:${news.userId}`];
+  return news.isOpen ? ["lanes", ...own] : own;
 }
 
 function topicOf(wanted: Wanted): string {
@@ -373,7 +377,7 @@ function keyOf(wanted: Wanted, userId: string | undefined): string {
   const parts =
     wanted.kind === "task"
       ? [sorted(wanted.notStatuses)]
-      : [wanted.runType, sorted(wanted.taskTypes), sorted(wanted.models)];
+      : [wanted.runType, sorted(wanted.taskTypes), sorted(wanted.models), wanted.provider];
   return JSON.stringify([userId ?? null, ...parts.map((part) => part ?? null)]);
 }
 
@@ -388,6 +392,6 @@ function meets(news: News, wanted: Wanted): boolean {
   return (
     (runType === undefined || runType === news.runType) &&
     (taskTypes === undefined || taskTypes.some((name) => news.taskTypes.includes(name))) &&
-    (models === undefined || models.includes(news.model))
+    (models === undefined || news.model === undefined || models.includes(news.model))
   );
 }

@@ -12,6 +12,10 @@ export const workerStatuses = [
 ] as const;
 export type WorkerStatus = (typeof workerStatuses)[number];
 
+/** What runs tasks, where that is no own GPU or API worker. */
+export const workerProviders = ["fal", "sandbox"] as const;
+export type WorkerProvider = (typeof workerProviders)[number];
+
 export interface Heartbeat {
   workerId: string;
   /** What is left out stays as it is; null for the model forgets it. */
@@ -23,6 +27,8 @@ export interface Heartbeat {
     /** The runs that the worker believes it has. */
     tasks?: { task_id: string; attempt?: number | undefined }[] | undefined;
     metadata?: Record<string, unknown> | undefined;
+    /** What runs its tasks, where that is not the machine itself. */
+    provider?: WorkerProvider | undefined;
   };
   /** Sent on as text: what a line holds must not make the heartbeat fail. */
   logs: unknown[] | undefined;

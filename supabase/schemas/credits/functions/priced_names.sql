@@ -20,6 +20,8 @@ begin
       when medium = 'image' then array['resolution', 'image_size']
       else array['resolution', 'parsed_resolution_wh'] end
     when 'model' then array['model_name', 'model']
+                      -- Older clients of pictures name the model there.
+                      || case when for_task_type = 'single_image' then array['model_type'] else '{}' end
     when 'model_type' then array['model_type'] end;
 end
 $$;

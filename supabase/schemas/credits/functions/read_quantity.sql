@@ -19,7 +19,8 @@ begin
       when kind <> 'string' or word = '' then null
       when listed ? word then to_jsonb(word)
       else coalesce((select to_jsonb(key) from jsonb_object_keys(listed) as key
-                      where lower(key) = lower(word) order by key limit 1), to_jsonb(word)) end;
+                      where public.spelling_of_model(key) = public.spelling_of_model(word) order by key limit 1),
+                    to_jsonb(word)) end;
   end if;
 
   if quantity = 'resolution' then

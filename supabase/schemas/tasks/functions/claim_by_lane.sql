@@ -3,7 +3,7 @@
 -- A lane keeps the turn at which it was last looked at; those met are brought up to date, so that the order is right.
 create or replace function public.claim_by_lane(
   stage text, run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
-  affinity_max_wait interval
+  affinity_max_wait interval, late_types text[], late_before timestamptz, skip_jobs_of text
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -25,7 +25,7 @@ declare
 begin
   for page in 1 .. 64 loop
     loop
-      met := array(select next_lane from public.lanes_to_try(stage, kinds, models, tried, page_size) as next_lane);
+      met := array(select next_lane from public.lanes_to_try(stage, kinds, models, tried, page_size, late_types) as next_lane);
       exit when cardinality(met) = 0 or lifts_left <= 0;
       lifted := public.lift_lanes(array(select id from unnest(met)));
       exit when lifted = 0;
@@ -42,9 +42,9 @@ begin
         continue;
       end if;
       claimed := public.claim_of_user(lane.user_id, stage, run_types, types, models, null, for_worker,
-                                      heartbeat_lease, affinity_max_wait);
+                                      heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
       if claimed is not null then
-        if lane.turn % 16 = 0 and stage <> 'overdue' then
+        if lane.turn % 16 = 0 and stage <> 'overdue' and lane.task_type = any (late_types) is not true then
           perform public.move_turn_mark(case when by_run_type then lane.run_type else lane.task_type end,
                                         case when models is not null then lane.model end, lane.turn);
         end if;
@@ -56,7 +56,7 @@ begin
   end loop;
   foreach busy_user in array busy_users loop
     claimed := public.claim_of_user(busy_user, stage, run_types, types, models, null, for_worker,
-                                    heartbeat_lease, affinity_max_wait);
+                                    heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
     if claimed is not null then
       return claimed;
     end if;

@@ -4,7 +4,7 @@
 -- which the next eight users have none.
 create or replace function public.claim_by_turn(
   run_types text[], types text[], models text[], for_worker text, heartbeat_lease interval,
-  affinity_max_wait interval
+  affinity_max_wait interval, late_types text[], late_before timestamptz, skip_jobs_of text
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -27,13 +27,13 @@ begin
        order by turn limit 1 for no key update skip locked;
     end if;
     if taken.user_id is null then
-      select * into found_turn from public.take_turn(run_types, types, models, tried || busy);
+      select * into found_turn from public.take_turn(run_types, types, models, tried || busy, late_types);
       taken := found_turn.taken;
       busy := busy || found_turn.busy;
     end if;
     exit when taken.user_id is null;
     claimed := public.claim_of_user(taken.user_id, 'turn', run_types, types, models, null, for_worker,
-                                    heartbeat_lease, affinity_max_wait);
+                                    heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
     if claimed is not null then
       -- Now and then is enough.
       if taken.turn % 16 = 0 then
@@ -46,7 +46,7 @@ begin
   end loop;
   foreach busy_user in array busy loop
     claimed := public.claim_of_user(busy_user, 'turn', run_types, types, models, null, for_worker,
-                                    heartbeat_lease, affinity_max_wait);
+                                    heartbeat_lease, affinity_max_wait, late_types, late_before, skip_jobs_of);
     if claimed is not null then
       return claimed;
     end if;

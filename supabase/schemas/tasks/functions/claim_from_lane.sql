@@ -1,8 +1,11 @@
 -- Takes the lane's first task and a free slot of its user (and of its project and type, where they have a limit),
 -- skipping what others have locked. Null when there is no such set; then the lane is closed if that is so for good.
 -- The lease is the type's longest run, unless the worker is one that heartbeats.
+-- With `late_before` it takes what has been ready since then, or what its provider has begun. With `skip_jobs_of` it leaves that
+-- provider the tasks that this has begun: another run would be paid twice.
 create or replace function public.claim_from_lane(
-  lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval
+  lane public.task_lanes, for_worker text, by_owner boolean, heartbeat_lease interval, affinity_max_wait interval,
+  late_before timestamptz, skip_jobs_of text
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -43,9 +46,18 @@ begin
   -- Parts of orchestrations that are over end here; the outbox has not reached them yet.
   for look in 1 .. 16 loop
     ended := null;
-    select * into head from public.tasks
-     where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
-     order by priority desc, created_at, id limit 1 for no key update skip locked;
+    if skip_jobs_of is null then
+      select * into head from public.tasks
+       where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+       order by priority desc, created_at, id limit 1 for no key update skip locked;
+    else
+      -- Passes over those alone that a run at the provider left behind: a user has five slots.
+      select * into head from public.tasks
+       where lane_id = lane.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+         and not exists (select from public.provider_jobs as job
+                          where job.task_id = tasks.id and job.provider = skip_jobs_of and not job.by_owner)
+       order by priority desc, created_at, id limit 1 for no key update skip locked;
+    end if;
     exit when not found or head.orchestrator_task_id is null;
     ended := public.ended_orchestrator(head.orchestrator_task_id);
     exit when ended is null;
@@ -57,6 +69,13 @@ begin
   end loop;
   if ended is not null then
     -- Others may follow. Another claim, or the outbox, goes on with them.
+    return null;
+  end if;
+
+  if head.ready_at > late_before
+     and not exists (select from public.provider_jobs as job where job.task_id = head.id and job.by_owner = claim_from_lane.by_owner) then
+    update public.task_lanes set is_late = false, waits_since = head.ready_at
+     where id = (select id from public.task_lanes where id = lane.id and is_late for no key update skip locked);
     return null;
   end if;
 

@@ -11,7 +11,7 @@ begin
     return null;
   end if;
   if exists (select from public.task_outbox where subject_id = old.dependency_id and kind = 'release_dependants') then
-    update public.tasks set unmet_dependencies = unmet_dependencies - 1 where id = dependant.id;
+    update public.tasks set unmet_dependencies = unmet_dependencies - 1, ready_at = now() where id = dependant.id;
     if dependant.unmet_dependencies = 1 and not dependant.is_scheduled then
       perform public.lock_tenant(dependant.user_id);
       perform public.ready_lane(dependant.lane_id, now());

@@ -9,6 +9,7 @@ begin
   if new.status = 'Queued' then
     perform public.free_slots(array[old]);
     perform public.ready_lane(new.lane_id, greatest(new.created_at, new.run_after));
+    perform public.let_provider_resume(new.id, new.lane_id);
   else
     perform public.end_task(
       new.id, new.status, new.error_message, old, by_owner => auth.uid() is not null or new.status = 'Cancelled');

@@ -40,6 +40,7 @@ begin
     if new.attempts < old.max_attempts then
       perform public.lock_tenant(old.user_id);
       new.status := 'Queued';
+      new.ready_at := now();
       new.lane_id := public.lane_of_task(old);
       new.worker_id := null;
       new.claimed_by_owner := null;

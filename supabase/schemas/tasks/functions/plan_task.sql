@@ -159,6 +159,7 @@ begin
   planned.warnings := '{}';
   planned.children_held_microusd := 0;
   planned.created_at := now();
+  planned.ready_at := now();
   planned.updated_at := now();
 end
 $$;

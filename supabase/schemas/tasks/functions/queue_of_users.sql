@@ -1,15 +1,16 @@
 -- The users with work in these run types, with what a claim could take of it now. For everybody (null) those of the
 -- cloud: lanes that are open, or ready and closed; a token's owner alone, with all their lanes.
 -- `claimable` is what could run at once: the ready tasks, but no more than free slots of the user (and of the project,
--- where it is limited); orchestrators need none. Types at their limit count as at capacity.
-create or replace function public.queue_of_users(for_user uuid, run_types text[])
+-- where it is limited); orchestrators need none. Types at their limit count as at capacity, and so do `without_types`.
+create or replace function public.queue_of_users(for_user uuid, run_types text[], without_types text[] default '{}')
 returns table (
   user_id uuid, allowed boolean, free_slots integer, ready integer, ready_orchestrators integer, blocked integer,
   scheduled integer, running integer, running_orchestrators integer, claimable integer
 )
 language plpgsql stable set search_path = '' as $$
 declare
-  types constant text[] := public.claimable_task_types(run_types, null);
+  types constant text[] := array(
+    select name from unnest(public.claimable_task_types(run_types, null)) as kind (name) where name <> all (without_types));
 begin
   return query
     with lanes as (

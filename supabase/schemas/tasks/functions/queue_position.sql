@@ -1,6 +1,7 @@
 -- Where a queued task stands, and when it may start: its place among its owner's tasks, the tasks that are likely to
 -- be served before it when users take turns, and from the workers there are and the run times seen so far the time
--- until then, at even odds (p50) and nine times in ten (p90). What is not known is null, with the reason.
+-- until then, at even odds (p50) and nine times in ten (p90). What is not known is null, with the reason. `waits_for` says what may
+-- take it: a worker, FAL or either. How many tasks FAL runs at once is not known, so what is left to it has no estimate.
 create or replace function public.queue_position(for_user uuid, for_task uuid)
 returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
@@ -19,6 +20,11 @@ declare
   wait_deviation double precision;
   reason text;
   estimate jsonb;
+  is_cloud boolean;
+  settings public.queue_settings;
+  worker_may boolean;
+  -- In how many seconds FAL may take it; null: never.
+  fal_seconds double precision;
 begin
   select * into task from public.tasks where id = for_task and (for_user is null or user_id = for_user);
   if not found then
@@ -29,7 +35,7 @@ begin
   if task.status <> 'Queued' then
     return jsonb_build_object(
       'task_id', task.id, 'status', task.status, 'position', null, 'position_is_bound', false, 'tasks_ahead', null,
-      'estimated_start_seconds', null, 'reason', case when task.status = 'In Progress' then 'running' else 'ended' end,
+      'estimated_start_seconds', null, 'waits_for', null, 'fal_takes_it_in_seconds', null, 'reason', case when task.status = 'In Progress' then 'running' else 'ended' end,
       'run_after', task.run_after, 'based_on', null);
   end if;
   select * into tenant from public.task_tenants where user_id = task.user_id;
@@ -54,8 +60,21 @@ begin
    where task.in_cloud and queue.user_id <> task.user_id and queue.allowed;
   ahead := own_ahead + others_ahead;
 
+  is_cloud := task.in_cloud and tenant.allows_cloud;
+  select * into settings from public.queue_settings;
+  worker_may := not is_cloud or task.task_type = any (public.own_worker_types());
+  if is_cloud and public.fal_is_active(settings)
+     and exists (select from public.task_types where name = task.task_type and 'fal' = any (runners)) then
+    fal_seconds := case
+      when settings.fal_runs = 'all' or not worker_may or exists (select from public.provider_jobs where task_id = task.id)
+        then 0
+      else greatest(0, extract(epoch from task.ready_at + settings.fal_after - now())) end;
+  end if;
   select * into workers from public.active_workers(
-    task.run_type, case when task.in_cloud and tenant.allows_cloud then null else task.user_id end);
+    task.run_type, case when not is_cloud then task.user_id end,
+    case when is_cloud then array['fal'] else '{}' end
+      || case when is_cloud and task.task_type <> all ((public.provider_task_types('sandbox', null, null)).types)
+              then array['sandbox'] else '{}' end);
   worker_count := workers.busy + workers.idle;
   select * into runs from public.run_time_statistics(
     case when ahead = 0 then array[task.task_type]
@@ -67,6 +86,7 @@ begin
     when task.is_scheduled then 'scheduled'
     when task.in_cloud and not tenant.allows_cloud and not tenant.allows_local then 'generation_is_off'
     when not task.in_cloud and not tenant.allows_local then 'local_off'
+    when fal_seconds = 0 and (not worker_may or worker_count = 0) then 'left_to_fal'
     when worker_count = 0 then 'no_workers'
     when runs.samples = 0 and (ahead > 0 or workers.idle = 0) then 'no_run_times_yet' end;
   if reason is null then
@@ -86,6 +106,9 @@ begin
     'task_id', task.id, 'status', task.status,
     'position', own_ahead + 1, 'position_is_bound', own_ahead >= bound,
     'tasks_ahead', ahead, 'estimated_start_seconds', estimate,
+    'waits_for', case when fal_seconds is null or fal_seconds > 0 then 'worker'
+                      when worker_may and worker_count > 0 then 'worker_or_fal' else 'fal' end,
+    'fal_takes_it_in_seconds', round(fal_seconds::numeric, 1),
     'reason', coalesce(reason, case when free_slots = 0 and not task.is_orchestrator then 'at_capacity' end),
     'run_after', task.run_after,
     'based_on', jsonb_build_object(

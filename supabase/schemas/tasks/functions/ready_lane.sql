@@ -17,7 +17,8 @@ begin
   update public.task_lanes
      set is_ready = true, is_open = may_open,
          oldest_ready_at = case when is_ready then least(oldest_ready_at, waiting_since) else waiting_since end,
-         is_overdue = case when is_ready then is_overdue else false end,
+         is_overdue = is_ready and is_overdue, is_late = is_ready and is_late,
+         waits_since = case when is_ready then waits_since else now() end,
          turn = public.turn_floor(lane)
    where id = for_lane;
   if may_open then

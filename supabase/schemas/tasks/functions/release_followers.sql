@@ -27,7 +27,7 @@ begin
   end if;
   lane := public.lane_of_task(next_task);
   update public.tasks
-     set is_following = false, unmet_dependencies = 0, lane_id = lane, updated_at = now()
+     set is_following = false, unmet_dependencies = 0, lane_id = lane, updated_at = now(), ready_at = now()
    where id = next_task.id;
   perform public.ready_lane(lane, now());
   return true;

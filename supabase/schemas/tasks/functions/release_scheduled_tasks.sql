@@ -33,7 +33,7 @@ begin
     select * into task from public.tasks
      where id = due.id and is_scheduled and run_after <= now() for no key update skip locked;
     continue when not found;
-    update public.tasks set is_scheduled = false where id = task.id;
+    update public.tasks set is_scheduled = false, ready_at = now() where id = task.id;
     if task.unmet_dependencies = 0 then
       perform public.ready_lane(task.lane_id, task.run_after);
     end if;

@@ -18,7 +18,7 @@ begin
      where dependency_id = finished_task and task_id = any (next_ids) and is_waiting
     returning task_id
   )
-  update public.tasks set unmet_dependencies = unmet_dependencies - 1
+  update public.tasks set unmet_dependencies = unmet_dependencies - 1, ready_at = now()
    where id in (select task_id from released) and status = 'Queued';
   -- In a project, so of one user.
   select user_id into owner_id from public.tasks

@@ -21,10 +21,11 @@ begin
      set status = 'Queued', lane_id = lane, worker_id = null, claimed_by_owner = null, lease_expires_at = null,
          slot = null, project_slot = null, task_type_slot = null,
          generation_started_at = null, progress = null, progress_message = null,
-         error_message = error, updated_at = now()
+         error_message = error, updated_at = now(), ready_at = now()
    where id = task.id;
   perform public.free_slots(array[task]);
   perform public.ready_lane(lane, greatest(task.created_at, task.run_after));
+  perform public.let_provider_resume(task.id, lane);
   return 'Queued';
 end
 $$;

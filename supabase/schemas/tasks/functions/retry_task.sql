@@ -45,8 +45,9 @@ begin
      set status = 'Queued', lane_id = lane, is_scheduled = is_early, attempts = 0, worker_id = null,
          claimed_by_owner = null, generation_started_at = null,
          generation_processed_at = null, progress = null, progress_message = null, error_message = null,
-         output_location = null, cost_microusd = null, result_data = result_data - array['cancellation', 'blacked_out', 'failed_part'], unmet_dependencies = unmet,
-         result_key = key, is_following = follows, updated_at = now()
+         output_location = null, cost_microusd = null,
+         result_data = result_data - array['cancellation', 'blacked_out', 'failed_part'], unmet_dependencies = unmet,
+         result_key = key, is_following = follows, updated_at = now(), ready_at = now()
    where id = task.id;
   if task.in_cloud and task.orchestrator_task_id is null then
     perform public.open_hold(

@@ -2,6 +2,7 @@
 -- claimable tasks within the target wait. A task takes as much of a worker as its mean run time is of that wait, at
 -- most one; one whose run time nobody has seen, a whole one. Of a user's tasks the longest fill the free slots, so
 -- that more work never wants fewer workers. Never fewer than one where a task waits. Between the bounds.
+-- What is left to FAL wants none: see fal_only_types(). What FAL runs because no own worker was there counts as work for one.
 create or replace function public.scale(
   for_run_type text default null, for_model text default null, target_wait_seconds integer default 60,
   min_workers integer default 0, max_workers integer default 100
@@ -11,12 +12,14 @@ declare
   parts jsonb;
   total integer;
   wanted integer;
+  fal_types constant text[] := public.fal_only_types();
+  fal jsonb;
 begin
   with lanes as (
     select lane.*, count.ready
       from public.task_lanes as lane, lateral public.lane_count(lane.id) as count
      where lane.is_open and (for_run_type is null or lane.run_type = for_run_type)
-       and (for_model is null or lane.model = for_model) and count.ready > 0
+       and (for_model is null or lane.model = for_model) and count.ready > 0 and lane.task_type <> all (fal_types)
   ), kinds as (
     select kind.task_type, kind.model, runs.mean, runs.samples
       from (select distinct task_type, model from lanes) as kind,
@@ -41,6 +44,8 @@ begin
       from public.tasks
      where status = 'In Progress' and not coalesce(claimed_by_owner, false) and not is_orchestrator
        and (for_run_type is null or run_type = for_run_type) and (for_model is null or coalesce(model, '') = for_model)
+       and not (task_type = any (fal_types)
+                and exists (select from public.workers as worker where worker.id = tasks.worker_id and worker.provider = 'fal'))
      group by 1, 2
   ), models as (
     select coalesce(queued.run_type, running.run_type) as run_type, coalesce(queued.model, running.model) as model,
@@ -72,12 +77,25 @@ begin
          coalesce(sum(by_run_type.wanted), 0)
     into parts, total
     from by_run_type;
+  select jsonb_build_object(
+           'runs', settings.fal_runs, 'is_active', public.fal_is_active(settings),
+           'left', (select coalesce(sum(count.ready), 0)
+                      from public.task_lanes as lane, lateral public.lane_count(lane.id) as count
+                     where lane.is_open and lane.task_type = any (fal_types)
+                       and (for_run_type is null or lane.run_type = for_run_type) and (for_model is null or lane.model = for_model)),
+           'running', (select count(*) from public.tasks as task
+                         join public.workers as worker on worker.id = task.worker_id and worker.provider = 'fal'
+                        where task.status = 'In Progress' and not task.claimed_by_owner
+                          and (for_run_type is null or task.run_type = for_run_type)
+                          and (for_model is null or coalesce(task.model, '') = for_model)))
+    into fal
+    from public.queue_settings as settings;
   wanted := greatest(min_workers, least(total, max_workers));
   return jsonb_build_object(
     'value', wanted, 'wanted_workers', wanted, 'unbounded', total,
     'target_wait_seconds', target_wait_seconds, 'min_workers', min_workers, 'max_workers', max_workers,
     'reason', case when total > max_workers then 'max_workers' when total < min_workers then 'min_workers' else 'work' end,
-    'by_run_type', parts);
+    'by_run_type', parts, 'fal', fal);
 end
 $$;
 revoke all on function public.scale from public, anon, authenticated;

@@ -1,6 +1,7 @@
 -- The next user whose turn it is, locked: see claim_by_turn; and those before them whom another claim is serving.
 create or replace function public.take_turn(
-  run_types text[], types text[], models text[], tried uuid[], out taken public.user_turns, out busy uuid[]
+  run_types text[], types text[], models text[], tried uuid[], late_types text[],
+  out taken public.user_turns, out busy uuid[]
 )
 language plpgsql set search_path = '' as $$
 declare
@@ -25,7 +26,8 @@ begin
       if (types is not null or models is not null) and not exists (
            select from public.task_lanes as lane
             where lane.user_id = candidate.user_id and lane.is_open and lane.run_type = candidate.run_type
-              and (types is null or lane.task_type = any (types)) and (models is null or lane.model = any (models))) then
+              and (types is null or lane.task_type = any (types) or lane.is_late and lane.task_type = any (late_types))
+              and (models is null or lane.model = any (models))) then
         passed := passed + 1;
         exit when passed = 8;
         continue;

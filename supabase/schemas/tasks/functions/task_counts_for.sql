@@ -1,19 +1,27 @@
 -- What waits and what runs, for workers that decide whether to claim and for autoscalers: see the endpoint.
 -- Numbers from the lanes' counts; the lists are the first tasks that a claim would meet, and what runs.
-create or replace function public.task_counts_for(for_user uuid, for_run_type text default null)
+-- What is left to FAL is neither `queued_only` nor, while FAL runs it, `active_only`: autoscalers start workers for those two. The
+-- call is all that a shipped API worker shows of itself while nothing is queued.
+create or replace function public.task_counts_for(for_user uuid, for_run_type text default null, is_api_worker boolean default false)
 returns jsonb
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   run_types constant text[] := case when for_run_type is null then array['gpu', 'api'] else array[for_run_type] end;
   list_size constant integer := 100;
+  fal_types constant text[] := case when for_user is null then public.fal_only_types() else '{}' end;
   totals jsonb;
   users jsonb;
   queued jsonb;
   active jsonb;
   person record;
 begin
+  if is_api_worker and for_user is null then
+    update public.queue_settings set api_worker_seen_at = now()
+     where only_row = (select only_row from public.queue_settings
+                        where api_worker_seen_at < now() - interval '10 seconds' for no key update skip locked);
+  end if;
   select jsonb_build_object(
-           'queued_only', coalesce(sum(claimable), 0),
+           'queued_only', coalesce(sum(claimable), 0), 'left_to_fal', 0,
            'eligible_queued', coalesce(sum(ready + ready_orchestrators) filter (where allowed), 0),
            'blocked_by_capacity',
              coalesce(sum(ready + ready_orchestrators - claimable) filter (where allowed), 0),
@@ -32,13 +40,22 @@ begin
     join public.task_tenants as tenant on tenant.user_id = queue.user_id
     join public.credit_accounts as account on account.user_id = queue.user_id;
 
+  if fal_types <> '{}' then
+    select totals || jsonb_build_object(
+             'queued_only', own.claimable, 'left_to_fal', (totals ->> 'queued_only')::integer - own.claimable)
+      into totals
+      from (select coalesce(sum(claimable), 0)::integer as claimable
+              from public.queue_of_users(null, run_types, fal_types)) as own;
+  end if;
   -- What an owner's machine runs is no work of the cloud's.
   select totals || jsonb_build_object(
            'active_only', count(*), 'queued_plus_active', (totals ->> 'queued_only')::integer + count(*))
     into totals
     from public.tasks
    where status = 'In Progress' and run_type = any (run_types)
-     and case when for_user is null then not claimed_by_owner else user_id = for_user end;
+     and case when for_user is null then not claimed_by_owner else user_id = for_user end
+     and not (task_type = any (fal_types)
+              and exists (select from public.workers as worker where worker.id = tasks.worker_id and worker.provider = 'fal'));
 
   select coalesce(jsonb_agg(jsonb_build_object(
            'task_id', task.id, 'task_type', task.task_type, 'user_id', task.user_id, 'created_at', task.created_at)

@@ -1,10 +1,11 @@
 -- What the queue needs now and then, wherever it is run from and however often: scheduled tasks whose time has
--- come, runs whose lease is over, lanes that have become overdue, and the marks of turns.
+-- come, runs whose lease is over, lanes that have become overdue or late, what own workers can run, and the marks of turns.
 create or replace function public.tend_queue(at_most integer default 200)
 returns void
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
   settings public.queue_settings;
+  own_types text[];
   mark record;
 begin
   perform public.release_scheduled_tasks(at_most);
@@ -15,7 +16,9 @@ begin
   if not found then
     return;
   end if;
-  update public.queue_settings set tended_at = now();
+  own_types := case when settings.fal_is_configured then public.own_worker_types() else '{}' end;
+  update public.queue_settings set tended_at = now(), own_worker_types = own_types;
+  perform public.announce_task_types(array(select unnest(settings.own_worker_types) except select unnest(own_types)));
   -- Claims do not note how long the next task of a lane has waited; it is looked up when it may be too long.
   update public.task_lanes as lane
      set is_overdue = coalesce(head.since < now() - settings.affinity_max_wait, false),
@@ -28,6 +31,18 @@ begin
        where lane_id = candidate.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
        order by priority desc, created_at, tasks.id limit 1) as head on true
    where lane.id = candidate.id;
+  if settings.fal_is_configured then
+    update public.task_lanes as lane
+       set is_late = coalesce(head.ready_at <= now() - settings.fal_after, false), waits_since = coalesce(head.ready_at, now())
+      from (select id from public.task_lanes
+             where is_open and not is_late and waits_since <= now() - settings.fal_after
+             order by waits_since limit 10000 for no key update skip locked) as candidate
+      left join lateral (
+        select ready_at from public.tasks
+         where lane_id = candidate.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
+         order by priority desc, created_at, tasks.id limit 1) as head on true
+     where lane.id = candidate.id;
+  end if;
   for mark in
     select kind, model, max(turn) as newest from public.turn_marks group by kind, model
   loop

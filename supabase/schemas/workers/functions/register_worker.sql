@@ -10,7 +10,8 @@ begin
   select * into worker from public.workers where id = row_id;
   if not found and row_id is not null
      and (for_owner is null or (select count(*) from public.workers where user_id = for_owner) < 200) then
-    insert into public.workers (id, user_id) values (row_id, for_owner) on conflict (id) do nothing;
+    insert into public.workers (id, user_id, provider)
+    values (row_id, for_owner, case when public.is_sandbox_worker(for_worker) then 'sandbox' end) on conflict (id) do nothing;
     select * into worker from public.workers where id = row_id;
   end if;
   return worker;

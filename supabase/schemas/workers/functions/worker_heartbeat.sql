@@ -15,7 +15,7 @@ begin
   update public.workers as known
      set status = public.status_after_heartbeat(known, said),
          own_status = case when public.operator_decided(known) then known.own_status else said end,
-         heartbeats = true, last_heartbeat = now(),
+         heartbeats = true, last_heartbeat = now(), provider = coalesce(report ->> 'provider', known.provider),
          current_model = case when report ? 'current_model' then nullif(report ->> 'current_model', '')
                               else known.current_model end,
          metadata = (case when said = 'active' then known.metadata - 'self_terminated' else known.metadata end)
@@ -25,6 +25,9 @@ begin
            || case when report ? 'metadata' then jsonb_build_object('reported', report -> 'metadata') else '{}' end
    where id = worker.id
   returning * into worker;
+  if for_user is null and worker.provider = 'fal' and said = 'active' then
+    perform public.note_fal();
+  end if;
   if said in ('crashed', 'terminated', 'error') then
     -- Also where an operator's status stayed, so that no trigger fired for this one.
     perform public.rescue_worker_tasks(for_worker, for_user, 'worker_' || said);
