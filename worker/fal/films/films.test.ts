@@ -123,7 +123,7 @@ const scenes: [
           loras: [{ path: "https://l.example/own", scale: 0.5, transformer: "both" }],
         },
       ],
-      [2, endpoints.trimFilm, { video_url: "https://fal.example/0", start_time: 0, end_time: 3.9219 }],
+      [2, endpoints.trimFilm, { video_url: "https://fal.example/0", start_time: 0, end_time: 3.921875 }],
       [3, endpoints.scaleFilm, { video_url: "https://fal.example/2", ...scaled }],
     ],
     { frames: 63, width: 902 },
@@ -221,7 +221,7 @@ const scenes: [
       [
         4,
         endpoints.trimFilm,
-        { video_url: "https://fal.example/upload-1", start_time: 3.1719, end_time: 3.7969 },
+        { video_url: "https://fal.example/upload-1", start_time: 3.15625, end_time: 3.796875 },
       ],
       [
         5,
@@ -272,7 +272,7 @@ const scenes: [
     },
     [
       [0, endpoints.turbo, { prompt: "x", resolution: "480p", aspect_ratio: "auto", image_url: image("a") }],
-      [2, endpoints.trimFilm, { video_url: "https://fal.example/0", start_time: 0, end_time: 3.0469 }],
+      [2, endpoints.trimFilm, { video_url: "https://fal.example/0", start_time: 0, end_time: 3.046875 }],
     ],
     { frames: 49 },
     [],
@@ -345,11 +345,15 @@ const scenes: [
           num_frames: 21,
         },
       ],
-      [1, endpoints.trimFilm, { video_url: "https://fal.example/upload-1", start_time: 0, end_time: 2.3594 }],
+      [
+        1,
+        endpoints.trimFilm,
+        { video_url: "https://fal.example/upload-1", start_time: 0, end_time: 2.359375 },
+      ],
       [
         2,
         endpoints.trimFilm,
-        { video_url: "https://fal.example/upload-2", start_time: 0.6719, end_time: 2.9844 },
+        { video_url: "https://fal.example/upload-2", start_time: 0.65625, end_time: 2.984375 },
       ],
       [3, endpoints.extractFrame, { video_url: "https://fal.example/1", frame_type: "last" }],
       [4, endpoints.extractFrame, { video_url: "https://fal.example/2", frame_type: "first" }],
@@ -390,15 +394,15 @@ const scenes: [
       [4, endpoints.extractFrame, { video_url: "https://fal.example/upload-2", frame_type: "first" }],
       [6, endpoints.scaleFilm, { video_url: "https://fal.example/0", width: 320, height: 180, mode: "crop" }],
       [
-        7,
+        8,
         endpoints.scaleFilm,
         { video_url: "https://fal.example/upload-2", width: 320, height: 180, mode: "crop" },
       ],
       [
-        8,
+        9,
         endpoints.mergeFilms,
         {
-          video_urls: ["https://fal.example/upload-1", "https://fal.example/6", "https://fal.example/7"],
+          video_urls: ["https://fal.example/upload-1", "https://fal.example/6", "https://fal.example/8"],
           target_fps: 16,
         },
       ],
