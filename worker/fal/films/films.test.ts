@@ -149,7 +149,14 @@ const scenes: [
             sample_solver: "euler",
             model_switch_phase: 2,
             phases: [
-              { phase: 1, guidance_scale: 3, loras: [{ url: "https://l.example/light", multiplier: "1.0" }] },
+              {
+                phase: 1,
+                guidance_scale: 3,
+                loras: [
+                  { url: "https://l.example/light", multiplier: "1.0" },
+                  { url: "https://l.example/high", multiplier: "0.6" },
+                ],
+              },
               {
                 phase: 2,
                 guidance_scale: 1,
@@ -179,7 +186,7 @@ const scenes: [
           shift: 5,
           loras: [
             { path: "https://l.example/light", scale: 1, transformer: "both" },
-            { path: "https://l.example/high", scale: 0.30000000000000004, transformer: "high" },
+            { path: "https://l.example/high", scale: 0.4, transformer: "high" },
           ],
         },
       ],
