@@ -186,7 +186,7 @@ const scenes: [
           shift: 5,
           loras: [
             { path: "https://l.example/light", scale: 1, transformer: "both" },
-            { path: "https://l.example/high", scale: 0.4, transformer: "high" },
+            { path: "https://l.example/high", scale: 0.45, transformer: "high" },
           ],
         },
       ],
