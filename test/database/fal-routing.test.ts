@@ -255,6 +255,9 @@ test("a task whose GPU worker dies goes to another GPU worker first, and its wai
     await gpuClaim(sql, "gpu-1");
     await heartbeat(sql, "gpu-2");
     await heartbeat(sql, "gpu-1", { status: "crashed" });
+    const [waiting] =
+      await sql`select now() - ready_at < '10 seconds' as is_anew from tasks where id = ${task}`;
+    assert.equal(waiting?.["is_anew"], true);
     await wait(sql, 20);
     assert.equal(await falClaim(sql), null);
     assert.equal((await gpuClaim(sql, "gpu-2"))?.task_id, task);
