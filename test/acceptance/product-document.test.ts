@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { createClient } from "@supabase/supabase-js";
+import ws from "ws";
 import { projectPath } from "../../server/migrate.ts";
 import {
   booksOf,
@@ -626,6 +627,7 @@ for (const { name, start } of hosts) {
       assert.equal(put.status, 200);
       const operator = createClient(host.apiUrl, host.keys.serviceRoleKey, {
         auth: { persistSession: false },
+        realtime: { transport: ws as never },
       });
       const location = operator.storage.from("image_uploads").getPublicUrl(upload.storage_path)
         .data.publicUrl;
