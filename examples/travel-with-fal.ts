@@ -47,7 +47,7 @@ if (!film.includes("_fal_")) fail("Another worker made the film. Start the host 
 
 const { data: places } = await supabase
   .from("shot_generations")
-  .select("timeline_frame,generations(type,location,source_task_id)")
+  .select("timeline_frame,generations!generation_id(type,location,source_task_id)")
   .eq("shot_id", shotId)
   .order("timeline_frame")
   .returns<Place[]>()

@@ -3,7 +3,7 @@
  * path contains a word. Arguments that begin with `--` go to the test runner of Node.
  */
 import { spawn } from "node:child_process";
-import { chmod, mkdtemp, readdir, rm, statfs } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, statfs } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { pino } from "pino";
@@ -83,6 +83,7 @@ async function makeTemplate(url: string): Promise<void> {
     await template`
       update public.credit_settings
          set welcome_bonus_needs_proven_address = false, welcome_bonuses_per_network_and_day = null`;
+    await template.query(await readFile(projectPath("test/support/price-book.sql"), "utf8"));
   } finally {
     await template.end();
   }

@@ -35,6 +35,7 @@ import { isSupabase, migrate, pendingMigrations } from "./migrate.ts";
 import { codeOf } from "./postgres/error-code.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { watchModels } from "./prompts/model-watch.ts";
+import { setLossAllowance } from "./providers/loss-allowance.ts";
 import { createRealtime, type Realtime } from "./realtime/realtime.ts";
 import { createRest } from "./rest/rest.ts";
 import { StopList } from "./stop-list.ts";
@@ -72,6 +73,8 @@ export interface HostOptions {
   prompts?: PromptVariables;
   /** FAL's key and addresses: without a key the sandbox does what it can of FAL's part. */
   fal?: FalVariables;
+  /** Whether tasks run at FAL that cost more there than they are sold for; undefined: as the database has it. */
+  falAllowLoss?: boolean | undefined;
   /** Whether this host charges automatic top-ups; it does, where Stripe's key is set, unless told not to. */
   autoTopups?: boolean;
   /** How long `/ready` fails before connections close at a stop; 0 where nobody asks it. */
@@ -162,6 +165,7 @@ export async function startHost(
       const autoTopups = startAutoTopups({ databaseUrl, stripe: createStripe(options.billing), log });
       opened.add("services", "automatic top-ups", () => autoTopups.stop());
     }
+    await setLossAllowance(pools.requests, options.falAllowLoss, log);
     if (options.fal?.FAL_KEY) {
       const withdrawals = startWithdrawals({ databaseUrl, fal: options.fal, log });
       opened.add("services", "withdrawals at providers", () => withdrawals.stop());

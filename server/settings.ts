@@ -40,6 +40,8 @@ export interface Settings {
   billing: BillingVariables;
   prompts: PromptVariables;
   fal: FalVariables;
+  /** Whether tasks run at FAL that cost more there than they are sold for; undefined: as the database has it. */
+  falAllowLoss: boolean | undefined;
   /** Whether this host charges automatic top-ups. */
   autoTopups: boolean;
   /** How long `/ready` fails before connections close when the host stops. */
@@ -78,6 +80,7 @@ export function readSettings(commandLine: CommandLine, environment: NodeJS.Proce
     billing: readBillingVariables(value),
     prompts: readPromptVariables(value),
     fal: falSettings(value),
+    falAllowLoss: onOrOff("DARKROOM_FAL_ALLOW_LOSS", value("DARKROOM_FAL_ALLOW_LOSS")),
     autoTopups: value("DARKROOM_AUTO_TOPUPS")?.toLowerCase() !== "off",
     stopDelayMilliseconds: stopDelay(value("DARKROOM_STOP_DELAY_MS") ?? "500"),
     logLevel: value("LOG_LEVEL") ?? "info",

@@ -56,9 +56,7 @@ update public.task_types as kind set runners = array_remove(array[
     case when kind.name in (
       'qwen_image', 'qwen_image_2512', 'qwen_image_style', 'qwen_image_edit', 'z_image_turbo', 'image_inpaint',
       'annotated_image_edit', 'wan_2_2_t2i', 'wan_2_2_i2v', 'animate_character') then 'api_worker' end,
-    case when kind.name in (
-      'qwen_image', 'qwen_image_2512', 'qwen_image_style', 'z_image_turbo', 'z_image_turbo_i2i', 'image_inpaint',
-      'annotated_image_edit', 'image_upscale', 'animate_character') then 'fal' end,
+    case when kind.category <> 'call' and kind.name <> 'wgp' then 'fal' end,
     case when kind.category <> 'call' then 'sandbox' end], null)
  where kind.alias_of is null
    and not exists (select from public.task_type_prices as price where price.task_type = kind.name);
@@ -99,6 +97,7 @@ values
   ('wan_2_2_i2v', 1, 'per_unit', 600000, '{"seconds": {"included": 5, "each": 0.2}}'),
   ('join_clips_segment', 1, 'per_unit', 600000, '{"seconds": {"included": 5, "each": 0.2}}'),
   ('edit_video_segment', 1, 'per_unit', 600000, '{"seconds": {"included": 5, "each": 0.2}}'),
+  ('video_enhance', 1, 'per_unit', 300000, '{"seconds": {"included": 5, "each": 0.2}, "megapixels": {"included": 2, "each": 0.5}}'),
   ('animate_character', 1, 'per_unit', 450000, '{"resolution": {"480p": 1, "720p": 2}, "seconds": {"included": 5, "each": 0.2}}'),
   -- Stitches: a minute of film, and a hundredth for each second more.
   ('travel_stitch', 1, 'per_unit', 60000, '{"seconds": {"included": 60, "each": 0.01}}'),
@@ -117,22 +116,22 @@ values
   ('edit_travel_kontext', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('edit_travel_flux', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
   ('wan_2_2_t2i', 1, 'per_unit', 84000, '{"images": {"included": 1, "each": 1}, "megapixels": {"included": 1, "each": 0.5}}'),
-  ('video_enhance', 1, 'per_unit', 300000, '{"seconds": {"included": 5, "each": 0.2}, "megapixels": {"included": 2, "each": 0.5}}'),
   ('image_upscale', 1, 'per_unit', 20000, '{"resolution": {"2x": 1, "4x": 2, "8x": 4}}'),
-  -- Of the default model, up to one megapixel. The sizes are the largest one, and the one that is made where none is asked for.
-  ('single_image', 1, 'per_unit', 60000, '{
+  -- Of the first megapixel by the default model, and half of it for each more. The sizes are the one that is made where none is
+  -- asked for, and the largest one. Each model's price covers its dearest endpoint at FAL: that with LoRAs, or from a picture.
+  ('single_image', 1, 'per_unit', 84000, '{
     "megapixels": {"included": 1, "each": 0.5},
     "resolution": {"1024x1024": 1, "2048x2048": 1},
     "model": {
       "optimised-t2i": 1, "optimized-t2i": 1, "wan-2.2": 1, "wan-2.2-t2i": 1,
-      "flux-dev": 1.4, "flux": 1.4, "flux-1-dev": 1.4,
-      "flux-schnell": 0.15, "flux-1-schnell": 0.15,
-      "flux-pro": 2, "flux-1.1-pro": 2, "flux-pro-1.1": 2,
-      "kontext": 0.9, "flux-kontext": 0.9, "flux-kontext-pro": 0.9, "flux-pro-kontext": 0.9,
-      "kontext-dev": 1.4, "flux-kontext-dev": 1.4,
-      "qwen-image": 1, "qwen": 1,
-      "qwen-image-2512": 1,
-      "z-image": 0.4, "z-image-turbo": 0.4}}'),
+      "flux-dev": 1, "flux": 1, "flux-1-dev": 1,
+      "flux-schnell": 0.1, "flux-1-schnell": 0.1,
+      "flux-pro": 1.5, "flux-1.1-pro": 1.5, "flux-pro-1.1": 1.5,
+      "kontext": 0.6, "flux-kontext": 0.6, "flux-kontext-pro": 0.6, "flux-pro-kontext": 0.6,
+      "kontext-dev": 1, "flux-kontext-dev": 1,
+      "qwen-image": 0.75, "qwen": 0.75,
+      "qwen-image-2512": 0.75,
+      "z-image": 0.3, "z-image-turbo": 0.3}}'),
   -- Of up to 1000 steps. FAL trains LoRAs of Flux.
   ('lora_training', 1, 'per_unit', 2500000, '{"model": {"flux-dev": 1, "flux": 1, "flux-1-dev": 1}}'),
   -- Tools.
@@ -279,6 +278,11 @@ select task_type, 'fal', model, billed::jsonb, units::jsonb
     ('individual_travel_segment', 'fal-ai/wan/v2.2-a14b/image-to-video/lora', '{"frames": 81, "seconds": 5, "resolution": "1280x720"}', '{"seconds": 5.0625, "variant": "720p"}'),
     ('wan_2_2_i2v', 'fal-ai/wan/v2.2-a14b/image-to-video', '{"seconds": 5}', '{"seconds": 5.0625, "variant": "720p"}'),
     ('wan_2_2_i2v', 'fal-ai/wan/v2.2-a14b/image-to-video/lora', '{"seconds": 5}', '{"seconds": 5.0625, "variant": "720p"}'),
+    ('wan_2_2_i2v', 'fal-ai/wan/v2.2-a14b/image-to-video/turbo', '{"seconds": 5}', '{"seconds": 5.0625, "variant": "720p"}'),
+    ('video_enhance', 'fal-ai/flashvsr/upscale/video', '{"seconds": 5, "megapixels": 2}', '{"seconds": 5.0625, "megapixels": 170}'),
+    ('video_enhance', 'fal-ai/film/video', '{"seconds": 5, "megapixels": 2}', '{"seconds": 25.0625, "megapixels": 841}'),
+    ('join_clips_segment', 'fal-ai/wan/v2.2-a14b/image-to-video/lora', '{"gap_frames": 53, "context_frames": 8, "seconds": 5}', '{"seconds": 3.3125, "variant": "720p"}'),
+    ('edit_video_segment', 'fal-ai/wan/v2.2-a14b/image-to-video/lora', '{"gap_frames": 53, "context_frames": 8, "seconds": 5}', '{"seconds": 3.3125, "variant": "720p"}'),
     ('join_clips_segment', 'fal-ai/wan-vace-14b', '{"gap_frames": 53, "context_frames": 8, "seconds": 5}', '{"seconds": 5.0625, "variant": "720p"}'),
     ('edit_video_segment', 'fal-ai/wan-vace-14b', '{"gap_frames": 53, "context_frames": 8, "seconds": 5}', '{"seconds": 5.0625, "variant": "720p"}'),
     ('travel_stitch', 'fal-ai/ffmpeg-api/merge-videos', '{"seconds": 60}', '{"seconds": 60}'),

@@ -13,6 +13,7 @@ export {
   type Run,
 } from "./client.ts";
 export { createFalProvider, type FalOptions } from "./fal/provider.ts";
+export type { FalJobResult, FalJobs, FalRecipe, FalRequest } from "./fal/recipe.ts";
 export {
   type Provider,
   ProviderUnusable,

@@ -136,7 +136,8 @@ export function createWorker(options: WorkerOptions): Worker {
     } catch (error) {
       report.end();
       watch.end();
-      if (isSoldBelowCost(error)) log.warn({ ...fields, err: error, ...error.details }, "task is sold below its cost");
+      if (isSoldBelowCost(error))
+        log.warn({ ...fields, err: error, ...error.details }, "task is sold below its cost");
       else if (over.signal.aborted || watch.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
@@ -239,7 +240,10 @@ function endedJobs(
   if (!failure) return {};
   const unbilled = failure.unbilledSteps.length > 0 && { unbilled_provider_steps: failure.unbilledSteps };
   if (failure.endedSteps) {
-    return { ...(failure.endedSteps.length > 0 && { ended_provider_steps: failure.endedSteps }), ...unbilled };
+    return {
+      ...(failure.endedSteps.length > 0 && { ended_provider_steps: failure.endedSteps }),
+      ...unbilled,
+    };
   }
   return { ...(failure.endsJob && { provider_job: null }), ...unbilled };
 }

@@ -4,7 +4,7 @@ import { type Sql } from "../../supabase/functions/_shared/database/sql.ts";
 import { type BenchUser, makeUsers, settle } from "../support.ts";
 
 export const models = Array.from({ length: 8 }, (_, index) => `model-${index}`);
-export const taskTypes = ["single_image", "qwen_image_edit"] as const;
+export const taskTypes = ["image_edit", "qwen_image_edit"] as const;
 export const runType = "gpu";
 
 export interface Seed {

@@ -3132,17 +3132,17 @@ language sql stable security definer set search_path = '' as $$
     select distinct each.provider, each.model from public.provider_prices as each
      where for_provider is null or each.provider = for_provider
   ), shown as (
-    select known.provider, known.model, public.provider_price_summary(price) || jsonb_build_object(
-             'in_force', price.valid_from <= now(),
+    select known.provider, known.model, public.provider_price_summary(latest.price) || jsonb_build_object(
+             'in_force', (latest.price).valid_from <= now(),
              'announced', (
                select coalesce(jsonb_agg(public.provider_price_summary(later) order by later.valid_from, later.version), '[]')
                  from public.provider_prices as later
                 where later.provider = known.provider and later.model = known.model and later.valid_from > now())) as price
       from known cross join lateral (
-        select * from public.provider_prices as version
-         where version.provider = known.provider and version.model = known.model
-         order by version.valid_from <= now() desc, abs(extract(epoch from version.valid_from - now())), version.version desc
-         limit 1) as price
+        select one as price from public.provider_prices as one
+         where one.provider = known.provider and one.model = known.model
+         order by one.valid_from <= now() desc, abs(extract(epoch from one.valid_from - now())), one.version desc
+         limit 1) as latest
   )
   select jsonb_build_object('currency', 'usd', 'prices', (
     select coalesce(jsonb_agg(shown.price order by shown.provider, shown.model), '[]') from shown))
@@ -3312,7 +3312,7 @@ grant execute on function public.open_paid_call to service_role;
 
 -- supabase/schemas/credits/functions/own_params_of_part.sql
 -- What an orchestrator's details say of one of its children alone, as far as prices depend on it: the frames of a segment by its
--- place, those of a join by its place, those of a portion of an edited film. In the form in which the child's params say it.
+-- place, those of a join by its place, those of a portion of an edited film, how many clips are stitched. In the form in which the child's params say it.
 create or replace function public.own_params_of_part(for_task_type text, child_type text, details jsonb, place integer)
 returns jsonb
 language plpgsql immutable set search_path = '' as $$
@@ -3322,6 +3322,9 @@ begin
   if child_type = 'travel_segment' then
     return jsonb_strip_nulls(jsonb_build_object('segment_frames_target', case
       when jsonb_typeof(details -> 'segment_frames_expanded') = 'array' then details -> 'segment_frames_expanded' -> place end));
+  end if;
+  if child_type = 'join_final_stitch' then
+    return public.planned_clips(for_task_type, details);
   end if;
   if child_type <> 'join_clips_segment' then
     return '{}';
@@ -3450,6 +3453,10 @@ begin
                case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
                1), 500) as portions,
              jsonb_typeof(details -> 'stitch_config') = 'object' as stitches,
+             -- As plans_stitch() has it, but for a stitch by joins.
+             details -> 'use_svi' = 'true'
+               or coalesce(details ->> 'model_type', 'vace') = 'vace' and details -> 'chain_segments' is distinct from 'false'
+                  and details -> 'independent_segments' is distinct from 'true' as is_chained,
              -- The last clip is joined to the first as well.
              (coalesce(details -> 'stitch_config' -> 'loop_first_clip', details -> 'loop_first_clip') = 'true')::integer as loops
         from plan
@@ -3457,7 +3464,7 @@ begin
     select planned.child_type, planned.child_count
       from sizes, lateral (values
         ('travel_orchestrator', 'travel_segment', segments),
-        ('travel_orchestrator', 'travel_stitch', 1),
+        ('travel_orchestrator', 'travel_stitch', case when is_chained then 1 else 0 end),
         ('travel_orchestrator', 'join_clips_segment', case when stitches then greatest(segments - 1 + coalesce(loops, 0), 1) else 0 end),
         ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
         ('join_clips_orchestrator', 'join_clips_segment', clips - 1 + coalesce(loops, 0)),
@@ -3475,6 +3482,34 @@ begin
 end
 $$;
 revoke all on function public.planned_children from public, anon, authenticated;
+
+-- supabase/schemas/credits/functions/planned_clips.sql
+-- How many clips the final stitch of an orchestration joins, as a `clip_list` of so many: the clips of a join, the segments of a travel,
+-- what portions leave of an edited film. At most 501.
+create or replace function public.planned_clips(for_task_type text, details jsonb)
+returns jsonb
+language plpgsql immutable set search_path = '' as $$
+declare
+  settings constant jsonb := case for_task_type when 'travel_orchestrator' then details -> 'stitch_config' else details end;
+  listed constant jsonb := case for_task_type
+    when 'edit_video_orchestrator' then details -> 'portions_to_regenerate'
+    when 'travel_orchestrator' then null
+    else coalesce(nullif(details -> 'clip_list', '[]'), details -> 'segment_task_ids') end;
+  clips integer := case when jsonb_typeof(listed) = 'array' then jsonb_array_length(listed) else 0 end;
+begin
+  if for_task_type = 'travel_orchestrator' then
+    clips := coalesce(public.integer_or_null(details ->> 'num_new_segments_to_generate'), 1);
+  elsif for_task_type = 'edit_video_orchestrator' then
+    clips := clips + 1;
+  end if;
+  if settings -> 'loop_first_clip' = 'true' then
+    clips := clips + 1;
+  end if;
+  return jsonb_build_object('clip_list', (
+    select coalesce(jsonb_agg(place), '[]') from generate_series(1, least(clips, 501)) as place));
+end
+$$;
+revoke all on function public.planned_clips from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/planned_frames.sql
 -- The frames of a segment that says none itself: those that its travel plans for its place; null where it plans none.
@@ -3509,7 +3544,7 @@ begin
   return (
     select list from unnest(public.priced_places(for_task_type)) with ordinality as looked (place, position),
            lateral (select case place when '' then params -> list_name else params -> place -> list_name end) as found (list)
-     where jsonb_typeof(list) = 'array' and jsonb_array_length(list) > 0
+     where case when jsonb_typeof(list) = 'array' then jsonb_array_length(list) > 0 end
      order by position limit 1);
 end
 $$;
@@ -3517,34 +3552,36 @@ revoke all on function public.planned_list from public, anon, authenticated;
 
 -- supabase/schemas/credits/functions/planned_seconds.sql
 -- How long the film is that is made of many, as far as params tell: of a travel by the frames that are planned for each segment, of
--- joined clips ten seconds for each clip and each transition. Null where nothing is planned, or the type makes another film.
+-- joined clips twenty seconds for each clip with its transition. Null where nothing is planned, or the type makes another film.
 create or replace function public.planned_seconds(for_task_type text, params jsonb)
 returns numeric
 language plpgsql stable set search_path = '' as $$
 declare
-  frames jsonb;
+  planned jsonb;
   parts integer;
+  frames numeric;
   total numeric := 0;
 begin
   if for_task_type = 'join_final_stitch' then
-    return (
-      select least(10 * sum(jsonb_array_length(list)), 3600)
-        from (values (public.planned_list(for_task_type, params, 'clip_list')),
-                     (public.planned_list(for_task_type, params, 'transition_task_ids'))) as pieces (list));
+    planned := public.planned_list(for_task_type, params, 'clip_list');
+    return case when planned is not null then least(20 * jsonb_array_length(planned), 3600) end;
   end if;
   if for_task_type not in ('wan_2_2_i2v', 'travel_stitch') then
     return null;
   end if;
-  frames := public.planned_list(for_task_type, params, 'segment_frames_expanded');
-  if frames is null then
+  planned := public.planned_list(for_task_type, params, 'segment_frames_expanded');
+  if planned is null then
     return null;
   end if;
   parts := case for_task_type
-    when 'wan_2_2_i2v' then public.passages_of_film(for_task_type, params) else jsonb_array_length(frames) end;
+    when 'wan_2_2_i2v' then public.passages_of_film(for_task_type, params) else jsonb_array_length(planned) end;
   for part in 0 .. least(parts, 500) - 1 loop
-    total := total + public.seconds_of_frames((coalesce(public.planned_frames(
-      for_task_type, jsonb_build_object('segment_index', part, 'segment_frames_expanded', frames)), '81') #>> '{}')::numeric);
+    frames := (coalesce(public.planned_frames(
+      for_task_type, jsonb_build_object('segment_index', part, 'segment_frames_expanded', planned)), '61') #>> '{}')::numeric;
+    -- A stitch shows the first frame of every segment as well.
+    total := total + case for_task_type when 'travel_stitch' then frames / 16 else public.seconds_of_frames(frames) end;
   end loop;
+  total := ceil(total);
   -- The longest film that has a price.
   return least(total, 3600);
 end
@@ -4052,7 +4089,7 @@ begin
         when quantity = 'scale' then '2'
         when quantity = 'gap_frames' then '53'
         when quantity = 'context_frames' then '8'
-        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '81')
+        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '61')
         when quantity = 'seconds' then to_jsonb(coalesce(
           public.planned_seconds(kind.name, params), greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1)))
         when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
@@ -4090,7 +4127,7 @@ begin
 
   if film <> '{}' then
     billed := billed || jsonb_build_object('seconds', public.seconds_of_frames(coalesce(
-      (billed ->> 'frames')::numeric, (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric)));
+      (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric, (billed ->> 'frames')::numeric)));
   end if;
   if factors ? 'megapixels' then
     billed := billed || jsonb_build_object('megapixels', case
@@ -8241,7 +8278,7 @@ revoke all on function public.expected_seconds from public, anon, authenticated;
 -- provider may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
 create or replace function public.explain_empty_claim(
   for_user uuid, run_types text[], types text[], only_models text[], only_model text,
-  provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
+  for_provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
 ) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
@@ -8271,7 +8308,7 @@ begin
             when kind.max_running_tasks is not null and not exists (
               select from public.task_type_slots as slot
                where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
-            when task.task_type <> all (types) or provider <> all (kind.runners) and (provider = 'fal' or for_user is null)
+            when task.task_type <> all (types) or for_provider <> all (kind.runners) and (for_provider = 'fal' or for_user is null)
               then 'other_task_type'
             when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
             when task.is_following then 'shares_run'
@@ -8289,8 +8326,8 @@ begin
             when task.task_type = any (late_types) and task.ready_at > late_before and job.task_id is null
               then 'left_to_own_workers'
             when task.task_type <> all (allowed_types) and task.task_type = any (late_types) is not true
-              then case when provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
-            when for_user is null and job.provider <> coalesce(provider, '') and fal.is_active then 'left_to_fal'
+              then case when for_provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
+            when for_user is null and job.provider <> coalesce(for_provider, '') and fal.is_active then 'left_to_fal'
             else 'claimable' end as reason
           from public.tasks as task
           join public.task_lanes as lane on lane.id = task.lane_id
@@ -9253,7 +9290,12 @@ begin
                'expires_at', drawn.expires_at) order by drawn.id), '[]')
         from public.credit_grant_draws as draw join public.credit_grants as drawn on drawn.id = draw.grant_id
        where draw.entry_id = entry.id),
-    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd));
+    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd))
+    -- The operator's business alone.
+    || case when for_user is null and entry.task_id is not null then jsonb_build_object('provider_cost_microusd', (
+         select coalesce(sum(cost.provider_cost_microusd), 0) from public.task_provider_costs as cost
+          where cost.task_id = entry.task_id or cost.task_id in (select part.id from public.parts_of_task(entry.task_id) as part)))
+       else '{}' end;
 end
 $$;
 revoke all on function public.get_receipt from public, anon, authenticated;
@@ -10003,6 +10045,7 @@ language plpgsql set search_path = '' as $$
 declare
   for_step constant smallint := coalesce((job ->> 'step')::smallint, 0::smallint);
   known public.provider_jobs;
+  noted public.provider_jobs;
   cost bigint;
 begin
   -- Jobs of the other kind of run, at another account, are not this run's to forget: the party that began them withdraws them.
@@ -10042,23 +10085,23 @@ begin
            completes = case when begun.webhook_key = excluded.webhook_key then begun.completes else excluded.completes end,
            units = case when begun.webhook_key = excluded.webhook_key then begun.units else excluded.units end,
            cost_microusd = excluded.cost_microusd
-     where begun.request_id is null or begun.by_owner <> excluded.by_owner;
+     where begun.request_id is null or begun.by_owner <> excluded.by_owner
+    returning * into noted;
   else
     update public.provider_jobs
        set request_id = job ->> 'request_id', submitted_at = coalesce(submitted_at, now())
      where task_id = task.id and step = for_step and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
        and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id'
-    returning * into known;
-    if found and not known.by_owner then
-      perform public.count_provider_call(known, task.user_id, task.task_type);
-      return;
+    returning * into noted;
+    if not noted.by_owner then
+      perform public.count_provider_call(noted, task.user_id, task.task_type);
     end if;
   end if;
-  if not found then
-    select * into known from public.provider_jobs where task_id = task.id and step = for_step;
+  if noted.task_id is null then
+    select * into noted from public.provider_jobs where task_id = task.id and step = for_step;
     perform public.refuse('provider_job_open', 409, jsonb_build_object(
       'provider_job', jsonb_build_object(
-        'step', for_step, 'provider', known.provider, 'model', known.model, 'request_id', known.request_id)));
+        'step', for_step, 'provider', noted.provider, 'model', noted.model, 'request_id', noted.request_id)));
   end if;
 exception when unique_violation then
   perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job - array['webhook_key', 'request_id']));
@@ -10490,19 +10533,20 @@ declare
   next_turn constant bigint := nextval('public.task_turns');
   next_since timestamptz;
   next_ready_at timestamptz;
+  next_id uuid;
   has_slot boolean;
   has_project_slot boolean;
   may_close boolean := false;
 begin
   loop
-    select next_task.since, next_task.ready_at,
+    select next_task.since, next_task.ready_at, next_task.id,
            served.is_orchestrator
              or exists (select from public.task_slots where user_id = served.user_id and task_id is null),
            served.project_id is null or served.is_orchestrator
              or exists (select from public.project_slots where project_id = served.project_id and task_id is null)
-      into next_since, next_ready_at, has_slot, has_project_slot
+      into next_since, next_ready_at, next_id, has_slot, has_project_slot
       from (values (true)) as always
-      left join lateral (select greatest(created_at, run_after) as since, ready_at from public.tasks
+      left join lateral (select greatest(created_at, run_after) as since, ready_at, id from public.tasks
                           where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
                           order by priority desc, created_at, id limit 1) as next_task on true;
     exit when may_close or (next_since is not null and has_slot and has_project_slot);
@@ -10529,7 +10573,8 @@ begin
      where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
   end if;
   if served.is_late
-     and not coalesce(next_ready_at <= now() - (select fal_after from public.queue_settings), false) then
+     and not coalesce(next_ready_at <= now() - (select fal_after from public.queue_settings), false)
+     and not exists (select from public.provider_jobs where task_id = next_id and not by_owner) then
     update public.task_lanes set is_late = false, waits_since = coalesce(next_ready_at, waits_since)
      where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
   end if;
@@ -13595,11 +13640,13 @@ begin
     return;
   end if;
   update public.workers as known
-     set last_claim_at = now(), provider = for_provider, claimed_run_type = for_run_type, claimed_task_types = only_task_types,
-         -- One that sends no heartbeats and nobody manages became inactive by silence: see mark_silent_workers().
-         status = case when known.status = 'inactive' and not known.heartbeats and known.instance_type = 'external' then 'active'
-                       else known.status end
+     set last_claim_at = now(), provider = for_provider, claimed_run_type = for_run_type, claimed_task_types = only_task_types
    where id = (select id from public.workers where id = worker.id for no key update skip locked);
+  if found and worker.status = 'inactive' then
+    -- One that sends no heartbeats and that no autoscaler manages became inactive by silence: see mark_silent_workers().
+    update public.workers set status = 'active'
+     where id = worker.id and status = 'inactive' and not heartbeats and instance_type = 'external';
+  end if;
 end
 $$;
 revoke all on function public.note_claim from public, anon, authenticated;

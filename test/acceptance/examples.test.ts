@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { pino } from "pino";
 import { type Host, startHost } from "../../server/host.ts";
 import { projectPath } from "../../server/migrate.ts";
+import { startFakeFal } from "../support/fake-fal.ts";
 import { filmAt } from "../support/films.ts";
 import { createTestDatabase, dropTestDatabase, type TestDatabase } from "../support/database.ts";
 
@@ -116,13 +117,48 @@ test("examples/travel.ts goes from prompts to a film that its parent generation 
   }
 });
 
-function startWorker() {
+test("examples/travel-with-fal.ts goes from prompts to one film of FAL at the end of a shot's timeline", async () => {
+  const fal = await startFakeFal();
+  // Each job has ended when it is first asked for.
+  fal.plan = (job) => (job.steps = ["ended"]);
+  const worker = startWorker(["--provider", "fal", "--concurrency", "4"], fal.variables);
+  try {
+    const stdout = await runExample("travel-with-fal.ts");
+    for (const [type, count] of [
+      ["z_image_turbo", 3],
+      ["travel_orchestrator", 1],
+      ["travel_segment", 2],
+      ["travel_stitch", 1],
+    ] as const) {
+      assert.equal(stdout.match(new RegExp(`${type} +Complete`, "g"))?.length, count, type);
+    }
+    const places = [...stdout.matchAll(/^frame +(\d+) {2}(image|video) +http\S+$/gm)];
+    assert.deepEqual(
+      places.map(([, frame, type]) => [Number(frame), type]),
+      [
+        [0, "image"],
+        [81, "image"],
+        [162, "image"],
+        [243, "video"],
+      ],
+    );
+    const film = await filmAt(/See the film: +(\S+)/.exec(stdout)?.[1]);
+    assert.ok(Math.abs(film.seconds - (33 + 33 - 6) / 16) <= 1 / 16, `the film takes ${film.seconds} s`);
+    assert.deepEqual(fal.refusals, []);
+  } finally {
+    worker.child.kill("SIGTERM");
+    await once(worker.child, "exit");
+    await fal.close();
+  }
+});
+
+function startWorker(args: string[] = [], variables: Record<string, string> = {}) {
   const child = spawn(
     process.execPath,
-    ["--import", "tsx", "worker/cli.ts", "--url", host.apiUrl, "--token", host.keys.serviceRoleKey],
+    ["--import", "tsx", "worker/cli.ts", "--url", host.apiUrl, "--token", host.keys.serviceRoleKey, ...args],
     {
       cwd: projectPath(""),
-      env: { ...process.env, LOG_LEVEL: "info" },
+      env: { ...process.env, LOG_LEVEL: "info", ...variables },
       stdio: ["ignore", "pipe", "inherit"],
     },
   );

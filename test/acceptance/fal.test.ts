@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
@@ -367,6 +368,52 @@ for (const { name, start } of hosts) {
       assert.deepEqual([held, ledger.some(({ type }) => type === "spend")], [0, false]);
     });
 
+    test("what FAL bills is recorded once a job; a task that would cost more there than it is sold for is not submitted", async () => {
+      const publish = (price_microusd: number) => {
+        const published = { provider: "fal", model: "fal-ai/z-image/turbo", unit: "job", price_microusd };
+        const body = { ...published, reason: "a test", idempotency_key: randomUUID() };
+        return succeed(post(host, "publish-provider-price", body, service(host)));
+      };
+      const costOf = async (taskId: string) => {
+        const rows = await host.sql<{ cost: number; jobs: number }[]>`
+          select provider_cost_microusd::int as cost, jobs::int from task_provider_costs where task_id = ${taskId}`;
+        return rows.map(({ cost, jobs }) => [cost, jobs]);
+      };
+      await publish(1_000);
+      fal.plan = (job) => {
+        if (job.input["prompt"] !== "too much") return;
+        job.steps = ["ended"];
+        job.error = "failed";
+        job.result = { status: 500, body: { detail: "CUDA out of memory" } };
+      };
+      const paid = await queueTask(host, person);
+      const failing = await queueTask(host, person, { params: { prompt: "too much" } });
+      const running = worker();
+      await ends(paid.task_id, "Complete");
+      await ends(failing.task_id, "Failed");
+      assert.deepEqual(await costOf(paid.task_id), [[1_000, 1]]);
+      assert.deepEqual(await costOf(failing.task_id), [[0, 3]], "FAL does not bill what failed there");
+
+      const submitted = fal.jobs.length;
+      await publish(price + 1);
+      const dear = await queueTask(host, person, { params: { prompt: "dear" } });
+      await ends(dear.task_id, "Failed");
+      await until(() => Promise.resolve(running.printed().includes("sold below its cost")));
+      assert.equal(fal.jobs.length, submitted);
+      assert.match((await stateOf(host, dear.task_id)).error_message ?? "", /^not_available: /);
+      const { held, ledger } = await booksOf(host, person.userId);
+      assert.deepEqual([held, ledger.some(({ task_id }) => task_id === dear.task_id)], [0, false]);
+      const { alerts } = await succeed(
+        post<{ alerts: Record<string, unknown>[] }>(host, "list-billing-alerts", {}, service(host)),
+      );
+      const [alert] = alerts.filter(({ reason }) => reason === "sold_below_cost");
+      assert.ok(alert);
+      const { provider_cost_microusd, charge_microusd } = alert["details"] as Record<string, unknown>;
+      assert.deepEqual([provider_cost_microusd, charge_microusd], [price + 1, price]);
+      await publish(0);
+      await running.kill("SIGTERM");
+    });
+
     test("a worker whose key is refused says so and ends; its task is not counted as a failed run", async () => {
       const { task_id } = await queueTask(host, person);
       const refused = worker({ key: "another" });
@@ -427,7 +474,7 @@ for (const { name, start } of hosts) {
       test("a host with FAL's key leaves the types that FAL does not run to other workers, and /ready names them", async () => {
         const second = await startSecondHost(host, { localWorker: true, fal: fal.variables });
         const remote = await queueTask(host, person);
-        const left = await queueTask(host, person, { taskType: "single_image" });
+        const left = await queueTask(host, person, { taskType: "wgp" });
         await ends(remote.task_id, "Complete");
         const answer = await fetch(`${second.apiUrl}/ready`);
         const ready = (await answer.json()) as {
@@ -435,7 +482,7 @@ for (const { name, start } of hosts) {
           served_by_nothing: string[];
         };
         assert.equal(answer.status, 200);
-        assert.ok(ready.not_served_by_this_host.includes("single_image"));
+        assert.ok(ready.not_served_by_this_host.includes("wgp"));
         assert.ok(!ready.not_served_by_this_host.includes("z_image_turbo"));
         assert.ok(ready.served_by_nothing.includes("travel_orchestrator"));
         assert.ok(!ready.served_by_nothing.includes("z_image_turbo"));
@@ -447,7 +494,7 @@ for (const { name, start } of hosts) {
       test("a host with FAL's key and DARKROOM_SANDBOX=on runs FAL's types there, and the others in the sandbox", async () => {
         await startSecondHost(host, { localWorker: true, sandbox: true, fal: fal.variables });
         const remote = await queueTask(host, person);
-        const local = await queueTask(host, person, { taskType: "single_image" });
+        const local = await queueTask(host, person, { taskType: "wgp" });
         await ends(remote.task_id, "Complete");
         await ends(local.task_id, "Complete");
         assert.deepEqual(

@@ -23,7 +23,7 @@ import {
   typeOfPrimary,
 } from "../support/studio.ts";
 
-/** Orchestrations as the sandbox conducts them, over HTTP, from the browser's create to the gallery and the bill. */
+/** Orchestrations in the sandbox, over HTTP, from the browser's create to the gallery and the bill. */
 for (const { name, start } of hosts) {
   describe(`the sandbox's workflows on ${name}`, () => {
     let sandbox: SandboxUnderTest;

@@ -46,6 +46,11 @@ const impossible: { in: string; code: string; because: string }[] = [
 /** The same of an endpoint's use cases. */
 const impossibleAnswers: { endpoint: string; code: string; because: string }[] = [
   {
+    endpoint: "fal-webhook",
+    code: "sold_below_cost",
+    because: "it says that a job has ended, and begins none",
+  },
+  {
     endpoint: "generate-upload-url",
     code: "invalid_output",
     because: "signing sends storage no file that it could refuse, only a name that was made safe",

@@ -83,6 +83,12 @@ const matrix: Record<string, Rule> = {
   provider_jobs:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
   provider_runners: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: anyRow },
   provider_withdrawals: { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
+  // The operator's business: not even the task's owner reads what it cost
+  provider_calls:    { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ({ taskId }) => `task_id = '${taskId}'` },
+  task_provider_costs: { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ofUser },
+  provider_margins:  { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: anyRow },
+  provider_models:   { anon: nothing, owner: nothing, stranger: nothing, service: all, row: anyRow,
+                       update: "units = units", insert: () => "(task_type, provider, model, billed, units) values ('wgp', 'fal', 'fal-ai/another', '{}', '{}')" },
   results_to_share:  { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   task_requests:     { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ofUser },
   run_reports:       { anon: nothing, owner: nothing, stranger: nothing, service: nothing, row: ({ taskId }) => `task_id = '${taskId}'` },
@@ -109,6 +115,7 @@ const matrix: Record<string, Rule> = {
   paid_calls:       { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   credits_ledger:   { anon: nothing, owner: reads, stranger: seesNone, service: reads, row: ofUser },
   task_type_prices: { anon: reads, owner: reads, stranger: reads, service: reads, row: anyRow },
+  provider_prices:  { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: anyRow },
 
   // What tasks made
   generations:         { anon: nothing, owner: all, stranger: ["none", "denied", "none", "none"], service: all,
@@ -501,6 +508,10 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
   await sql`insert into output_files (path, task_id, attempt) values (${taskId}, ${taskId}, 1)`;
   await sql`insert into provider_jobs (task_id, provider, model, attempt, by_owner)
     values (${taskId}, 'fal', 'fal-ai/z-image/turbo', 1, false)`;
+  await sql`insert into provider_calls (task_id, provider, model, request_id, cost_microusd)
+            values (${taskId}, 'fal', 'fal-ai/qwen-image', ${`call-${user.userId}`}, 7)`;
+  await sql`insert into task_provider_costs (task_id, user_id, task_type, day, jobs, provider_cost_microusd)
+            values (${taskId}, ${user.userId}, 'z_image_turbo', now(), 1, 7)`;
   await sql`insert into provider_withdrawals
       (task_id, attempt, user_id, provider, model, by_owner, paid_by, cost_microusd, charge_metadata)
     values (${randomUUID()}, 1, ${userId}, 'fal', 'fal-ai/z-image/turbo', false, ${randomUUID()}, 0, '{}')`;

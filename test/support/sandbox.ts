@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { DarkroomClient } from "../../worker/client.ts";
 import type { Provider } from "../../worker/provider.ts";
-import { createSandboxProvider } from "../../worker/sandbox/provider.ts";
+import { createSandboxProvider, type SandboxOptions } from "../../worker/sandbox/provider.ts";
 import { createWorker, type Worker } from "../../worker/worker.ts";
 import { invoke, succeed } from "./calls.ts";
 import type { HostUnderTest } from "./hosts.ts";
@@ -13,16 +13,17 @@ const silent = { info: () => undefined, warn: () => undefined };
 /** The sandbox beside a host that has no worker of its own. */
 export class SandboxUnderTest {
   readonly host: HostUnderTest;
-  readonly provider = createSandboxProvider();
+  readonly provider;
 
-  private constructor(host: HostUnderTest) {
+  private constructor(host: HostUnderTest, options: SandboxOptions) {
     this.host = host;
+    this.provider = createSandboxProvider(options);
   }
 
   /** Hosts under test have a key of FAL; without it the sandbox may run every type. */
-  static async beside(host: HostUnderTest): Promise<SandboxUnderTest> {
+  static async beside(host: HostUnderTest, options: SandboxOptions = {}): Promise<SandboxUnderTest> {
     await host.sql`update queue_settings set fal_is_configured = false`;
-    return new SandboxUnderTest(host);
+    return new SandboxUnderTest(host, options);
   }
 
   async close(): Promise<void> {

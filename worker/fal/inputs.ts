@@ -8,7 +8,7 @@ import {
 import { mediumType } from "../../supabase/functions/_shared/providers/fal-result.ts";
 import { RenderError } from "../provider.ts";
 import { audioType } from "./audio-type.ts";
-import type { FileInput } from "./params.ts";
+import type { Archive, FileContent, FileInput } from "./params.ts";
 
 export interface InputOptions {
   policy: TargetPolicy;
@@ -36,6 +36,7 @@ const limits = {
 export async function placeFiles(files: readonly FileInput[], options: InputOptions): Promise<void> {
   const brought: { file: FileInput; url: string; policy: TargetPolicy }[] = [];
   for (const file of files) {
+    if (file.archive) continue;
     const own = ownFile(file, options);
     if (own !== undefined) {
       brought.push({ file, url: own.url, policy: { ...options.policy, trustedOrigins: [own.origin] } });
@@ -47,11 +48,36 @@ export async function placeFiles(files: readonly FileInput[], options: InputOpti
   for (const { file, url, policy } of brought) {
     file.place(await broughtToFal(file, url, { ...options, policy }));
   }
+  for (const { archive, place } of files) {
+    if (!archive) continue;
+    const { bytes, contentType } = await packed(archive, options);
+    place(await options.upload(bytes, contentType));
+  }
+}
+
+/** The files of an archive are fetched one after the other: together they are in memory once. */
+async function packed({ parts, mostBytes, pack }: Archive, options: InputOptions): Promise<FileContent> {
+  const contents: FileContent[] = [];
+  let total = 0;
+  for (const part of parts) {
+    const own = ownFile(part, options);
+    if (!own) await checkAddress(part, options.policy);
+    const policy = own ? { ...options.policy, trustedOrigins: [own.origin] } : options.policy;
+    const content = await fetched(part, own?.url ?? part.url, { policy, signal: options.signal });
+    total += content.bytes.byteLength;
+    if (total > mostBytes) {
+      throw new RenderError(`${part.field}: the files have more than ${mostBytes / megabyte} MiB together`, {
+        isRetryable: false,
+      });
+    }
+    contents.push(content);
+  }
+  return pack(contents);
 }
 
 /** The address of a file in our storage that FAL could not reach, with the origin that is trusted for it. */
 function ownFile(
-  { url, medium }: FileInput,
+  { url, medium }: Pick<FileInput, "url" | "medium">,
   { storageUrls, policy }: InputOptions,
 ): { url: string; origin: string } | undefined {
   if (medium === "weights" || !URL.canParse(url)) return undefined;
@@ -74,10 +100,20 @@ function isPublic(origin: string, policy: TargetPolicy): boolean {
 }
 
 async function broughtToFal(
-  { field, medium, inspect }: FileInput,
+  file: FileInput,
   url: string,
   { upload, policy, signal }: InputOptions,
 ): Promise<string> {
+  const { bytes, contentType } = await fetched(file, url, { policy, signal });
+  await file.inspect?.(bytes);
+  return await upload(bytes, contentType);
+}
+
+async function fetched(
+  { field, medium }: Pick<FileInput, "field" | "medium">,
+  url: string,
+  { policy, signal }: Pick<InputOptions, "policy" | "signal">,
+): Promise<FileContent> {
   if (medium === "weights") throw new TypeError("weights are not kept in our storage");
   let bytes: Uint8Array;
   try {
@@ -87,13 +123,17 @@ async function broughtToFal(
     throw new RenderError(`${field}: ${error.message}`, { isRetryable: error.isPassing });
   }
   const contentType = medium === "audio" ? audioType(bytes) : mediumType(bytes, medium);
-  if (contentType === undefined)
-    throw new RenderError(`${field}: the file is no ${medium}`, { isRetryable: false });
-  await inspect?.(bytes);
-  return await upload(bytes, contentType);
+  if (contentType === undefined) {
+    const kind = { image: "an image", video: "a video", audio: "a sound file" }[medium];
+    throw new RenderError(`${field}: the file is not ${kind}`, { isRetryable: false });
+  }
+  return { bytes, contentType };
 }
 
-async function checkAddress({ field, url }: FileInput, policy: TargetPolicy): Promise<void> {
+async function checkAddress(
+  { field, url }: Pick<FileInput, "field" | "url">,
+  policy: TargetPolicy,
+): Promise<void> {
   try {
     checkedUrl(url, policy);
   } catch (error) {

@@ -284,12 +284,15 @@ export class FalTaskJobs implements FalJobs {
     }
   }
 
-  /** Has the server keep that a job is about to be submitted. @returns the step's job, where the server knows one */
+  /** Has the server keep that a job is about to be submitted; it refuses what costs more than is paid. @returns the step's job, where the server knows one */
   async #noteIntent(intent: ProviderJobNote & { step: number }): Promise<Job | undefined> {
     try {
       await this.#context.noteJob(intent);
       return undefined;
     } catch (error) {
+      if (error instanceof DarkroomApiError && error.code === "sold_below_cost") {
+        throw new RenderError(error.message, { isRetryable: false });
+      }
       const known =
         error instanceof DarkroomApiError && error.code === "provider_job_open" ? error.details : {};
       const { model, request_id: requestId } = fieldsOf(known["provider_job"]);
@@ -336,6 +339,11 @@ export class FalTaskJobs implements FalJobs {
     const { step, model, webhook_key: webhookKey } = intent;
     const known = await this.#noteIntent(intent);
     if (known) return known;
+    if (this.#signal.aborted) {
+      // Nothing was submitted, so there is nothing to wait for.
+      this.#failed.add(step);
+      this.#signal.throwIfAborted();
+    }
     const job = await this.#submit({ step, model, beganAt: Date.now(), webhookKey }, input);
     await this.#note(job);
     return job;
@@ -357,11 +365,11 @@ export class FalTaskJobs implements FalJobs {
     await placing;
   }
 
-  /** Says to the server which job was submitted. A job that the server does not keep is withdrawn, because no run will ask for it. */
+  /** Notes which job was submitted. A job that the server does not keep is withdrawn, because no run will ask for it. */
   async #note({ step, model, requestId, beganAt }: Job): Promise<void> {
     const note = { provider: providerName, step, model, request_id: requestId };
     try {
-      await this.#untilSaid(() => this.#context.noteJob(note));
+      await this.#noteUntilKept(note);
     } catch (error) {
       const { task_id, attempt } = this.#task;
       const isKept = await this.#withdraw({ task_id, attempt, step, request_id: requestId });
@@ -406,7 +414,7 @@ export class FalTaskJobs implements FalJobs {
     for (let seconds = pace.pollSeconds; ; seconds = Math.min(pace.longestPollSeconds, seconds * 1.2)) {
       const status = await this.#patiently(() => fal.status(job.model, job.requestId));
       if (status.state === "ended") return status;
-      this.#tell(job.step, status);
+      this.#showStatus(job.step, status);
       if (Date.now() - job.beganAt > pace.longestJobSeconds * 1000) {
         await this.#cancel(job);
         throw new RenderError("FAL: the job took too long", { isRetryable: true, endsJob: true });
@@ -415,7 +423,7 @@ export class FalTaskJobs implements FalJobs {
     }
   }
 
-  #tell(step: number, status: Exclude<FalStatus, { state: "ended" }>): void {
+  #showStatus(step: number, status: Exclude<FalStatus, { state: "ended" }>): void {
     if (status.state === "waiting") {
       const place = status.position === undefined ? "" : `, ${status.position} before it`;
       return this.#progress(step, 0.05, `in the queue${place}`);
@@ -490,11 +498,11 @@ export class FalTaskJobs implements FalJobs {
     await Promise.race([cancelling, pause(cancelMilliseconds, undefined, { ref: false })]);
   }
 
-  /** Says it until it was heard, or the run is over; the end of the recipe does not cut it short. */
-  async #untilSaid(say: () => Promise<void>): Promise<void> {
+  /** Repeats the note until the server has it, or the run is over. The end of the recipe does not cut it short. */
+  async #noteUntilKept(note: ProviderJobNote): Promise<void> {
     await this.#patiently(async () => {
       try {
-        await say();
+        await this.#context.noteJob(note);
       } catch (error) {
         if (isRefusal(error)) throw error;
         throw new FalCallError("the job could not be noted", { kind: "passing" });

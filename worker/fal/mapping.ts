@@ -1,6 +1,5 @@
 import type { BilledValues, ClaimedTask } from "../client.ts";
 import type { RenderedOutput } from "../provider.ts";
-import { boundPictures } from "./paid-inputs.ts";
 import { hasLoras, inputOf, loras, type Params, type Readers } from "./params.ts";
 import type { FalRecipe, FalRequest } from "./recipe.ts";
 
@@ -10,8 +9,8 @@ export interface Mapping {
   /** The model that takes LoRAs, where that is another one; undefined where none does. */
   withLoras?: string | ((params: Params) => string);
   input: Readers;
-  /** Keeps the job within what is paid, and sets the units that FAL bills; default: as a model of pictures. See paid-inputs.ts. */
-  bound?: (request: FalRequest, billed: BilledValues) => void;
+  /** Keeps the job within what is paid, and sets the units that FAL bills: see paid-inputs.ts. */
+  bound: (request: FalRequest, billed: BilledValues) => void;
 }
 
 /** The request of a mapping, with its units not yet known. @throws BadParams where the params are not what the model takes */
@@ -30,7 +29,7 @@ export function requestOf(mapping: Mapping, params: Params): FalRequest {
 export function singleJob(mapping: Mapping): FalRecipe {
   return async (task: ClaimedTask, jobs): Promise<RenderedOutput> => {
     const request = requestOf(mapping, task.params);
-    (mapping.bound ?? boundPictures)(request, task.billed ?? {});
+    mapping.bound(request, task.billed ?? {});
     const { data } = await jobs.run(0, { ...request, completes: true });
     return await jobs.output(data);
   };

@@ -5,7 +5,7 @@ import { png } from "../../test/support/png.ts";
 import { RenderError } from "../provider.ts";
 import { readFilm, writeMp4 } from "../sandbox/mp4.ts";
 import { falRequest, mappings } from "./models.ts";
-import { boundPictures, secondsOfFilm, sizeWithin } from "./paid-inputs.ts";
+import { secondsOfFilm, sizeWithin } from "./paid-inputs.ts";
 
 const address = "https://media.example/a.png";
 
@@ -43,7 +43,7 @@ async function bounded(
   bytes: Uint8Array,
 ): Promise<{ reason: string | undefined; input: Record<string, unknown>; inspected: number }> {
   const request = falRequest(taskType, params);
-  (mappings[taskType]?.bound ?? boundPictures)(request, billed);
+  mappings[taskType]?.bound(request, billed);
   const inspected = request.files.filter(({ inspect }) => inspect);
   try {
     for (const file of inspected) await file.inspect?.(bytes);
@@ -78,48 +78,6 @@ test("a motion video that is longer than what is paid fails the task, and says h
   assert.equal((await bounded("animate_character", params, {}, long)).inspected, 0);
   const broken = await bounded("animate_character", params, { seconds: 5 }, png());
   assert.equal(broken.reason, "motion_video_url: the length of the video cannot be read");
-});
-
-test("an upscale whose result cannot be stored fails the task", async () => {
-  const picture = png({ width: 1024, height: 1024 });
-  const outcome = async (more: object) =>
-    (await bounded("image_upscale", { image: address, ...more }, {}, picture)).reason;
-  assert.equal(await outcome({ scale_factor: 4 }), undefined);
-  assert.match(
-    (await outcome({ scale_factor: 4.1 })) ?? "",
-    /^image: 4\.1 times 1024 × 1024 are 4199 × 4199 pixels, and at most 16 million pixels of png/,
-  );
-  assert.equal(await outcome({ scale_factor: 5.6, output_format: "jpeg" }), undefined);
-  assert.match(
-    (await outcome({ scale_factor: 8, output_format: "jpeg" })) ?? "",
-    /at most 33 million pixels of jpeg/,
-  );
-  const long = png({ width: 4096, height: 2 });
-  const { reason } = await bounded("image_upscale", { image: address, scale_factor: 8 }, {}, long);
-  assert.match(reason ?? "", /32768 × 16 pixels/);
-});
-
-test("the result of an edit is not larger than what is paid, and keeps its picture's shape", async () => {
-  const edits: [string, Record<string, unknown>][] = [
-    ["z_image_turbo_i2i", { image_url: address }],
-    ["image_inpaint", { image_url: address, mask_url: address }],
-    ["annotated_image_edit", { image_url: address, mask_url: address }],
-    ["qwen_image_style", { prompt: "a", style_reference_image: address }],
-  ];
-  const large = png({ width: 2048, height: 1024 });
-  for (const [taskType, params] of edits) {
-    const { input } = await bounded(taskType, params, { megapixels: 1 }, large);
-    assert.deepEqual(input["image_size"], { width: 1448, height: 724 }, taskType);
-    const small = await bounded(taskType, params, { megapixels: 1 }, png());
-    assert.equal(small.input["image_size"], undefined, taskType);
-    // Who names a size has paid for it.
-    const named = await bounded(taskType, { ...params, resolution: "2048x1024" }, { megapixels: 2 }, large);
-    assert.deepEqual(
-      [named.inspected, named.input["image_size"]],
-      [0, { width: 2048, height: 1024 }],
-      taskType,
-    );
-  }
 });
 
 test("a size within some pixels is the same, or smaller and of the same shape", () => {

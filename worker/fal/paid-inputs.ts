@@ -11,7 +11,7 @@ import type { FalRequest } from "./recipe.ts";
 /** Pixels of a megapixel, as prices count them: 1024 × 1024. */
 export const megapixel = 1024 * 1024;
 /** Pixels of a megapixel, as FAL bills them. */
-const falMegapixel = 1_000_000;
+export const falMegapixel = 1_000_000;
 /** Frames beyond these are further seconds, so that a fast film is not a cheap one. */
 const framesPerSecond = 30;
 const largestSide = 2048;
@@ -24,32 +24,6 @@ const bytesPerPixel = { png: 4, jpeg: 2 };
  * that FAL bills for the job. What only a file says is looked at before anything is submitted. Such a file is brought to FAL, so
  * that it stays the one that was looked at. What does not fit ends the task with a reason and without a charge.
  */
-
-/** For models of pictures: those that name no size make the output as large as the picture that they are given. */
-export function boundPictures(request: FalRequest, { megapixels }: BilledValues): void {
-  const { input, files, units } = request;
-  const images = typeof input["num_images"] === "number" ? input["num_images"] : 1;
-  const count = (size: FrameSize) => (units.megapixels = images * billedMegapixels(size));
-  units.images = images;
-  const pictures = files.filter(({ medium }) => medium === "image");
-  const asked = sizeOfInput(input["image_size"]);
-  if (asked) count(asked);
-  else count(pictures.length > 0 ? { width: largestSide, height: largestSide } : usualSize);
-  if (megapixels === undefined || asked) return;
-  let isCounted = false;
-  for (const file of pictures) {
-    file.inspect = async (bytes) => {
-      const size = await sizeOf(file, bytes);
-      const fitting = sizeWithin(size, megapixels * megapixel);
-      if (fitting !== size) input["image_size"] ??= fitting;
-      const made = sizeOfInput(input["image_size"]) ?? size;
-      const before = units.megapixels ?? 0;
-      // The largest of several pictures, because any of them may decide the size.
-      if (!isCounted || images * billedMegapixels(made) > before) count(made);
-      isCounted = true;
-    };
-  }
-}
 
 export function boundUpscale({ input, files, units }: FalRequest): void {
   units.images = 1;
@@ -105,24 +79,6 @@ export function requirePaid({ seconds, images, pixels }: PlannedOutput, billed: 
 /** Megapixels of a picture as FAL bills them. */
 export function billedMegapixels({ width, height }: FrameSize): number {
   return Math.ceil((width * height) / falMegapixel);
-}
-
-/** Pixels of FAL's sizes by name. */
-const namedSizes: Record<string, FrameSize> = {
-  square_hd: { width: 1024, height: 1024 },
-  square: { width: 512, height: 512 },
-  portrait_4_3: { width: 768, height: 1024 },
-  portrait_16_9: { width: 576, height: 1024 },
-  landscape_4_3: { width: 1024, height: 768 },
-  landscape_16_9: { width: 1024, height: 576 },
-};
-/** What models make where nothing is said: `landscape_4_3`. */
-const usualSize = { width: 1024, height: 768 };
-
-function sizeOfInput(size: unknown): FrameSize | undefined {
-  if (typeof size === "string") return namedSizes[size];
-  const { width, height } = (typeof size === "object" && size !== null ? size : {}) as Partial<FrameSize>;
-  return typeof width === "number" && typeof height === "number" ? { width, height } : undefined;
 }
 
 async function checkUpscale(
@@ -186,7 +142,7 @@ async function secondsOfTrack(track: InputVideoTrack, paidSeconds: number): Prom
   return Math.max(duration, packetCount / framesPerSecond);
 }
 
-async function sizeOf({ field }: Pick<FileInput, "field">, bytes: Uint8Array): Promise<FrameSize> {
+export async function sizeOf({ field }: Pick<FileInput, "field">, bytes: Uint8Array): Promise<FrameSize> {
   const file = await inspect(bytes);
   if (file instanceof UnusableFile) throw refusal(`${field}: the picture ${file.message}`);
   if (file.width === null || file.height === null) throw refusal(`${field}: the picture has no size`);

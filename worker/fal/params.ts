@@ -11,6 +11,19 @@ export interface FileInput {
   place(url: string): void;
   /** Looks at the file before anything is submitted; the file is then brought to FAL. @throws RenderError */
   inspect?: (bytes: Uint8Array) => Promise<void>;
+  /** Other files that become this one: they are fetched and packed, and the archive is brought to FAL. `url` is empty then. */
+  archive?: Archive;
+}
+
+export interface Archive {
+  parts: readonly Pick<FileInput, "field" | "url" | "medium">[];
+  mostBytes: number;
+  pack(parts: readonly FileContent[]): FileContent;
+}
+
+export interface FileContent {
+  bytes: Uint8Array;
+  contentType: string;
 }
 
 /** Reads one field of a model's input; undefined leaves it to the model's default. */

@@ -1,8 +1,9 @@
+import { filmRecipes } from "./films/recipes.ts";
 import { singleJob } from "./mapping.ts";
 import { mappings } from "./models.ts";
 import { orchestratorRecipes } from "./orchestrators.ts";
+import { pictureRecipes } from "./pictures/recipes.ts";
 import type { FalRecipe } from "./recipe.ts";
-import { filmRecipes } from "./films/recipes.ts";
 import { stitchRecipes } from "./stitches/recipes.ts";
 
 const singleJobs = Object.fromEntries(
@@ -15,6 +16,7 @@ export const falRecipes: Record<string, FalRecipe> = {
   ...filmRecipes,
   ...stitchRecipes,
   ...orchestratorRecipes,
+  ...pictureRecipes,
 };
 
 export const falTaskTypes: readonly string[] = Object.keys(falRecipes);

@@ -34,12 +34,17 @@ const runs: Record<string, Run> = {
 /** What the sandbox does. */
 export const sandboxTaskTypes: readonly string[] = Object.keys(runs);
 
+export interface SandboxOptions {
+  /** The size of all films. Small films take little time. Default: what each task asks for. */
+  filmSize?: { width: number; height: number };
+}
+
 /**
  * The sandbox: does every task type without a model, so that everything can be tried without a GPU. It draws pictures and
  * films from prompts and inputs, and plans orchestrations as GPU workers do.
  */
-export function createSandboxProvider(): Provider & { close(): Promise<void> } {
-  const renderer = new RenderThread();
+export function createSandboxProvider(options: SandboxOptions = {}): Provider & { close(): Promise<void> } {
+  const renderer = new RenderThread(options);
   return {
     name: "sandbox",
     claimsAs: { provider: "sandbox" },

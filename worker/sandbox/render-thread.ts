@@ -1,5 +1,6 @@
 import { Worker as Thread } from "node:worker_threads";
 import { RenderError } from "../provider.ts";
+import type { FilmDescription } from "./film.ts";
 import type { Drawing, Rendered, RenderOrder, RenderReply } from "./render.ts";
 
 /** No drawing takes as long: a thread that does hangs, and is ended. */
@@ -9,8 +10,14 @@ const mostHeapMegabytes = 1024;
 
 /** One thread that draws, one thing after the other: drawing must not hold up the process it is part of. */
 export class RenderThread {
+  readonly #filmSize: FilmDescription["size"];
   #thread: Thread | undefined;
   #last: Promise<unknown> = Promise.resolve();
+
+  /** `filmSize`: the size of all films; default: what each asks for. */
+  constructor({ filmSize }: { filmSize?: FilmDescription["size"] } = {}) {
+    this.#filmSize = filmSize;
+  }
 
   /** `progress` goes from 0 to 1. @throws RenderError when it cannot be drawn; the signal's reason when it is aborted */
   render<Kind extends Drawing["kind"]>(
@@ -26,6 +33,11 @@ export class RenderThread {
   async close(): Promise<void> {
     await this.#thread?.terminate();
     this.#thread = undefined;
+  }
+
+  #sized(drawing: Drawing): Drawing {
+    if (drawing.kind !== "film" || !this.#filmSize) return drawing;
+    return { ...drawing, film: { ...drawing.film, size: this.#filmSize } };
   }
 
   async #renderNext(
@@ -55,7 +67,7 @@ export class RenderThread {
         };
         thread.on("message", hear).on("error", die).on("exit", die);
         stopListening = () => void thread.off("message", hear).off("error", die).off("exit", die);
-        thread.postMessage({ drawing, cancelled } satisfies RenderOrder);
+        thread.postMessage({ drawing: this.#sized(drawing), cancelled } satisfies RenderOrder);
       });
     } finally {
       clearTimeout(limit);

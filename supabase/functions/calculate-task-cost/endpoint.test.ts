@@ -179,10 +179,8 @@ describeEndpoint(calculateTaskCostEndpoint, {
         const lines = travel["breakdown"] as { item: string; count: number; upper_bound_microusd: number }[];
         assert.deepEqual(
           lines.map(({ item, count }) => [item, count]),
-          [
-            ["travel_segment", 2],
-            ["travel_stitch", 1],
-          ],
+          // Its segments stand for themselves: nothing is stitched.
+          [["travel_segment", 2]],
         );
         assert.equal(
           lines.reduce((sum, line) => sum + line.upper_bound_microusd, 0),

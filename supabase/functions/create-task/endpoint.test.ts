@@ -257,6 +257,36 @@ describeEndpoint(createTaskEndpoint, {
         );
         await refused("contradicting_values", upscale({ image: "x", scale: 8, scale_factor: 2 }), session);
       },
+    "200: what the model of a single_image does not do is a warning of its task; unknown models are refused":
+      async ({ call, refused, person }) => {
+        const { projectId, session } = await person();
+        const picture = (params: object) => ({
+          ...order(projectId),
+          task_type: "single_image",
+          params: { prompt: "a fox", ...params },
+        });
+        const lacking = picture({ model: "flux-pro", orchestrator_details: { negative_prompt: "fog" } });
+        const one = await call(lacking, session);
+        const warnings = [
+          {
+            code: "not_supported",
+            field: "negative_prompt",
+            message: "`negative_prompt` is not used: flux-pro takes none.",
+          },
+        ];
+        assert.deepEqual(one.body["warnings"], warnings, one.text);
+        const several = await call({ tasks: [picture({}), lacking] }, session);
+        const tasks = several.body["tasks"] as Record<string, unknown>[];
+        assert.deepEqual(
+          tasks.map((task) => task["warnings"]),
+          [undefined, warnings],
+        );
+        const unknown = await refused("unpriced_value", picture({ model_name: "dall-e-3" }), session);
+        assert.ok((unknown.body["allowed"] as string[]).includes("optimised-t2i"));
+        const tasksWithLarge = { tasks: [picture({}), picture({ resolution: "64x4096" })] };
+        const large = await refused("unsupported_by_model", tasksWithLarge, session);
+        assert.equal(large.body["task"], 1);
+      },
     "422 invalid_dependency: missing, foreign, failed": async ({ sql, refused, person }) => {
       const [owner, other] = [await person(), await person()];
       const failed = await queueTask(sql, owner);

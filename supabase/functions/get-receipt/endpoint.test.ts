@@ -48,9 +48,14 @@ describeEndpoint(getReceiptEndpoint, {
       );
       assert.match(String(body["receipt_number"]), /^[0-9A-F]{12}-2$/);
       const { credentials } = await owner.token(["tasks:read"]);
-      for (const reader of [owner.session, credentials, service]) {
+      for (const reader of [owner.session, credentials]) {
         assert.deepEqual((await call({ entry_id: entry["id"] }, reader)).body, body);
       }
+      // What it cost at providers is for the operator alone.
+      assert.deepEqual((await call({ entry_id: entry["id"] }, service)).body, {
+        ...body,
+        provider_cost_microusd: 0,
+      });
       const query = `?task_id=${task_id}`;
       assert.deepEqual((await call(undefined, owner.session, { method: "GET", query })).body, body);
     },

@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { marginAsCsv, providerMargin } from "../_shared/credits/provider-margin.ts";
 import { endpoint, json } from "../_shared/http/endpoint.ts";
-import { marginAsCsv, providerMargin } from "../_shared/tasks/provider-margin.ts";
 
 const usualDays = 30;
 const mostDays = 366;
@@ -16,7 +16,11 @@ const body = z
     const end = to ? Date.parse(to) : Math.floor(Date.now() / dayMilliseconds + 1) * dayMilliseconds;
     const start = from ? Date.parse(from) : end - usualDays * dayMilliseconds;
     if (end <= start || end - start > mostDays * dayMilliseconds) {
-      context.addIssue({ code: "custom", path: ["to"], message: `must be 1 to ${mostDays} days after \`from\`` });
+      context.addIssue({
+        code: "custom",
+        path: ["to"],
+        message: `must be 1 to ${mostDays} days after \`from\``,
+      });
     }
     return { from: dayOf(start), to: dayOf(end), format: format ?? "json" };
   });

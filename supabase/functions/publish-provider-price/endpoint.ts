@@ -12,7 +12,12 @@ const body = z.object({
     .record(z.string(), z.number())
     .nullish()
     .describe("micro-dollars of one unit by variant, such as 720p; default: none"),
-  minimum_units: z.number().min(0).max(1_000_000).nullish().describe("a job counts at least so many; default: 0"),
+  minimum_units: z
+    .number()
+    .min(0)
+    .max(1_000_000)
+    .nullish()
+    .describe("a job counts at least so many; default: 0"),
   job_fee_microusd: z.int().min(0).max(1_000_000_000).nullish().describe("of each job; default: 0"),
   note: text(500).nullish().describe("another currency and how it was converted; what is estimated"),
   source_url: text(500).nullish().describe("where the provider publishes the price"),

@@ -92,7 +92,7 @@ describeEndpoint(singleImageGenerateEndpoint, {
           ["an owl", 3],
         ],
       );
-      assert.equal(body["upper_bound_microusd"], 6 * 37_500);
+      assert.equal(body["upper_bound_microusd"], 6 * 84_000);
     },
     "201: one key is one batch, although ids and times differ": async ({ call, refused, person, sql }) => {
       const { projectId, session } = await person();
@@ -123,6 +123,10 @@ describeEndpoint(singleImageGenerateEndpoint, {
         { seed: 2 ** 31 },
         { loras: [{ path: "file:///etc/passwd" }] },
         { loras: [{ path: lora, strength: 3 }] },
+        { image_url: "ftp://a.example/a.png" },
+        { strength: 1.1 },
+        { steps: 0 },
+        { output_format: "gif" },
         { shot_id: "first" },
       ]) {
         await refused("invalid_request", { ...fine, ...wrong }, session);
@@ -130,7 +134,7 @@ describeEndpoint(singleImageGenerateEndpoint, {
       assert.equal((await sql`select from tasks where project_id = ${projectId}`).length, 0);
     },
     "402: no cover, for the whole batch; in debt; a cap": async ({ refused, person, sql }) => {
-      const poor = await person({ balanceMicrousd: 49_999 });
+      const poor = await person({ balanceMicrousd: 167_999 });
       const request = { project_id: poor.projectId, prompts: ["a fox", "an owl"] };
       await refused("insufficient_credits", request, poor.session);
       assert.equal((await sql`select from tasks where project_id = ${poor.projectId}`).length, 0);
@@ -166,10 +170,88 @@ describeEndpoint(singleImageGenerateEndpoint, {
         await sql`update queue_settings set max_open_tasks = default`;
       }
     },
-    "422 unpriced_value: a size beyond those that have a price": async ({ refused, person }) => {
+    "201: settings of the picture are params, and what the model does not do of them is a warning": async ({
+      call,
+      person,
+    }) => {
       const { projectId, session } = await person();
-      const request = { project_id: projectId, prompt: "a fox", resolution: "4096x4096" };
-      await refused("unpriced_value", request, session);
+      const picture = "https://media.example/a.png";
+      const request = {
+        project_id: projectId,
+        prompt: "a fox",
+        model_name: "Flux Schnell",
+        negative_prompt: "blurred",
+        loras: [{ path: lora }],
+        steps: 20,
+        enable_safety_checker: false,
+        image_url: picture,
+        resolution: "512x512",
+        idempotency_key: randomUUID(),
+      };
+      const { status, body, text } = await call(request, session);
+      assert.equal(status, 201, text);
+      const warnings = body["warnings"] as { code: string; field: string; message: string }[];
+      assert.deepEqual(
+        warnings.map(({ code, field }) => [code, field]),
+        [
+          ["not_supported", "negative_prompt"],
+          ["adjusted", "steps"],
+          ["not_supported", "loras"],
+          ["not_supported", "image_url"],
+        ],
+      );
+      assert.equal(warnings[1]?.message, "`steps` is 12 instead of 20: flux-schnell takes 1 to 12.");
+      const params = body["params"] as Record<string, unknown>;
+      assert.deepEqual(
+        [params["steps"], params["enable_safety_checker"], params["image_url"]],
+        [20, false, picture],
+      );
+      assert.deepEqual((await call(request, session)).body, { ...body, deduplicated: true });
+
+      const plain = await call({ project_id: projectId, prompt: "a fox" }, session);
+      assert.deepEqual(plain.body["warnings"], []);
+      const edit = { project_id: projectId, prompt: "at night", model_name: "kontext", image_url: picture };
+      const edited = await call(edit, session);
+      const shaped = edited.body["params"] as Record<string, unknown>;
+      assert.deepEqual(
+        [edited.body["warnings"], shaped["match_image_size"], shaped["resolution"]],
+        [[], true, undefined],
+      );
+      assert.equal(edited.body["cost_microusd"] ?? edited.body["upper_bound_microusd"], 50_400);
+    },
+    "422 unpriced_value: an unknown model, with the list of models": async ({ refused, person, sql }) => {
+      const { projectId, session } = await person();
+      const request = { project_id: projectId, prompt: "a fox", model_name: "dall-e-3" };
+      const { body } = await refused("unpriced_value", request, session);
+      assert.deepEqual([body["parameter"], body["value"]], ["model", "dall-e-3"]);
+      const allowed = body["allowed"] as string[];
+      for (const model of [
+        "optimised-t2i",
+        "flux-dev",
+        "flux-schnell",
+        "flux-pro",
+        "kontext",
+        "wan-2.2",
+        "z-image",
+      ]) {
+        assert.ok(allowed.includes(model), model);
+      }
+      assert.equal((await sql`select from tasks where project_id = ${projectId}`).length, 0);
+    },
+    "422 unsupported_by_model: a size or a number of LoRAs that the model cannot make": async ({
+      refused,
+      person,
+    }) => {
+      const { projectId, session } = await person();
+      const request = { project_id: projectId, prompt: "a fox" };
+      const large = await refused("unsupported_by_model", { ...request, resolution: "4096x4096" }, session);
+      assert.deepEqual(large.body["issues"], [
+        { field: "resolution", message: "must have sides from 64 to 2048" },
+      ]);
+      const loras = Array.from({ length: 4 }, (_, index) => ({ path: `${lora}?${index}` }));
+      await refused("unsupported_by_model", { ...request, loras }, session);
+      const wide = { ...request, model_name: "kontext", resolution: "2048x1024" };
+      await refused("unsupported_by_model", wide, session);
     },
     "422 unknown_task_type: where the operator has switched it off": async ({ refused, person, sql }) => {
       const { projectId, session } = await person();

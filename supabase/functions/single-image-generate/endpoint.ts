@@ -32,7 +32,6 @@ export const singleImageGenerateEndpoint = endpoint({
     "unknown_task_type",
     "task_limit_reached",
     "unpriced_value",
-    "contradicting_values",
     "unsupported_by_model",
     "idempotency_key_reused",
   ],

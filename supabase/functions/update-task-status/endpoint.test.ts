@@ -233,6 +233,23 @@ describeEndpoint(updateTaskStatusEndpoint, {
         [0, 2].map((step) => [step, { images: 1, megapixels: 1.5 }, false]),
       );
     },
+    "409 sold_below_cost: a job that costs more than its task is charged fails the task; nothing is charged":
+      async (under) => {
+        const { task_id, attempt } = await running(under);
+        const provider_job = { provider: "fal", model: "fal-ai/nobody-knows", units: { images: 1 } };
+        const body = { task_id, status: "In Progress", attempt, provider_job };
+        const refused = await under.refused("sold_below_cost", body, under.service);
+        assert.deepEqual(
+          [refused.body["reason"], refused.body["provider_cost_microusd"]],
+          ["provider_price_unknown", null],
+        );
+        const [row] = await under.sql`
+        select status, error_message from tasks where id = ${task_id}`;
+        assert.equal(row?.["status"], "Failed");
+        assert.match(String(row["error_message"]), /^not_available: /);
+        // The task is over: the same call again, and any other.
+        await under.refused("invalid_transition", body, under.service);
+      },
     "409 provider_job_open: a second job while the first may still end well": async (under) => {
       const { task_id, attempt } = await running(under);
       const body = { task_id, status: "In Progress", attempt };

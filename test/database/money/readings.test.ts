@@ -6,7 +6,11 @@ import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
 import { falRequest, mappings } from "../../../worker/fal/models.ts";
 import { megapixel } from "../../../worker/fal/paid-inputs.ts";
 import { BadParams } from "../../../worker/fal/params.ts";
+import { pictureRequests } from "../../../worker/fal/pictures/picture.ts";
+import { pictures } from "../../../worker/fal/pictures/recipes.ts";
+import { upscaleRequest } from "../../../worker/fal/pictures/upscales.ts";
 import { withDatabase } from "../../support/database.ts";
+import { useDefaultPrices } from "../../support/default-prices.ts";
 import {
   type Billed,
   exactCost,
@@ -235,6 +239,7 @@ test("check 62: no more outputs are taken than are paid; an owner's own worker m
 test("check 62: of random and hostile params, the price's reading, the claim's params, FAL's request and the shipped worker's reading are one", (context) =>
   withDatabase(async ({ sql }) => {
     const random = randomFrom(62);
+    await useDefaultPrices(sql);
     const types = await sql<(PricedType & { seeded: PublishedPrice })[]>`
       select name, category, content_type, to_jsonb(current_price(name)) as seeded from task_types
        where alias_of is null and category not in ('call', 'orchestration') order by name`;
@@ -255,6 +260,9 @@ test("check 62: of random and hostile params, the price's reading, the claim's p
       const batch = Array.from({ length: Math.min(atOnce, runs - at) }, (_, index) => {
         const type = types[(at + index) % types.length] as (typeof types)[number];
         const price = random() < 0.6 ? type.seeded : { ...type.seeded, cost_factors: factors(random) };
+        // Both name the model there, so a price has one of them.
+        if (type.name === "single_image" && price.cost_factors["model"])
+          delete price.cost_factors["model_type"];
         return { type, price, params: hostileParams(random) };
       });
       const answers = await sql<{ reading: Reading }[]>`
@@ -282,8 +290,8 @@ test("check 62: of random and hostile params, the price's reading, the claim's p
           if (quantity === "images" && type.content_type !== "image") continue;
           if (paid !== undefined) assert.equal(read, paid, `${told}: the shipped worker reads ${quantity}`);
         }
-        if (!Object.hasOwn(mappings, type.name)) continue;
-        const asked = askedOfFal(type.name, given);
+        if (!askedTypes.includes(type.name)) continue;
+        const asked = askedOfFal(type.name, given, billed);
         if (asked === undefined) counted.refusedByFal++;
         else {
           assertPaid(asked, billed, told);
@@ -340,22 +348,33 @@ const files = {
   motion_video_url: "https://media.example/a.mp4",
 };
 
-/** What FAL is asked for; undefined where the mapping refuses the params, and nothing is paid. */
-function askedOfFal(taskType: string, given: Params): Params | undefined {
+const askedTypes = [...Object.keys(mappings), ...Object.keys(pictures), "image_upscale"];
+
+/** What FAL is asked for, by each job; undefined where the mapping refuses the params, and nothing is paid. */
+function askedOfFal(taskType: string, given: Params, billed: Billed): Params[] | undefined {
+  const params = { ...given, ...files };
+  const picture = pictures[taskType];
   try {
-    return falRequest(taskType, { ...given, ...files }).input;
+    if (taskType === "image_upscale") return [upscaleRequest(params).request.input];
+    if (!picture) return [falRequest(taskType, params).input];
+    return pictureRequests(picture, params, billed).requests.map(({ input }) => input);
   } catch (error) {
     if (error instanceof BadParams) return undefined;
     throw error;
   }
 }
 
-function assertPaid(asked: Params, billed: Billed, told: string): void {
+function assertPaid(jobs: Params[], billed: Billed, told: string): void {
   // A larger picture is one, and what comes is what is charged.
   const isUpscale = told.startsWith("image_upscale");
   if (billed.images !== undefined && !isUpscale) {
-    assert.equal(asked["num_images"] ?? 1, billed.images, told);
+    const images = jobs.reduce((sum, asked) => sum + Number(asked["num_images"] ?? 1), 0);
+    assert.equal(images, billed.images, told);
   }
+  for (const asked of jobs) assertSizePaid(asked, billed, told);
+}
+
+function assertSizePaid(asked: Params, billed: Billed, told: string): void {
   if (billed.scale !== undefined) assert.equal(asked["scale"], billed.scale, told);
   const size = asked["image_size"];
   if (billed.resolution !== undefined && typeof asked["resolution"] === "string") {
@@ -435,6 +454,16 @@ const oddValues = [
 ];
 const valuesOf: Record<string, readonly string[]> = {
   count: ["1", "2", "3", "4", "16", "17", "2.5", '"1"', '"2.0"', "81", "97"],
+  lengths: [
+    "[81]",
+    "[49, 61, 97]",
+    '["81", null, ""]',
+    "[81, 2.5]",
+    "[]",
+    "[100000, 100000, 100000, 100000]",
+    "81",
+  ],
+  list: ['["a", "b"]', '["a", "b", "c", "d", "e", "f", "g"]', "[]", '"a"', "{}"],
   seconds: ["1", "5", "5.5", "10", '"7.25"', "3600", "3601", "0.001"],
   scale: ["1", "2", "4", "8", "7.99", "2.5", '"8.0"', '"4x"', '"8X"', "0.5", "9", '"x"', '".5x"', '"1.2.3x"'],
   size: [
@@ -485,6 +514,13 @@ const valuesOf: Record<string, readonly string[]> = {
   ],
 };
 const kinds: Record<string, string> = {
+  gap_frame_count: "count",
+  context_frame_count: "count",
+  segment_index: "count",
+  segment_frames_expanded: "lengths",
+  input_image_paths_resolved: "list",
+  clip_list: "list",
+  transition_task_ids: "list",
   num_images: "count",
   num_generations: "count",
   num_frames: "count",

@@ -1,8 +1,11 @@
+import { number, type Params, record, text } from "../../orchestration/task-params.ts";
 import type { FalRecipe, FalRequest } from "../recipe.ts";
-import { filmUrl, measureFilm, readClip } from "./clips.ts";
+import { filmOf } from "../stitches/film-tools.ts";
+import { measureFilm } from "../stitches/measure-film.ts";
+import { readClip } from "./clips.ts";
 import { endpoints } from "./endpoints.ts";
 import { seedOf } from "./film-output.ts";
-import { missing, number, type Params, record, refusal, seed, text, within } from "./film-params.ts";
+import { missing, refusal, seed, within } from "./film-params.ts";
 import { megapixelsOf } from "./image-to-video.ts";
 import { billedSeconds } from "./lengths.ts";
 
@@ -59,13 +62,14 @@ export const runEnhancement: FalRecipe = async (task, jobs, context) => {
   if (isUpscaled) {
     const request = upscaleRequest(film, upscale, factor, params["seed"]);
     const result = await jobs.run(steps.upscale, { ...request, units: unitsOf(clip.frames, pixels) });
-    film = filmUrl(result);
+    film = filmOf(result.data);
     usedSeed = seedOf(result.data);
   }
   if (isInterpolated) {
     const frames = clip.frames + (clip.frames - 1) * between;
     const request = interpolationRequest(film, interpolation, between);
-    film = filmUrl(await jobs.run(steps.interpolate, { ...request, units: unitsOf(frames, pixels) }));
+    const result = await jobs.run(steps.interpolate, { ...request, units: unitsOf(frames, pixels) });
+    film = filmOf(result.data);
   }
   const file = await jobs.fetch(film, "video", `${task.task_id}_fal_0.mp4`);
   const facts = await measureFilm(file.bytes);

@@ -1,8 +1,11 @@
 import type { ClaimedTask } from "../../client.ts";
 import type { RenderedOutput } from "../../provider.ts";
 import type { FalJobs } from "../recipe.ts";
-import { type Clip, filmUrl, measureFilm, scaleRequest, trimRequest } from "./clips.ts";
-import { record, seed } from "./film-params.ts";
+import { record } from "../../orchestration/task-params.ts";
+import { filmOf, scaleRequest, trimRequest } from "../stitches/film-tools.ts";
+import type { FilmInput } from "./clips.ts";
+import { measureFilm } from "../stitches/measure-film.ts";
+import { seed } from "./film-params.ts";
 import type { Size } from "./sizes.ts";
 
 /** A film as it was asked for. */
@@ -13,21 +16,29 @@ export interface WantedFilm {
   size: Size | undefined;
 }
 
-/** Cuts a film that the model made longer than it was asked for, and gives it the size. @returns where the film is */
+/** A film that a job has made. */
+export interface MadeFilm extends FilmInput {
+  frames: number;
+  framesPerSecond: number;
+}
+
+/** Cuts a film that the model made longer than it was asked for, and gives it the size. */
 export async function fitFilm(
   jobs: FalJobs,
-  film: Omit<Clip, "seconds">,
+  film: MadeFilm,
   wanted: WantedFilm,
   steps: { trim: number; scale: number },
-): Promise<string> {
-  const frames = Math.max(1, Math.round((wanted.frames * film.framesPerSecond) / wanted.framesPerSecond));
+): Promise<MadeFilm> {
+  const { framesPerSecond } = film;
+  const frames = Math.max(1, Math.round((wanted.frames * framesPerSecond) / wanted.framesPerSecond));
   let fitted = film;
   if (film.frames - frames > 1) {
-    const clip = { ...film, seconds: film.frames / film.framesPerSecond };
-    fitted = { ...film, frames, url: filmUrl(await jobs.run(steps.trim, trimRequest(clip, 0, frames))) };
+    const request = trimRequest(film.url, { from: 0, to: frames, of: film.frames }, framesPerSecond);
+    fitted = { ...film, frames, url: filmOf((await jobs.run(steps.trim, request)).data) };
   }
-  if (!wanted.size) return fitted.url;
-  return filmUrl(await jobs.run(steps.scale, scaleRequest(fitted, wanted.size)));
+  if (!wanted.size) return fitted;
+  const request = scaleRequest(fitted.url, wanted.size, "crop", fitted.frames / framesPerSecond);
+  return { ...fitted, url: filmOf((await jobs.run(steps.scale, request)).data) };
 }
 
 /** Fetches a film, and warns by how much it is not what was asked for. */

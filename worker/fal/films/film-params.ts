@@ -1,7 +1,5 @@
+import { count, number, type Params, record, records, text } from "../../orchestration/task-params.ts";
 import { RenderError } from "../../provider.ts";
-
-/** What params hold, which anybody may have written: any value where any other was meant. */
-export type Params = Record<string, unknown>;
 
 export interface Lora {
   /** The param that named it. */
@@ -20,52 +18,8 @@ export interface Sampling {
   shift: number | undefined;
 }
 
-const longestText = 20_000;
 const mostLoras = 10;
 const greatestScale = 4;
-
-export function record(value: unknown): Params {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Params) : {};
-}
-
-export function records(value: unknown): Params[] {
-  return Array.isArray(value) ? value.map(record) : [];
-}
-
-/** A list with an entry for each place; what is not text is an empty one. */
-export function texts(value: unknown): string[] {
-  return Array.isArray(value) ? value.map((item) => (typeof item === "string" ? item : "")) : [];
-}
-
-export function nth(list: unknown, index: number): unknown {
-  return Array.isArray(list) ? (list as unknown[])[index] : undefined;
-}
-
-/** What an orchestration's tasks share, under its name or the older one. */
-export function detailsOf(params: Params): Params {
-  return record(params["orchestrator_details"] ?? params["full_orchestrator_payload"]);
-}
-
-export function text(value: unknown): string | undefined {
-  return typeof value === "string" && value.trim() !== "" ? value.slice(0, longestText) : undefined;
-}
-
-export function number(value: unknown): number | undefined {
-  const read = typeof value === "string" && /^-?\d{1,9}(\.\d{1,9})?$/.test(value) ? Number(value) : value;
-  return typeof read === "number" && Number.isFinite(read) ? read : undefined;
-}
-
-/** A whole number from 0. */
-export function count(value: unknown): number | undefined {
-  const read = number(value);
-  return read === undefined || read < 0 ? undefined : Math.floor(read);
-}
-
-/** Frames a second. */
-export function rate(value: unknown): number | undefined {
-  const read = number(value);
-  return read === undefined || read <= 0 ? undefined : Math.min(60, Math.max(1, read));
-}
 
 /** Below zero the model chooses. */
 export function seed(...values: readonly unknown[]): number | undefined {

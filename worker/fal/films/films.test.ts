@@ -4,7 +4,7 @@ import { faultsOfInput, fieldsOfEndpoint } from "../../../test/support/fal-types
 import { claimed, FilmJobs, type PlainFilm } from "../../../test/support/film-jobs.ts";
 import type { ClaimedTask } from "../../client.ts";
 import { type RenderedOutput, RenderError } from "../../provider.ts";
-import { measureFilm } from "./clips.ts";
+import { measureFilm } from "../stitches/measure-film.ts";
 import { endpoints } from "./endpoints.ts";
 import { filmRecipes } from "./recipes.ts";
 

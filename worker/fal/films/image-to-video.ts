@@ -114,7 +114,11 @@ export function placeFile(
 }
 
 function unitsOf(frames: number, resolution: ResolutionName): FalRequest["units"] {
-  return { seconds: billedSeconds(frames), megapixels: megapixelsOf(frames, pixelsOf(resolution)) };
+  return {
+    seconds: billedSeconds(frames),
+    megapixels: megapixelsOf(frames, pixelsOf(resolution)),
+    variant: resolution,
+  };
 }
 
 /** Megapixels of all frames of a film together, rounded up. */

@@ -1,35 +1,16 @@
 import type { ClaimedTask } from "../../client.ts";
+import { count, detailsOf, frameRate, type Params, record, text } from "../../orchestration/task-params.ts";
+import { readTransition, transitionOutput } from "../../orchestration/transition-output.ts";
 import type { RunContext } from "../../provider.ts";
 import type { FalJobs, FalRecipe } from "../recipe.ts";
-import {
-  type Clip,
-  filmUrl,
-  frameRequest,
-  mergeRequest,
-  pictureUrl,
-  readClip,
-  scaleRequest,
-  trimRequest,
-} from "./clips.ts";
+import { filmOf, frameRequest, pictureOf, scaleRequest, trimRequest } from "../stitches/film-tools.ts";
+import { type Clip, mergeRequest, readClip } from "./clips.ts";
 import { deliverFilm, fitFilm, seedOf } from "./film-output.ts";
-import {
-  count,
-  detailsOf,
-  lorasOf,
-  missing,
-  type Params,
-  rate,
-  record,
-  samplingOf,
-  seed,
-  text,
-  unavailableParams,
-} from "./film-params.ts";
+import { lorasOf, missing, samplingOf, seed, unavailableParams } from "./film-params.ts";
 import { passageRequest } from "./image-to-video.ts";
 import { makeableLength, rateToMake, requirePaidFrames } from "./lengths.ts";
 import { evenSize } from "./segment.ts";
-import { falSize } from "./sizes.ts";
-import { transitionText, transitionUrl } from "./transition.ts";
+import { falSize, type Size } from "./sizes.ts";
 
 const steps = {
   film: 0,
@@ -39,8 +20,9 @@ const steps = {
   firstFrame: 4,
   trim: 5,
   scale: 6,
-  scaleSecond: 7,
-  merge: 8,
+  scaleFirst: 7,
+  scaleSecond: 8,
+  merge: 9,
 };
 const usualGap = 53;
 
@@ -54,7 +36,7 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
   const setting = (name: string): unknown => params[name] ?? details[name];
   const gap = Math.max(1, count(setting("gap_frame_count")) ?? usualGap);
   const length = makeableLength(gap);
-  requirePaidFrames(length.total, billed);
+  requirePaidFrames([length], billed);
   const [first, second] = await readClips(task, jobs, context);
   // Replacing, the new frames stand for as many of the clips' own; of a clip at least one frame stays.
   const replaced = setting("replace_mode") === true ? gap : 0;
@@ -62,7 +44,8 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
   const fromSecond = Math.min(Math.ceil(replaced / 2), second.frames - 1);
   const isTransition = params["transition_only"] === true;
   const framesPerSecond =
-    (setting("use_input_video_fps") === true ? undefined : rate(setting("fps"))) ?? first.framesPerSecond;
+    (setting("use_input_video_fps") === true ? undefined : frameRate(setting("fps"))) ??
+    first.framesPerSecond;
   const size = evenSize(first);
   warnOf(params, details, jobs);
 
@@ -94,12 +77,12 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
     jobs.run(steps.lastFrame, frameRequest(before.url, "last")),
     jobs.run(steps.firstFrame, frameRequest(after.url, "first")),
   ]);
-  request.input["image_url"] = pictureUrl(lastFrame);
-  request.input["end_image_url"] = pictureUrl(firstFrame);
-  const result = await jobs.run(steps.film, request);
+  request.input["image_url"] = pictureOf(lastFrame.data);
+  request.input["end_image_url"] = pictureOf(firstFrame.data);
+  const { data } = await jobs.run(steps.film, request);
   const wanted = { frames: gap, framesPerSecond, size };
-  const url = await fitFilm(jobs, { url: filmUrl(result), ...made, ...size }, wanted, steps);
-  const film = { url, seed: seedOf(result.data) };
+  const between = await fitFilm(jobs, { ...made, url: filmOf(data), field: "film" }, wanted, steps);
+  const film = { url: between.url, seed: seedOf(data) };
   if (isTransition) {
     const output = await deliverFilm(task, jobs, film, wanted);
     const facts = {
@@ -112,21 +95,27 @@ export const runJoin: FalRecipe = async (task, jobs, context) => {
       context_from_clip2: 0,
       blend_frames: 0,
     };
-    return { ...output, textOf: (stored) => transitionText(stored, facts) };
+    return { ...output, textOf: (stored) => transitionOutput(stored, facts) };
   }
 
-  const isSameSize = after.width === size.width && after.height === size.height;
-  const ending = isSameSize
-    ? after.url
-    : filmUrl(await jobs.run(steps.scaleSecond, scaleRequest(after, size)));
   const framesOf = (clip: Clip): number => Math.round((clip.frames * framesPerSecond) / clip.framesPerSecond);
   const frames = framesOf(before) + gap + framesOf(after);
-  const merged = await jobs.run(
-    steps.merge,
-    mergeRequest([before.url, url, ending], { frames, framesPerSecond, ...size }),
-  );
-  return await deliverFilm(task, jobs, { ...film, url: filmUrl(merged) }, { frames, framesPerSecond, size });
+  const whole = { frames, framesPerSecond, size };
+  const parts = [
+    await sized(jobs, steps.scaleFirst, before, size),
+    between,
+    await sized(jobs, steps.scaleSecond, after, size),
+  ];
+  const merged = await jobs.run(steps.merge, mergeRequest(parts, { frames, framesPerSecond, ...size }));
+  return await deliverFilm(task, jobs, { ...film, url: filmOf(merged.data) }, whole);
 };
+
+/** A clip in the size of the whole film. */
+async function sized(jobs: FalJobs, step: number, clip: Clip, size: Size): Promise<Clip> {
+  if (clip.width === size.width && clip.height === size.height) return clip;
+  const result = await jobs.run(step, scaleRequest(clip.url, size, "crop", clip.seconds));
+  return { ...clip, ...size, url: filmOf(result.data) };
+}
 
 /** The clips of a join, at FAL. The first one of a chained join is what the join before it made. */
 async function readClips(task: ClaimedTask, jobs: FalJobs, context: RunContext): Promise<[Clip, Clip]> {
@@ -136,16 +125,19 @@ async function readClips(task: ClaimedTask, jobs: FalJobs, context: RunContext):
   const starting = named ?? (await context.client.predecessorOutput(task.task_id)) ?? undefined;
   if (starting === undefined) throw missing("starting_video_path");
   if (ending === undefined) throw missing("ending_video_path");
-  const first = { url: transitionUrl(starting), field: "starting_video_path" };
-  const second = { url: transitionUrl(ending), field: "ending_video_path" };
+  const first = { url: readTransition(starting).url, field: "starting_video_path" };
+  const second = { url: readTransition(ending).url, field: "ending_video_path" };
   // One after the other: two large films at once would be in memory.
   return [await readClip(first, jobs, context), await readClip(second, jobs, context)];
 }
 
 async function cut(jobs: FalJobs, step: number, clip: Clip, from: number, to: number): Promise<Clip> {
-  const result = await jobs.run(step, trimRequest(clip, from, to));
+  const { data } = await jobs.run(
+    step,
+    trimRequest(clip.url, { from, to, of: clip.frames }, clip.framesPerSecond),
+  );
   const frames = to - from;
-  return { ...clip, url: filmUrl(result), frames, seconds: frames / clip.framesPerSecond };
+  return { ...clip, url: filmOf(data), frames, seconds: frames / clip.framesPerSecond };
 }
 
 function warnOf(params: Params, details: Params, jobs: FalJobs): void {

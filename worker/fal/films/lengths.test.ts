@@ -32,16 +32,23 @@ test("a film has the frames that were asked for, at most three more, from 17 to 
 test("the passages of a film are together as long as the film, at most three frames more", () => {
   for (const passages of [1, 2, 3, 4]) {
     for (let frames = 17 * passages + 8; frames <= 161; frames += 1) {
-      const sum = passageLengths(frames, passages).reduce((all, { total }) => all + total, 0);
+      const sum = passageLengths(frames, Array(passages).fill(undefined)).reduce(
+        (all, { total }) => all + total,
+        0,
+      );
       assert.ok(sum >= frames && sum - frames <= 3, `${frames} frames in ${passages} passages: ${sum}`);
     }
   }
   assert.deepEqual(
-    passageLengths(161, 2).map(({ total }) => total),
+    passageLengths(161, [81, 81]).map(({ total }) => total),
     [81, 81],
   );
   assert.deepEqual(
-    passageLengths(81, 6).map(({ total }) => total),
+    passageLengths(161, [41, 121]).map(({ total }) => total),
+    [41, 121],
+  );
+  assert.deepEqual(
+    passageLengths(81, [61, 61, 61, 61, 61, 61]).map(({ total }) => total),
     [17, 17, 17, 17, 17, 17],
   );
 });
@@ -80,10 +87,18 @@ test("FAL never bills more frames than the task is paid for, but for rounding an
     [801, undefined, true],
   ];
   for (const [frames, billed, isPaid] of table) {
-    const ask = (): void => requirePaidFrames(frames, billed);
+    const ask = (): void => requirePaidFrames([{ total: frames, interpolated: 0 }], billed);
     const label = `${frames} frames for ${JSON.stringify(billed)}`;
     if (isPaid) assert.doesNotThrow(ask, label);
     else assert.throws(ask, (error) => error instanceof RenderError && !error.isRetryable, label);
+  }
+});
+
+test("the price of a film's frames pays for every length that the model makes of them", () => {
+  for (let frames = 1; frames <= 801; frames += 1) {
+    // As prices count seconds.
+    const seconds = Math.max(1, Math.ceil((frames - 1) / 16));
+    assert.doesNotThrow(() => requirePaidFrames([makeableLength(frames)], { seconds }), `${frames} frames`);
   }
 });
 

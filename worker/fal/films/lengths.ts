@@ -35,20 +35,23 @@ export function makeableLength(frames: number): MakeableLength {
 }
 
 /**
- * How a film of so many frames is divided into passages, each of a length that the model makes. The sum is the film's length,
- * at most three frames more; longer where the passages are shorter than the model's shortest film.
+ * How a film of so many frames is divided into passages, each of a length that the model makes: in proportion to what was planned for
+ * each, or evenly. The sum is the film's length, at most three frames more; longer where passages are shorter than the model's
+ * shortest film.
  */
-export function passageLengths(frames: number, passages: number): MakeableLength[] {
+export function passageLengths(frames: number, planned: readonly (number | undefined)[]): MakeableLength[] {
+  const isPlanned = planned.every((wish) => wish !== undefined && wish > 0);
+  const shares = planned.map((wish) => (isPlanned ? (wish ?? 1) : 1));
   const lengths: MakeableLength[] = [];
   let made = 0;
-  for (let index = 0; index < passages; index += 1) {
-    const isLast = index === passages - 1;
-    const rest = frames - made;
-    const wanted = isLast ? rest : Math.round(rest / (passages - index));
+  for (const [index, share] of shares.entries()) {
+    const isLast = index === shares.length - 1;
+    const rest = Math.max(1, frames - made);
+    const left = shares.slice(index).reduce((sum, other) => sum + other, 0);
     // A passage in the middle may be up to two frames longer or shorter; the last one makes up for it.
-    const near = makeableLength(Math.max(1, isLast ? wanted : wanted - 2));
-    lengths.push(near);
-    made += near.total;
+    const length = makeableLength(isLast ? rest : Math.max(1, Math.round((rest * share) / left) - 2));
+    lengths.push(length);
+    made += length.total;
   }
   return lengths;
 }
@@ -71,9 +74,13 @@ export function billedSeconds(frames: number): number {
  * Refuses a film of which FAL would bill more than the task is paid for. The shortest film, and the rounding up to a length that
  * the model makes, are within any price. @throws RenderError
  */
-export function requirePaidFrames(frames: number, billed: BilledValues = {}, passages = 1): void {
+export function requirePaidFrames(
+  lengths: readonly Pick<MakeableLength, "interpolated" | "total">[],
+  billed: BilledValues = {},
+): void {
   const { seconds, frames: paidFrames } = billed;
-  const rounding = 4 * passages;
+  const frames = lengths.reduce((sum, { total }) => sum + total, 0);
+  const rounding = lengths.reduce((sum, { interpolated }) => sum + 4 * (interpolated + 1), 0);
   if (seconds !== undefined && frames > Math.max(fewestFrames, seconds * billedFramesPerSecond + rounding)) {
     const needed = Math.ceil((frames - rounding) / billedFramesPerSecond);
     throw new RenderError(

@@ -1,36 +1,24 @@
 import type { ClaimedTask } from "../../client.ts";
-import type { RunContext } from "../../provider.ts";
-import type { FalJobs, FalRecipe, FalRequest } from "../recipe.ts";
-import {
-  type Clip,
-  filmUrl,
-  frameRequest,
-  mergeRequest,
-  pictureUrl,
-  readClip,
-  trimRequest,
-} from "./clips.ts";
-import { deliverFilm, fitFilm, seedOf, type WantedFilm } from "./film-output.ts";
 import {
   count,
   detailsOf,
-  firstText,
-  lorasOf,
-  missing,
+  frameRate,
   nth,
   type Params,
-  rate,
   record,
-  samplingOf,
-  seed,
   text,
   texts,
-  unavailableParams,
-} from "./film-params.ts";
+} from "../../orchestration/task-params.ts";
+import { readTransition } from "../../orchestration/transition-output.ts";
+import type { RunContext } from "../../provider.ts";
+import type { FalJobs, FalRecipe, FalRequest } from "../recipe.ts";
+import { filmOf, frameRequest, pictureOf, trimRequest } from "../stitches/film-tools.ts";
+import { type Clip, mergeRequest, readClip } from "./clips.ts";
+import { deliverFilm, fitFilm, seedOf, type WantedFilm } from "./film-output.ts";
+import { firstText, lorasOf, missing, samplingOf, seed, unavailableParams } from "./film-params.ts";
 import { type Passage, passageRequest, type Source } from "./image-to-video.ts";
 import { makeableLength, rateToMake, requirePaidFrames } from "./lengths.ts";
 import { falSize, readFilmSize, readResolutionName, type Size } from "./sizes.ts";
-import { transitionUrl } from "./transition.ts";
 
 const steps = { film: 0, startFrame: 1, trim: 2, scale: 3, tail: 4, merge: 5 };
 const defaultFrames = 61;
@@ -60,22 +48,24 @@ export const runSegment: FalRecipe = async (task, jobs, context) => {
   const size = previous ? evenSize(previous) : segment.size;
   const overlap = previous ? Math.min(segment.overlap, previous.frames) : 0;
   const own = { ...segment, size, frames: segment.frames - overlap, start: previous ? undefined : start };
-  const { request, made } = requestOf(own, task, jobs);
+  const { request, made: making } = requestOf(own, task, jobs);
   jobs.expect((previous ? 2 : 1) + (size ? 1 : 0) + (overlap > 0 ? 2 : 0));
   await jobs.prepare(steps.film, request);
   if (previous) {
-    const frame = await jobs.run(steps.startFrame, frameRequest(previous.url, "last"));
-    request.input["image_url"] = pictureUrl(frame);
+    const { data } = await jobs.run(steps.startFrame, frameRequest(previous.url, "last"));
+    request.input["image_url"] = pictureOf(data);
   }
-  const result = await jobs.run(steps.film, request);
-  const sides = size ?? { width: 1280, height: 720 };
-  let url = await fitFilm(jobs, { url: filmUrl(result), ...made, ...sides }, own, steps);
+  const { data } = await jobs.run(steps.film, request);
+  let made = { ...making, url: filmOf(data), field: "film" };
+  made = await fitFilm(jobs, made, own, steps);
   if (previous && overlap > 0) {
-    const tail = trimRequest(previous, previous.frames - overlap, previous.frames);
-    const tailUrl = filmUrl(await jobs.run(steps.tail, tail));
-    url = filmUrl(await jobs.run(steps.merge, mergeRequest([tailUrl, url], { ...segment, ...sides })));
+    const slice = { from: previous.frames - overlap, to: previous.frames, of: previous.frames };
+    const tail = await jobs.run(steps.tail, trimRequest(previous.url, slice, previous.framesPerSecond));
+    const parts = [{ url: filmOf(tail.data), field: "the segment before" }, made];
+    const merged = await jobs.run(steps.merge, mergeRequest(parts, { ...segment, ...evenSize(previous) }));
+    made.url = filmOf(merged.data);
   }
-  const film = { url, seed: seedOf(result.data) };
+  const film = { url: made.url, seed: seedOf(data) };
   return await deliverFilm(task, jobs, film, { ...own, frames: segment.frames });
 };
 
@@ -86,7 +76,7 @@ function requestOf(
   jobs: FalJobs,
 ): { request: FalRequest; made: { frames: number; framesPerSecond: number } } {
   const length = makeableLength(frames);
-  requirePaidFrames(length.total, billed);
+  requirePaidFrames([length], billed);
   if (length.interpolated > 0) {
     jobs.warn(
       `FAL's model makes 161 frames at most: ${length.generated} are made, and ${length.interpolated} interpolated between each two.`,
@@ -142,7 +132,7 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
   const motion = record(nth(details["motion_settings_expanded"], index));
   return {
     frames: Math.max(1, frames),
-    framesPerSecond: rate(params["fps_helpers"]) ?? rate(details["fps_helpers"]) ?? defaultRate,
+    framesPerSecond: frameRate(params["fps_helpers"]) ?? frameRate(details["fps_helpers"]) ?? defaultRate,
     size: size.exact,
     overlap: Math.min(Math.max(0, frames - 1), count(params["frame_overlap_from_previous"]) ?? 0),
     ...imagesOf(task_type, params, details, index),
@@ -215,7 +205,7 @@ async function previousClip(
   const output = await context.client.predecessorOutput(task.task_id);
   // A picture that the task waits for is not a segment before it.
   if (output === null || /\.(png|jpe?g|webp|gif|avif)$/i.test(output)) return undefined;
-  return await readClip({ url: transitionUrl(output), field: "dependant_on" }, jobs, context);
+  return await readClip({ url: readTransition(output).url, field: "dependant_on" }, jobs, context);
 }
 
 export function evenSize({ width, height }: Size): Size {

@@ -1,8 +1,9 @@
+import { count, frameRate, type Params, text } from "../../orchestration/task-params.ts";
 import type { FalRecipe, FalRequest } from "../recipe.ts";
-import { filmUrl } from "./clips.ts";
+import { filmOf } from "../stitches/film-tools.ts";
 import { endpoints } from "./endpoints.ts";
 import { deliverFilm, fitFilm } from "./film-output.ts";
-import { count, firstText, missing, type Params, rate, text } from "./film-params.ts";
+import { firstText, missing } from "./film-params.ts";
 import { placeFile } from "./image-to-video.ts";
 import { billedSeconds, requirePaidFrames } from "./lengths.ts";
 import { readFilmSize } from "./sizes.ts";
@@ -46,15 +47,14 @@ export function poseRequest(params: Params): FalRequest {
 export const runInterpolation: FalRecipe = async (task, jobs) => {
   const { params, billed } = task;
   const frames = Math.max(2, count(params["frames"]) ?? defaultFrames);
-  const framesPerSecond = rate(params["fps"]) ?? defaultRate;
+  const framesPerSecond = frameRate(params["fps"]) ?? defaultRate;
   const size = readFilmSize(params["resolution"]);
-  requirePaidFrames(frames, billed);
+  requirePaidFrames([{ total: frames, interpolated: 0 }], billed);
   const { request, made } = interpolationRequest(params, frames, framesPerSecond);
   const wanted = { frames, framesPerSecond, size };
-  const sides = size ?? { width: 1280, height: 720 };
-  const url = filmUrl(await jobs.run(0, request));
-  const fitted = await fitFilm(jobs, { url, ...made, ...sides }, wanted, { trim: 1, scale: 2 });
-  return await deliverFilm(task, jobs, { url: fitted, seed: undefined }, wanted);
+  const film = { ...made, url: filmOf((await jobs.run(0, request)).data), field: "film" };
+  const fitted = await fitFilm(jobs, film, wanted, { trim: 1, scale: 2 });
+  return await deliverFilm(task, jobs, { url: fitted.url, seed: undefined }, wanted);
 };
 
 function interpolationRequest(

@@ -1,20 +1,24 @@
-import { type FalRecipe, mostSteps } from "../recipe.ts";
-import { filmUrl, mergeRequest } from "./clips.ts";
-import { deliverFilm, fitFilm, seedOf } from "./film-output.ts";
 import {
+  count,
   detailsOf,
-  firstText,
-  lorasOf,
-  missing,
   nth,
   number,
   type Params,
   record,
+  text,
+  texts,
+} from "../../orchestration/task-params.ts";
+import { type FalRecipe, mostSteps } from "../recipe.ts";
+import { filmOf } from "../stitches/film-tools.ts";
+import { mergeRequest } from "./clips.ts";
+import { deliverFilm, fitFilm, seedOf } from "./film-output.ts";
+import {
+  firstText,
+  lorasOf,
+  missing,
   refusal,
   samplingOf,
   seed,
-  text,
-  texts,
   unavailableParams,
   within,
 } from "./film-params.ts";
@@ -27,8 +31,8 @@ const usualSeconds = 5;
 const mostPassages = mostSteps - 3;
 
 /**
- * A travel in one task: a film through all images, of `duration` seconds in all. A film is made for each two images, all at the same
- * time, and they are joined. The turbo endpoint makes those that have its length and no LoRAs.
+ * A travel in one task: a film through all images, of `duration` seconds in all, divided as the segments were planned. A film is made
+ * for each two images, all at the same time, and they are joined. The turbo endpoint makes films of its own length without LoRAs.
  */
 export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const params: Params = { ...task.params, ...detailsOf(task.params) };
@@ -41,7 +45,10 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const frames = Math.round((seconds ?? usualSeconds) * framesPerSecond) + 1;
   const size = readSize([params]);
   const wanted = { frames, framesPerSecond, size: size.exact };
-  const lengths = passageLengths(frames, passages);
+  const planned = Array.from({ length: passages }, (_, index) =>
+    count(nth(params["segment_frames_expanded"], index)),
+  );
+  const lengths = passageLengths(frames, planned);
   const made = lengths.reduce((sum, { total }) => sum + total, 0);
   const ownOf = (index: number) => {
     const phaseConfig = record(nth(params["phase_configs_expanded"], index) ?? params["phase_config"]);
@@ -53,7 +60,7 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const isTurbo =
     lengths.every(({ total }) => (isOpen ? total <= turboFrames : total === turboFrames)) &&
     lengths.every((_, index) => ownOf(index).loras.length === 0);
-  requirePaidFrames(isTurbo && isOpen ? frames : made, task.billed, passages);
+  requirePaidFrames(isTurbo && isOpen ? [{ total: frames, interpolated: 0 }] : lengths, task.billed);
   // Many images in a short film: each passage has the model's fewest frames, and runs faster.
   const madeRate = isTurbo ? framesPerSecond : rateToMake(frames, framesPerSecond, { total: made });
 
@@ -84,6 +91,11 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
   });
   for (const name of unavailableParams([params]))
     jobs.warn(`FAL's models do not know ${name}; it was ignored.`);
+  if (lengths.some(({ interpolated }) => interpolated > 0)) {
+    jobs.warn(
+      "FAL's model makes 161 frames at most for each two images: others are interpolated between them.",
+    );
+  }
   if (isTurbo && films.some(({ negativePrompt }) => text(negativePrompt) !== undefined)) {
     jobs.warn("FAL's turbo model does not know negative_prompt; it was ignored.");
   }
@@ -93,15 +105,15 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
   await Promise.all(requests.map((request, step) => jobs.prepare(step, request)));
   const results = await Promise.all(requests.map((request, step) => jobs.run(step, request)));
   const madeFrames = isTurbo ? passages * turboFrames : made;
-  const sides = size.exact ?? { width: 1280, height: 720 };
-  const urls = results.map(filmUrl);
-  let film = { url: urls[0] ?? "", frames: madeFrames, framesPerSecond: madeRate, ...sides };
+  const parts = results.map(({ data }) => ({ url: filmOf(data), field: "film" }));
+  let film = { ...(parts[0] ?? { url: "", field: "film" }), frames: madeFrames, framesPerSecond: madeRate };
   if (passages > 1) {
     // Joined at the film's own rate.
     const joined = { frames: Math.round((madeFrames * framesPerSecond) / madeRate), framesPerSecond };
-    film = { ...film, ...joined };
-    film.url = filmUrl(await jobs.run(passages, mergeRequest(urls, film)));
+    const sides = size.exact ?? { width: 1280, height: 720 };
+    const { data } = await jobs.run(passages, mergeRequest(parts, { ...joined, ...sides }));
+    film = { ...film, ...joined, url: filmOf(data) };
   }
-  const url = await fitFilm(jobs, film, wanted, { trim: passages + 1, scale: passages + 2 });
+  const { url } = await fitFilm(jobs, film, wanted, { trim: passages + 1, scale: passages + 2 });
   return await deliverFilm(task, jobs, { url, seed: seedOf(results[0]?.data) }, wanted);
 };

@@ -1,9 +1,9 @@
 import type { PictureEndpointId } from "../../../supabase/functions/_shared/pictures/endpoints.ts";
-import { wishNames } from "../../../supabase/functions/_shared/pictures/wishes.ts";
+import { paramNames } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import { hasLoras, type Params, prompt } from "../params.ts";
 import type { Picture } from "./picture.ts";
 
-const image = wishNames.image;
+const image = paramNames.image;
 const optionalPrompt = prompt({ isOptional: true });
 
 /** Pictures from a picture. */
@@ -20,7 +20,10 @@ export const pictureEdits: Record<string, Picture> = {
   annotated_image_edit: {
     // Only these take several pictures, and the annotations are one.
     endpoint: (params) =>
-      qwenEditor(params["qwen_edit_model"] === "qwen-edit-2511" ? "qwen-edit-2511" : "qwen-edit-2509", params),
+      qwenEditor(
+        params["qwen_edit_model"] === "qwen-edit-2511" ? "qwen-edit-2511" : "qwen-edit-2509",
+        params,
+      ),
     name: () => "qwen-image-edit",
     sources: () => ({ images: [image, ["mask_url"]] }),
     prompt: optionalPrompt,

@@ -4,7 +4,7 @@ import {
   type PictureEndpointId,
 } from "../../../supabase/functions/_shared/pictures/endpoints.ts";
 import { formatOf, nearestRatio } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { sizeOf, wish, wishNames } from "../../../supabase/functions/_shared/pictures/wishes.ts";
+import { sizeOf, paramOf, paramNames } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import {
   choice,
   file,
@@ -43,12 +43,12 @@ export function readersOf(
     seed: seed(),
     ...numbers(endpoint),
     ...safety(endpoint),
-    ...(endpoint.takesNegativePrompt && { negative_prompt: text(wishNames.negative_prompt) }),
+    ...(endpoint.takesNegativePrompt && { negative_prompt: text(paramNames.negative_prompt) }),
     ...(endpoint.takesPromptExpansion && { enable_prompt_expansion: flag(["enable_prompt_expansion"]) }),
     ...(endpoint.acceleration && { acceleration: choice(["acceleration"], endpoint.acceleration) }),
     ...(endpoint.format && { [endpoint.format.field]: formatReader(endpoint.format.values) }),
     ...(endpoint.loras && hasLoras(params) && { loras: lorasReader(endpoint.loras) }),
-    ...(endpoint.source === "image_url" && { image_url: file(images[0] ?? wishNames.image, "image") }),
+    ...(endpoint.source === "image_url" && { image_url: file(images[0] ?? paramNames.image, "image") }),
     ...(endpoint.source === "image_urls" && { image_urls: filesReader(images) }),
     ...(endpoint.takesMask && mask && { mask_url: file(mask, "image") }),
   };
@@ -67,11 +67,13 @@ function sizeReader({ size: askedBy }: PictureEndpoint): Readers {
 function numbers({ mostImages, steps, guidance, takesStrength }: PictureEndpoint): Readers {
   return {
     ...(mostImages > 1 && {
-      num_images: number(wishNames.images, { least: 1, most: mostImages, isWhole: true }),
+      num_images: number(paramNames.images, { least: 1, most: mostImages, isWhole: true }),
     }),
-    ...(steps && { num_inference_steps: number(wishNames.steps, { ...steps, isWhole: true, isClamped: true }) }),
-    ...(guidance && { guidance_scale: number(wishNames.guidance_scale, { ...guidance, isClamped: true }) }),
-    ...(takesStrength && { strength: number(wishNames.strength, { least: 0, most: 1 }) }),
+    ...(steps && {
+      num_inference_steps: number(paramNames.steps, { ...steps, isWhole: true, isClamped: true }),
+    }),
+    ...(guidance && { guidance_scale: number(paramNames.guidance_scale, { ...guidance, isClamped: true }) }),
+    ...(takesStrength && { strength: number(paramNames.strength, { least: 0, most: 1 }) }),
   };
 }
 
@@ -88,12 +90,12 @@ function safety({ safety: kind }: PictureEndpoint): Readers {
 }
 
 function formatReader(values: readonly string[]): Reader {
-  return (params) => formatOf(values, wish(params, wishNames.output_format).value);
+  return (params) => formatOf(values, paramOf(params, paramNames.output_format).value);
 }
 
 /** Several pictures, each under names of its own. */
 function filesReader(names: readonly (readonly string[])[]): Reader {
-  return (params) => files(names.map((spellings) => wish(params, spellings).field))(params);
+  return (params) => files(names.map((spellings) => paramOf(params, spellings).field))(params);
 }
 
 function lorasReader({ transformer }: NonNullable<PictureEndpoint["loras"]>): Reader {

@@ -1,6 +1,6 @@
 import { endpointOf, pictureModel } from "../../../supabase/functions/_shared/pictures/models.ts";
 import { planSingleImage } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { numberOf, wishNames } from "../../../supabase/functions/_shared/pictures/wishes.ts";
+import { numberOf, paramNames } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import { BadParams, hasLoras, type Params, prompt, text } from "../params.ts";
 import type { Picture } from "./picture.ts";
 
@@ -39,8 +39,7 @@ export const picturesFromText: Record<string, Picture> = {
   single_image: {
     endpoint: (params) => planOf(params).endpoint,
     name: (params) => pictureModel(modelNamed(params))?.names[0] ?? "the model",
-    sources: () => ({ images: [wishNames.image] }),
-    prompt: (params) => prompt({ isOptional: false })(params),
+    sources: () => ({ images: [paramNames.image] }),
     warnings: (params) => planOf(params).warnings.filter(({ field }) => field === "model_type"),
   },
 };

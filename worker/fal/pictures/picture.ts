@@ -7,10 +7,11 @@ import {
   refusalsOf,
   warningsOf,
 } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { flatParams, hasImage } from "../../../supabase/functions/_shared/pictures/wishes.ts";
+import { flatParams, hasImage } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import type { BilledValues } from "../../client.ts";
 import { BadParams, inputOf, type Params, type Reader } from "../params.ts";
-import type { FalRequest } from "../recipe.ts";
+import type { RenderedOutput } from "../../provider.ts";
+import type { FalRecipe, FalRequest } from "../recipe.ts";
 import { boundPictures } from "./bounds.ts";
 import { readersOf, type SourceNames } from "./endpoint-input.ts";
 
@@ -51,8 +52,8 @@ export function pictureRequests(
     const { input, files } =
       index === 0 ? first : inputOf(readersOf(endpointId, asked, sources, picture.prompt), asked);
     if (index > 0 && typeof input["seed"] === "number") input["seed"] += index;
-    const { units, warnings } = boundPictures(endpoint, { input, files }, billed);
-    return { request: { model: endpointId, input, files, units }, warnings };
+    const request: FalRequest = { model: endpointId, input, files, units: {} };
+    return { request, warnings: boundPictures(endpoint, request, billed) };
   });
   return {
     requests: made.map(({ request }) => request),
@@ -61,6 +62,25 @@ export function pictureRequests(
       ...(picture.warnings?.(asked) ?? []),
       ...(made[0]?.warnings ?? []),
     ],
+  };
+}
+
+/** The recipe of a task type that makes pictures. */
+export function pictureRecipe(picture: Picture): FalRecipe {
+  return async ({ params, billed }, jobs): Promise<RenderedOutput> => {
+    const { requests, warnings } = pictureRequests(picture, params, billed);
+    for (const { message } of warnings) jobs.warn(message);
+    jobs.expect(requests.length);
+    // A webhook that completes the run knows no warnings.
+    const completes = requests.length === 1 && warnings.length === 0;
+    const results = await Promise.all(
+      requests.map((request, step) => jobs.run(step, Object.assign(request, { completes }))),
+    );
+    const outputs: RenderedOutput[] = [];
+    for (const { data } of results) outputs.push(await jobs.output(data));
+    const [first, ...rest] = outputs;
+    if (!first) throw new Error("a picture has no request");
+    return { ...first, more: [...(first.more ?? []), ...rest] };
   };
 }
 

@@ -13,9 +13,9 @@ const field = "input_video_task_id";
 export const extractFrame: FalRecipe = async (task, jobs, context) => {
   const id = text(task.params[field]);
   if (!id) throw new RenderError(`${field} is missing`, { isRetryable: false });
-  const { url } = readTransition(await outputOf(context.client, task, id));
-  const { file, facts } = await readFilm(url, field, jobs, context);
-  const film = { url: await jobs.upload(file.bytes, file.contentType), field };
+  const output = readTransition(await outputOf(context.client, task, id));
+  const { file, facts } = await readFilm(output.url, field, jobs, context);
+  const film = await jobs.upload(file.bytes, file.contentType);
   const index = Math.trunc(number(task.params["frame_index"]) ?? 0);
   const { from } = sliceOf(facts.frames, index, index === -1 ? undefined : index + 1);
   const isAtEnd = from === 0 || from === facts.frames - 1;
@@ -28,7 +28,7 @@ export const extractFrame: FalRecipe = async (task, jobs, context) => {
       of: facts.frames,
     };
     const { data } = await jobs.run(0, trimRequest(film, second, facts.framesPerSecond));
-    request = frameRequest({ url: filmOf(data), field }, "first");
+    request = frameRequest(filmOf(data), "first");
   }
   const { data } = await jobs.run(isAtEnd ? 0 : 1, request);
   const picture = await jobs.fetch(pictureOf(data), "image", "frame");

@@ -24,10 +24,10 @@ export function falFilmCutter(task: ClaimedTask, jobs: FalJobs, context: RunCont
         );
       }
       const { file, facts } = await readFilm(source, field, jobs, context);
-      const film = { url: await jobs.upload(file.bytes, file.contentType), field };
+      const url = await jobs.upload(file.bytes, file.contentType);
       const results = await Promise.all(
         pieces.map(({ from, to }, step) =>
-          jobs.run(step, trimRequest(film, sliceOf(facts.frames, from, to), facts.framesPerSecond)),
+          jobs.run(step, trimRequest(url, sliceOf(facts.frames, from, to), facts.framesPerSecond)),
         ),
       );
       const urls: string[] = [];

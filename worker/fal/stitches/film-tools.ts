@@ -2,87 +2,83 @@ import { UnusableResult } from "../../../supabase/functions/_shared/providers/fa
 import type { FrameSize } from "../../../supabase/functions/_shared/media/picture-size.ts";
 import type { FrameSlice } from "../../orchestration/frame-slice.ts";
 import { record, records, text } from "../../orchestration/task-params.ts";
-import type { FalRequest } from "../recipe.ts";
 import type { FileInput } from "../params.ts";
+import type { FalRequest } from "../recipe.ts";
 
-/** A film for one of FAL's tools: the address, and the param that names it, for people. */
-export interface FilmInput {
+/** A part of a film's timeline: the first `seconds` of a film at FAL. */
+export interface TimelinePart {
   url: string;
-  field: string;
-}
-
-/** A part of a film's timeline: the first `seconds` of a film. */
-export interface TimelinePart extends FilmInput {
   seconds: number;
 }
 
-/** Cuts frames out of a film. The file may be longer or shorter than it was measured: no more than the slice is made. */
-export function trimRequest(film: FilmInput, { from, to }: FrameSlice, framesPerSecond: number): FalRequest {
+// The films of these requests are at FAL already: what was brought there, or what another tool has made.
+
+/** Cuts frames out of a film. No more than the slice is made, whatever the film's length. */
+export function trimRequest(url: string, { from, to }: FrameSlice, framesPerSecond: number): FalRequest {
   // Between two frames, so that rounding neither takes a frame more nor one less.
   const start = from === 0 ? 0 : (from - 0.5) / framesPerSecond;
   const end = (to - 0.25) / framesPerSecond;
-  return withFiles({
+  return {
     model: "fal-ai/workflow-utilities/trim-video",
-    input: { video_url: film.url, start_time: rounded(start), end_time: rounded(end) },
-    films: [["video_url", film]],
+    input: { video_url: url, start_time: rounded(start), end_time: rounded(end) },
+    files: [],
     units: { seconds: rounded((to - from) / framesPerSecond) },
-  });
+  };
 }
 
 /** Lays a film over another, as long as the shorter one. */
 export function blendRequest(
-  { top, bottom, opacity }: { top: FilmInput; bottom: FilmInput; opacity: number },
+  { top, bottom, opacity }: { top: string; bottom: string; opacity: number },
   seconds: number,
 ): FalRequest {
-  return withFiles({
+  return {
     model: "fal-ai/workflow-utilities/blend-video",
     input: {
-      top_video_url: top.url,
-      bottom_video_url: bottom.url,
+      top_video_url: top,
+      bottom_video_url: bottom,
       blend_mode: "normal",
       opacity: rounded(opacity),
       shortest: true,
     },
-    films: [
-      ["top_video_url", top],
-      ["bottom_video_url", bottom],
-    ],
+    files: [],
     units: { seconds: rounded(seconds) },
-  });
+  };
 }
 
 /** Resizes a film. `crop` fills the size and cuts off what is left over; `stretch` keeps the whole frame. */
 export function scaleRequest(
-  film: FilmInput,
+  url: string,
   { width, height }: FrameSize,
   mode: "crop" | "stretch",
   seconds: number,
 ): FalRequest {
-  return withFiles({
+  return {
     model: "fal-ai/workflow-utilities/scale-video",
-    input: { video_url: film.url, width, height, mode },
-    films: [["video_url", film]],
+    input: { video_url: url, width, height, mode },
+    files: [],
     units: { seconds: rounded(seconds) },
-  });
+  };
 }
 
 /** Lays films one after the other, each from its first frame, with a sound track that ends with them. */
-export function composeRequest(parts: readonly TimelinePart[], audio: FilmInput | undefined): FalRequest {
+export function composeRequest(parts: readonly TimelinePart[], audioUrl: string | undefined): FalRequest {
   let seconds = 0;
   const keyframes = parts.map((part) => {
     const [timestamp, end] = [milliseconds(seconds), milliseconds(seconds + part.seconds)];
     seconds += part.seconds;
     return { url: part.url, timestamp, duration: end - timestamp };
   });
-  const sound = audio && { url: audio.url, timestamp: 0, duration: milliseconds(seconds) };
-  const files = parts.map((part, index): FileInput => {
-    return { ...part, medium: "video", place: (url) => ((keyframes[index] ?? { url }).url = url) };
-  });
-  if (audio && sound) files.push({ ...audio, medium: "audio", place: (url) => (sound.url = url) });
-  const tracks = [
-    { id: "film", type: "video", keyframes },
-    ...(sound ? [{ id: "sound", type: "audio", keyframes: [sound] }] : []),
-  ];
+  const tracks: {
+    id: string;
+    type: string;
+    keyframes: { url: string; timestamp: number; duration: number }[];
+  }[] = [{ id: "film", type: "video", keyframes }];
+  const files: FileInput[] = [];
+  if (audioUrl !== undefined) {
+    const sound = { url: audioUrl, timestamp: 0, duration: milliseconds(seconds) };
+    tracks.push({ id: "sound", type: "audio", keyframes: [sound] });
+    files.push({ field: "audio_url", url: audioUrl, medium: "audio", place: (url) => (sound.url = url) });
+  }
   return {
     model: "fal-ai/ffmpeg-api/compose",
     input: { tracks },
@@ -91,13 +87,13 @@ export function composeRequest(parts: readonly TimelinePart[], audio: FilmInput 
   };
 }
 
-export function frameRequest(film: FilmInput, which: "first" | "last"): FalRequest {
-  return withFiles({
+export function frameRequest(url: string, which: "first" | "last"): FalRequest {
+  return {
     model: "fal-ai/ffmpeg-api/extract-frame",
-    input: { video_url: film.url, frame_type: which },
-    films: [["video_url", film]],
+    input: { video_url: url, frame_type: which },
+    files: [],
     units: { images: 1 },
-  });
+  };
 }
 
 /** The film of a tool's result. @throws UnusableResult */
@@ -119,18 +115,6 @@ function addressOf(value: unknown, medium: string): string {
   const url = text(value);
   if (!url) throw new UnusableResult(`FAL's result has no ${medium}`);
   return url;
-}
-
-function withFiles({
-  model,
-  input,
-  films,
-  units,
-}: Pick<FalRequest, "model" | "input" | "units"> & { films: [name: string, film: FilmInput][] }): FalRequest {
-  const files = films.map(([name, { url, field }]): FileInput => {
-    return { url, field, medium: "video", place: (placed) => (input[name] = placed) };
-  });
-  return { model, input, files, units };
 }
 
 function milliseconds(seconds: number): number {

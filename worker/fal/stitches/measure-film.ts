@@ -25,9 +25,12 @@ export async function measureFilm(bytes: Uint8Array): Promise<FilmFacts | undefi
     if ((await inspectMedia(bytesInMemory(bytes))).medium !== "video") return undefined;
     const track = await input.getPrimaryVideoTrack();
     if (!track) return undefined;
-    const { packetCount: frames } = await track.computePacketStats(mostFrames);
-    const seconds = (await track.computeDuration()) - Math.max(0, await track.getFirstTimestamp());
-    if (frames === 0 || frames >= mostFrames || !(seconds > 0)) return undefined;
+    const { packetCount } = await track.computePacketStats(mostFrames);
+    const [first, end] = [await track.getFirstTimestamp(), await track.computeDuration()];
+    const seconds = end - Math.max(0, first);
+    // A film that was cut without a new encoding keeps frames before its beginning, which players skip.
+    const frames = first < 0 ? Math.round((packetCount * end) / (end - first)) : packetCount;
+    if (frames < 1 || packetCount >= mostFrames || !(seconds > 0)) return undefined;
     const { displayWidth: width, displayHeight: height } = track;
     return { frames, seconds, framesPerSecond: frames / seconds, width, height };
   } catch {

@@ -8,7 +8,6 @@ import {
   blendRequest,
   composeRequest,
   filmOf,
-  type FilmInput,
   scaleRequest,
   thumbnailOf,
   type TimelinePart,
@@ -24,7 +23,11 @@ export interface StitchOptions {
   scale?: number;
 }
 
-interface Clip extends FilmInput {
+/** A clip at FAL. */
+interface Clip {
+  url: string;
+  /** For warnings. */
+  name: string;
   facts: FilmFacts;
 }
 
@@ -39,6 +42,9 @@ const mostFadeSteps = 3;
 /** Jobs of a film with fades. Each is billed for five seconds at least, and more would cost more than a stitch is sold for. */
 const mostFadeJobs = 30;
 const longestSide = 4096;
+/** Clips and transitions of the largest orchestration, and their bytes together. */
+const mostClips = 401;
+const mostBytes = 1024 ** 3;
 /** Of a rate, from which on a difference is reported. */
 const rateTolerance = 0.01;
 
@@ -54,6 +60,9 @@ export async function stitchFilm(
 ): Promise<RenderedOutput> {
   const [first] = stitch.clips;
   if (!first) throw new RenderError("there are no clips to stitch", { isRetryable: false });
+  if (stitch.clips.length > mostClips) {
+    throw new RenderError(`at most ${mostClips} clips can be stitched`, { isRetryable: false });
+  }
   const read = new Map<string, Promise<Clip>>();
   const opening = await readFilm(first.url, "clip 1", jobs, context);
   const target = evenSize(size ?? opening.facts);
@@ -62,9 +71,14 @@ export async function stitchFilm(
     warnOfRate(jobs, "clip 1", opening.facts, stitch.framesPerSecond);
     return { file: named(opening.file, task) };
   }
-  const bring = async (url: string, field: string, film?: MeasuredFilm): Promise<Clip> => {
-    const { file, facts } = film ?? (await readFilm(url, field, jobs, context));
-    return { url: await jobs.upload(file.bytes, file.contentType), field, facts };
+  let bytes = 0;
+  const bring = async (url: string, name: string, film?: MeasuredFilm): Promise<Clip> => {
+    const { file, facts } = film ?? (await readFilm(url, name, jobs, context));
+    bytes += file.bytes.byteLength;
+    if (bytes > mostBytes) {
+      throw new RenderError(`the clips have more than ${mostBytes} bytes together`, { isRetryable: false });
+    }
+    return { url: await jobs.upload(file.bytes, file.contentType), name, facts };
   };
   read.set(first.url, bring(first.url, "clip 1", opening));
   const clips: Clip[] = [];
@@ -103,8 +117,8 @@ class StitchRun {
     const resized = [...new Map(others.map((clip) => [clip.url, clip])).values()];
     const plan = this.#plan(resized.length);
     const rate = this.#stitch.framesPerSecond ?? this.#clips[0]?.facts.framesPerSecond ?? 1;
-    for (const { facts, field } of this.#clips)
-      warnOfRate(this.#jobs, field, facts, this.#stitch.framesPerSecond);
+    for (const { facts, name } of this.#clips)
+      warnOfRate(this.#jobs, name, facts, this.#stitch.framesPerSecond);
     const asked = (plan.frames - plan.missingOverlap) / rate;
     requirePaid({ seconds: plan.frames / rate }, this.#task.billed);
 
@@ -120,9 +134,7 @@ class StitchRun {
     const size = this.#finalSize();
     if (size !== this.#target) {
       const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
-      const [scaled] = await this.#run([
-        scaleRequest({ url: film, field: "film" }, size, "stretch", seconds),
-      ]);
+      const [scaled] = await this.#run([scaleRequest(film, size, "stretch", seconds)]);
       film = filmOf(scaled);
     }
     const file = await this.#jobs.fetch(film, "video", `${this.#task.task_id}_fal_0.mp4`);
@@ -153,7 +165,7 @@ class StitchRun {
   }
 
   async #resize(clips: readonly Clip[]): Promise<void> {
-    const requests = clips.map((clip) => scaleRequest(clip, this.#target, "crop", clip.facts.seconds));
+    const requests = clips.map((clip) => scaleRequest(clip.url, this.#target, "crop", clip.facts.seconds));
     const results = await this.#run(requests);
     for (const [index, { url }] of clips.entries()) {
       const scaled = filmOf(results[index]);
@@ -164,8 +176,7 @@ class StitchRun {
   }
 
   async #compose(parts: readonly StitchedPart[], audio: string | undefined): Promise<unknown> {
-    const sound = audio ? { url: audio, field: "audio_url" } : undefined;
-    const [data] = await this.#run([composeRequest(parts, sound)]);
+    const [data] = await this.#run([composeRequest(parts, audio)]);
     return data;
   }
 
@@ -175,13 +186,12 @@ class StitchRun {
       return [part.before, ...(needsTrim(part.after) ? [part.after] : [])];
     });
     const trimmed = await this.#run(
-      slices.map((slice) => trimRequest(this.#clip(slice), slice, this.#clip(slice).facts.framesPerSecond)),
+      slices.map((slice) =>
+        trimRequest(this.#clip(slice).url, slice, this.#clip(slice).facts.framesPerSecond),
+      ),
     );
     const pieces = new Map(slices.map((slice, index) => [slice, filmOf(trimmed[index])]));
-    const film = (slice: ClipFrames): FilmInput => {
-      const clip = this.#clip(slice);
-      return { url: pieces.get(slice) ?? clip.url, field: clip.field };
-    };
+    const film = (slice: ClipFrames): string => pieces.get(slice) ?? this.#clip(slice).url;
     const seconds = (slice: ClipFrames): number =>
       (slice.to - slice.from) / this.#clip(slice).facts.framesPerSecond;
     const fades = parts.filter((part) => part.kind === "fade");
@@ -194,11 +204,10 @@ class StitchRun {
       if (part.kind === "frames") {
         const { frames } = part;
         const goesOn = !needsTrim(frames) && frames.to < frames.of;
-        return { ...film(frames), seconds: seconds(frames), goesOn };
+        return { url: film(frames), seconds: seconds(frames), goesOn };
       }
-      const { field } = film(part.after);
       const url = filmOf(blended[fades.indexOf(part)]);
-      return { url, field, seconds: seconds(part.before), goesOn: false };
+      return { url, seconds: seconds(part.before), goesOn: false };
     });
   }
 

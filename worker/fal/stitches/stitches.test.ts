@@ -208,9 +208,9 @@ test("a chain's last join is delivered as it is, and with a sound track by one j
   });
   assert.deepEqual(
     request.files.map(({ medium }) => medium),
-    ["video", "audio"],
+    ["audio"],
   );
-  request.files[1]?.place("https://v3.fal.media/files/sound.mp3");
+  request.files[0]?.place("https://v3.fal.media/files/sound.mp3");
   assert.match(JSON.stringify(request.input), /v3\.fal\.media\/files\/sound\.mp3/);
 });
 

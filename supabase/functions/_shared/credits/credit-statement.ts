@@ -1,8 +1,8 @@
-import { stringify } from "csv-stringify/sync";
 import type { z } from "zod";
 import type { Database } from "../database/database.ts";
 import type { Caller } from "../http/endpoint.ts";
 import { accountOf, assertAsked } from "./account-of.ts";
+import { asCsv } from "./csv.ts";
 import type { ledgerEntry } from "./ledger-shapes.ts";
 
 export interface StatementOptions {
@@ -49,7 +49,7 @@ export async function creditStatement(
   return statement;
 }
 
-/** The entries as RFC 4180 has it. What a spreadsheet would run as a formula is made text; numbers stay numbers. */
+/** The entries as a file for spreadsheets. */
 export function statementAsCsv({ entries }: Statement): string {
   const rows = entries.map((entry) => ({
     sequence: entry.sequence,
@@ -65,23 +65,18 @@ export function statementAsCsv({ entries }: Statement): string {
     entry_id: entry.id,
     call_id: entry.call_id,
   }));
-  return stringify(rows, {
-    header: true,
-    columns: [
-      "sequence",
-      "created_at",
-      "type",
-      "amount_cents",
-      "amount_microusd",
-      "balance_after_cents",
-      "balance_after_microusd",
-      "debt_microusd",
-      "task_id",
-      "description",
-      "entry_id",
-      "call_id",
-    ],
-    record_delimiter: "windows",
-    escape_formulas: true,
-  });
+  return asCsv(rows, [
+    "sequence",
+    "created_at",
+    "type",
+    "amount_cents",
+    "amount_microusd",
+    "balance_after_cents",
+    "balance_after_microusd",
+    "debt_microusd",
+    "task_id",
+    "description",
+    "entry_id",
+    "call_id",
+  ]);
 }

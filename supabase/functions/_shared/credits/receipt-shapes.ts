@@ -43,6 +43,10 @@ export const receiptFields = z.object({
       }),
     )
     .describe("which credit it was taken from"),
+  provider_cost_microusd: z
+    .int()
+    .optional()
+    .describe("for the service alone: what providers bill the operator for the task and its parts"),
   currency: z.literal("usd"),
   total: z.number().describe("credits (US cents), without a sign"),
   total_microusd: z.int(),

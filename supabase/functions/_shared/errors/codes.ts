@@ -94,7 +94,8 @@ export const errorCodes = {
   price_in_the_past: { status: 422, message: "A price cannot begin in the past." },
   invalid_variant_prices: {
     status: 422,
-    message: "variant_prices must be whole micro-dollars from 0 to 1000000000 by names of 1 to 100 characters.",
+    message:
+      "variant_prices must be whole micro-dollars from 0 to 1000000000 by names of 1 to 100 characters.",
   },
   invalid_cost_factors: { status: 422, message: "These are no factors of a price." },
   unknown_task_type: { status: 422, message: "There is no such task type." },

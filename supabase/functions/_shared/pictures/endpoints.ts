@@ -11,6 +11,8 @@ export interface Range {
 export interface PictureEndpoint {
   /** How the size is asked for: in pixels, or as one of the aspect ratios, at about one megapixel. */
   size: "image_size" | "aspect_ratio" | "resolution_mode";
+  /** Of a picture from text, where no size is asked for. */
+  usualPixels: number;
   /** How many pictures one job makes at most. An endpoint of one has no field for the number. */
   mostImages: 1 | 4;
   /** The fields of the pictures that it starts from. */
@@ -29,6 +31,9 @@ export interface PictureEndpoint {
   acceleration?: readonly string[];
 }
 
+/** `landscape_4_3` and `square_hd`. */
+const landscapePixels = 1024 * 768;
+const squarePixels = 1024 * 1024;
 const jpegOrPng = { field: "output_format", values: ["jpeg", "png"] } as const;
 const anyFormat = { field: "output_format", values: ["jpeg", "png", "webp"] } as const;
 const twoSpeeds = ["none", "regular"] as const;
@@ -38,6 +43,7 @@ const threeLoras = { most: 3 };
 
 const flux = {
   size: "image_size",
+  usualPixels: landscapePixels,
   mostImages: 4,
   steps: { least: 1, most: 50 },
   guidance: { least: 1, most: 20 },
@@ -52,6 +58,7 @@ const fluxLora = {
 } as const satisfies PictureEndpoint;
 const fluxPro = {
   size: "image_size",
+  usualPixels: landscapePixels,
   mostImages: 4,
   safety: "tolerance",
   format: jpegOrPng,
@@ -69,6 +76,7 @@ const kontextDev = {
 } as const satisfies PictureEndpoint;
 const wan = {
   size: "image_size",
+  usualPixels: squarePixels,
   mostImages: 1,
   takesNegativePrompt: true,
   takesPromptExpansion: true,
@@ -80,6 +88,7 @@ const wan = {
 const imageFormat = { field: "image_format", values: ["jpeg", "png"] } as const;
 const qwen = {
   size: "image_size",
+  usualPixels: landscapePixels,
   mostImages: 4,
   takesNegativePrompt: true,
   steps: { least: 2, most: 50 },
@@ -99,6 +108,7 @@ const qwenEditor = {
 } as const satisfies PictureEndpoint;
 const zImage = {
   size: "image_size",
+  usualPixels: landscapePixels,
   mostImages: 4,
   takesPromptExpansion: true,
   steps: { least: 1, most: 8 },
@@ -136,7 +146,12 @@ export const pictureEndpoints = {
     format: imageFormat,
   },
   "fal-ai/qwen-image": { ...qwen, loras: threeLoras },
-  "fal-ai/qwen-image/image-to-image": { ...qwen, source: "image_url", takesStrength: true, loras: threeLoras },
+  "fal-ai/qwen-image/image-to-image": {
+    ...qwen,
+    source: "image_url",
+    takesStrength: true,
+    loras: threeLoras,
+  },
   "fal-ai/qwen-image-2512": qwen2512,
   "fal-ai/qwen-image-2512/lora": { ...qwen2512, loras: threeLoras },
   "fal-ai/qwen-image-edit": { ...qwen, source: "image_url" },

@@ -8,9 +8,9 @@ import {
   onlyOnGpu,
   type Size,
   sizeOf,
-  wish,
-  wishNames,
-} from "./wishes.ts";
+  paramOf,
+  paramNames,
+} from "./picture-params.ts";
 
 type Params = Record<string, unknown>;
 
@@ -46,7 +46,7 @@ export interface PicturePlan {
  */
 export function planSingleImage(params: Params): PicturePlan | undefined {
   const asked = flatParams(params);
-  const { field, value } = wish(asked, ["model_name", "model", "model_type"]);
+  const { field, value } = paramOf(asked, ["model_name", "model", "model_type"]);
   const model = pictureModel(typeof value === "string" ? value : defaultPictureModel);
   if (!model) return undefined;
   const endpoint = endpointOf(model, { hasLoras: countLoras(asked) > 0, hasImage: hasImage(asked) });
@@ -63,8 +63,8 @@ export function warningsOf(endpointId: PictureEndpointId, asked: Params, name: s
   const endpoint = pictureEndpoint(endpointId);
   return [
     ...ofText(endpoint, asked, name),
-    ...ofNumber(endpoint.steps, wish(asked, wishNames.steps), name),
-    ...ofNumber(endpoint.guidance, wish(asked, wishNames.guidance_scale), name),
+    ...ofNumber(endpoint.steps, paramOf(asked, paramNames.steps), name),
+    ...ofNumber(endpoint.guidance, paramOf(asked, paramNames.guidance_scale), name),
     ...ofSafety(endpoint, asked, name),
     ...ofFormat(endpoint, asked, name),
     ...ofSpeed(endpoint, asked, name),
@@ -79,7 +79,7 @@ export function refusalsOf(endpointId: PictureEndpointId, asked: Params, name: s
   const { loras, size: askedBy } = pictureEndpoint(endpointId);
   const count = countLoras(asked);
   const size = sizeOf(asked);
-  const field = wish(asked, wishNames.resolution).field;
+  const field = paramOf(asked, paramNames.resolution).field;
   return [
     ...(loras && count > loras.most
       ? [{ field: "loras", message: `must be at most ${loras.most} for ${name}` }]
@@ -94,7 +94,7 @@ export function refusalsOf(endpointId: PictureEndpointId, asked: Params, name: s
 }
 
 function ofText(endpoint: PictureEndpoint, asked: Params, name: string): PictureWarning[] {
-  const { value } = wish(asked, wishNames.negative_prompt);
+  const { value } = paramOf(asked, paramNames.negative_prompt);
   const isLost = typeof value === "string" && value.trim() !== "" && !endpoint.takesNegativePrompt;
   return isLost ? [unsupported("negative_prompt", `${name} takes none`)] : [];
 }
@@ -110,7 +110,10 @@ function ofNumber(
   const used = within(range, given);
   if (used === given) return [];
   return [
-    adjusted(field, `\`${field}\` is ${used} instead of ${given}: ${name} takes ${range.least} to ${range.most}.`),
+    adjusted(
+      field,
+      `\`${field}\` is ${used} instead of ${given}: ${name} takes ${range.least} to ${range.most}.`,
+    ),
   ];
 }
 
@@ -129,12 +132,15 @@ function ofSafety(endpoint: PictureEndpoint, asked: Params, name: string): Pictu
 }
 
 function ofFormat({ format }: PictureEndpoint, asked: Params, name: string): PictureWarning[] {
-  const { value } = wish(asked, wishNames.output_format);
+  const { value } = paramOf(asked, paramNames.output_format);
   if (typeof value !== "string") return [];
   if (!format) return [unsupported("output_format", `${name} decides the format`)];
   if (formatOf(format.values, value) !== undefined) return [];
   return [
-    adjusted("output_format", `\`output_format\` is left to ${name}: it makes ${format.values.join(" or ")}.`),
+    adjusted(
+      "output_format",
+      `\`output_format\` is left to ${name}: it makes ${format.values.join(" or ")}.`,
+    ),
   ];
 }
 
@@ -158,9 +164,13 @@ function ofSpeed(endpoint: PictureEndpoint, asked: Params, name: string): Pictur
 }
 
 function ofFiles(endpoint: PictureEndpoint, asked: Params, name: string): PictureWarning[] {
-  const image = wish(asked, wishNames.image);
-  const strength = wish(asked, wishNames.strength);
+  const image = paramOf(asked, paramNames.image);
+  const strength = paramOf(asked, paramNames.strength);
+  const references = endpoint.source === "image_urls" ? [] : paramNames.references;
   return [
+    ...references
+      .filter((field) => typeof asked[field] === "string")
+      .map((field) => unsupported(field, `${name} takes no references`)),
     ...(countLoras(asked) > 0 && !endpoint.loras ? [unsupported("loras", `${name} takes none here`)] : []),
     ...(typeof image.value === "string" && !endpoint.source
       ? [unsupported(image.field, `${name} does not start from a picture`)]
@@ -174,7 +184,7 @@ function ofFiles(endpoint: PictureEndpoint, asked: Params, name: string): Pictur
 function ofSize(endpoint: PictureEndpoint, asked: Params, name: string): PictureWarning[] {
   const size = sizeOf(asked);
   if (!size || endpoint.size === "image_size") return [];
-  const { field } = wish(asked, wishNames.resolution);
+  const { field } = paramOf(asked, paramNames.resolution);
   return [
     adjusted(
       field,

@@ -7,17 +7,17 @@ language sql stable security definer set search_path = '' as $$
     select distinct each.provider, each.model from public.provider_prices as each
      where for_provider is null or each.provider = for_provider
   ), shown as (
-    select known.provider, known.model, public.provider_price_summary(price) || jsonb_build_object(
-             'in_force', price.valid_from <= now(),
+    select known.provider, known.model, public.provider_price_summary(latest.price) || jsonb_build_object(
+             'in_force', (latest.price).valid_from <= now(),
              'announced', (
                select coalesce(jsonb_agg(public.provider_price_summary(later) order by later.valid_from, later.version), '[]')
                  from public.provider_prices as later
                 where later.provider = known.provider and later.model = known.model and later.valid_from > now())) as price
       from known cross join lateral (
-        select * from public.provider_prices as version
-         where version.provider = known.provider and version.model = known.model
-         order by version.valid_from <= now() desc, abs(extract(epoch from version.valid_from - now())), version.version desc
-         limit 1) as price
+        select one as price from public.provider_prices as one
+         where one.provider = known.provider and one.model = known.model
+         order by one.valid_from <= now() desc, abs(extract(epoch from one.valid_from - now())), one.version desc
+         limit 1) as latest
   )
   select jsonb_build_object('currency', 'usd', 'prices', (
     select coalesce(jsonb_agg(shown.price order by shown.provider, shown.model), '[]') from shown))

@@ -1,5 +1,5 @@
 -- What an orchestrator's details say of one of its children alone, as far as prices depend on it: the frames of a segment by its
--- place, those of a join by its place, those of a portion of an edited film. In the form in which the child's params say it.
+-- place, those of a join by its place, those of a portion of an edited film, how many clips are stitched. In the form in which the child's params say it.
 create or replace function public.own_params_of_part(for_task_type text, child_type text, details jsonb, place integer)
 returns jsonb
 language plpgsql immutable set search_path = '' as $$
@@ -9,6 +9,9 @@ begin
   if child_type = 'travel_segment' then
     return jsonb_strip_nulls(jsonb_build_object('segment_frames_target', case
       when jsonb_typeof(details -> 'segment_frames_expanded') = 'array' then details -> 'segment_frames_expanded' -> place end));
+  end if;
+  if child_type = 'join_final_stitch' then
+    return public.planned_clips(for_task_type, details);
   end if;
   if child_type <> 'join_clips_segment' then
     return '{}';

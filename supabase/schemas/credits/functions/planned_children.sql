@@ -18,6 +18,10 @@ begin
                case when jsonb_typeof(details -> 'portions_to_regenerate') = 'array' then jsonb_array_length(details -> 'portions_to_regenerate') else 0 end,
                1), 500) as portions,
              jsonb_typeof(details -> 'stitch_config') = 'object' as stitches,
+             -- As plans_stitch() has it, but for a stitch by joins.
+             details -> 'use_svi' = 'true'
+               or coalesce(details ->> 'model_type', 'vace') = 'vace' and details -> 'chain_segments' is distinct from 'false'
+                  and details -> 'independent_segments' is distinct from 'true' as is_chained,
              -- The last clip is joined to the first as well.
              (coalesce(details -> 'stitch_config' -> 'loop_first_clip', details -> 'loop_first_clip') = 'true')::integer as loops
         from plan
@@ -25,7 +29,7 @@ begin
     select planned.child_type, planned.child_count
       from sizes, lateral (values
         ('travel_orchestrator', 'travel_segment', segments),
-        ('travel_orchestrator', 'travel_stitch', 1),
+        ('travel_orchestrator', 'travel_stitch', case when is_chained then 1 else 0 end),
         ('travel_orchestrator', 'join_clips_segment', case when stitches then greatest(segments - 1 + coalesce(loops, 0), 1) else 0 end),
         ('travel_orchestrator', 'join_final_stitch', case when stitches then 1 else 0 end),
         ('join_clips_orchestrator', 'join_clips_segment', clips - 1 + coalesce(loops, 0)),

@@ -6,7 +6,7 @@ begin
   return (
     select list from unnest(public.priced_places(for_task_type)) with ordinality as looked (place, position),
            lateral (select case place when '' then params -> list_name else params -> place -> list_name end) as found (list)
-     where jsonb_typeof(list) = 'array' and jsonb_array_length(list) > 0
+     where case when jsonb_typeof(list) = 'array' then jsonb_array_length(list) > 0 end
      order by position limit 1);
 end
 $$;

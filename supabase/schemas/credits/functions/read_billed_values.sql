@@ -43,7 +43,7 @@ begin
         when quantity = 'scale' then '2'
         when quantity = 'gap_frames' then '53'
         when quantity = 'context_frames' then '8'
-        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '81')
+        when quantity = 'frames' and quantity = any (film) then coalesce(public.planned_frames(kind.name, params), '61')
         when quantity = 'seconds' then to_jsonb(coalesce(
           public.planned_seconds(kind.name, params), greatest(floor((factors -> 'seconds' ->> 'included')::numeric), 1)))
         when kind.name = 'animate_character' and quantity = 'resolution' and listed ? '480p' then '"480p"' end;
@@ -81,7 +81,7 @@ begin
 
   if film <> '{}' then
     billed := billed || jsonb_build_object('seconds', public.seconds_of_frames(coalesce(
-      (billed ->> 'frames')::numeric, (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric)));
+      (billed ->> 'gap_frames')::numeric + 2 * (billed ->> 'context_frames')::numeric, (billed ->> 'frames')::numeric)));
   end if;
   if factors ? 'megapixels' then
     billed := billed || jsonb_build_object('megapixels', case

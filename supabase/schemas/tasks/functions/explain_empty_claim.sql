@@ -3,7 +3,7 @@
 -- provider may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
 create or replace function public.explain_empty_claim(
   for_user uuid, run_types text[], types text[], only_models text[], only_model text,
-  provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
+  for_provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
 ) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
@@ -33,7 +33,7 @@ begin
             when kind.max_running_tasks is not null and not exists (
               select from public.task_type_slots as slot
                where slot.task_type = task.task_type and slot.task_id is null) then 'at_task_type_limit'
-            when task.task_type <> all (types) or provider <> all (kind.runners) and (provider = 'fal' or for_user is null)
+            when task.task_type <> all (types) or for_provider <> all (kind.runners) and (for_provider = 'fal' or for_user is null)
               then 'other_task_type'
             when coalesce(task.model, '') <> all (only_models) or coalesce(task.model, '') <> only_model then 'other_model'
             when task.is_following then 'shares_run'
@@ -51,8 +51,8 @@ begin
             when task.task_type = any (late_types) and task.ready_at > late_before and job.task_id is null
               then 'left_to_own_workers'
             when task.task_type <> all (allowed_types) and task.task_type = any (late_types) is not true
-              then case when provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
-            when for_user is null and job.provider <> coalesce(provider, '') and fal.is_active then 'left_to_fal'
+              then case when for_provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
+            when for_user is null and job.provider <> coalesce(for_provider, '') and fal.is_active then 'left_to_fal'
             else 'claimable' end as reason
           from public.tasks as task
           join public.task_lanes as lane on lane.id = task.lane_id

@@ -49,7 +49,12 @@ begin
                'expires_at', drawn.expires_at) order by drawn.id), '[]')
         from public.credit_grant_draws as draw join public.credit_grants as drawn on drawn.id = draw.grant_id
        where draw.entry_id = entry.id),
-    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd));
+    'currency', 'usd', 'total', abs(entry.amount), 'total_microusd', abs(entry.amount_microusd))
+    -- The operator's business alone.
+    || case when for_user is null and entry.task_id is not null then jsonb_build_object('provider_cost_microusd', (
+         select coalesce(sum(cost.provider_cost_microusd), 0) from public.task_provider_costs as cost
+          where cost.task_id = entry.task_id or cost.task_id in (select part.id from public.parts_of_task(entry.task_id) as part)))
+       else '{}' end;
 end
 $$;
 revoke all on function public.get_receipt from public, anon, authenticated;

@@ -11,6 +11,7 @@ language plpgsql set search_path = '' as $$
 declare
   for_step constant smallint := coalesce((job ->> 'step')::smallint, 0::smallint);
   known public.provider_jobs;
+  noted public.provider_jobs;
   cost bigint;
 begin
   -- Jobs of the other kind of run, at another account, are not this run's to forget: the party that began them withdraws them.
@@ -50,23 +51,23 @@ begin
            completes = case when begun.webhook_key = excluded.webhook_key then begun.completes else excluded.completes end,
            units = case when begun.webhook_key = excluded.webhook_key then begun.units else excluded.units end,
            cost_microusd = excluded.cost_microusd
-     where begun.request_id is null or begun.by_owner <> excluded.by_owner;
+     where begun.request_id is null or begun.by_owner <> excluded.by_owner
+    returning * into noted;
   else
     update public.provider_jobs
        set request_id = job ->> 'request_id', submitted_at = coalesce(submitted_at, now())
      where task_id = task.id and step = for_step and by_owner = task.claimed_by_owner and provider = job ->> 'provider'
        and model = job ->> 'model' and coalesce(request_id, job ->> 'request_id') = job ->> 'request_id'
-    returning * into known;
-    if found and not known.by_owner then
-      perform public.count_provider_call(known, task.user_id, task.task_type);
-      return;
+    returning * into noted;
+    if not noted.by_owner then
+      perform public.count_provider_call(noted, task.user_id, task.task_type);
     end if;
   end if;
-  if not found then
-    select * into known from public.provider_jobs where task_id = task.id and step = for_step;
+  if noted.task_id is null then
+    select * into noted from public.provider_jobs where task_id = task.id and step = for_step;
     perform public.refuse('provider_job_open', 409, jsonb_build_object(
       'provider_job', jsonb_build_object(
-        'step', for_step, 'provider', known.provider, 'model', known.model, 'request_id', known.request_id)));
+        'step', for_step, 'provider', noted.provider, 'model', noted.model, 'request_id', noted.request_id)));
   end if;
 exception when unique_violation then
   perform public.refuse('provider_job_open', 409, jsonb_build_object('provider_job', job - array['webhook_key', 'request_id']));

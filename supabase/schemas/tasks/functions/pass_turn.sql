@@ -8,19 +8,20 @@ declare
   next_turn constant bigint := nextval('public.task_turns');
   next_since timestamptz;
   next_ready_at timestamptz;
+  next_id uuid;
   has_slot boolean;
   has_project_slot boolean;
   may_close boolean := false;
 begin
   loop
-    select next_task.since, next_task.ready_at,
+    select next_task.since, next_task.ready_at, next_task.id,
            served.is_orchestrator
              or exists (select from public.task_slots where user_id = served.user_id and task_id is null),
            served.project_id is null or served.is_orchestrator
              or exists (select from public.project_slots where project_id = served.project_id and task_id is null)
-      into next_since, next_ready_at, has_slot, has_project_slot
+      into next_since, next_ready_at, next_id, has_slot, has_project_slot
       from (values (true)) as always
-      left join lateral (select greatest(created_at, run_after) as since, ready_at from public.tasks
+      left join lateral (select greatest(created_at, run_after) as since, ready_at, id from public.tasks
                           where lane_id = served.id and status = 'Queued' and unmet_dependencies = 0 and not is_scheduled
                           order by priority desc, created_at, id limit 1) as next_task on true;
     exit when may_close or (next_since is not null and has_slot and has_project_slot);
@@ -47,7 +48,8 @@ begin
      where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
   end if;
   if served.is_late
-     and not coalesce(next_ready_at <= now() - (select fal_after from public.queue_settings), false) then
+     and not coalesce(next_ready_at <= now() - (select fal_after from public.queue_settings), false)
+     and not exists (select from public.provider_jobs where task_id = next_id and not by_owner) then
     update public.task_lanes set is_late = false, waits_since = coalesce(next_ready_at, waits_since)
      where id = (select id from public.task_lanes where id = served.id for no key update skip locked);
   end if;

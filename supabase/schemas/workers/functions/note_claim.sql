@@ -11,11 +11,13 @@ begin
     return;
   end if;
   update public.workers as known
-     set last_claim_at = now(), provider = for_provider, claimed_run_type = for_run_type, claimed_task_types = only_task_types,
-         -- One that sends no heartbeats and nobody manages became inactive by silence: see mark_silent_workers().
-         status = case when known.status = 'inactive' and not known.heartbeats and known.instance_type = 'external' then 'active'
-                       else known.status end
+     set last_claim_at = now(), provider = for_provider, claimed_run_type = for_run_type, claimed_task_types = only_task_types
    where id = (select id from public.workers where id = worker.id for no key update skip locked);
+  if found and worker.status = 'inactive' then
+    -- One that sends no heartbeats and that no autoscaler manages became inactive by silence: see mark_silent_workers().
+    update public.workers set status = 'active'
+     where id = worker.id and status = 'inactive' and not heartbeats and instance_type = 'external';
+  end if;
 end
 $$;
 revoke all on function public.note_claim from public, anon, authenticated;

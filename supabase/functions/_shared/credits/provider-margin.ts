@@ -1,5 +1,5 @@
-import { stringify } from "csv-stringify/sync";
 import type { Database } from "../database/database.ts";
+import { asCsv } from "./csv.ts";
 
 export interface MarginLine {
   /** YYYY-MM-DD, UTC: of the first job of each task. */
@@ -27,21 +27,15 @@ export async function providerMargin(
   return await database.call<ProviderMargin>("provider_margin", { from_day: from, to_day: to });
 }
 
-/** The lines as RFC 4180 has it. What a spreadsheet would run as a formula is made text; numbers stay numbers. */
+/** The lines as a file for spreadsheets. */
 export function marginAsCsv({ lines }: ProviderMargin): string {
-  return stringify(lines, {
-    header: true,
-    columns: [
-      "day",
-      "task_type",
-      "tasks",
-      "jobs",
-      "revenue_microusd",
-      "provider_cost_microusd",
-      "margin_microusd",
-    ],
-    record_delimiter: "windows",
-    escape_formulas: true,
-    cast: { number: String },
-  });
+  return asCsv(lines, [
+    "day",
+    "task_type",
+    "tasks",
+    "jobs",
+    "revenue_microusd",
+    "provider_cost_microusd",
+    "margin_microusd",
+  ]);
 }

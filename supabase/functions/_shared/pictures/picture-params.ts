@@ -1,8 +1,8 @@
-/** What params ask of a picture, read leniently: params may hold any value, and a wrong one is refused where it is used. */
+/** What params ask of a picture. Params may hold any value: a wrong one reads as nothing here, and is refused where it is used. */
 type Params = Record<string, unknown>;
 
 /** Each param of a picture under the names that clients use for it. */
-export const wishNames = {
+export const paramNames = {
   prompt: ["prompt", "base_prompt"],
   negative_prompt: ["negative_prompt"],
   steps: ["num_inference_steps", "steps"],
@@ -10,12 +10,13 @@ export const wishNames = {
   output_format: ["output_format"],
   resolution: ["resolution", "image_size"],
   image: ["image_url", "image", "reference_image"],
+  references: ["style_reference_image", "subject_reference_image"],
   strength: ["strength", "denoising_strength", "denoise_strength"],
   images: ["num_images", "num_generations"],
 } as const;
 
 /** What GPU workers read, and no endpoint at FAL takes. */
-const unknownThere = [
+const gpuParams = [
   "hires_scale",
   "hires_steps",
   "hires_denoise",
@@ -41,7 +42,7 @@ function said(value: unknown): Params {
 }
 
 /** The first of several names that the params say, and the value. */
-export function wish(params: Params, names: readonly string[]): { field: string; value: unknown } {
+export function paramOf(params: Params, names: readonly string[]): { field: string; value: unknown } {
   const field = names.find(
     (name) => params[name] !== undefined && params[name] !== null && params[name] !== "",
   );
@@ -63,7 +64,7 @@ export function countLoras(params: Params): number {
 }
 
 export function hasImage(params: Params): boolean {
-  return typeof wish(params, wishNames.image).value === "string";
+  return typeof paramOf(params, paramNames.image).value === "string";
 }
 
 export interface Size {
@@ -83,7 +84,7 @@ export const namedSizes: Record<string, Size> = {
 
 /** The size that the params ask for: `"902x508"`, `{width, height}`, `[width, height]`, or a name; `auto` asks for none. */
 export function sizeOf(params: Params): Size | undefined {
-  const { value } = wish(params, wishNames.resolution);
+  const { value } = paramOf(params, paramNames.resolution);
   if (typeof value === "string") {
     if (Object.hasOwn(namedSizes, value)) return namedSizes[value];
     const [, width, height] = /^\s*(\d{1,6})\s*[x×*]\s*(\d{1,6})\s*$/i.exec(value) ?? [];
@@ -98,5 +99,5 @@ export function sizeOf(params: Params): Size | undefined {
 
 /** The params that only GPU workers read, of those that are there. */
 export function onlyOnGpu(params: Params): string[] {
-  return unknownThere.filter((name) => params[name] !== undefined && params[name] !== null);
+  return gpuParams.filter((name) => params[name] !== undefined && params[name] !== null);
 }
