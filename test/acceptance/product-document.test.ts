@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { createClient } from "@supabase/supabase-js";
+import ws from "ws";
 import { projectPath } from "../../server/migrate.ts";
 import {
   booksOf,
@@ -64,14 +65,22 @@ for (const { name, start } of hosts) {
     let groq: FakeGroq;
     let host: HostUnderTest;
     let person: Person & { projectId: string };
+    /** What the person is told live, of each topic. */
+    let live: Record<"tasks" | "generations" | "credits", Row[]>;
     before(async () => {
       groq = await startFakeGroq();
       host = await start({
         prompts: { GROQ_API_KEY: "gsk_test", GROQ_BASE_URL: groq.url },
-        fal: { FAL_WEBHOOK: "" },
+        // The workers of other tests were active a moment ago: FAL does not wait for them.
+        fal: { FAL_WEBHOOK: "", DARKROOM_FAL_RUNS: "all" },
       });
       person = await personWithProject(host);
       await host.sql`select add_credit(${person.userId}, 'manual', 100000000)`;
+      live = {
+        tasks: await listen(person, `task-updates:${person.projectId}`),
+        generations: await listen(person, `generations:${person.projectId}`),
+        credits: await listen(person, `credits:${person.userId}`),
+      };
     });
     after(async () => {
       await host?.stop();
@@ -294,7 +303,6 @@ for (const { name, start } of hosts) {
 
     test("update-task-status: a worker's status update is broadcast in real time", async () => {
       await emptyQueue();
-      const events = await listen(person, `task-updates:${person.projectId}`);
       const { task_id } = await queueTask(host, person);
       const { attempt } = await claimTask(host, service(host), task_id);
       const update = {
@@ -305,8 +313,8 @@ for (const { name, start } of hosts) {
         progress_message: "step 4 of 8",
       };
       await succeed(post(host, "update-task-status", update, service(host)));
-      await until(events, (seen) => seen.some(({ progress }) => progress === 0.5));
-      const seen = events.find(({ progress }) => progress === 0.5);
+      await until(live.tasks, (seen) => seen.some(({ progress }) => progress === 0.5));
+      const seen = live.tasks.find(({ progress }) => progress === 0.5);
       assert.deepEqual(
         [seen?.["event"], seen?.["task_id"], seen?.["status"]],
         ["task-update", task_id, "In Progress"],
@@ -420,11 +428,7 @@ for (const { name, start } of hosts) {
 
     test("real-time operations: task status, generation creation and credit balance are broadcast", async () => {
       await emptyQueue();
-      const [tasks, generations, credits] = [
-        await listen(person, `task-updates:${person.projectId}`),
-        await listen(person, `generations:${person.projectId}`),
-        await listen(person, `credits:${person.userId}`),
-      ];
+      const { tasks, generations, credits } = live;
       const { task_id, generation_id, cost_microusd } = await finishTask(host, person);
       const { balance } = await booksOf(host, person.userId);
       await until(tasks, (seen) =>
@@ -605,7 +609,6 @@ for (const { name, start } of hosts) {
 
     test("task completion uses SQL triggers: a row that the service completes has its generation, charge and event without an Edge Function", async () => {
       await emptyQueue();
-      const events = await listen(person, `task-updates:${person.projectId}`);
       const { task_id } = await queueTask(host, person);
       const { attempt } = await claimTask(host, service(host), task_id);
       const upload = await succeed(
@@ -624,6 +627,7 @@ for (const { name, start } of hosts) {
       assert.equal(put.status, 200);
       const operator = createClient(host.apiUrl, host.keys.serviceRoleKey, {
         auth: { persistSession: false },
+        realtime: { transport: ws as never },
       });
       const location = operator.storage.from("image_uploads").getPublicUrl(upload.storage_path)
         .data.publicUrl;
@@ -635,7 +639,7 @@ for (const { name, start } of hosts) {
       assert.equal((await madeBy(task_id)).length, 1);
       const { ledger } = await booksOf(host, person.userId);
       assert.equal(ledger.filter((entry) => entry.task_id === task_id && entry.type === "spend").length, 1);
-      await until(events, (seen) =>
+      await until(live.tasks, (seen) =>
         seen.some((event) => event["status"] === "Complete" && event["task_id"] === task_id),
       );
     });
@@ -692,15 +696,15 @@ for (const { name, start } of hosts) {
 
     test("real-time updates: every status change is broadcast via Supabase Realtime", async () => {
       await emptyQueue();
-      const events = await listen(person, `task-updates:${person.projectId}`);
       const { task_id } = await queueTask(host, person);
       const first = await claimTask(host, service(host), task_id);
       const back = { task_id, attempt: first.attempt, status: "Queued", given_back: true };
       await succeed(post(host, "update-task-status", back, service(host)));
       const { attempt } = await claimTask(host, service(host), task_id);
       await complete(host, service(host), task_id, { worker_id: "worker-1", attempt });
-      const own = () => events.filter((event) => event["task_id"] === task_id).map(({ status }) => status);
-      await until(events, () => own().includes("Complete"));
+      const own = () =>
+        live.tasks.filter((event) => event["task_id"] === task_id).map(({ status }) => status);
+      await until(live.tasks, () => own().includes("Complete"));
       assert.deepEqual(own(), ["Queued", "In Progress", "Queued", "In Progress", "Complete"]);
     });
 

@@ -26,7 +26,7 @@ test("on Supabase the timer has run-provider-tasks called, only while a task wai
     await tick();
     assert.deepEqual(await requests(), [], "nothing waits");
     const person = await createUser(sql);
-    const id = await queueTask(sql, person);
+    await queueTask(sql, person);
     await tick();
     const url = "https://ref.supabase.co/functions/v1/run-provider-tasks";
     assert.deepEqual(await requests(), [url]);
@@ -37,25 +37,27 @@ test("on Supabase the timer has run-provider-tasks called, only while a task wai
       "a function that has not answered yet is not called over and over",
     );
 
-    // It says what it runs; then it is called every ten seconds.
-    const [begun] = await sql<
-      { name: string }[]
-    >`select begin_provider_run('fal', array['z_image_turbo'], 1) as name`;
-    assert.equal(begun?.name, "fal-function-1");
+    // It says what it runs, and is called again while a task of these types waits.
+    const begin = (types: string[]) =>
+      sql<{ name: string }[]>`select begin_provider_run('fal', ${types}, 1) as name`;
+    assert.equal((await begin(["qwen_image"]))[0]?.name, "fal-function-1");
+    await sql`update workers set status = 'terminated' where id = 'fal-function-1'`;
+    await pauseEnds();
+    await tick();
+    assert.equal((await requests()).length, 1, "a type that it does not run");
+    await begin(["z_image_turbo"]);
     await pauseEnds();
     await tick();
     assert.equal((await requests()).length, 1, "as many calls run as may");
     await sql`update workers set status = 'terminated' where id = 'fal-function-1'`;
     await tick();
     assert.equal((await requests()).length, 2);
+    await tick();
+    assert.equal((await requests()).length, 2, "ten seconds between two calls");
     await pauseEnds();
-    await setStatus(sql, id, "Cancelled");
-    await queueTask(sql, person, { taskType: "qwen_image" });
+    await sql`update queue_settings set fal_runs = 'none'`;
     await tick();
-    assert.equal((await requests()).length, 2, "a type that it does not run");
-    await queueTask(sql, person);
-    await tick();
-    assert.equal((await requests()).length, 3);
+    assert.equal((await requests()).length, 2, "the operator has FAL run nothing");
   }));
 
 test("begin_provider_run gives two calls at the same time different names, whichever commits first", () =>
@@ -75,26 +77,30 @@ test("begin_provider_run gives two calls at the same time different names, which
 test("a task with a job at a provider is given back any number of times; one without is not", () =>
   withDatabase(async ({ sql }) => {
     const person = await createUser(sql);
-    const ids = [await queueTask(sql, person), await queueTask(sql, person)];
-    const [withJob] = ids;
-    for (let turn = 0; turn < 23; turn++) {
-      for (let of = 0; of < 2; of++) {
+    for (const hasJob of [true, false]) {
+      const id = await queueTask(sql, person);
+      const job = {
+        provider: "fal",
+        model: "fal-ai/z-image/turbo",
+        units: { images: 1, megapixels: 1 },
+      };
+      for (let turn = 0; turn < 22; turn++) {
         const claimed = await claim(sql, "worker-1");
-        if (!claimed) continue;
-        const { task_id, attempt } = claimed;
-        if (task_id === withJob) {
-          const provider_job = { provider: "fal", model: "fal-ai/z-image/turbo", request_id: "job-1" };
-          await setStatus(sql, task_id, "In Progress", { attempt, changes: { provider_job } });
+        assert.equal(claimed?.task_id, id);
+        const { attempt } = claimed;
+        for (const more of hasJob && turn === 0 ? [{}, { request_id: "job-1" }] : []) {
+          const changes = { provider_job: { ...job, ...more } };
+          await setStatus(sql, id, "In Progress", { attempt, changes });
         }
-        await sql`update tasks set generation_started_at = now() - interval '100 seconds' where id = ${task_id}`;
-        await setStatus(sql, task_id, "Queued", { attempt, changes: { given_back: true } });
+        await sql`update tasks set generation_started_at = now() - interval '100 seconds' where id = ${id}`;
+        await setStatus(sql, id, "Queued", { attempt, changes: { given_back: true } });
       }
+      const [task] = await sql<{ status: string; attempts: number }[]>`
+        select status, attempts from tasks where id = ${id}`;
+      assert.equal(task?.status, "Queued");
+      assert.equal(task.attempts > 0, !hasJob, "after twenty returns without a job, runs are counted");
+      await sql`select end_task(${id}, 'Cancelled', 'the next case')`;
     }
-    const rows = await sql<{ id: string; status: string; attempts: number }[]>`
-      select id, status, attempts from tasks where id = any (${ids}::uuid[])`;
-    const of = (id: string | undefined) => rows.find((row) => row.id === id);
-    assert.deepEqual([of(withJob)?.status, of(withJob)?.attempts], ["Queued", 0]);
-    assert.ok((of(ids[1])?.attempts ?? 0) > 0, "runs of the other task are counted after twenty");
   }));
 
 test("an orchestrator whose parts are created outlives a provider's worker; one of another worker is given back", () =>

@@ -162,16 +162,18 @@ describe("quotes by tool", () => {
     }
     const ids = (created["task_ids"] as string[] | undefined) ?? [String(created["task_id"])];
     assert.equal(quoted["task_count"] ?? 1, ids.length, title);
-    const tasks = await under.sql<{ task_type: string; billed: Row; held: number }[]>`
-      select task_type, billed, (select held_microusd from credit_holds where task_id = tasks.id)::int as held
+    const tasks = await under.sql<{ task_type: string; billed: Row; parts: Row | null; held: number }[]>`
+      select task_type, billed, part_prices as parts,
+             (select held_microusd from credit_holds where task_id = tasks.id)::int as held
         from tasks where id = any (${ids}::uuid[])`;
-    assert.equal(
-      tasks.reduce((sum, { held }) => sum + held, 0),
-      quoted["hold_microusd"],
-      `${title}: holds`,
-    );
-    for (const { task_type, billed } of tasks) {
-      assert.deepEqual([task_type, billed], [quoted["task_type"], quoted["billed"]], title);
+    const held = tasks.reduce((sum, task) => sum + task.held, 0);
+    assert.equal(held, quoted["hold_microusd"], `${title}: holds`);
+    for (const { task_type, billed, parts } of tasks) {
+      assert.equal(task_type, quoted["task_type"], title);
+      // An orchestrator keeps the prices of its parts; what they are billed by is read when they are created.
+      if (parts)
+        assert.deepEqual(Object.keys(parts).sort(), Object.keys(quoted["billed"] as Row).sort(), title);
+      else assert.deepEqual(billed, quoted["billed"], title);
     }
   }
 

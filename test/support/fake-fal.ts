@@ -65,7 +65,7 @@ export interface FakeFal {
   jobs: FalJob[];
   /** What models refused of inputs: unknown fields, wrong values, files that cannot be fetched. */
   refusals: { model: string; issues: FalIssue[] }[];
-  /** Files of the public web by address. Of the others, those below `*.example` are there too, by the end of their names. */
+  /** Files of the public web by address. Sites below `.example` and huggingface.co have any other. */
   web: Map<string, Uint8Array>;
   /** `METHOD /path?query` of every request. */
   requests: string[];
@@ -249,7 +249,8 @@ export async function startFakeFal(): Promise<FakeFal> {
     if (!URL.canParse(address)) return medium === "weights" ? flatWeights(address) : undefined;
     const { protocol, hostname, origin, pathname } = new URL(address);
     if (origin === url) return fake.files.get(pathname)?.bytes;
-    return protocol === "https:" && hostname.endsWith(".example") ? exampleFile(pathname, medium) : undefined;
+    const isThere = hostname.endsWith(".example") || hostname === "huggingface.co";
+    return protocol === "https:" && isThere ? exampleFile(pathname, medium) : undefined;
   };
 
   function answerOfJob(method: string, model: string, requestId: string, tail: string): Answer {

@@ -69,12 +69,17 @@ describeEndpoint(runProviderTasksEndpoint, {
     "200: tasks of several users are claimed, run at FAL at the same time, completed and charged once":
       async (under) => {
         await emptyQueue(under);
-        under.fakeFal.plan = slow(under, 1);
         const people = [await under.person(), await under.person(), await under.person()];
         const ids = [];
         for (const person of people) ids.push(await queueTask(under.sql, person));
         // None is asked how it stands before all are submitted.
-        const submitted = under.fakeFal.answered(/^POST \/fal-ai/, 3);
+        let left = people.length;
+        const submitted = new Promise<void>((resolve) => {
+          under.fakeFal.plan = (job) => {
+            slow(under, 1)(job);
+            if (--left === 0) resolve();
+          };
+        });
         under.fakeFal.gate = (line) => (line.includes("/status") ? submitted : undefined);
         const answer = await under.call(body, under.service, withRuns(under));
         const { claimed, completed, given_back, failed, started } = answer.body;
@@ -157,7 +162,12 @@ describeEndpoint(runProviderTasksEndpoint, {
     "202: where the process lives on after an answer, the run goes on; when the process ends, tasks are given back":
       async (under) => {
         await emptyQueue(under);
-        under.fakeFal.plan = slow(under, 1000);
+        const submitted = new Promise<void>((resolve) => {
+          under.fakeFal.plan = (job) => {
+            slow(under, 1000)(job);
+            resolve();
+          };
+        });
         const id = await queueTask(under.sql, await under.person());
         const ending = new AbortController();
         let work: Promise<unknown> | undefined;
@@ -166,7 +176,6 @@ describeEndpoint(runProviderTasksEndpoint, {
           ending: ending.signal,
           keepAlive: (kept: Promise<unknown>) => void (work = kept),
         };
-        const submitted = under.fakeFal.answered(/^POST \/fal-ai/);
         const variables = { ...under.fakeFal.variables, FAL_RUN_SECONDS: "8" };
         const answer = await under.call({}, under.service, withRuns(under, { life, variables }));
         assert.deepEqual([answer.status, answer.body["started"]], [202, true]);
@@ -175,7 +184,12 @@ describeEndpoint(runProviderTasksEndpoint, {
         assert.ok(work);
         await work;
         assert.deepEqual(await statusesOf(under, [id]), [["Queued", 0]]);
-        assert.equal(under.fakeFal.jobs.length, 1);
+        const [noted] = await under.sql<{ id: string }[]>`
+          select request_id as id from provider_jobs where task_id = ${id}`;
+        assert.deepEqual(
+          [noted?.id],
+          under.fakeFal.jobs.map(({ requestId }) => requestId),
+        );
       },
     "503 provider_not_configured: without a key; pg_cron asks again in ten minutes": async (under) => {
       await under.refused("provider_not_configured", body, under.service, withRuns(under, { variables: {} }));
