@@ -3559,6 +3559,7 @@ language plpgsql stable set search_path = '' as $$
 declare
   planned jsonb;
   parts integer;
+  frames numeric;
   total numeric := 0;
 begin
   if for_task_type = 'join_final_stitch' then
@@ -3575,9 +3576,12 @@ begin
   parts := case for_task_type
     when 'wan_2_2_i2v' then public.passages_of_film(for_task_type, params) else jsonb_array_length(planned) end;
   for part in 0 .. least(parts, 500) - 1 loop
-    total := total + public.seconds_of_frames((coalesce(public.planned_frames(
-      for_task_type, jsonb_build_object('segment_index', part, 'segment_frames_expanded', planned)), '61') #>> '{}')::numeric);
+    frames := (coalesce(public.planned_frames(
+      for_task_type, jsonb_build_object('segment_index', part, 'segment_frames_expanded', planned)), '61') #>> '{}')::numeric;
+    -- A stitch shows the first frame of every segment as well.
+    total := total + case for_task_type when 'travel_stitch' then frames / 16 else public.seconds_of_frames(frames) end;
   end loop;
+  total := ceil(total);
   -- The longest film that has a price.
   return least(total, 3600);
 end
