@@ -196,16 +196,18 @@ async function killedAt(
 }
 
 test("a run of three jobs that is killed at any of its calls is finished by the next run, and FAL is paid once for each job", async () => {
+  const calls: string[] = [];
   for (const variables of [{}, { FAL_WEBHOOK: webhook }] as Record<string, string>[]) {
     const isTold = "FAL_WEBHOOK" in variables;
-    const seen = new Set<string>();
     for (const moment of ["before", "after"] as const) {
       for (let nth = 1; ; nth++) {
+        // The webhook changes what becomes of submissions alone.
+        if (isTold && !/^(POST|note)/.test(calls[nth - 1] ?? "POST")) continue;
         fal.jobs.length = 0;
         const keeper = new JobKeeper();
         const { call, isOver } = await killedAt(nth, moment, keeper, variables);
         if (isOver) break;
-        seen.add(`${call?.replace(/[0-9a-f-]{36}/g, "…")}`);
+        calls[nth - 1] = call ?? "";
         // FAL tells of what it has taken.
         keeper.hear(fal.jobs);
         const output = await run(filmOfThree, { keeper, variables });
@@ -216,9 +218,9 @@ test("a run of three jobs that is killed at any of its calls is finished by the 
         assert.equal(fal.jobs.length, isUnknown && !isTold ? 4 : 3, `killed ${moment} ${call}`);
       }
     }
-    // Three jobs: intent, submission, id, status and result of each, and the file.
-    assert.ok(seen.size >= 10, [...seen].join("\n"));
   }
+  // Of three jobs: the intent, the submission, the id, the status and the result; and the file.
+  assert.equal(calls.length, 16, calls.join("\n"));
 });
 
 test("an id that the webhook notes while the run waits for it is followed, and the job is not submitted again", async () => {

@@ -278,12 +278,15 @@ export class FalTaskJobs implements FalJobs {
     }
   }
 
-  /** Has the server keep that a job is about to be submitted. @returns the step's job, where the server knows one */
+  /** Has the server keep that a job is about to be submitted; it refuses what costs more than is paid. @returns the step's job, where the server knows one */
   async #noteIntent(intent: ProviderJobNote & { step: number }): Promise<Job | undefined> {
     try {
       await this.#context.noteJob(intent);
       return undefined;
     } catch (error) {
+      if (error instanceof DarkroomApiError && error.code === "sold_below_cost") {
+        throw new RenderError(error.message, { isRetryable: false });
+      }
       const known =
         error instanceof DarkroomApiError && error.code === "provider_job_open" ? error.details : {};
       const { model, request_id: requestId } = fieldsOf(known["provider_job"]);
@@ -330,6 +333,11 @@ export class FalTaskJobs implements FalJobs {
     const { step, model, webhook_key: webhookKey } = intent;
     const known = await this.#noteIntent(intent);
     if (known) return known;
+    if (this.#signal.aborted) {
+      // Nothing was submitted, so there is nothing to wait for.
+      this.#failed.add(step);
+      this.#signal.throwIfAborted();
+    }
     const job = await this.#submit({ step, model, beganAt: Date.now(), webhookKey }, input);
     await this.#note(job);
     return job;

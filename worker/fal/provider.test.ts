@@ -146,8 +146,14 @@ test("a task is submitted once, followed with position and logs, fetched, and wh
   assert.ok(job && fal.jobs.length === 1);
   assert.deepEqual([job.model, job.input], ["fal-ai/z-image/turbo", { prompt: "a fox" }]);
   assert.deepEqual(seen.notes, [
-    { provider: "fal", model: "fal-ai/z-image/turbo" },
-    { provider: "fal", model: "fal-ai/z-image/turbo", request_id: job.requestId },
+    {
+      provider: "fal",
+      model: "fal-ai/z-image/turbo",
+      step: 0,
+      units: { images: 1, megapixels: 1 },
+      completes: true,
+    },
+    { provider: "fal", model: "fal-ai/z-image/turbo", step: 0, request_id: job.requestId },
   ]);
   assert.deepEqual(seen.progress, [
     "2 FAL: preparing",
@@ -256,7 +262,12 @@ test("a job that cannot be noted any more is told to the server, and cancelled w
     const error = await failureOf(run({}, { noteJob, server: keeping(heard, { knows }) }));
     assert.ok(error instanceof DarkroomApiError);
     const job = fal.jobs.at(-1);
-    assert.deepEqual(heard[0]?.submitted, { task_id: task.task_id, attempt: 1, request_id: job?.requestId });
+    assert.deepEqual(heard[0]?.submitted, {
+      task_id: task.task_id,
+      attempt: 1,
+      step: 0,
+      request_id: job?.requestId,
+    });
     assert.equal(job?.isCancelled, true);
     const reported = heard.flatMap(({ reports = [] }) => reports.map((report) => report.outcome));
     assert.deepEqual(reported, knows ? ["withdrawn"] : []);
