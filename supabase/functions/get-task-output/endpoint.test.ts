@@ -22,6 +22,7 @@ describeEndpoint(getTaskOutputEndpoint, {
           project_id: person.projectId,
           status: "In Progress",
           output_location: null,
+          warnings: [],
           params: { prompt: "a heron" },
           dependant_on: null,
         });
