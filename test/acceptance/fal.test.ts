@@ -103,6 +103,51 @@ for (const { name, start } of hosts) {
       assert.doesNotMatch(running.printed(), new RegExp(fal.key), "the key is in no log");
     });
 
+    test("a single image is made by its model's endpoint, and what that does not do is stored with the output", async () => {
+      fal.plan = (job) => (job.result.body = pictures([fal.file("/files/owl.png")], [false]));
+      const { status, body } = await post(
+        host,
+        "single-image-generate",
+        {
+          project_id: person.projectId,
+          prompt: "an owl",
+          model_name: "FLUX Schnell",
+          negative_prompt: "fog",
+          resolution: "512x512",
+          seed: 3,
+          steps: 4,
+        },
+        person.credentials,
+      );
+      assert.equal(status, 201);
+      const warning = "`negative_prompt` is not used: flux-schnell takes none.";
+      assert.deepEqual(
+        (body["warnings"] as { message: string }[]).map(({ message }) => message),
+        [warning],
+      );
+      const taskId = String(body["task_id"]);
+      const running = worker();
+      await ends(taskId, "Complete");
+      await running.kill("SIGTERM");
+      assert.deepEqual(
+        fal.jobs.map(({ model, input }) => [model, input]),
+        [
+          [
+            "fal-ai/flux/schnell",
+            {
+              prompt: "an owl",
+              image_size: { width: 512, height: 512 },
+              seed: 3,
+              num_inference_steps: 4,
+            },
+          ],
+        ],
+      );
+      const [row] =
+        await host.sql`select cost_microusd::int as cost, warnings from tasks where id = ${taskId}`;
+      assert.deepEqual([row?.["cost"], row?.["warnings"]], [8_400, [warning]]);
+    });
+
     test("four pictures are four variants, paid as four; two of three are paid as two", async () => {
       const four = [1, 2, 3, 4].map((colour) => fal.file(`/files/${colour}.png`, { bytes: png({ colour }) }));
       fal.plan = (job) => (job.result.body = pictures(four.slice(0, job.input["num_images"] === 4 ? 4 : 2)));

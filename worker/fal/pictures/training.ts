@@ -27,7 +27,7 @@ const archiveNames = ["images_data_url", "training_data_url", "dataset_url"];
 const imageNames = ["images", "image_urls", "training_images"];
 const mostImages = 100;
 const fewImages = 4;
-const mostArchiveBytes = 100 * 1024 * 1024;
+const mostArchiveBytes = 64 * 1024 * 1024;
 const longestCaption = 2_000;
 /** Settings of other trainers, which this one does not have. */
 const otherSettings = ["learning_rate", "lora_rank", "rank", "batch_size", "resolution"];
