@@ -91,27 +91,35 @@ export function samplingOf(phaseConfig: Params): Sampling {
   };
 }
 
-/** LoRAs of phases; one that several phases of the same half have is loaded once, at the mean of their strengths. */
+/**
+ * LoRAs of phases. A phase has the mean of its steps' strengths; a LoRA that several phases of the same half have is loaded once, at
+ * the mean of the phases.
+ */
 function phaseLoras(config: Params): { loras: Lora[]; hasSteppedMultipliers: boolean } {
   const phases = records(config["phases"]);
   // Phases up to the one at which workers switch models are of the half for high noise.
   const lastHigh = count(config["model_switch_phase"]) ?? Math.max(1, phases.length - 1);
   const strengths = new Map<string, { path: unknown; transformer: "high" | "low"; values: number[] }>();
+  let hasSteppedMultipliers = false;
   for (const [index, phase] of phases.entries()) {
     const transformer = (count(phase["phase"]) ?? index + 1) <= lastHigh ? "high" : "low";
     for (const { url: path, multiplier } of records(phase["loras"])) {
       const key = JSON.stringify([path, transformer]);
       const entry = strengths.get(key) ?? { path, transformer, values: [] };
-      entry.values.push(...strengthsOf(multiplier));
+      const steps = strengthsOf(multiplier);
+      entry.values.push(meanOf(steps));
+      if (new Set([...steps, ...entry.values]).size > 1) hasSteppedMultipliers = true;
       strengths.set(key, entry);
     }
   }
-  const entries = [...strengths.values()];
-  const loras = entries.flatMap(({ path, transformer, values }) => {
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    return loraOf("phase_config", path, Math.round(mean * 1e6) / 1e6, transformer);
-  });
-  return { loras, hasSteppedMultipliers: entries.some(({ values }) => new Set(values).size > 1) };
+  const loras = [...strengths.values()].flatMap(({ path, transformer, values }) =>
+    loraOf("phase_config", path, Math.round(meanOf(values) * 1e6) / 1e6, transformer),
+  );
+  return { loras, hasSteppedMultipliers };
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** "1.2", or "0.5,1" for single steps. */

@@ -186,7 +186,7 @@ const scenes: [
           shift: 5,
           loras: [
             { path: "https://l.example/light", scale: 1, transformer: "both" },
-            { path: "https://l.example/high", scale: 0.4, transformer: "high" },
+            { path: "https://l.example/high", scale: 0.45, transformer: "high" },
           ],
         },
       ],
@@ -563,6 +563,32 @@ test("a film that has another length, rate or size than was asked for is deliver
     "The film runs at 24 frames a second instead of 16.",
     "The film has 900 × 508 pixels instead of 902 × 508.",
   ]);
+});
+
+test("a turbo travel through many images makes each passage as short as the model can, and lasts as long as is paid", async () => {
+  const images = Array.from({ length: 6 }, (_, index) => image(String(index)));
+  const { jobs, output } = await run({
+    taskType: "wan_2_2_i2v",
+    params: { input_image_paths_resolved: images, duration: 5 },
+    billed: { images: 1, seconds: 5 },
+  });
+  const films = jobs.submitted().filter(([, model]) => model === endpoints.imageToVideo);
+  assert.deepEqual(
+    films.map(([step, , input]) => [step, input["num_frames"], input["frames_per_second"]]),
+    [0, 1, 2, 3, 4].map((step) => [step, 17, 17]),
+  );
+  assert.ok(Math.abs(((await measureFilm(output.file.bytes))?.frames ?? 0) - 81) <= 1, "81 frames");
+  assert.deepEqual(jobs.warnings, []);
+});
+
+test("a segment that waits for a picture begins with its own image", async () => {
+  const { jobs } = await run({
+    taskType: "travel_segment",
+    params: { segment_index: 0, orchestrator_details: travel },
+    predecessor: image("made-before"),
+  });
+  const [[, , input] = []] = jobs.submitted();
+  assert.equal(input?.["image_url"], image("a"));
 });
 
 test("a file that a param names is placed where it is named", async () => {
