@@ -20,8 +20,8 @@ for (const { name, start } of hosts.slice(0, 1)) {
     let sandbox: SandboxUnderTest;
     let host: HostUnderTest;
     before(async () => {
-      // Films of their full size take most of the time, and say no more about a family.
-      sandbox = await SandboxUnderTest.beside(await start(), { filmSize: { width: 64, height: 64 } });
+      // Pictures and films of their full size take most of the time, and say no more about a family.
+      sandbox = await SandboxUnderTest.beside(await start(), { size: { width: 64, height: 64 } });
       ({ host } = sandbox);
     });
     after(() => sandbox?.close());

@@ -17,6 +17,7 @@ import type {
 import { type ClaimedTask, DarkroomApiError, DarkroomClient, type ProviderJobNote } from "../client.ts";
 import { type Provider, ProviderUnusable, type RenderedOutput, RenderError, RunOver } from "../provider.ts";
 import { createFalProvider, type FalOptions } from "./provider.ts";
+import type { FalRecipe } from "./recipe.ts";
 
 let fal: FakeFal;
 beforeEach(async () => {
@@ -626,5 +627,20 @@ test("the key goes to FAL's own addresses, and along no redirect", async () => {
     assert.equal(stranger.connections(), 0);
   } finally {
     await stranger.close();
+  }
+});
+
+test("an orchestrator reports no progress of its jobs, because that would tell the server that its children exist", async () => {
+  for (const [task_type, reports] of [
+    ["edit_video_orchestrator", false],
+    ["z_image_turbo", true],
+  ] as const) {
+    const seen: Seen = { notes: [], progress: [] };
+    const recipe: FalRecipe = async (_task, jobs) => {
+      await jobs.run(0, { model: "fal-ai/z-image/turbo", input: { prompt: "a fox" }, files: [], units: {} });
+      return { file: { bytes: png(), filename: "fox.png", contentType: "image/png" } };
+    };
+    await run({ task_type }, { seen, using: provider({ recipes: { [task_type]: recipe } }) });
+    assert.equal(seen.progress.length > 0, reports, task_type);
   }
 });

@@ -15,7 +15,7 @@ import { describeFilm, filmTaskTypes, transitionText } from "./films.ts";
 import { inputsOf } from "./inputs.ts";
 import { emptyLora } from "./lora.ts";
 import type { Drawing, RenderedPicture } from "./render.ts";
-import { RenderThread } from "./render-thread.ts";
+import { RenderThread, type SandboxSize } from "./render-thread.ts";
 
 type Run = (
   task: ClaimedTask,
@@ -35,8 +35,8 @@ const runs: Record<string, Run> = {
 export const sandboxTaskTypes: readonly string[] = Object.keys(runs);
 
 export interface SandboxOptions {
-  /** The size of all films. Small films take little time. Default: what each task asks for. */
-  filmSize?: { width: number; height: number };
+  /** The size of all pictures and films. Small ones take little time. Default: what each task asks for. */
+  size?: SandboxSize;
 }
 
 /**

@@ -1,6 +1,5 @@
 import { Worker as Thread } from "node:worker_threads";
 import { RenderError } from "../provider.ts";
-import type { FilmDescription } from "./film.ts";
 import type { Drawing, Rendered, RenderOrder, RenderReply } from "./render.ts";
 
 /** No drawing takes as long: a thread that does hangs, and is ended. */
@@ -8,15 +7,20 @@ const longestRenderMilliseconds = 5 * 60_000;
 /** A thread that needs more ends alone; without a limit it would take the process along. */
 const mostHeapMegabytes = 1024;
 
+export interface SandboxSize {
+  width: number;
+  height: number;
+}
+
 /** One thread that draws, one thing after the other: drawing must not hold up the process it is part of. */
 export class RenderThread {
-  readonly #filmSize: FilmDescription["size"];
+  readonly #size: SandboxSize | undefined;
   #thread: Thread | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** `filmSize`: the size of all films; default: what each asks for. */
-  constructor({ filmSize }: { filmSize?: FilmDescription["size"] } = {}) {
-    this.#filmSize = filmSize;
+  /** `size`: that of all pictures and films; default: what each asks for. */
+  constructor({ size }: { size?: SandboxSize } = {}) {
+    this.#size = size;
   }
 
   /** `progress` goes from 0 to 1. @throws RenderError when it cannot be drawn; the signal's reason when it is aborted */
@@ -36,8 +40,10 @@ export class RenderThread {
   }
 
   #sized(drawing: Drawing): Drawing {
-    if (drawing.kind !== "film" || !this.#filmSize) return drawing;
-    return { ...drawing, film: { ...drawing.film, size: this.#filmSize } };
+    const size = this.#size;
+    if (!size || drawing.kind === "frame") return drawing;
+    if (drawing.kind === "picture") return { ...drawing, picture: { ...drawing.picture, ...size } };
+    return { ...drawing, film: { ...drawing.film, size } };
   }
 
   async #renderNext(

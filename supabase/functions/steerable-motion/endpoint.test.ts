@@ -94,6 +94,7 @@ describeEndpoint(steerableMotionEndpoint, {
         fade_out_duration: '{"own": "text"}',
         loras: [{ path: "https://models.example/a", strength: 0.5 }],
         shot_id: shot?.id,
+        add_in_position: true,
         debug: false,
       };
       const { body, text } = await call(sent, session);
@@ -112,6 +113,7 @@ describeEndpoint(steerableMotionEndpoint, {
           details?.["fade_out_params_json_str"],
           details?.["additional_loras"],
           details?.["shot_id"],
+          details?.["add_in_position"],
           details?.["debug_mode_enabled"],
         ],
         [
@@ -126,6 +128,7 @@ describeEndpoint(steerableMotionEndpoint, {
           '{"own": "text"}',
           { "https://models.example/a": 0.5 },
           shot?.id,
+          true,
           false,
         ],
         text,
