@@ -77,6 +77,14 @@ describe("a task that takes three jobs at FAL", () => {
     assert.deepEqual([spent.map(({ amount }) => amount), held], [[-price], 0]);
   }
 
+  async function bothAreNoted(taskId: string): Promise<void> {
+    await until(async () => {
+      const noted =
+        await host.sql`select from provider_jobs where task_id = ${taskId} and request_id is not null`;
+      return noted.length === 2;
+    });
+  }
+
   test("kill -9 while a job is submitted, while one is followed, before the third and at its file: FAL is paid once for each job", async () => {
     const { task_id } = await queueTask(host, person, { max_attempts: 10 });
     // Submitted, and not noted: FAL tells of it.
@@ -106,9 +114,7 @@ describe("a task that takes three jobs at FAL", () => {
     const { task_id } = await queueTask(host, person);
     worker("only");
     await until(() => Promise.resolve(fal.jobs.length === 2));
-    await until(
-      async () => (await host.sql`select from provider_jobs where request_id is not null`).length === 2,
-    );
+    await bothAreNoted(task_id);
     for (const job of fal.jobs) {
       assert.deepEqual(await (await fal.tell(job)).json(), { received: true, state: "noted" });
     }
@@ -123,9 +129,7 @@ describe("a task that takes three jobs at FAL", () => {
     fal.plan = (job) => (job.steps = [job.input["prompt"] === "left" ? { queue: 3 } : { logs: [] }]);
     const { task_id } = await queueTask(host, person);
     const child = worker("dead");
-    await until(
-      async () => (await host.sql`select from provider_jobs where request_id is not null`).length === 2,
-    );
+    await bothAreNoted(task_id);
     await kill(child);
     await succeed(post(host, "update-task-status", { task_id, status: "Cancelled" }, person.credentials));
     await succeed(post(host, "withdraw-provider-jobs", {}, service(host)));

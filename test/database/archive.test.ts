@@ -373,6 +373,8 @@ test("archived tasks have the columns of tasks, but for those of the queue; the 
       "project_slot",
       // What its children are priced by; they come while it is open.
       "part_prices",
+      // Since when it waits for a worker.
+      "ready_at",
       "slot",
       "task_type_slot",
     ];

@@ -255,6 +255,9 @@ test("a task whose GPU worker dies goes to another GPU worker first, and its wai
     await gpuClaim(sql, "gpu-1");
     await heartbeat(sql, "gpu-2");
     await heartbeat(sql, "gpu-1", { status: "crashed" });
+    const [waiting] =
+      await sql`select now() - ready_at < '10 seconds' as is_anew from tasks where id = ${task}`;
+    assert.equal(waiting?.["is_anew"], true);
     await wait(sql, 20);
     assert.equal(await falClaim(sql), null);
     assert.equal((await gpuClaim(sql, "gpu-2"))?.task_id, task);
@@ -390,10 +393,16 @@ test("what a FAL worker states as its rule holds for the database, and is writte
     assert.deepEqual(await read(), written);
   }));
 
+/** Types that FAL has no recipe for, as far as the rule knows. */
+async function leaveToOthers(sql: Sql, types: readonly string[]): Promise<void> {
+  await sql`update task_types set runners = array_remove(runners, 'fal') where name = any (${[...types]})`;
+}
+
 test("the sandbox takes what neither FAL nor an own worker can run, once these are there", () =>
   withDatabase(async ({ sql }) => {
     const user = await createUser(sql);
     const types = ["z_image_turbo", "travel_segment", "single_image"] as const;
+    await leaveToOthers(sql, ["travel_segment", "single_image"]);
     const takes = async (options: FalClaim = { provider: "sandbox" }) => {
       const taken = [];
       for (const taskType of types) {
@@ -421,6 +430,7 @@ test("the sandbox takes what neither FAL nor an own worker can run, once these a
 
 test("an empty claim of a provider says what is left to others", () =>
   withSharedType(async (sql, user) => {
+    await leaveToOthers(sql, ["travel_segment"]);
     await gpuClaim(sql);
     await shared(user, sql);
     assert.deepEqual(await explained(sql), { queued: 1, left_to_own_workers: 1 });

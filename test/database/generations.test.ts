@@ -123,6 +123,39 @@ test("an upscaled image is shown, with the params and the preview of its source"
     assert.equal(loose.generation_id, null);
   }));
 
+test("an enhanced film is a version of its source, shown where the app asks for it, and by itself a generation", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const source = await run(sql, user, "individual_travel_segment", {});
+    const enhance = (params: Record<string, unknown>) =>
+      run(sql, user, "video_enhance", { video_url: source.public_url, enable_upscale: true, ...params });
+    const beside = await enhance({ based_on: source.generation_id });
+    assert.equal(
+      (await generation(sql, source.generation_id))["primary_variant_id"],
+      source.variant_id,
+      "a version that is not asked for as the primary one",
+    );
+    const shown = await enhance({ based_on: source.generation_id, is_primary: true });
+    const film = await generation(sql, source.generation_id);
+    assert.equal(film["location"], shown.public_url);
+    assert.equal(film["primary_variant_id"], shown.variant_id);
+    for (const made of [beside, shown]) {
+      assert.equal(made.generation_id, source.generation_id);
+      assert.equal((await variant(sql, made.variant_id))["variant_type"], "upscaled");
+    }
+    const edit = await run(sql, user, "qwen_image_edit", {
+      image: source.public_url,
+      based_on: source.generation_id,
+      is_primary: true,
+    });
+    assert.equal((await variant(sql, edit.variant_id))["is_primary"], false);
+
+    const loose = await enhance({});
+    const own = await generation(sql, loose.generation_id);
+    assert.equal(own["type"], "video");
+    assert.equal(own.params["tool_type"], "video-enhance");
+  }));
+
 test("ids of another user's rows are left out and named, whatever field they are in", () =>
   withDatabase(async ({ sql }) => {
     const [user, other] = [await createUser(sql), await createUser(sql)];

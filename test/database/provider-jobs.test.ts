@@ -168,6 +168,8 @@ test("an owner's job is not the cloud's, nor the other way round", () =>
 test("constraints take no id and no model that would lead elsewhere at the provider", () =>
   withDatabase(async ({ sql }) => {
     const { taskId } = await running(sql);
+    // Otherwise a model without a price is refused before.
+    await sql`update queue_settings set allows_provider_loss = true`;
     for (const job of [
       { provider: "FAL", model },
       { provider: "fal", model: "fal-ai" },
@@ -395,7 +397,7 @@ test("a task has a job for each step; a claim hands all of them out, and each is
     const steps: Record<string, unknown>[] = [
       { ...intent, step: 0, units: { images: 1, megapixels: 2 }, completes: false },
       { ...intent, step: 0, request_id: "job-0" },
-      { ...intent, step: 2, model: "fal-ai/other", units: { seconds: 4.5 }, webhook_key: key },
+      { ...intent, step: 2, model: "fal-ai/z-image/turbo/lora", units: { seconds: 4.5 }, webhook_key: key },
       { ...intent, step: 1 },
       { ...intent, step: 1, request_id: "job-1" },
     ];
@@ -412,7 +414,7 @@ test("a task has a job for each step; a claim hands all of them out, and each is
     );
     assert.equal(
       await refusedWith(
-        note(sql, taskId, 1, { ...intent, step: 2, model: "fal-ai/other", request_id: "job-1" }),
+        note(sql, taskId, 1, { ...intent, step: 2, model: "fal-ai/z-image/turbo/lora", request_id: "job-1" }),
       ),
       "provider_job_open",
     );
@@ -426,7 +428,7 @@ test("a task has a job for each step; a claim hands all of them out, and each is
     assert.deepEqual(known, [
       { step: 0, provider: "fal", model, request_id: "job-0" },
       { step: 1, provider: "fal", model, request_id: "job-1" },
-      { step: 2, provider: "fal", model: "fal-ai/other", request_id: null, webhook_key: key },
+      { step: 2, provider: "fal", model: "fal-ai/z-image/turbo/lora", request_id: null, webhook_key: key },
     ]);
     assert.equal(claimed.provider_job["request_id"], "job-0");
 

@@ -32,7 +32,10 @@ function pageRows(): Map<string, PageRow> {
       const named = runners.split(", ").map((name) => runnerNames[name] ?? name);
       return [
         type.replaceAll("`", ""),
-        { runners: named, endpoints: [...endpoints.matchAll(/`([^`]+)`/g)].map(([, name]) => name ?? "") },
+        {
+          runners: named,
+          endpoints: [...endpoints.matchAll(/`([^`]+)`/g)].map(([, name]) => `fal-ai/${name}`),
+        },
       ];
     }),
   );

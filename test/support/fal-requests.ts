@@ -38,7 +38,8 @@ export function assertRequests(name: string, title: string, requests: readonly K
 }
 
 function sortKey(request: KeptRequest): string {
-  return JSON.stringify([request.task_type, request.step, request.model, request.input]);
+  const step = String(request.step).padStart(2, "0");
+  return JSON.stringify([request.task_type, step, request.model, request.input]);
 }
 
 export interface Naming {

@@ -66,12 +66,14 @@ test("default prices of pictures cover each of their models, of every size and n
         `
         select offer.task_type, offer.model,
                jsonb_build_object('images', images, 'megapixels', images * ceil(width * height / 1000000.0)) as units,
-               jsonb_build_object('num_images', images, 'resolution', width || 'x' || height) as params
+               jsonb_strip_nulls(jsonb_build_object('num_images', images, 'resolution', width || 'x' || height,
+                                                    'model', offer.billed ->> 'model')) as params
           from provider_models as offer
           join task_types as kind on kind.name = offer.task_type and kind.content_type = 'image' and kind.category <> 'upscale'
           join task_type_prices as price on price.task_type = kind.name and price.cost_factors ? 'megapixels',
                generate_series(256, 2048, 256) as width, unnest(array[500, 1000, 1024, 1448, 2048]) as height,
-               unnest(array[1, 4]) as images`,
+               unnest(array[1, 4]) as images
+         where images = 1 or price.cost_factors ? 'images'`,
       ),
       "FAL would bill more for these than their user pays:",
     );

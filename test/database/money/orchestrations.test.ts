@@ -110,10 +110,10 @@ async function carryOut(
   model: string,
 ): Promise<{ charged: bigint; cost: bigint; held: bigint }> {
   const random = randomFrom(plan.seed);
-  // What is held first: two minutes of each segment, and one of the stitch.
+  // What is held first: two minutes of each segment. Segments that stand for themselves are not stitched.
   const user = await createUser(
     sql,
-    plan.isPoor ? (plan.order.length * 120 + 60) * Number(pricePerSecond) : undefined,
+    plan.isPoor ? plan.order.length * 120 * Number(pricePerSecond) : undefined,
   );
   const orchestration = new Orchestration(sql, user, model);
   const details = { num_new_segments_to_generate: plan.order.length, independent_segments: true };

@@ -495,7 +495,7 @@ test("the hold of an orchestration grows with its children, and what a child did
     const user = await createUser(sql, expected + 30 * perSecond);
     const root = await queueTask(sql, user, {
       taskType: "travel_orchestrator",
-      params: { orchestrator_details: { num_new_segments_to_generate: 2, independent_segments: true } },
+      params: { orchestrator_details: { num_new_segments_to_generate: 2, independent_segments: false } },
     });
     assert.equal((await claim(sql, "gpu-1"))?.task_id, root);
     assert.equal((await accountOf(sql, user.userId)).held, expected);

@@ -91,23 +91,34 @@ export function samplingOf(phaseConfig: Params): Sampling {
   };
 }
 
+/** LoRAs of phases; one that several phases of the same half have is loaded once, at the mean of their strengths. */
 function phaseLoras(config: Params): { loras: Lora[]; hasSteppedMultipliers: boolean } {
   const phases = records(config["phases"]);
   // Phases up to the one at which workers switch models are of the half for high noise.
   const lastHigh = count(config["model_switch_phase"]) ?? Math.max(1, phases.length - 1);
-  let hasSteppedMultipliers = false;
-  const loras = phases.flatMap((phase, index) => {
+  const strengths = new Map<string, { path: unknown; transformer: "high" | "low"; values: number[] }>();
+  for (const [index, phase] of phases.entries()) {
     const transformer = (count(phase["phase"]) ?? index + 1) <= lastHigh ? "high" : "low";
-    return records(phase["loras"]).flatMap(({ url, multiplier }) => {
-      const strengths = String(multiplier ?? 1)
-        .split(",")
-        .map((part) => number(part.trim()) ?? 1);
-      if (new Set(strengths).size > 1) hasSteppedMultipliers = true;
-      const mean = strengths.reduce((sum, value) => sum + value, 0) / strengths.length;
-      return loraOf("phase_config", url, mean, transformer);
-    });
+    for (const { url: path, multiplier } of records(phase["loras"])) {
+      const key = JSON.stringify([path, transformer]);
+      const entry = strengths.get(key) ?? { path, transformer, values: [] };
+      entry.values.push(...strengthsOf(multiplier));
+      strengths.set(key, entry);
+    }
+  }
+  const entries = [...strengths.values()];
+  const loras = entries.flatMap(({ path, transformer, values }) => {
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    return loraOf("phase_config", path, Math.round(mean * 1e6) / 1e6, transformer);
   });
-  return { loras, hasSteppedMultipliers };
+  return { loras, hasSteppedMultipliers: entries.some(({ values }) => new Set(values).size > 1) };
+}
+
+/** "1.2", or "0.5,1" for single steps. */
+function strengthsOf(multiplier: unknown): number[] {
+  return String(multiplier ?? 1)
+    .split(",")
+    .map((part) => number(part.trim()) ?? 1);
 }
 
 function listedLoras(field: string, list: unknown): Lora[] {

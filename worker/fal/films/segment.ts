@@ -157,7 +157,7 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
       ),
       ...(hasSteppedMultipliers
         ? [
-            "phase_config: FAL loads a LoRA at one strength for a phase; the mean of the steps' strengths was taken.",
+            "phase_config: FAL loads a LoRA at one strength for all its phases and steps; it has the mean of them.",
           ]
         : []),
     ],

@@ -1,4 +1,5 @@
 import type { PictureEndpointId } from "../../../supabase/functions/_shared/pictures/endpoints.ts";
+import type { PictureWarning } from "../../../supabase/functions/_shared/pictures/limits.ts";
 import { paramNames } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
 import { hasLoras, type Params, prompt } from "../params.ts";
 import type { Picture } from "./picture.ts";
@@ -16,6 +17,7 @@ export const pictureEdits: Record<string, Picture> = {
     name: () => "qwen-image-edit",
     sources: () => ({ images: [image], mask: ["mask_url"] }),
     prompt: optionalPrompt,
+    warnings: (params) => ofOtherEditor(params, ["qwen-edit"]),
   },
   annotated_image_edit: {
     // Only these take several pictures, and the annotations are one.
@@ -27,6 +29,7 @@ export const pictureEdits: Record<string, Picture> = {
     name: () => "qwen-image-edit",
     sources: () => ({ images: [image, ["mask_url"]] }),
     prompt: optionalPrompt,
+    warnings: (params) => ofOtherEditor(params, ["qwen-edit-2509", "qwen-edit-2511"]),
   },
   z_image_turbo_i2i: {
     endpoint: (params) =>
@@ -60,6 +63,17 @@ function qwenEditor(model: QwenEditModel, params: Params): PictureEndpointId {
   return qwenEditors[model][hasLoras(params) ? 1 : 0];
 }
 
+/** An editor that is named and does not run: `usual` runs, or the first of those that can. */
+function ofOtherEditor(
+  { qwen_edit_model: named }: Params,
+  editors: readonly QwenEditModel[],
+  usual = editors[0],
+): PictureWarning[] {
+  if (typeof named !== "string" || named === "" || (editors as readonly string[]).includes(named)) return [];
+  const message = `\`qwen_edit_model\` is ${usual} instead of ${named.slice(0, 100)}, which does not run here.`;
+  return [{ code: "adjusted", field: "qwen_edit_model", message }];
+}
+
 /** An edit by words; `usual` is the editor where `qwen_edit_model` names none. */
 function qwenEdit(usual: QwenEditModel): Picture {
   const modelOf = ({ qwen_edit_model: named }: Params): QwenEditModel =>
@@ -72,17 +86,12 @@ function qwenEdit(usual: QwenEditModel): Picture {
       const wanted = optionalPrompt(params);
       return params["in_scene"] === true ? `Keep the scene of the picture. ${wanted}` : wanted;
     },
-    warnings({ in_scene, qwen_edit_model: named }) {
-      const warnings = [];
-      if (in_scene === true) {
-        const message = "`in_scene` is described in the prompt: its LoRA is not loaded.";
-        warnings.push({ code: "adjusted" as const, field: "in_scene", message });
-      }
-      if (typeof named === "string" && !Object.hasOwn(qwenEditors, named)) {
-        const message = `\`qwen_edit_model\` is ${usual} instead of ${named.slice(0, 100)}, which is unknown.`;
-        warnings.push({ code: "adjusted" as const, field: "qwen_edit_model", message });
-      }
-      return warnings;
+    warnings(params) {
+      const message = "`in_scene` is described in the prompt: its LoRA is not loaded.";
+      return [
+        ...(params["in_scene"] === true ? [{ code: "adjusted" as const, field: "in_scene", message }] : []),
+        ...ofOtherEditor(params, Object.keys(qwenEditors) as QwenEditModel[], usual),
+      ];
     },
   };
 }

@@ -295,6 +295,7 @@ const cases: [taskType: string, params: Params, expected: Expected][] = [
     [
       "fal-ai/qwen-image-edit/inpaint",
       { prompt: "a small boat on the water", num_images: 1, image_url: image, mask_url: mask },
+      ["loras", "qwen_edit_model"],
     ],
   ],
   [

@@ -16,6 +16,7 @@ const folder = "/storage/v1/object/public/image_uploads/u/uploads";
 async function placed(
   names: readonly (string | { url: string; caption: string })[],
   found: Record<string, Uint8Array>,
+  mostBytes?: number,
 ): Promise<{ request: FalRequest; archive: Uint8Array | undefined; contentType: string | undefined }> {
   const server = createServer((request, response) => {
     const bytes = found[request.url?.slice(folder.length + 1) ?? ""];
@@ -28,6 +29,8 @@ async function placed(
     typeof name === "string" ? address(name) : { ...name, url: address(name.url) },
   );
   const { request } = trainingRequest({ images });
+  const [file] = request.files;
+  if (file?.archive && mostBytes !== undefined) file.archive.mostBytes = mostBytes;
   let archive: Uint8Array | undefined;
   let contentType: string | undefined;
   try {
@@ -71,6 +74,16 @@ test("a training with a file that is not an image, or that is not there, fails b
       (error) => error instanceof RenderError && !error.isRetryable && error.message.startsWith("images: "),
     );
   }
+});
+
+test("images that are too large together fail a training before anything is brought to FAL", async () => {
+  const found = { "a.png": png(), "b.png": png() };
+  const most = png().byteLength + 1;
+  await assert.rejects(
+    placed(["a.png", "b.png"], found, most),
+    (error) => error instanceof RenderError && /have more than .+ MiB together/.test(error.message),
+  );
+  assert.ok((await placed(["a.png"], found, most)).archive);
 });
 
 test("more steps than are paid are not trained, and settings of other trainers are warned of", () => {

@@ -2,7 +2,6 @@ import type { FrameSize } from "../../../supabase/functions/_shared/media/pictur
 import type { ClaimedTask, OutputFile } from "../../client.ts";
 import type { Stitch } from "../../orchestration/stitch.ts";
 import { type RenderedOutput, RenderError, type RunContext } from "../../provider.ts";
-import { requirePaid } from "../paid-inputs.ts";
 import { type FalJobs, type FalRequest, mostSteps } from "../recipe.ts";
 import {
   blendRequest,
@@ -49,8 +48,9 @@ const mostBytes = 1024 ** 3;
 const rateTolerance = 0.01;
 
 /**
- * Stitches clips by FAL's film tools. The film's length is that of the clips' frames without those that overlap. What FAL bills
- * depends on the planned seconds: each clip is brought to FAL as it was measured.
+ * Stitches clips by FAL's film tools. The film's length is that of the clips' frames without those that overlap. What FAL bills is
+ * known before a job is submitted, because each clip is brought to FAL as it was measured; the server refuses a job that costs
+ * more than the task is charged.
  */
 export async function stitchFilm(
   task: ClaimedTask,
@@ -120,7 +120,6 @@ class StitchRun {
     for (const { facts, name } of this.#clips)
       warnOfRate(this.#jobs, name, facts, this.#stitch.framesPerSecond);
     const asked = (plan.frames - plan.missingOverlap) / rate;
-    requirePaid({ seconds: plan.frames / rate }, this.#task.billed);
 
     await this.#resize(resized);
     const parts = await this.#parts(plan);

@@ -184,14 +184,14 @@ function ofFiles(endpoint: PictureEndpoint, asked: Params, name: string): Pictur
 function ofSize(endpoint: PictureEndpoint, asked: Params, name: string): PictureWarning[] {
   const size = sizeOf(asked);
   if (!size || endpoint.size === "image_size") return [];
-  const { field } = paramOf(asked, paramNames.resolution);
-  return [
-    adjusted(
-      field,
-      `The picture has about one megapixel and the aspect ratio ${nearestRatio(size)} instead of ` +
-        `${size.width}x${size.height}: ${name} takes no size.`,
-    ),
-  ];
+  const { width, height } = size;
+  const ratio = nearestRatio(size);
+  // It is the size that is made, also where only the price has asked for it.
+  if (width === height && width * height === pixelsOfRatio) return [];
+  const message =
+    `The picture has about one megapixel and the aspect ratio ${ratio} instead of ` +
+    `${width}x${height}: ${name} takes no size.`;
+  return [adjusted(paramOf(asked, paramNames.resolution).field, message)];
 }
 
 /** The aspect ratio nearest to a size, of those that endpoints know. */
