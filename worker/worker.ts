@@ -1,5 +1,11 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { type ClaimedTask, type DarkroomClient, DarkroomApiError, type StatusUpdate } from "./client.ts";
+import {
+  type ClaimedTask,
+  type DarkroomClient,
+  DarkroomApiError,
+  type ProviderJobNote,
+  type StatusUpdate,
+} from "./client.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { type Provider, ProviderUnusable, RenderError, RunOver } from "./provider.ts";
 import { RunWatch } from "./run-watch.ts";
@@ -117,7 +123,7 @@ export function createWorker(options: WorkerOptions): Worker {
         progress: (...at) => report.progress(...at),
         client,
         log,
-        noteJob: (job) => client.updateTaskStatus(task, { status: "In Progress", provider_job: job }),
+        noteJob: (job) => noteJob(task, job, fields),
       });
       signal.throwIfAborted();
       watch.end();
@@ -136,9 +142,7 @@ export function createWorker(options: WorkerOptions): Worker {
     } catch (error) {
       report.end();
       watch.end();
-      if (isSoldBelowCost(error))
-        log.warn({ ...fields, err: error, ...error.details }, "task is sold below its cost");
-      else if (over.signal.aborted || watch.over.aborted || isRunOver(error))
+      if (over.signal.aborted || watch.over.aborted || isRunOver(error))
         log.info({ ...fields, err: error }, "run is over, result dropped");
       else await giveBack(task, error, fields);
       if (provider && error instanceof ProviderUnusable) withdraw(provider, error);
@@ -146,6 +150,18 @@ export function createWorker(options: WorkerOptions): Worker {
       // It stays this worker's until the server has ended it, or given it to another.
       if (isDelegated && !over.signal.aborted) over.signal.addEventListener("abort", endRun);
       else endRun();
+    }
+  }
+
+  async function noteJob(task: ClaimedTask, job: ProviderJobNote, fields: object): Promise<void> {
+    try {
+      await client.updateTaskStatus(task, { status: "In Progress", provider_job: job });
+    } catch (error) {
+      // Here, because news that the task has failed may end the run before this answer does.
+      if (error instanceof DarkroomApiError && error.code === "sold_below_cost") {
+        log.warn({ ...fields, ...error.details }, "task is sold below its cost");
+      }
+      throw error;
     }
   }
 
@@ -246,11 +262,6 @@ function endedJobs(
     };
   }
   return { ...(failure.endsJob && { provider_job: null }), ...unbilled };
-}
-
-/** The server has failed the task, because it would cost more at the provider than it is sold for. */
-function isSoldBelowCost(error: unknown): error is DarkroomApiError {
-  return error instanceof DarkroomApiError && error.code === "sold_below_cost";
 }
 
 /** The server has ended this run: cancelled, failed, or given to another. */

@@ -88,7 +88,7 @@ test("examples/generators.ts makes a batch of images and a travel by family", as
     assert.match(stdout, /^created +2 images of 1353x762$/m);
     assert.equal(stdout.match(/^drawn +http\S+$/gm)?.length, 2);
     assert.match(stdout, /^created +a travel; "Dawn to noon" waits in its shot for a file$/m);
-    assert.match(stdout, /^held +5\.838 credits; it costs 83\.4 at most$/m);
+    assert.match(stdout, /^held +3\.336 credits; it costs 33\.36 at most$/m);
     assert.match(stdout, /^cancelled +0 credits held$/m);
   } finally {
     worker.child.kill("SIGTERM");

@@ -425,38 +425,41 @@ for (const { name, start } of hosts) {
         return rows.map(({ cost, jobs }) => [cost, jobs]);
       };
       await publish(1_000);
-      fal.plan = (job) => {
-        if (job.input["prompt"] !== "too much") return;
-        job.steps = ["ended"];
-        job.error = "failed";
-        job.result = { status: 500, body: { detail: "CUDA out of memory" } };
-      };
-      const paid = await queueTask(host, person);
-      const failing = await queueTask(host, person, { params: { prompt: "too much" } });
-      const running = worker();
-      await ends(paid.task_id, "Complete");
-      await ends(failing.task_id, "Failed");
-      assert.deepEqual(await costOf(paid.task_id), [[1_000, 1]]);
-      assert.deepEqual(await costOf(failing.task_id), [[0, 3]], "FAL does not bill what failed there");
+      try {
+        fal.plan = (job) => {
+          if (job.input["prompt"] !== "too much") return;
+          job.steps = ["ended"];
+          job.error = "failed";
+          job.result = { status: 500, body: { detail: "CUDA out of memory" } };
+        };
+        const paid = await queueTask(host, person);
+        const failing = await queueTask(host, person, { params: { prompt: "too much" } });
+        const running = worker();
+        await ends(paid.task_id, "Complete");
+        await ends(failing.task_id, "Failed");
+        assert.deepEqual(await costOf(paid.task_id), [[1_000, 1]]);
+        assert.deepEqual(await costOf(failing.task_id), [[0, 3]], "FAL does not bill what failed there");
 
-      const submitted = fal.jobs.length;
-      await publish(price + 1);
-      const dear = await queueTask(host, person, { params: { prompt: "dear" } });
-      await ends(dear.task_id, "Failed");
-      await until(() => Promise.resolve(running.printed().includes("sold below its cost")));
-      assert.equal(fal.jobs.length, submitted);
-      assert.match((await stateOf(host, dear.task_id)).error_message ?? "", /^not_available: /);
-      const { held, ledger } = await booksOf(host, person.userId);
-      assert.deepEqual([held, ledger.some(({ task_id }) => task_id === dear.task_id)], [0, false]);
-      const { alerts } = await succeed(
-        post<{ alerts: Record<string, unknown>[] }>(host, "list-billing-alerts", {}, service(host)),
-      );
-      const [alert] = alerts.filter(({ reason }) => reason === "sold_below_cost");
-      assert.ok(alert);
-      const { provider_cost_microusd, charge_microusd } = alert["details"] as Record<string, unknown>;
-      assert.deepEqual([provider_cost_microusd, charge_microusd], [price + 1, price]);
-      await publish(0);
-      await running.kill("SIGTERM");
+        const submitted = fal.jobs.length;
+        await publish(price + 1);
+        const dear = await queueTask(host, person, { params: { prompt: "dear" } });
+        await ends(dear.task_id, "Failed");
+        await until(() => Promise.resolve(running.printed().includes("sold below its cost")));
+        assert.equal(fal.jobs.length, submitted);
+        assert.match((await stateOf(host, dear.task_id)).error_message ?? "", /^not_available: /);
+        const { held, ledger } = await booksOf(host, person.userId);
+        assert.deepEqual([held, ledger.some(({ task_id }) => task_id === dear.task_id)], [0, false]);
+        const { alerts } = await succeed(
+          post<{ alerts: Record<string, unknown>[] }>(host, "list-billing-alerts", {}, service(host)),
+        );
+        const [alert] = alerts.filter(({ reason }) => reason === "sold_below_cost");
+        assert.ok(alert);
+        const { provider_cost_microusd, charge_microusd } = alert["details"] as Record<string, unknown>;
+        assert.deepEqual([provider_cost_microusd, charge_microusd], [price + 1, price]);
+        await running.kill("SIGTERM");
+      } finally {
+        await publish(0);
+      }
     });
 
     test("a worker whose key is refused says so and ends; its task is not counted as a failed run", async () => {

@@ -31,11 +31,20 @@ test("each endpoint's folder has its entry, its contract and a test", () => {
 test("an entry serves its endpoint and does nothing else", () => {
   const faults = folders.filter((folder) => {
     const name = `${folder.replace(/[-_](\w)/g, (_, letter: string) => letter.toUpperCase())}Endpoint`;
+    // One function also has the worker, which the others do without.
+    const [environment, imports] =
+      folder === "run-provider-tasks"
+        ? [
+            "environmentWithRuns",
+            `import { Deno } from "../_shared/runtime/deno.ts";
+             import { environmentWithRuns } from "../_shared/runtime/isolate-runs.ts";`,
+          ]
+        : ["environment", 'import { Deno, environment } from "../_shared/runtime/deno.ts";'];
     const expected = `
       import { bind } from "../_shared/http/bind.ts";
-      import { Deno, environment } from "../_shared/runtime/deno.ts";
+      ${imports}
       import { ${name} } from "./endpoint.ts";
-      Deno.serve(bind(${name}, environment()));`;
+      Deno.serve(bind(${name}, ${environment}()));`;
     const spaces = /\s+/g;
     return (
       textOf(`supabase/functions/${folder}/index.ts`).replace(spaces, "") !== expected.replace(spaces, "")

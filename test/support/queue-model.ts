@@ -70,7 +70,9 @@ export interface ModelTask {
   isFollowing: boolean;
   /** Whose run made the output, where it was another's. */
   reused: string | null;
-  /** Its output can be given again. */
+  /** Its row names the file of its run, for others to be given. */
+  namesFile: boolean;
+  /** Its output can be given again: that file is there. */
   isResult: boolean;
   /** `"by time"` until the database has said what the seconds cost. */
   cost: number | null | "by time";
@@ -127,6 +129,7 @@ export interface TaskRow {
   hasKey: boolean;
   isFollowing: boolean;
   reused: string | null;
+  namesFile: boolean;
   isResult: boolean;
   priority: number;
 }
@@ -245,6 +248,7 @@ export class QueueModel {
       key: null,
       isFollowing: false,
       reused: null,
+      namesFile: false,
       isResult: false,
       cost: null,
     };
@@ -436,6 +440,8 @@ export class QueueModel {
   complete(task: ModelTask, caller: Parameters<QueueModel["refusalOfRun"]>[1]): string {
     const refused = this.refusalOfRun(task, caller);
     if (refused === "none" && task.status === "In Progress") this.finish(task, true, true);
+    // The file is stored before the call, which may be a repeat or be refused: one that was lost is there again.
+    task.isResult = task.namesFile;
     return refused;
   }
 
@@ -484,7 +490,8 @@ export class QueueModel {
 
   finish(task: ModelTask, hasOutput: boolean, hasFile = false): void {
     task.status = "Complete";
-    task.isResult = task.key !== null && hasFile;
+    task.namesFile = task.key !== null && hasFile;
+    task.isResult = task.namesFile;
     task.expired = null;
     if (task.type.isOrchestrator) {
       const isOwners = task.byOwner ?? false;
@@ -660,6 +667,7 @@ export class QueueModel {
       hasKey: task.key !== null,
       isFollowing: task.isFollowing,
       reused: task.reused,
+      namesFile: task.namesFile,
       isResult: task.isResult,
       priority: task.priority,
     }));

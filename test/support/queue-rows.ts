@@ -13,6 +13,7 @@ export async function queueRows(sql: Sql): Promise<QueueRows> {
           'expired', case when lease_expires_at < now()
                        then round(extract(epoch from lease_expires_at - timestamptz '2000-01-01'))::integer end,
           'hasKey', result_key is not null, 'isFollowing', is_following, 'reused', reused_task_id, 'priority', priority,
+          'namesFile', result_data ? 'storage_path',
           'isResult', exists (select from storage.objects where name = result_data ->> 'storage_path'),
           'hold', (select amount_microusd from credit_holds where task_id = task.id and state = 'held'),
           'wasCharged', exists (select from credits_ledger where task_id = task.id and type = 'spend'))

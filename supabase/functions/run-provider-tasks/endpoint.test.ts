@@ -110,7 +110,9 @@ describeEndpoint(runProviderTasksEndpoint, {
           [...(await under.sql`select status from workers where id like 'fal-function-%'`)],
           [{ status: "terminated" }],
         );
-        const second = await under.call(body, under.service, withRuns(under));
+        // With a key of the new kind as well, which is known in another header.
+        const serviceKey = under.keys.secretKey;
+        const second = await under.call(body, under.service, withRuns(under, { serviceKey }));
         assert.deepEqual([second.body["claimed"], second.body["completed"]], [1, 1], second.text);
         assert.deepEqual(await statusesOf(under, [id]), [["Complete", 0]]);
         assert.equal(under.fakeFal.jobs.length, 1, "submitted once");

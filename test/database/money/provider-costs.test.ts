@@ -187,6 +187,7 @@ test("a job whose id becomes known by the webhook, or after its task ended, is a
     // The same intent again says no units.
     await note(sql, taskId, 1, { provider: "fal", model, webhook_key: key });
     await sql`select find_provider_job('fal', array['job-1'], ${key})`;
+    assert.deepEqual(await costOf(sql, taskId), { cost: jobCost, jobs: 1 });
     await note(sql, taskId, 1, { provider: "fal", model, request_id: "job-1" });
     assert.deepEqual(await costOf(sql, taskId), { cost: jobCost, jobs: 1 });
 
