@@ -35,7 +35,7 @@ export interface FalTaskRunnerOptions {
   idleMilliseconds?: number;
 }
 
-const usualIdleMilliseconds = 4_000;
+const usualIdleMilliseconds = 2_000;
 const pollSeconds = 1;
 const heartbeatSeconds = 10;
 /** Files of results are in memory, of several tasks at once, and an isolate has 256 MB. */

@@ -39,7 +39,7 @@ export interface ProviderRunsOptions {
   fetch?: typeof fetch;
   /** Of a process that the platform ends. */
   life?: ProcessLife | undefined;
-  /** Without work for so long, a call ends; default: 4 seconds. */
+  /** Without work for so long, a call ends; default: 2 seconds. */
   idleMilliseconds?: number;
 }
 
