@@ -9,7 +9,11 @@ export const billingAlert = z.object({
     .describe(
       "unknown_request, wrong_amount, wrong_currency, unknown_user, paid_twice, wrong_livemode, wrong_account; unreadable_event, handling_failed, card_not_saved; amount_differs, not_paid_at_stripe, unknown_at_stripe, of the reconciler; sold_below_cost, of a task that was not run at a provider",
     ),
-  subject: z.string().describe("the payment intent, or the event where there is none; of sold_below_cost the task type and the model"),
+  subject: z
+    .string()
+    .describe(
+      "the payment intent, or the event where there is none; of sold_below_cost the task type and the model",
+    ),
   details: z.record(z.string(), z.unknown()),
   state: z.enum(["open", "released", "dismissed"]),
   note: z.string().nullable(),
