@@ -245,6 +245,17 @@ export const validRequests: Record<string, Maker> = {
   "test-webhook": withWebhook((webhook_id) => ({ webhook_id })),
   "deliver-webhooks": asService(() => ({ at_most: 10 })),
   "withdraw-provider-jobs": asService(() => ({ at_most: 10 })),
+  "run-provider-tasks": asService(() => ({ seconds: 1 })),
+  "publish-provider-price": asService(() => ({
+    provider: "fal",
+    model: "fal-ai/qwen-image",
+    unit: "megapixel",
+    price_microusd: 20_000,
+    reason: "FAL's page",
+    idempotency_key: randomUUID(),
+  })),
+  "list-provider-prices": asService(() => ({})),
+  "provider-margin": asService(() => ({ format: "json" })),
   "provider-withdrawals": asService(() => ({ provider: "fal", at_most: 10 })),
 };
 
@@ -323,6 +334,7 @@ export const shares: Record<string, number> = {
   "reconcile-payments": 0.05,
   "deliver-webhooks": 0.3,
   "withdraw-provider-jobs": 0.3,
+  "run-provider-tasks": 0.2,
   "task-counts": 0.5,
   scale: 0.5,
 };

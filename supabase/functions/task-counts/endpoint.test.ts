@@ -40,6 +40,7 @@ describeEndpoint(taskCountsEndpoint, {
         blocked_by_schedule: 1,
         blocked_by_settings: 1,
         potentially_claimable: 4,
+        left_to_fal: 0,
       } satisfies Totals);
       assert.deepEqual([body["queued_plus_active"], body["available_tasks"]], [6, 1]);
       assert.deepEqual(
