@@ -401,6 +401,20 @@ const table: Record<string, Row> = {
   },
   "run-doctor": { ...serviceAlone, body: () => Promise.resolve({ limit: 10 }) },
   "list-prices": { ...everybody, body: () => Promise.resolve({}) },
+  "list-provider-prices": { ...serviceAlone, body: () => Promise.resolve({}) },
+  "publish-provider-price": {
+    ...serviceAlone,
+    body: () =>
+      Promise.resolve({
+        provider: "fal",
+        model: "fal-ai/qwen-image",
+        unit: "megapixel",
+        price_microusd: 20_000,
+        reason: "FAL's page",
+        idempotency_key: randomUUID(),
+      }),
+  },
+  "provider-margin": { ...serviceAlone, body: () => Promise.resolve({ format: "json" }) },
   "stripe-checkout": {
     ...strangers,
     owner: "200",

@@ -59,7 +59,6 @@ export const pricedOrders: PricedOrder[] = [
   ["single_image", { resolution: "2048X2048" }, 210_000, { resolution: "2048x2048" }],
   ["single_image", { resolution: "2048 x 2048" }, 210_000, { resolution: "2048x2048" }],
   ["single_image", { resolution: "902x508" }, 84_000, { resolution: "902x508" }],
-  ["single_image", { resolution: "2049x2048" }, "unpriced_value"],
   [
     "single_image",
     { model_type: "Flux-Pro" },

@@ -159,7 +159,7 @@ test("check 16: of 10,000 quotes for random params, an exact one is the price, a
     // Prices with all kinds of factors; those of the first list are read in check 62.
     for (const { name, billing_type } of types) {
       await sql`
-        select publish_price(${name}, ${billing_type}::billing_type, 1234, ${sql.json(factors(random) as never)}, null, 'ada',
+        select publish_price(${name}, ${billing_type}::billing_type, 1234, ${sql.json(factors(random, name) as never)}, null, 'ada',
                              'factors', ${randomUUID()})`;
     }
     const orders = Array.from({ length: quotes }, (_, index) => {
@@ -213,7 +213,7 @@ test("checks 15 and 16: a task keeps its price whatever is published meanwhile; 
         };
         const price = 1 + below(300_000);
         await sql`
-          select publish_price(${name}, ${billing_type}::billing_type, ${price}, ${sql.json(factors(random) as never)}, null,
+          select publish_price(${name}, ${billing_type}::billing_type, ${price}, ${sql.json(factors(random, name) as never)}, null,
                                'ada', 'another price', ${randomUUID()})`;
         published++;
       }
@@ -222,7 +222,7 @@ test("checks 15 and 16: a task keeps its price whatever is published meanwhile; 
     // The first prices have values of their own; from here on all have those that the params name.
     for (const { name, billing_type } of single) {
       await sql`
-        select publish_price(${name}, ${billing_type}::billing_type, ${1 + below(300_000)}, ${sql.json(factors(random) as never)},
+        select publish_price(${name}, ${billing_type}::billing_type, ${1 + below(300_000)}, ${sql.json(factors(random, name) as never)},
                              null, 'ada', 'first', ${randomUUID()})`;
     }
 
@@ -357,7 +357,7 @@ async function assertHealthy({ sql }: DatabaseUnderTest): Promise<void> {
 }
 
 /** Up to all kinds of factors, with up to four decimals; each lists whatever params() names. */
-function factors(random: Random): PublishedPrice["cost_factors"] {
+function factors(random: Random, taskType: string): PublishedPrice["cost_factors"] {
   const decimal = (most: number) => Math.round(random() * most * 10_000) / 10_000;
   const one = <Item>(items: readonly Item[]) => items[Math.floor(random() * items.length)] as Item;
   const all: PublishedPrice["cost_factors"] = {
@@ -379,7 +379,10 @@ function factors(random: Random): PublishedPrice["cost_factors"] {
   // What is paid by the unit always counts its images, so that several may be asked for.
   return Object.fromEntries(
     Object.entries(all).filter(
-      ([name]) => name === "images" || random() < (name === "megapixels" ? 0.2 : 0.4),
+      ([name]) =>
+        // The model type of a single image is another name of its model.
+        !(taskType === "single_image" && name === "model_type") &&
+        (name === "images" || random() < (name === "megapixels" ? 0.2 : 0.4)),
     ),
   );
 }
@@ -401,7 +404,11 @@ function params(random: Random, type: PricedType): Params {
         }),
     model_name: one("fast", "large", "each", " Fast ", 5),
     model: one("large", "each"),
-    model_type: one("flux-pro", "FLUX-SCHNELL", "vace", null),
+    // Another name of the model, where a single image is asked for.
+    model_type:
+      type.name === "single_image"
+        ? one("fast", "LARGE", "each", null)
+        : one("flux-pro", "FLUX-SCHNELL", "vace", null),
     num_frames: one(16, 81, 82, 121, "97", 100_000, null),
     seconds: one(1, 5, 5.5, "12.25", 3600),
     num_images: one(1, 2, 4, "3", "4.0", null),
