@@ -245,13 +245,13 @@ function plannedSeconds(type: PricedType, params: Params): number | undefined {
   if (!frames || (type.name !== "wan_2_2_i2v" && type.name !== "travel_stitch")) return undefined;
   const parts =
     type.name === "travel_stitch" ? frames.length : Math.max(1, pieces("input_image_paths_resolved") - 1);
-  const each = Array.from({ length: Math.min(parts, 500) }, (_, index) =>
-    secondsOf(plannedFrames(type, params, index) ?? 61),
-  );
-  return Math.min(
-    3600,
-    each.reduce((sum, seconds) => sum + seconds, 0),
-  );
+  // A stitch shows the first frame of every segment as well, and rounds the sum alone.
+  const isStitch = type.name === "travel_stitch";
+  const each = Array.from({ length: Math.min(parts, 500) }, (_, index) => {
+    const frames = plannedFrames(type, params, index) ?? 61;
+    return isStitch ? frames / 16 : secondsOf(frames);
+  });
+  return Math.min(3600, Math.ceil(each.reduce((sum, seconds) => sum + seconds, 0)));
 }
 
 /** The smallest listed value that counts once. */

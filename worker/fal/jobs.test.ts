@@ -211,7 +211,7 @@ test("a run of three jobs that is killed at any of its calls is finished by the 
         // FAL tells of what it has taken.
         keeper.hear(fal.jobs);
         const output = await run(filmOfThree, { keeper, variables });
-        assert.deepEqual(Buffer.from(output.file.bytes), Buffer.from(png()));
+        assert.ok(fal.maker(output.file.bytes), "the file is one that FAL made");
         const isUnknown =
           (moment === "after" && call?.startsWith("POST")) ||
           (moment === "before" && call?.startsWith("note id"));

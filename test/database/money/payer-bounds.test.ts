@@ -174,6 +174,8 @@ test("check 63: 200 sequences of a payer's own calls lower no quote, and every r
       const model = pick(models);
       return { prompt: "a fox", ...(model !== undefined && { [pick(["model", "model_name"])]: model }) };
     };
+    // The sandbox stands aside for an own worker, and here both take turns.
+    await sql`update queue_settings set sandbox_waits_for = '0'`;
     const asked = types.flatMap((taskType) => models.map((model) => [taskType, model && { model }] as const));
     const quotes = () => Promise.all(asked.map(([taskType, params]) => quote(sql, taskType, params || {})));
     const before = await quotes();
