@@ -23,7 +23,7 @@ export const deno: Campaign = {
   name: "deno",
   title: "Every endpoint on Deno, 64 callers at once",
   unit: "requests",
-  rounds: { full: 50_000, short: 1_000 },
+  rounds: { full: 50_000, short: 600 },
   run,
 };
 
