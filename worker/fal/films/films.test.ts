@@ -245,6 +245,7 @@ const scenes: [
       taskType: "wan_2_2_i2v",
       params: {
         prompt: "not this one",
+        duration: 5,
         orchestrator_details: {
           ...travel,
           input_image_paths_resolved: [image("a"), image("b")],
@@ -289,6 +290,7 @@ const scenes: [
     {
       taskType: "wan_2_2_i2v",
       params: {
+        duration: 5,
         orchestrator_details: {
           ...travel,
           parsed_resolution_wh: undefined,
@@ -320,6 +322,47 @@ const scenes: [
       ],
     ],
     { frames: 82 },
+    [],
+  ],
+  [
+    "a turbo travel whose seconds are those that its segments are paid by",
+    {
+      taskType: "wan_2_2_i2v",
+      params: {
+        // Not sent: a claim has what is paid under both names.
+        duration: 4,
+        seconds: 4,
+        orchestrator_details: {
+          ...travel,
+          parsed_resolution_wh: undefined,
+          negative_prompts_expanded: [],
+          segment_frames_expanded: [20, 20],
+        },
+      },
+      billed: { images: 1, seconds: 4 },
+    },
+    [
+      ...([0, 1] as const).map((index): Submitted => [
+        index,
+        endpoints.imageToVideo,
+        {
+          ...passage,
+          aspect_ratio: "auto",
+          prompt: travel.base_prompts_expanded[index],
+          image_url: travel.input_image_paths_resolved[index],
+          end_image_url: travel.input_image_paths_resolved[index + 1],
+          num_frames: 21,
+          seed: 789 + index,
+        },
+      ]),
+      [
+        2,
+        endpoints.mergeFilms,
+        { video_urls: ["https://fal.example/0", "https://fal.example/1"], target_fps: 16 },
+      ],
+      [3, endpoints.trimFilm, { video_url: "https://fal.example/2", start_time: 0, end_time: 2.484375 }],
+    ],
+    { frames: 40 },
     [],
   ],
   [
