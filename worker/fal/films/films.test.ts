@@ -334,7 +334,7 @@ const scenes: [
         seconds: 4,
         orchestrator_details: {
           ...travel,
-          parsed_resolution_wh: undefined,
+          parsed_resolution_wh: "33x1000",
           negative_prompts_expanded: [],
           segment_frames_expanded: [20, 20],
         },
@@ -363,7 +363,7 @@ const scenes: [
       [3, endpoints.trimFilm, { video_url: "https://fal.example/2", start_time: 0, end_time: 2.484375 }],
     ],
     { frames: 40 },
-    [],
+    [/33 × 1000 pixels/],
   ],
   [
     "a transition between two clips",
@@ -632,6 +632,23 @@ test("a segment that waits for a picture begins with its own image", async () =>
   });
   const [[, , input] = []] = jobs.submitted();
   assert.equal(input?.["image_url"], image("a"));
+});
+
+test("a size that no film can have is a warning, not dropped in silence", async () => {
+  for (const resolution of ["33x1000", [5000, 400], { width: 20, height: 20 }]) {
+    const segment = {
+      segment_index: 0,
+      orchestrator_details: { ...travel, parsed_resolution_wh: resolution },
+    };
+    const interpolated = { input_image_path1: image("a"), input_image_path2: image("b"), resolution };
+    for (const scene of [
+      { taskType: "travel_segment", params: segment },
+      { taskType: "rife_interpolate_images", params: interpolated },
+    ]) {
+      const { jobs } = await run(scene);
+      assert.match(jobs.warnings.join("\n"), /No film of \d+ × \d+ pixels can be made/, scene.taskType);
+    }
+  }
 });
 
 test("a file that a param names is placed where it is named", async () => {

@@ -89,6 +89,7 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
       expandsPrompt: enhanced === undefined && params["enhance_prompt"] === true,
     };
   });
+  if (size.warning !== undefined) jobs.warn(size.warning);
   for (const name of unavailableParams([params]))
     jobs.warn(`FAL's models do not know ${name}; it was ignored.`);
   if (lengths.some(({ interpolated }) => interpolated > 0)) {
