@@ -6609,6 +6609,8 @@ revoke all on function public.claim_from_lane from public, anon, authenticated;
 -- `for_user` limits it to that owner's tasks (a token), which then need no cover.
 -- `for_provider` names what runs the tasks where that is no own worker: see provider_task_types(). FAL may state its rule, which
 -- then holds for the database; a token's for its own claim alone.
+-- A worker of the service that names no task types is a shipped one, which fails what it does not know: while FAL is active, it gets no type
+-- that no shipped worker of that run type runs.
 create or replace function public.claim_next_task(
   for_user uuid default null, for_worker text default null, for_run_type text default null,
   only_task_types text[] default null, only_models text[] default null, same_model_only boolean default false,
@@ -6632,6 +6634,8 @@ declare
   is_ruled constant boolean := provider = 'fal' or provider = 'sandbox' and for_user is null;
   -- What FAL has begun to run it resumes, while it is active.
   skip_jobs_of text;
+  -- Task types that only FAL can run, where the claim may not have them.
+  left_to_fal text[];
   claimed jsonb;
   claims jsonb := '[]';
 begin
@@ -6667,6 +6671,9 @@ begin
   if for_user is null and provider is distinct from 'fal' and known.fal_is_active then
     skip_jobs_of := 'fal';
   end if;
+  if for_user is null and provider is null and only_task_types is null and known.fal_is_active then
+    left_to_fal := public.fal_only_types('missing');
+  end if;
 
   while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
     -- A type at its limit is left out here, so its lanes are not even looked at.
@@ -6686,6 +6693,8 @@ begin
       late_types := array(select unnest(types) intersect select unnest(allowed.late_types));
       types := array(select unnest(types) intersect select unnest(allowed.types));
       exit when types = '{}' and late_types = '{}';
+    elsif left_to_fal <> '{}' then
+      types := array(select unnest(coalesce(types, public.claimable_task_types(run_types, null))) except select unnest(left_to_fal));
     end if;
     claimed := public.claim_one_task(for_user, worker_name, case when worker.heartbeats then known.heartbeat_lease end,
                                      known.affinity_max_wait, worker.current_model, run_types, types, only_models,
@@ -6703,7 +6712,8 @@ begin
   end if;
   if debug then
     return jsonb_build_object('debug', public.explain_empty_claim(
-      for_user, run_types, case when is_ruled then public.claimable_task_types(run_types, only_task_types) else types end,
+      for_user, run_types,
+      case when is_ruled or left_to_fal <> '{}' then public.claimable_task_types(run_types, only_task_types) else types end,
       only_models, case when same_model_only then worker.current_model end, provider, types, late_types, late_before));
   end if;
   return null;
@@ -8275,7 +8285,7 @@ revoke all on function public.expected_seconds from public, anon, authenticated;
 -- supabase/schemas/tasks/functions/explain_empty_claim.sql
 -- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
 -- the queue, up to 10,000 tasks of it: for people who debug, not for polling. `types` are those that were asked for. A claim of a
--- provider may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
+-- provider, or of an own worker beside FAL, may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
 create or replace function public.explain_empty_claim(
   for_user uuid, run_types text[], types text[], only_models text[], only_model text,
   for_provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
@@ -8326,7 +8336,8 @@ begin
             when task.task_type = any (late_types) and task.ready_at > late_before and job.task_id is null
               then 'left_to_own_workers'
             when task.task_type <> all (allowed_types) and task.task_type = any (late_types) is not true
-              then case when for_provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
+              then case when for_provider is null then 'left_to_fal' when for_provider = 'fal' then 'fal_runs_none'
+                        else 'left_to_fal_or_own_workers' end
             when for_user is null and job.provider <> coalesce(for_provider, '') and fal.is_active then 'left_to_fal'
             else 'claimable' end as reason
           from public.tasks as task
@@ -8429,14 +8440,15 @@ revoke all on function public.fal_is_active from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/fal_only_types.sql
 -- The task types whose tasks are left to FAL, so that no own worker is started for them: none while FAL is not active; all that
--- it can run by the rule `all`; by the rule `missing` those that shipped own workers of their run type cannot run.
-create or replace function public.fal_only_types()
+-- it can run by the rule `all`; by the rule `missing` those that shipped own workers of their run type cannot run. A caller may ask
+-- what another rule than the stored one would leave.
+create or replace function public.fal_only_types(rule text default null)
 returns text[]
 language sql stable set search_path = '' as $$
   select coalesce(array_agg(kind.name), '{}')
     from public.queue_settings as settings, public.task_types as kind
    where public.fal_is_active(settings) and 'fal' = any (kind.runners)
-     and (settings.fal_runs = 'all'
+     and (coalesce(rule, settings.fal_runs) = 'all'
           or case when kind.run_type = 'api' then 'api_worker' else 'gpu_worker' end <> all (kind.runners))
 $$;
 revoke all on function public.fal_only_types from public, anon, authenticated;
@@ -12976,13 +12988,15 @@ $$;
 revoke all on function public.task_runners from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/task_types_of_tool.sql
--- What a name that may be a tool's stands for: the task type of this name, the active task types of the tool, and all tools.
+-- What a name that may be a tool's stands for: the task type of this name, the active task types of the tool, and all tools. A name
+-- is spelled with `-` or `_`.
 create or replace function public.task_types_of_tool(tool text)
 returns jsonb
 language sql stable security definer set search_path = '' as $$
   select jsonb_build_object(
     'own_type', (select coalesce(kind.alias_of, kind.name) from public.task_types as kind
-                  where kind.name = tool and kind.is_active and kind.category <> 'call'),
+                  where kind.name in (tool, replace(tool, '-', '_')) and kind.is_active and kind.category <> 'call'
+                  order by kind.name = tool desc limit 1),
     'task_types', coalesce((select jsonb_agg(kind.name order by kind.name) from public.task_types as kind
                              where kind.tool_type in (tool, replace(tool, '_', '-')) and kind.is_active
                                and kind.alias_of is null and kind.category <> 'call'), '[]'),

@@ -188,6 +188,54 @@ test("a type that no own worker can run goes to FAL at once, beside active own w
     assert.equal((await falClaim(sql))?.task_id, task);
   }));
 
+test("a worker that names no task types is not given what only FAL can run, while FAL is active", () =>
+  withDatabase(async ({ sql }) => {
+    const user = await createUser(sql);
+    const shipped = async (runType: string | null, types: string[] | null = null) => {
+      const [row] = await sql<
+        { claimed: { task_type: string } | { debug: Record<string, number> } | null }[]
+      >`
+        select claim_next_task(for_worker => 'shipped', for_run_type => ${runType}, only_task_types => ${types}, debug => true)
+          as claimed`;
+      const claimed = row?.claimed;
+      return claimed && "debug" in claimed ? claimed.debug["left_to_fal"] : claimed?.task_type;
+    };
+    await sql`select configure_fal(true)`;
+    await sql`select tend_queue()`;
+    const ofFal = [
+      { taskType: "single_image", runType: "api" },
+      { taskType: "lora_training", runType: "api" },
+      { taskType: "video_enhance", runType: "api" },
+      { taskType: "image_upscale", runType: "gpu" },
+      { taskType: "wan_2_2_i2v", runType: "gpu" },
+    ];
+    for (const { taskType, runType } of ofFal) {
+      for (const rule of ["missing", "all", "none"] as const) {
+        await falClaim(sql, { rule, types: ["generate_openpose"] });
+        await queueTask(sql, user, { taskType });
+        const isLeft = rule !== "none";
+        assert.equal(await shipped(runType), isLeft ? 1 : taskType, `${taskType}, ${rule}`);
+        if (isLeft) {
+          assert.equal(await shipped(null), 1, `${taskType}, ${rule}, any run type`);
+          // What shipped workers run they are given as before, from behind it too.
+          await queueTask(sql, user, { taskType: "qwen_image" });
+          assert.equal(await shipped("api"), "qwen_image");
+          // Who names the type runs it.
+          assert.equal(await shipped(null, [taskType]), taskType);
+        }
+        for (const { id } of await sql<{ id: string }[]>`select id from tasks where status <> 'Cancelled'`) {
+          await setStatus(sql, id, "Cancelled");
+        }
+      }
+    }
+
+    // FAL's worker is gone: whoever asks may have it.
+    await falClaim(sql, { rule: "missing", types: ["generate_openpose"] });
+    await queueTask(sql, user, { taskType: "single_image" });
+    await sql`update queue_settings set fal_seen_at = now() - interval '121 seconds'`;
+    assert.equal(await shipped("api"), "single_image");
+  }));
+
 test("a shipped API worker that counts tasks and claims nothing is active", () =>
   withDatabase(async ({ sql }) => {
     const user = await createUser(sql);

@@ -106,6 +106,8 @@ const toolCases: ToolCase[] = [
   { tool: "processing", params: { input_video_task_id: "x", frame_index: 3 }, taskType: "extract_frame" },
   { tool: "processing", params: { task_type: "generate_openpose" }, taskType: "generate_openpose" },
   { tool: "edit-travel", params: { prompt: "at night", model: "flux-dev" }, taskType: "edit_travel_flux" },
+  { tool: "edit-travel-flux", params: { prompt: "at night" }, taskType: "edit_travel_flux" },
+  { tool: "extract-frame", params: { video_url: film, frame_index: 3 }, taskType: "extract_frame" },
   { tool: "edit-travel", params: { prompt: "at night" }, taskType: "edit_travel_kontext" },
   { tool: "training", params: { name: "fox" }, taskType: "lora_training" },
   { tool: "image-upscale", params: { image: url, scale_factor: 4 }, taskType: "image_upscale" },

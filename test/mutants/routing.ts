@@ -6,6 +6,15 @@ const functions = "supabase/schemas/tasks/functions";
 export const mutants: Mutant[] = [
   {
     check: 71,
+    breaks: "a shipped worker is given what only FAL can run",
+    file: `${functions}/claim_next_task.sql`,
+    line: `    left_to_fal := public.fal_only_types('missing');`,
+    broken: `    left_to_fal := '{}';`,
+    tests: "database/fal-routing",
+    named: "a worker that names no task types",
+  },
+  {
+    check: 71,
     breaks: "FAL takes what active own workers can run",
     file: `${functions}/provider_task_types.sql`,
     line: `      own_types := public.own_worker_types(for_user);`,

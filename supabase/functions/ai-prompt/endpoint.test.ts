@@ -394,6 +394,15 @@ describeEndpoint(aiPromptEndpoint, {
       ]) {
         await refused("invalid_request", body, session, provider());
       }
+      // The refusal of a level names what there is.
+      const wild = { prompt: "a fox", creativity_level: "wild" };
+      const { body } = await refused("invalid_request", wild, session, provider());
+      assert.deepEqual(body["issues"], [
+        {
+          path: "creativity_level",
+          message: "must be a number, or one of predictable, interesting, balanced, chaotic, insane",
+        },
+      ]);
       assert.deepEqual(groq.asked, [], "nobody was asked");
     },
     "200: texts that give orders stay material; answers are plain, and no longer than fields are": async ({

@@ -245,6 +245,7 @@ const scenes: [
       taskType: "wan_2_2_i2v",
       params: {
         prompt: "not this one",
+        duration: 5,
         orchestrator_details: {
           ...travel,
           input_image_paths_resolved: [image("a"), image("b")],
@@ -289,6 +290,7 @@ const scenes: [
     {
       taskType: "wan_2_2_i2v",
       params: {
+        duration: 5,
         orchestrator_details: {
           ...travel,
           parsed_resolution_wh: undefined,
@@ -321,6 +323,47 @@ const scenes: [
     ],
     { frames: 82 },
     [],
+  ],
+  [
+    "a turbo travel whose seconds are those that its segments are paid by",
+    {
+      taskType: "wan_2_2_i2v",
+      params: {
+        // Not sent: a claim has what is paid under both names.
+        duration: 4,
+        seconds: 4,
+        orchestrator_details: {
+          ...travel,
+          parsed_resolution_wh: "33x1000",
+          negative_prompts_expanded: [],
+          segment_frames_expanded: [20, 20],
+        },
+      },
+      billed: { images: 1, seconds: 4 },
+    },
+    [
+      ...([0, 1] as const).map((index): Submitted => [
+        index,
+        endpoints.imageToVideo,
+        {
+          ...passage,
+          aspect_ratio: "auto",
+          prompt: travel.base_prompts_expanded[index],
+          image_url: travel.input_image_paths_resolved[index],
+          end_image_url: travel.input_image_paths_resolved[index + 1],
+          num_frames: 21,
+          seed: 789 + index,
+        },
+      ]),
+      [
+        2,
+        endpoints.mergeFilms,
+        { video_urls: ["https://fal.example/0", "https://fal.example/1"], target_fps: 16 },
+      ],
+      [3, endpoints.trimFilm, { video_url: "https://fal.example/2", start_time: 0, end_time: 2.484375 }],
+    ],
+    { frames: 40 },
+    [/33 × 1000 pixels/],
   ],
   [
     "a transition between two clips",
@@ -589,6 +632,23 @@ test("a segment that waits for a picture begins with its own image", async () =>
   });
   const [[, , input] = []] = jobs.submitted();
   assert.equal(input?.["image_url"], image("a"));
+});
+
+test("a size that no film can have is a warning, not dropped in silence", async () => {
+  for (const resolution of ["33x1000", [5000, 400], { width: 20, height: 20 }]) {
+    const segment = {
+      segment_index: 0,
+      orchestrator_details: { ...travel, parsed_resolution_wh: resolution },
+    };
+    const interpolated = { input_image_path1: image("a"), input_image_path2: image("b"), resolution };
+    for (const scene of [
+      { taskType: "travel_segment", params: segment },
+      { taskType: "rife_interpolate_images", params: interpolated },
+    ]) {
+      const { jobs } = await run(scene);
+      assert.match(jobs.warnings.join("\n"), /No film of \d+ × \d+ pixels can be made/, scene.taskType);
+    }
+  }
 });
 
 test("a file that a param names is placed where it is named", async () => {

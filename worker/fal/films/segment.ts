@@ -18,7 +18,7 @@ import { deliverFilm, fitFilm, seedOf, type WantedFilm } from "./film-output.ts"
 import { firstText, lorasOf, missing, samplingOf, seed, unavailableParams } from "./film-params.ts";
 import { type Passage, passageRequest, type Source } from "./image-to-video.ts";
 import { makeableLength, rateToMake, requirePaidFrames } from "./lengths.ts";
-import { falSize, readFilmSize, readResolutionName, type Size } from "./sizes.ts";
+import { falSize, readFilmSize, readResolutionName, type Size, sizeWarning } from "./sizes.ts";
 
 const steps = { film: 0, startFrame: 1, trim: 2, scale: 3, tail: 4, merge: 5 };
 const defaultFrames = 61;
@@ -152,6 +152,7 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
       expandsPrompt: enhanced === undefined && first("enhance_prompt") === true,
     },
     warnings: [
+      ...(size.warning === undefined ? [] : [size.warning]),
       ...unavailableParams([...places, motion]).map(
         (name) => `FAL's models do not know ${name}; it was ignored.`,
       ),
@@ -165,13 +166,20 @@ function readSegment({ task_type, params }: ClaimedTask): Segment {
 }
 
 /** A size that a task asks for: FAL's name for it, and the pixels that the film is to have. */
-export function readSize(places: readonly Params[]): { fal: Passage["size"]; exact: Size | undefined } {
-  const asked = places
-    .flatMap((place) => [place["parsed_resolution_wh"], place["resolution"]])
-    .find((value) => readFilmSize(value) ?? readResolutionName(value));
+export function readSize(places: readonly Params[]): {
+  fal: Passage["size"];
+  exact: Size | undefined;
+  warning: string | undefined;
+} {
+  const sent = places.flatMap((place) => [place["parsed_resolution_wh"], place["resolution"]]);
+  const asked = sent.find((value) => readFilmSize(value) ?? readResolutionName(value));
   const name = readResolutionName(asked);
   const exact = readFilmSize(asked);
-  return { fal: name ? { resolution: name, aspectRatio: "auto" } : falSize(exact), exact };
+  return {
+    fal: name ? { resolution: name, aspectRatio: "auto" } : falSize(exact),
+    exact,
+    warning: asked === undefined ? sizeWarning(sent) : undefined,
+  };
 }
 
 /** The pair of images of a segment: its own, or those at its place in the travel. */

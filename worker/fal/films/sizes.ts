@@ -55,6 +55,15 @@ export function readFilmSize(value: unknown): Size | undefined {
   return isSide(width) && isSide(height) ? { width, height } : undefined;
 }
 
+/** A warning where one of these values asks for a size that no film can have; undefined otherwise. */
+export function sizeWarning(values: readonly unknown[]): string | undefined {
+  const asked = values
+    .map(sidesOf)
+    .find((sides) => sides.length === 2 && sides.every((side) => Number(side) > 0));
+  if (!asked) return undefined;
+  return `No film of ${asked.map(Number).join(" × ")} pixels can be made; the size was ignored.`;
+}
+
 /** "480p", "720p" and the like, of the names that FAL has. */
 export function readResolutionName(value: unknown): ResolutionName | undefined {
   return named.find(([name]) => name === value)?.[0];

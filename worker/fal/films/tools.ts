@@ -6,7 +6,7 @@ import { deliverFilm, fitFilm } from "./film-output.ts";
 import { firstText, missing } from "./film-params.ts";
 import { placeFile } from "./image-to-video.ts";
 import { billedSeconds, requirePaidFrames } from "./lengths.ts";
-import { readFilmSize } from "./sizes.ts";
+import { readFilmSize, sizeWarning } from "./sizes.ts";
 
 const defaultFrames = 61;
 const defaultRate = 16;
@@ -49,6 +49,8 @@ export const runInterpolation: FalRecipe = async (task, jobs) => {
   const frames = Math.max(2, count(params["frames"]) ?? defaultFrames);
   const framesPerSecond = frameRate(params["fps"]) ?? defaultRate;
   const size = readFilmSize(params["resolution"]);
+  const warning = size ? undefined : sizeWarning([params["resolution"]]);
+  if (warning !== undefined) jobs.warn(warning);
   requirePaidFrames([{ total: frames, interpolated: 0 }], billed);
   const { request, made } = interpolationRequest(params, frames, framesPerSecond);
   const wanted = { frames, framesPerSecond, size };

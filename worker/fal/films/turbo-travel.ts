@@ -31,8 +31,9 @@ const usualSeconds = 5;
 const mostPassages = mostSteps - 3;
 
 /**
- * A travel in one task: a film through all images, of `duration` seconds in all, divided as the segments were planned. A film is made
- * for each two images, all at the same time, and they are joined. The turbo endpoint makes films of its own length without LoRAs.
+ * A travel in one task: a film through all images, of `duration` seconds in all, divided as the segments were planned; without
+ * it, as long as the segments together. A film is made for each two images, all at the same time, and they are joined. The
+ * turbo endpoint makes films of its own length without LoRAs.
  */
 export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const params: Params = { ...task.params, ...detailsOf(task.params) };
@@ -41,13 +42,12 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const passages = Math.max(1, images.length - 1);
   if (passages > mostPassages)
     throw refusal(`input_image_paths_resolved has more than ${mostPassages + 1} images`);
-  const seconds = within(number(params["duration"]) ?? number(params["seconds"]) ?? usualSeconds, 0.5, 3600);
-  const frames = Math.round((seconds ?? usualSeconds) * framesPerSecond) + 1;
   const size = readSize([params]);
-  const wanted = { frames, framesPerSecond, size: size.exact };
   const planned = Array.from({ length: passages }, (_, index) =>
     count(nth(params["segment_frames_expanded"], index)),
   );
+  const frames = framesAsked(params, planned);
+  const wanted = { frames, framesPerSecond, size: size.exact };
   const lengths = passageLengths(frames, planned);
   const made = lengths.reduce((sum, { total }) => sum + total, 0);
   const ownOf = (index: number) => {
@@ -89,6 +89,7 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
       expandsPrompt: enhanced === undefined && params["enhance_prompt"] === true,
     };
   });
+  if (size.warning !== undefined) jobs.warn(size.warning);
   for (const name of unavailableParams([params]))
     jobs.warn(`FAL's models do not know ${name}; it was ignored.`);
   if (lengths.some(({ interpolated }) => interpolated > 0)) {
@@ -117,3 +118,20 @@ export const runTurboTravel: FalRecipe = async (task, jobs) => {
   const { url } = await fitFilm(jobs, film, wanted, { trim: passages + 1, scale: passages + 2 });
   return await deliverFilm(task, jobs, { url, seed: seedOf(results[0]?.data) }, wanted);
 };
+
+/**
+ * The length of the film. A claim whose task has no `duration` has there what is paid, which is the begun seconds of each segment: then
+ * the film has the segments' own frames. Another duration was asked for.
+ */
+function framesAsked(params: Params, planned: readonly (number | undefined)[]): number {
+  const asked = number(params["duration"]) ?? number(params["seconds"]);
+  const segments = planned.filter((frames) => frames !== undefined && frames > 0) as number[];
+  if (segments.length === planned.length) {
+    const paid = segments.reduce(
+      (sum, frames) => sum + Math.max(1, Math.ceil((frames - 1) / framesPerSecond)),
+      0,
+    );
+    if (asked === undefined || asked === paid) return segments.reduce((sum, frames) => sum + frames, 0);
+  }
+  return Math.round((within(asked ?? usualSeconds, 0.5, 3600) ?? usualSeconds) * framesPerSecond) + 1;
+}

@@ -1,5 +1,6 @@
 import { finalStitch, travelStitch } from "../../orchestration/stitch.ts";
 import { detailsOf, number } from "../../orchestration/task-params.ts";
+import { sizeWarning } from "../films/sizes.ts";
 import { BadParams } from "../params.ts";
 import type { FalRecipe } from "../recipe.ts";
 import { extractFrame } from "./extract-frame.ts";
@@ -21,6 +22,8 @@ const stitchJoins: FalRecipe = async (task, jobs, context) => {
   const details = detailsOf(task.params);
   const keepsSize = details["use_input_video_resolution"] === true;
   const size = keepsSize ? undefined : sizeOf(details["resolution"]);
+  const warning = keepsSize || size ? undefined : sizeWarning([details["resolution"]]);
+  if (warning !== undefined) jobs.warn(warning);
   return await stitchFilm(task, jobs, context, { stitch, size });
 };
 

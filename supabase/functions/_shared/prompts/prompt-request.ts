@@ -23,14 +23,16 @@ export const creativityLevels = {
 
 const names = Object.keys(creativityLevels) as (keyof typeof creativityLevels)[];
 
+const wrongLevel = `must be a number, or one of ${names.join(", ")}`;
+
 /** A number, as a number or a text, or a stop of the slider by its name; values beyond 0 to 2 count as the nearest. */
 const level = z
   .union([
-    z.number(),
+    z.number({ error: wrongLevel }),
     z
       .string()
       .trim()
-      .regex(/^\d{1,3}(\.\d{1,6})?$/)
+      .regex(/^\d{1,3}(\.\d{1,6})?$/, wrongLevel)
       .transform(Number),
     z
       .string()

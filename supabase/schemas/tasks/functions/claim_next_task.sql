@@ -7,6 +7,8 @@
 -- `for_user` limits it to that owner's tasks (a token), which then need no cover.
 -- `for_provider` names what runs the tasks where that is no own worker: see provider_task_types(). FAL may state its rule, which
 -- then holds for the database; a token's for its own claim alone.
+-- A worker of the service that names no task types is a shipped one, which fails what it does not know: while FAL is active, it gets no type
+-- that no shipped worker of that run type runs.
 create or replace function public.claim_next_task(
   for_user uuid default null, for_worker text default null, for_run_type text default null,
   only_task_types text[] default null, only_models text[] default null, same_model_only boolean default false,
@@ -30,6 +32,8 @@ declare
   is_ruled constant boolean := provider = 'fal' or provider = 'sandbox' and for_user is null;
   -- What FAL has begun to run it resumes, while it is active.
   skip_jobs_of text;
+  -- Task types that only FAL can run, where the claim may not have them.
+  left_to_fal text[];
   claimed jsonb;
   claims jsonb := '[]';
 begin
@@ -65,6 +69,9 @@ begin
   if for_user is null and provider is distinct from 'fal' and known.fal_is_active then
     skip_jobs_of := 'fal';
   end if;
+  if for_user is null and provider is null and only_task_types is null and known.fal_is_active then
+    left_to_fal := public.fal_only_types('missing');
+  end if;
 
   while jsonb_array_length(claims) < coalesce(max_tasks, 1) loop
     -- A type at its limit is left out here, so its lanes are not even looked at.
@@ -84,6 +91,8 @@ begin
       late_types := array(select unnest(types) intersect select unnest(allowed.late_types));
       types := array(select unnest(types) intersect select unnest(allowed.types));
       exit when types = '{}' and late_types = '{}';
+    elsif left_to_fal <> '{}' then
+      types := array(select unnest(coalesce(types, public.claimable_task_types(run_types, null))) except select unnest(left_to_fal));
     end if;
     claimed := public.claim_one_task(for_user, worker_name, case when worker.heartbeats then known.heartbeat_lease end,
                                      known.affinity_max_wait, worker.current_model, run_types, types, only_models,
@@ -101,7 +110,8 @@ begin
   end if;
   if debug then
     return jsonb_build_object('debug', public.explain_empty_claim(
-      for_user, run_types, case when is_ruled then public.claimable_task_types(run_types, only_task_types) else types end,
+      for_user, run_types,
+      case when is_ruled or left_to_fal <> '{}' then public.claimable_task_types(run_types, only_task_types) else types end,
       only_models, case when same_model_only then worker.current_model end, provider, types, late_types, late_before));
   end if;
   return null;

@@ -1,6 +1,6 @@
 -- Why a claim got nothing, in numbers of queued tasks, each counted under the first reason that holds it back. Reads
 -- the queue, up to 10,000 tasks of it: for people who debug, not for polling. `types` are those that were asked for. A claim of a
--- provider may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
+-- provider, or of an own worker beside FAL, may have `allowed_types`, and `late_types` where a task has been ready since `late_before`.
 create or replace function public.explain_empty_claim(
   for_user uuid, run_types text[], types text[], only_models text[], only_model text,
   for_provider text default null, allowed_types text[] default null, late_types text[] default null, late_before timestamptz default null
@@ -51,7 +51,8 @@ begin
             when task.task_type = any (late_types) and task.ready_at > late_before and job.task_id is null
               then 'left_to_own_workers'
             when task.task_type <> all (allowed_types) and task.task_type = any (late_types) is not true
-              then case when for_provider = 'fal' then 'fal_runs_none' else 'left_to_fal_or_own_workers' end
+              then case when for_provider is null then 'left_to_fal' when for_provider = 'fal' then 'fal_runs_none'
+                        else 'left_to_fal_or_own_workers' end
             when for_user is null and job.provider <> coalesce(for_provider, '') and fal.is_active then 'left_to_fal'
             else 'claimable' end as reason
           from public.tasks as task
