@@ -61,7 +61,7 @@ export const mutants: Mutant[] = [
     check: 91,
     breaks: "a charge that comes after the end of a task does not correct what it cost unpaid",
     file: `${functions}/settle_withdrawal.sql`,
-    line: `  perform public.count_unpaid_cost(array[withdrawal.task_id]);`,
+    line: `  perform public.count_unpaid_cost(array[withdrawal.task_id, withdrawal.paid_by]);`,
     broken: `  perform 1;`,
     tests: "database/money/unpaid-provider-costs",
     named: "until it is charged",

@@ -197,3 +197,40 @@ test("tasks of a user that end at the same time are both counted, and another us
     await waiting;
     assert.deepEqual([await unpaidOf(sql, user), await unpaidOf(sql, other)], [2 * jobCost, jobCost]);
   }));
+
+test("a part that waits between two runs when its orchestration ends is counted by the outbox, and a claim that meets it leaves it", () =>
+  withDatabase(async ({ sql }) => {
+    await useDefaultPrices(sql);
+    const user = await createUser(sql, 1_000_000_000);
+    const orchestrator = await queueTask(sql, user, {
+      taskType: "travel_orchestrator",
+      params: {
+        orchestrator_details: {
+          num_new_segments_to_generate: 5,
+          segment_frames_expanded: [81, 81, 81, 81, 81],
+        },
+      },
+    });
+    assert.equal((await claim(sql, "planner"))?.task_id, orchestrator);
+    const params = { orchestrator_task_id_ref: orchestrator, segment_frames_target: 81 };
+    const parts: string[] = [];
+    for (let index = 0; index < 5; index++) {
+      parts.push(await queueTask(sql, user, { taskType: "travel_segment", params: { ...params, index } }));
+    }
+    for (const part of parts) {
+      assert.equal((await claim(sql, "worker"))?.task_id, part);
+      await begin(sql, part);
+    }
+    for (const part of parts) {
+      const ended = { provider_job: null, error_details: "no" };
+      await setStatus(sql, part, "Queued", { attempt: 1, changes: ended });
+    }
+    await sql`update tasks set run_after = null, is_scheduled = false where status = 'Queued'`;
+    await sql`update queue_settings set direct_cascade = 1`;
+    await setStatus(sql, orchestrator, "Cancelled");
+    assert.equal(await claim(sql, "worker"), null);
+    for (let batch = 0; batch < 20; batch++) await sql`select run_task_outbox()`;
+    const left = await sql`select from tasks where status in ('Queued', 'In Progress')`;
+    assert.deepEqual([left.length, await unpaidOf(sql, user)], [0, 5 * jobCost]);
+    assert.deepEqual(await wrongAccounts(sql), []);
+  }));
