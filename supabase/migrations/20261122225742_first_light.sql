@@ -8651,6 +8651,7 @@ revoke all on function public.find_project from public, anon, authenticated;
 -- The run that a provider's news is about, by the id of its job; null when there is none. Where the run ended between
 -- submitting the job and noting its id, the key in the news' address tells which one it is, and the id is noted now.
 -- `completes`: the job's result is the task's output; else the run goes on with it by itself. `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
+-- `is_left_behind`: the run is an own worker's, which took the task after the provider's run had begun the job.
 create or replace function public.find_provider_job(
   for_provider text, for_request_ids text[], for_webhook_key uuid default null
 ) returns jsonb
@@ -8674,7 +8675,10 @@ begin
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
         'step', job.step, 'completes', job.completes, 'paid_outputs', task.billed -> 'images',
-        'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
+        'is_running', task.status = 'In Progress' and not task.claimed_by_owner,
+        'is_left_behind', job.attempt <> task.attempt and exists (
+          select from public.workers as worker
+           where worker.id = task.worker_id and worker.user_id is null and worker.provider is distinct from for_provider))
       from public.tasks as task where task.id = job.task_id);
 end
 $$;
@@ -9122,6 +9126,24 @@ begin
 end
 $$;
 revoke all on function public.follow_generation_methods from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/forget_failed_job.sql
+-- A job failed at its provider while an own worker runs the task: the job is forgotten and not billed, and the run goes on.
+create or replace function public.forget_failed_job(for_task uuid, for_provider text, for_step smallint)
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  job public.provider_jobs;
+begin
+  perform from public.tasks where id = for_task for no key update;
+  delete from public.provider_jobs
+   where task_id = for_task and provider = for_provider and step = for_step and request_id is not null and not by_owner
+  returning * into job;
+  perform public.release_provider_call(job.provider, job.request_id);
+end
+$$;
+revoke all on function public.forget_failed_job from public, anon, authenticated;
+grant execute on function public.forget_failed_job to service_role;
 
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
 -- Forgets idempotency keys, settled withdrawals and what users' tasks cost unpaid after 30 days, reports on runs after a day, rate limits that nobody has touched
