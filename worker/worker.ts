@@ -160,6 +160,8 @@ export function createWorker(options: WorkerOptions): Worker {
       // Here, because news that the task has failed may end the run before this answer does.
       if (error instanceof DarkroomApiError && error.code === "sold_below_cost") {
         log.warn({ ...fields, ...error.details }, "task is sold below its cost");
+      } else if (error instanceof DarkroomApiError && error.code === "unpaid_provider_limit") {
+        log.warn({ ...fields, ...error.details }, "the user's tasks have cost too much without a charge");
       }
       throw error;
     }

@@ -449,6 +449,9 @@ create table public.credit_settings (
   is_only boolean primary key default true check (is_only),
   -- How many jobs of a user may be withdrawn for nothing within an hour; a further one costs what it would have cost.
   free_withdrawals_per_hour integer not null default 60 check (free_withdrawals_per_hour >= 0),
+  -- What a user's tasks that end on one day (UTC) may cost at providers beyond what they are charged; beyond it no further task of the
+  -- user is begun there on that day. Null: any amount.
+  unpaid_provider_cost_per_day_microusd public.amount_microusd default 2000000,
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
   -- Whether a bonus needs an address that its owner has shown to be theirs: see address_is_proven(). A local host asks for none.
   welcome_bonus_needs_proven_address boolean not null default true,
@@ -1016,9 +1019,22 @@ create table public.task_provider_costs (
   -- When the first of its jobs was submitted (UTC).
   day date not null,
   jobs public.natural_number not null,
-  provider_cost_microusd public.amount_microusd not null
+  provider_cost_microusd public.amount_microusd not null,
+  -- What of it was counted in unpaid_provider_costs when the task ended, and on which day last.
+  unpaid_microusd public.amount_microusd not null default 0,
+  unpaid_on date
 );
 create index task_provider_costs_by_day on public.task_provider_costs (day, task_type);
+
+-- What tasks of a user that ended on a day (UTC) cost at providers beyond what they were charged; see count_unpaid_cost(). Kept for
+-- 30 days. A row is written under the lock of the user's account, and by nobody else's tasks.
+create table public.unpaid_provider_costs (
+  user_id uuid not null,
+  day date not null,
+  unpaid_microusd public.amount_microusd not null,
+  primary key (user_id, day)
+);
+create index unpaid_provider_costs_by_day on public.unpaid_provider_costs (day);
 
 -- Which models of a provider run a task type, with a usual job: what the price of the task counts in it (as in tasks.billed), and
 -- what the provider counts. By it the doctor finds types that are sold below their cost.
@@ -6544,8 +6560,9 @@ begin
     exit when not found or head.orchestrator_task_id is null;
     ended := public.ended_orchestrator(head.orchestrator_task_id);
     exit when ended is null;
-    if exists (select from public.provider_jobs where task_id = head.id) then
-      -- Its end may cost something, which end_task() knows; the outbox calls that.
+    if exists (select from public.provider_jobs where task_id = head.id)
+       or exists (select from public.task_provider_costs where task_id = head.id) then
+      -- Its end may cost something, which end_task() knows and counts under the lock of the account; the outbox calls that.
       return null;
     end if;
     perform public.end_part_of_ended(head, ended);
@@ -7333,6 +7350,8 @@ begin
   values (job.task_id, for_user, for_task_type, (now() at time zone 'UTC')::date, 1, coalesce(job.cost_microusd, 0))
   on conflict (task_id) do update
      set jobs = known.jobs + 1, provider_cost_microusd = known.provider_cost_microusd + excluded.provider_cost_microusd;
+  -- Of a task that has ended already.
+  perform public.count_unpaid_cost(array[job.task_id]);
 end
 $$;
 revoke all on function public.count_provider_call from public, anon, authenticated;
@@ -7393,6 +7412,43 @@ begin
 end
 $$;
 revoke all on function public.count_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/count_unpaid_cost.sql
+-- Counts what tasks cost at providers beyond their charge with their user, in the transaction that ends them or that changes their
+-- cost or their charge afterwards; require_unpaid_allowance() reads it.
+-- Guarantee: however often a task is counted, what it was counted with last is what counts.
+-- Takes the lock of the account, which holds of the same user take as well, and only where something changes.
+create or replace function public.count_unpaid_cost(for_tasks uuid[], deleted_charge bigint default null)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+  today constant date := (now() at time zone 'UTC')::date;
+  cost public.task_provider_costs;
+  unpaid bigint;
+begin
+  for cost in select * from public.task_provider_costs where task_id = any (for_tasks) order by user_id, task_id loop
+    unpaid := public.unpaid_cost_of_task(cost, deleted_charge);
+    continue when unpaid is null or unpaid = cost.unpaid_microusd;
+    perform from public.credit_accounts where user_id = cost.user_id for no key update;
+    -- Another transaction may have counted it while this one waited.
+    select * into cost from public.task_provider_costs where task_id = cost.task_id;
+    unpaid := public.unpaid_cost_of_task(cost, deleted_charge);
+    if unpaid > cost.unpaid_microusd then
+      insert into public.unpaid_provider_costs as counted (user_id, day, unpaid_microusd)
+      values (cost.user_id, today, unpaid - cost.unpaid_microusd)
+      on conflict (user_id, day) do update set unpaid_microusd = counted.unpaid_microusd + excluded.unpaid_microusd;
+    else
+      update public.unpaid_provider_costs
+         set unpaid_microusd = greatest(unpaid_microusd - (cost.unpaid_microusd - unpaid), 0)
+       where user_id = cost.user_id and day = cost.unpaid_on;
+    end if;
+    update public.task_provider_costs
+       set unpaid_microusd = unpaid, unpaid_on = case when unpaid > cost.unpaid_microusd then today else cost.unpaid_on end
+     where task_id = cost.task_id;
+  end loop;
+end
+$$;
+revoke all on function public.count_unpaid_cost from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/count_withdrawn_job.sql
 -- Adds a job whose id became known only when its task had ended to what the task costs the operator; see count_provider_call().
@@ -7972,6 +8028,7 @@ declare
   task public.tasks;
   cause jsonb;
   above uuid[] := '{}';
+  all_ended uuid[] := '{}';
 begin
   loop
     ended := array(
@@ -7984,6 +8041,7 @@ begin
     end if;
     exit when cardinality(ended) = 0;
     ended_ids := array(select id from unnest(ended));
+    all_ended := all_ended || ended_ids;
     if cause is null and new_status = 'Failed' then
       select * into task from unnest(ended) where id = for_task;
       task.error_message := coalesce(error, task.error_message);
@@ -8032,9 +8090,28 @@ begin
   for task in select * from public.tasks where id = any (orchestrators) order by id loop
     perform public.settle_ended_orchestrator(task);
   end loop;
+  perform public.count_unpaid_cost(all_ended);
 end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/end_unallowed_run.sql
+-- Fails a task that require_unpaid_allowance() refuses to begin at a provider. Its owner reads until when; the operator gets an alert with
+-- the amounts, one for each user, until it is resolved. The caller holds the locks of the task and its orchestrations.
+create or replace function public.end_unallowed_run(task public.tasks, refusal jsonb)
+returns void
+language plpgsql set search_path = '' as $$
+begin
+  insert into public.billing_alerts (subject, reason, details)
+  values (task.user_id::text, 'unpaid_provider_limit', refusal)
+  on conflict do nothing;
+  perform public.end_task(
+    task.id, 'Failed',
+    'unpaid_provider_limit: too many tasks of this account ended today without a charge. Try again after 00:00 UTC. Nothing is charged.',
+    by_owner => false);
+end
+$$;
+revoke all on function public.end_unallowed_run from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/end_uncovered_parts.sql
 -- The open children of an orchestrator that was deleted would run without cover: they end. It was open, or the outbox had not
@@ -8586,6 +8663,7 @@ revoke all on function public.find_project from public, anon, authenticated;
 -- The run that a provider's news is about, by the id of its job; null when there is none. Where the run ended between
 -- submitting the job and noting its id, the key in the news' address tells which one it is, and the id is noted now.
 -- `completes`: the job's result is the task's output; else the run goes on with it by itself. `is_running`: with a worker of the cloud at this moment; `attempt` fences whatever is done about it.
+-- `is_left_behind`: the run is an own worker's, which took the task after the provider's run had begun the job.
 create or replace function public.find_provider_job(
   for_provider text, for_request_ids text[], for_webhook_key uuid default null
 ) returns jsonb
@@ -8609,7 +8687,10 @@ begin
     select jsonb_build_object(
         'task_id', task.id, 'task_type', task.task_type, 'model', job.model, 'attempt', task.attempt,
         'step', job.step, 'completes', job.completes, 'paid_outputs', task.billed -> 'images',
-        'is_running', task.status = 'In Progress' and not task.claimed_by_owner)
+        'is_running', task.status = 'In Progress' and not task.claimed_by_owner,
+        'is_left_behind', job.attempt <> task.attempt and exists (
+          select from public.workers as worker
+           where worker.id = task.worker_id and worker.user_id is null and worker.provider is distinct from for_provider))
       from public.tasks as task where task.id = job.task_id);
 end
 $$;
@@ -9012,6 +9093,7 @@ begin
   if task.orchestrator_task_id is not null then
     perform public.close_orchestrator(task.orchestrator_task_id);
   end if;
+  perform public.count_unpaid_cost(array[task.id]);
   return finished;
 end
 $$;
@@ -9057,8 +9139,26 @@ end
 $$;
 revoke all on function public.follow_generation_methods from public, anon, authenticated;
 
+-- supabase/schemas/tasks/functions/forget_failed_job.sql
+-- A job failed at its provider while an own worker runs the task: the job is forgotten and not billed, and the run goes on.
+create or replace function public.forget_failed_job(for_task uuid, for_provider text, for_step smallint)
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  job public.provider_jobs;
+begin
+  perform from public.tasks where id = for_task for no key update;
+  delete from public.provider_jobs
+   where task_id = for_task and provider = for_provider and step = for_step and request_id is not null and not by_owner
+  returning * into job;
+  perform public.release_provider_call(job.provider, job.request_id);
+end
+$$;
+revoke all on function public.forget_failed_job from public, anon, authenticated;
+grant execute on function public.forget_failed_job to service_role;
+
 -- supabase/schemas/tasks/functions/forget_old_requests.sql
--- Forgets idempotency keys and settled withdrawals after 30 days, reports on runs after a day, rate limits that nobody has touched
+-- Forgets idempotency keys, settled withdrawals and what users' tasks cost unpaid after 30 days, reports on runs after a day, rate limits that nobody has touched
 -- for a day, quotes a day after their time.
 create or replace function public.forget_old_requests()
 returns void
@@ -9067,6 +9167,7 @@ language sql security definer set search_path = '' as $$
   delete from public.run_reports where created_at < now() - interval '1 day';
   delete from public.rate_limits where updated_at < now() - interval '1 day';
   delete from public.provider_withdrawals where state <> 'open' and settled_at < now() - interval '30 days';
+  delete from public.unpaid_provider_costs where day < (now() at time zone 'UTC')::date - 30;
   delete from public.task_quotes where expires_at < now() - interval '1 day';
 $$;
 revoke all on function public.forget_old_requests from public, anon, authenticated;
@@ -9796,6 +9897,9 @@ begin
   else
     consumed := consumed + coalesce(old.cost_microusd, 0);
   end if;
+  if old.status in ('Queued', 'In Progress') then
+    perform public.count_unpaid_cost(array[old.id], consumed);
+  end if;
   -- A part that is deleted after its orchestrator was counted with it. Of a charge that was made it is noted what it was for.
   if payer = old.id or exists (select from public.tasks where id = payer) then
     update public.credit_holds set consumed_microusd = consumed_microusd + consumed
@@ -10049,7 +10153,7 @@ revoke all on function public.note_fal from public, anon, authenticated;
 -- second job of the step while the first may still end well, and names that job in the refusal; and an id that is another task's.
 -- An intent that is noted again with the same webhook's key is the same intent, and keeps its time, units and cost.
 -- Of a worker of the cloud, an intent is refused by which the task would cost more than it is charged (require_provider_margin()), and
--- the id adds the job to what the task costs, once.
+-- the first of a task by require_unpaid_allowance(); the id adds the job to what the task costs, once.
 -- The caller holds the running task's lock.
 create or replace function public.note_provider_job(task public.tasks, job jsonb)
 returns void
@@ -10084,6 +10188,9 @@ begin
       cost := case
         when known.webhook_key = (job ->> 'webhook_key')::uuid and known.model = job ->> 'model' then known.cost_microusd
         when known.request_id is null then public.cost_with_margin(task, job) end;
+      if known.task_id is null then
+        perform public.require_unpaid_allowance(task);
+      end if;
     end if;
     insert into public.provider_jobs as begun
       (task_id, step, provider, model, attempt, by_owner, webhook_key, completes, units, cost_microusd)
@@ -11479,6 +11586,7 @@ begin
     update public.task_provider_costs
        set provider_cost_microusd = provider_cost_microusd - coalesce(released.cost_microusd, 0)
      where task_id = released.task_id;
+    perform public.count_unpaid_cost(array[released.task_id]);
   end if;
 end
 $$;
@@ -11866,6 +11974,31 @@ begin
 end
 $$;
 revoke all on function public.require_task_room from public, anon, authenticated;
+
+-- supabase/schemas/tasks/functions/require_unpaid_allowance.sql
+-- Refuses with 409 `unpaid_provider_limit` that a task is begun at a provider whose user's tasks have cost more there today than they
+-- were charged and than the operator allows (credit_settings.unpaid_provider_cost_per_day_microusd). A task that has begun there goes
+-- on, because what was billed for it would be lost. One that is retried after it ended unpaid begins anew.
+create or replace function public.require_unpaid_allowance(task public.tasks)
+returns void
+language plpgsql stable set search_path = '' as $$
+declare
+  allowance constant bigint := (select unpaid_provider_cost_per_day_microusd from public.credit_settings);
+  unpaid constant bigint := (
+    select unpaid_microusd from public.unpaid_provider_costs
+     where user_id = task.user_id and day = (now() at time zone 'UTC')::date);
+begin
+  if allowance is null or unpaid is null or unpaid <= allowance
+     or exists (select from public.provider_jobs where task_id = task.id and not by_owner)
+     or exists (select from public.task_provider_costs as known
+                 where known.task_id = task.id and known.provider_cost_microusd > known.unpaid_microusd) then
+    return;
+  end if;
+  perform public.refuse('unpaid_provider_limit', 409, jsonb_build_object(
+    'task_id', task.id, 'user_id', task.user_id, 'unpaid_microusd', unpaid, 'allowance_microusd', allowance));
+end
+$$;
+revoke all on function public.require_unpaid_allowance from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/rescue_task.sql
 -- Takes a running task back from a worker that is gone. An orchestrator that has created parts has done what it can do, and
@@ -12596,6 +12729,7 @@ begin
     exit when not found;
   end loop;
   perform public.settle_hold(withdrawal.paid_by, metadata => withdrawal.charge_metadata);
+  perform public.count_unpaid_cost(array[withdrawal.task_id, withdrawal.paid_by]);
   return charge;
 end
 $$;
@@ -13275,6 +13409,34 @@ $$;
 revoke all on function public.unclaim_task from public, anon, authenticated;
 grant execute on function public.unclaim_task to service_role;
 
+-- supabase/schemas/tasks/functions/unpaid_cost_of_task.sql
+-- What a task that has ended costs the operator at providers beyond what it was charged; null while it may still be charged. A loss of a
+-- finished task that the operator allows is not counted. Of a task that is deleted the charge is `deleted_charge`, and later what the
+-- withdrawals of its jobs charged.
+create or replace function public.unpaid_cost_of_task(cost public.task_provider_costs, deleted_charge bigint default null)
+returns bigint
+language plpgsql stable set search_path = '' as $$
+declare
+  task public.tasks;
+begin
+  if deleted_charge is null then
+    select * into task from public.tasks where id = cost.task_id;
+    if not found then
+      deleted_charge := (
+        select coalesce(sum(charged_microusd), 0)::bigint from public.provider_withdrawals where task_id = cost.task_id);
+    end if;
+  end if;
+  return case
+    when deleted_charge is not null then greatest(cost.provider_cost_microusd - deleted_charge, 0)
+    when task.status in ('Queued', 'In Progress') then null
+    when task.status = 'Complete' and (
+           (select allows_provider_loss from public.queue_settings)
+           or (select allows_provider_loss from public.task_types where name = task.task_type)) then 0
+    else greatest(cost.provider_cost_microusd - coalesce(task.cost_microusd, 0), 0) end;
+end
+$$;
+revoke all on function public.unpaid_cost_of_task from public, anon, authenticated;
+
 -- supabase/schemas/tasks/functions/update_task_status.sql
 -- Moves a task by the transition table: progress and completion by its worker, failing, requeueing,
 -- cancelling, retrying. `caller_kind`: service, personal-access-token or user; a user (a browser) may only
@@ -13282,7 +13444,8 @@ grant execute on function public.unclaim_task to service_role;
 -- `output_location` names, if it does; `checked_files` as in complete_task().
 -- Guarantee: a report that ends a run takes effect once. The same report by the same worker or attempt gets the first answer
 -- again, also when the task was queued again or claimed by another since; every other report on that run is 409.
--- A job at a provider that would cost more than the task is charged fails the task; the answer is then {refused, details}.
+-- A job at a provider that would cost more than the task is charged, or that is beyond what a user's tasks may cost unpaid, fails the
+-- task; the answer is then {refused, details}.
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
@@ -13345,11 +13508,14 @@ begin
         perform public.note_provider_job(task, changes -> 'provider_job');
       exception when sqlstate 'PT409' then
         get stacked diagnostics refusal = message_text, refusal_details = pg_exception_detail;
-        if refusal <> 'sold_below_cost' then
+        -- Not raised, because the task fails with it: the caller is refused when that is committed.
+        if refusal = 'sold_below_cost' then
+          perform public.end_unprofitable_run(task, changes -> 'provider_job', refusal_details::jsonb);
+        elsif refusal = 'unpaid_provider_limit' then
+          perform public.end_unallowed_run(task, refusal_details::jsonb);
+        else
           raise;
         end if;
-        -- Not raised, because the task fails with it: the caller is refused when that is committed.
-        perform public.end_unprofitable_run(task, changes -> 'provider_job', refusal_details::jsonb);
         return jsonb_build_object('refused', refusal, 'details', refusal_details::jsonb);
       end;
     end if;
@@ -16663,13 +16829,14 @@ alter table public.provider_jobs enable row level security;
 alter table public.provider_withdrawals enable row level security;
 alter table public.provider_calls enable row level security;
 alter table public.task_provider_costs enable row level security;
+alter table public.unpaid_provider_costs enable row level security;
 alter table public.provider_models enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
   public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals,
-  public.provider_calls, public.task_provider_costs, public.provider_models, public.provider_margins
+  public.provider_calls, public.task_provider_costs, public.unpaid_provider_costs, public.provider_models, public.provider_margins
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
@@ -16703,6 +16870,7 @@ create policy archived_tasks_select_own on public.archived_tasks for select to a
 grant select, update on public.queue_settings to service_role;
 grant select, insert, update, delete on public.known_models to service_role;
 -- The operator's figures; no tenant reads them.
+grant select, delete on public.unpaid_provider_costs to service_role;
 grant select on public.provider_calls, public.task_provider_costs, public.provider_margins to service_role;
 grant select, insert, update, delete on public.provider_models to service_role;
 

@@ -48,6 +48,26 @@ export const mutants: Mutant[] = [
   },
   {
     check: 91,
+    breaks: "what ended without a charge limits nothing",
+    file: `${functions}/require_unpaid_allowance.sql`,
+    line: `unpaid <= allowance
+`,
+    broken: `unpaid > 0
+`,
+    tests: "database/money/unpaid-provider-costs",
+    named: "beyond the allowance",
+  },
+  {
+    check: 91,
+    breaks: "a charge that comes after the end of a task does not correct what it cost unpaid",
+    file: `${functions}/settle_withdrawal.sql`,
+    line: `  perform public.count_unpaid_cost(array[withdrawal.task_id, withdrawal.paid_by]);`,
+    broken: `  perform 1;`,
+    tests: "database/money/unpaid-provider-costs",
+    named: "until it is charged",
+  },
+  {
+    check: 91,
     breaks: "work by the second counts its longest run",
     file: `${functions}/charge_of_provider_run.sql`,
     line: `    else public.cost_of_run(task, true) end;`,

@@ -45,11 +45,11 @@ const impossible: { in: string; code: string; because: string }[] = [
 
 /** The same of an endpoint's use cases. */
 const impossibleAnswers: { endpoint: string; code: string; because: string }[] = [
-  {
+  ...["sold_below_cost", "unpaid_provider_limit"].map((code) => ({
     endpoint: "fal-webhook",
-    code: "sold_below_cost",
+    code,
     because: "it says that a job has ended, and begins none",
-  },
+  })),
   {
     endpoint: "generate-upload-url",
     code: "invalid_output",

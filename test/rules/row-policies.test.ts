@@ -86,6 +86,8 @@ const matrix: Record<string, Rule> = {
   // The operator's business: not even the task's owner reads what it cost
   provider_calls:    { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ({ taskId }) => `task_id = '${taskId}'` },
   task_provider_costs: { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: ofUser },
+  // The operator lets a user go on.
+  unpaid_provider_costs: { anon: nothing, owner: nothing, stranger: nothing, service: ["rows", "denied", "denied", "rows"], row: ofUser },
   provider_margins:  { anon: nothing, owner: nothing, stranger: nothing, service: reads, row: anyRow },
   provider_models:   { anon: nothing, owner: nothing, stranger: nothing, service: all, row: anyRow,
                        update: "units = units", insert: () => "(task_type, provider, model, billed, units) values ('wgp', 'fal', 'fal-ai/another', '{}', '{}')" },
@@ -512,6 +514,7 @@ async function userWithEverything(sql: Pool): Promise<Owner> {
             values (${taskId}, 'fal', 'fal-ai/qwen-image', ${`call-${user.userId}`}, 7)`;
   await sql`insert into task_provider_costs (task_id, user_id, task_type, day, jobs, provider_cost_microusd)
             values (${taskId}, ${user.userId}, 'z_image_turbo', now(), 1, 7)`;
+  await sql`insert into unpaid_provider_costs (user_id, day, unpaid_microusd) values (${user.userId}, now(), 7)`;
   await sql`insert into provider_withdrawals
       (task_id, attempt, user_id, provider, model, by_owner, paid_by, cost_microusd, charge_metadata)
     values (${randomUUID()}, 1, ${userId}, 'fal', 'fal-ai/z-image/turbo', false, ${randomUUID()}, 0, '{}')`;

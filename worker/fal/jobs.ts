@@ -63,6 +63,8 @@ export interface Surroundings {
 
 export const providerName = "fal";
 const cancelMilliseconds = 5_000;
+/** By which the server fails the task whose job it refuses. */
+const endingRefusals = new Set(["sold_below_cost", "unpaid_provider_limit"]);
 /** Jobs of one task at FAL at the same time, so that a long film leaves room for the tasks of others. */
 const jobsAtOnce = 6;
 
@@ -290,7 +292,7 @@ export class FalTaskJobs implements FalJobs {
       await this.#context.noteJob(intent);
       return undefined;
     } catch (error) {
-      if (error instanceof DarkroomApiError && error.code === "sold_below_cost") {
+      if (error instanceof DarkroomApiError && endingRefusals.has(error.code)) {
         throw new RenderError(error.message, { isRetryable: false });
       }
       const known =

@@ -136,6 +136,22 @@ describeEndpoint(falWebhookEndpoint, {
       assert.equal((await tell(under, job, { query: `?key=${key}` })).body["state"], "completed");
       assert.equal(await statusOf(under, run.task_id), "Complete");
     },
+    "200 over: a job that failed after an own worker took its task; that run goes on, and the job is not billed":
+      async (under) => {
+        const { run, job } = await followed(under);
+        await setStatus(under.sql, run.task_id, "Queued", { attempt: 1, changes: { given_back: true } });
+        // FAL's workers were not seen for two minutes.
+        await under.sql`update queue_settings set fal_seen_at = '-infinity'`;
+        assert.equal((await claim(under.sql, `gpu-${run.task_id}`))?.task_id, run.task_id);
+        job.result = { status: 422, body: { detail: "flagged" } };
+        for (let again = 0; again < 2; again++)
+          assert.equal((await tell(under, job)).body["state"], again ? "unknown" : "over");
+        const [row] = await under.sql`
+          select task.status, task.attempt, call.is_billed from tasks as task join provider_calls as call on call.task_id = task.id
+           where task.id = ${run.task_id}`;
+        assert.deepEqual({ ...row }, { status: "In Progress", attempt: 2, is_billed: false });
+        await setStatus(under.sql, run.task_id, "Cancelled");
+      },
     "200 failed, requeued: as the job failed; the next run begins another": async (under) => {
       for (const [status, state, expected] of [
         [422, "failed", "Failed"],

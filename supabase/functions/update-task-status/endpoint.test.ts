@@ -250,6 +250,26 @@ describeEndpoint(updateTaskStatusEndpoint, {
         // The task is over: the same call again, and any other.
         await under.refused("invalid_transition", body, under.service);
       },
+    "409 unpaid_provider_limit: a task is not begun whose user's tasks have cost too much without a charge":
+      async (under) => {
+        const { task_id, attempt } = await running(under);
+        await under.sql`
+          insert into unpaid_provider_costs (user_id, day, unpaid_microusd)
+          select user_id, (now() at time zone 'UTC')::date, 2000001 from tasks where id = ${task_id}`;
+        const provider_job = { provider: "fal", model: "fal-ai/z-image/turbo", units: { megapixels: 1 } };
+        const body = { task_id, status: "In Progress", attempt, provider_job };
+        const refused = await under.refused("unpaid_provider_limit", body, under.service);
+        assert.deepEqual(
+          [refused.body["unpaid_microusd"], refused.body["allowance_microusd"]],
+          [2_000_001, 2_000_000],
+        );
+        const [row] = await under.sql`
+          delete from unpaid_provider_costs as counted using tasks as task
+           where task.id = ${task_id} and counted.user_id = task.user_id
+          returning task.status, task.error_message`;
+        assert.equal(row?.["status"], "Failed");
+        assert.match(String(row["error_message"]), /^unpaid_provider_limit: /);
+      },
     "409 provider_job_open: a second job while the first may still end well": async (under) => {
       const { task_id, attempt } = await running(under);
       const body = { task_id, status: "In Progress", attempt };

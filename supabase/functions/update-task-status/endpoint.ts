@@ -120,6 +120,7 @@ export const updateTaskStatusEndpoint = endpoint({
     "stale_attempt",
     "provider_job_open",
     "sold_below_cost",
+    "unpaid_provider_limit",
     "task_cancelled",
     "invalid_dependency",
     "task_limit_reached",

@@ -296,6 +296,9 @@ create table public.credit_settings (
   is_only boolean primary key default true check (is_only),
   -- How many jobs of a user may be withdrawn for nothing within an hour; a further one costs what it would have cost.
   free_withdrawals_per_hour integer not null default 60 check (free_withdrawals_per_hour >= 0),
+  -- What a user's tasks that end on one day (UTC) may cost at providers beyond what they are charged; beyond it no further task of the
+  -- user is begun there on that day. Null: any amount.
+  unpaid_provider_cost_per_day_microusd public.amount_microusd default 2000000,
   welcome_bonus_microusd bigint not null default 5000000 check (welcome_bonus_microusd between 0 and 100000000),
   -- Whether a bonus needs an address that its owner has shown to be theirs: see address_is_proven(). A local host asks for none.
   welcome_bonus_needs_proven_address boolean not null default true,

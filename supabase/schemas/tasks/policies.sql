@@ -22,13 +22,14 @@ alter table public.provider_jobs enable row level security;
 alter table public.provider_withdrawals enable row level security;
 alter table public.provider_calls enable row level security;
 alter table public.task_provider_costs enable row level security;
+alter table public.unpaid_provider_costs enable row level security;
 alter table public.provider_models enable row level security;
 
 revoke all on public.task_types, public.task_tenants, public.task_slots, public.task_lanes,
   public.user_turns, public.project_slots, public.task_type_slots, public.turn_marks, public.tasks, public.task_dependencies,
   public.task_counts, public.limit_counts, public.task_outbox, public.task_run_times, public.known_models, public.results_to_share, public.task_requests, public.run_reports, public.queue_settings,
   public.archived_tasks, public.all_tasks, public.provider_jobs, public.provider_withdrawals,
-  public.provider_calls, public.task_provider_costs, public.provider_models, public.provider_margins
+  public.provider_calls, public.task_provider_costs, public.unpaid_provider_costs, public.provider_models, public.provider_margins
   from anon, authenticated, service_role;
 revoke all on sequence public.task_turns from anon, authenticated, service_role;
 
@@ -62,5 +63,6 @@ create policy archived_tasks_select_own on public.archived_tasks for select to a
 grant select, update on public.queue_settings to service_role;
 grant select, insert, update, delete on public.known_models to service_role;
 -- The operator's figures; no tenant reads them.
+grant select, delete on public.unpaid_provider_costs to service_role;
 grant select on public.provider_calls, public.task_provider_costs, public.provider_margins to service_role;
 grant select, insert, update, delete on public.provider_models to service_role;

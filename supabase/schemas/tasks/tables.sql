@@ -356,9 +356,22 @@ create table public.task_provider_costs (
   -- When the first of its jobs was submitted (UTC).
   day date not null,
   jobs public.natural_number not null,
-  provider_cost_microusd public.amount_microusd not null
+  provider_cost_microusd public.amount_microusd not null,
+  -- What of it was counted in unpaid_provider_costs when the task ended, and on which day last.
+  unpaid_microusd public.amount_microusd not null default 0,
+  unpaid_on date
 );
 create index task_provider_costs_by_day on public.task_provider_costs (day, task_type);
+
+-- What tasks of a user that ended on a day (UTC) cost at providers beyond what they were charged; see count_unpaid_cost(). Kept for
+-- 30 days. A row is written under the lock of the user's account, and by nobody else's tasks.
+create table public.unpaid_provider_costs (
+  user_id uuid not null,
+  day date not null,
+  unpaid_microusd public.amount_microusd not null,
+  primary key (user_id, day)
+);
+create index unpaid_provider_costs_by_day on public.unpaid_provider_costs (day);
 
 -- Which models of a provider run a task type, with a usual job: what the price of the task counts in it (as in tasks.billed), and
 -- what the provider counts. By it the doctor finds types that are sold below their cost.

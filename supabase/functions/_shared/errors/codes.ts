@@ -48,6 +48,11 @@ export const errorCodes = {
     message:
       "The task would cost more at the provider than it is sold for, or the provider's price is not known. The task has failed.",
   },
+  unpaid_provider_limit: {
+    status: 409,
+    message:
+      "Tasks of this user that ended today have cost the provider's price without a charge too often. The task has failed.",
+  },
   task_not_running: { status: 409, message: "The task is not in progress with this caller." },
   call_in_progress: { status: 409, message: "A call with this idempotency key is still being answered." },
   output_not_final: {

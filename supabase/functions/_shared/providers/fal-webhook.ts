@@ -58,6 +58,8 @@ interface FoundJob {
   /** Which job of the task. */
   step: number;
   is_running: boolean;
+  /** Another worker than FAL's runs the task since. */
+  is_left_behind: boolean;
 }
 
 /** Larger files are left to the run: here they are in memory, beside others. */
@@ -98,6 +100,15 @@ export async function endByFalNews(
   });
   if (!job) return (await settleUnwanted(database, ids, webhookKey, news)) ? "over" : "unknown";
   if (!job.is_running) return "over";
+  if (job.is_left_behind && news.status === "ERROR") {
+    // The worker that runs the task now has nothing to do with it.
+    await database.call("forget_failed_job", {
+      for_task: job.task_id,
+      for_provider: "fal",
+      for_step: job.step,
+    });
+    return "over";
+  }
   if (!job.completes) return "noted";
   const fields = { task_id: job.task_id, attempt: job.attempt };
   try {

@@ -40,7 +40,8 @@ export interface StatusUpdate {
 /**
  * Moves a task by the transition table, or notes its progress; keeps a running task with its worker. A running task that becomes
  * Complete with the URL of a file in our storage has that file checked.
- * @throws AppError `sold_below_cost`, and the task has failed, where its job at a provider would cost more than the task
+ * @throws AppError `sold_below_cost`, and the task has failed, where its job at a provider would cost more than the task;
+ *   `unpaid_provider_limit`, likewise, where the user's tasks have cost too much there without a charge
  */
 export async function updateTaskStatus(
   { database, storage }: { database: Pick<Database, "call">; storage: Storage },
@@ -65,6 +66,9 @@ export async function updateTaskStatus(
     // The task has failed with it, so it is committed and not raised.
     if (answer["refused"] === "sold_below_cost") {
       throw new AppError("sold_below_cost", answer["details"] as Record<string, unknown>);
+    }
+    if (answer["refused"] === "unpaid_provider_limit") {
+      throw new AppError("unpaid_provider_limit", answer["details"] as Record<string, unknown>);
     }
     return answer;
   } catch (error) {

@@ -61,8 +61,9 @@ begin
     exit when not found or head.orchestrator_task_id is null;
     ended := public.ended_orchestrator(head.orchestrator_task_id);
     exit when ended is null;
-    if exists (select from public.provider_jobs where task_id = head.id) then
-      -- Its end may cost something, which end_task() knows; the outbox calls that.
+    if exists (select from public.provider_jobs where task_id = head.id)
+       or exists (select from public.task_provider_costs where task_id = head.id) then
+      -- Its end may cost something, which end_task() knows and counts under the lock of the account; the outbox calls that.
       return null;
     end if;
     perform public.end_part_of_ended(head, ended);

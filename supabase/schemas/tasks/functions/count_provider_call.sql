@@ -14,6 +14,8 @@ begin
   values (job.task_id, for_user, for_task_type, (now() at time zone 'UTC')::date, 1, coalesce(job.cost_microusd, 0))
   on conflict (task_id) do update
      set jobs = known.jobs + 1, provider_cost_microusd = known.provider_cost_microusd + excluded.provider_cost_microusd;
+  -- Of a task that has ended already.
+  perform public.count_unpaid_cost(array[job.task_id]);
 end
 $$;
 revoke all on function public.count_provider_call from public, anon, authenticated;

@@ -30,6 +30,7 @@ declare
   task public.tasks;
   cause jsonb;
   above uuid[] := '{}';
+  all_ended uuid[] := '{}';
 begin
   loop
     ended := array(
@@ -42,6 +43,7 @@ begin
     end if;
     exit when cardinality(ended) = 0;
     ended_ids := array(select id from unnest(ended));
+    all_ended := all_ended || ended_ids;
     if cause is null and new_status = 'Failed' then
       select * into task from unnest(ended) where id = for_task;
       task.error_message := coalesce(error, task.error_message);
@@ -90,6 +92,7 @@ begin
   for task in select * from public.tasks where id = any (orchestrators) order by id loop
     perform public.settle_ended_orchestrator(task);
   end loop;
+  perform public.count_unpaid_cost(all_ended);
 end
 $$;
 revoke all on function public.end_task from public, anon, authenticated;

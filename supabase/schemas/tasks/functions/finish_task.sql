@@ -37,6 +37,7 @@ begin
   if task.orchestrator_task_id is not null then
     perform public.close_orchestrator(task.orchestrator_task_id);
   end if;
+  perform public.count_unpaid_cost(array[task.id]);
   return finished;
 end
 $$;

@@ -31,6 +31,9 @@ begin
   else
     consumed := consumed + coalesce(old.cost_microusd, 0);
   end if;
+  if old.status in ('Queued', 'In Progress') then
+    perform public.count_unpaid_cost(array[old.id], consumed);
+  end if;
   -- A part that is deleted after its orchestrator was counted with it. Of a charge that was made it is noted what it was for.
   if payer = old.id or exists (select from public.tasks where id = payer) then
     update public.credit_holds set consumed_microusd = consumed_microusd + consumed

@@ -3,7 +3,7 @@
 -- second job of the step while the first may still end well, and names that job in the refusal; and an id that is another task's.
 -- An intent that is noted again with the same webhook's key is the same intent, and keeps its time, units and cost.
 -- Of a worker of the cloud, an intent is refused by which the task would cost more than it is charged (require_provider_margin()), and
--- the id adds the job to what the task costs, once.
+-- the first of a task by require_unpaid_allowance(); the id adds the job to what the task costs, once.
 -- The caller holds the running task's lock.
 create or replace function public.note_provider_job(task public.tasks, job jsonb)
 returns void
@@ -38,6 +38,9 @@ begin
       cost := case
         when known.webhook_key = (job ->> 'webhook_key')::uuid and known.model = job ->> 'model' then known.cost_microusd
         when known.request_id is null then public.cost_with_margin(task, job) end;
+      if known.task_id is null then
+        perform public.require_unpaid_allowance(task);
+      end if;
     end if;
     insert into public.provider_jobs as begun
       (task_id, step, provider, model, attempt, by_owner, webhook_key, completes, units, cost_microusd)

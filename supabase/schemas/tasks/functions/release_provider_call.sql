@@ -13,6 +13,7 @@ begin
     update public.task_provider_costs
        set provider_cost_microusd = provider_cost_microusd - coalesce(released.cost_microusd, 0)
      where task_id = released.task_id;
+    perform public.count_unpaid_cost(array[released.task_id]);
   end if;
 end
 $$;

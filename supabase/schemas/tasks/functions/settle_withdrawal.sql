@@ -82,6 +82,7 @@ begin
     exit when not found;
   end loop;
   perform public.settle_hold(withdrawal.paid_by, metadata => withdrawal.charge_metadata);
+  perform public.count_unpaid_cost(array[withdrawal.task_id, withdrawal.paid_by]);
   return charge;
 end
 $$;

@@ -4,7 +4,8 @@
 -- `output_location` names, if it does; `checked_files` as in complete_task().
 -- Guarantee: a report that ends a run takes effect once. The same report by the same worker or attempt gets the first answer
 -- again, also when the task was queued again or claimed by another since; every other report on that run is 409.
--- A job at a provider that would cost more than the task is charged fails the task; the answer is then {refused, details}.
+-- A job at a provider that would cost more than the task is charged, or that is beyond what a user's tasks may cost unpaid, fails the
+-- task; the answer is then {refused, details}.
 create or replace function public.update_task_status(
   for_user uuid, caller_kind text, for_task uuid, new_status public.task_status,
   for_worker text default null, for_attempt integer default null, changes jsonb default '{}',
@@ -67,11 +68,14 @@ begin
         perform public.note_provider_job(task, changes -> 'provider_job');
       exception when sqlstate 'PT409' then
         get stacked diagnostics refusal = message_text, refusal_details = pg_exception_detail;
-        if refusal <> 'sold_below_cost' then
+        -- Not raised, because the task fails with it: the caller is refused when that is committed.
+        if refusal = 'sold_below_cost' then
+          perform public.end_unprofitable_run(task, changes -> 'provider_job', refusal_details::jsonb);
+        elsif refusal = 'unpaid_provider_limit' then
+          perform public.end_unallowed_run(task, refusal_details::jsonb);
+        else
           raise;
         end if;
-        -- Not raised, because the task fails with it: the caller is refused when that is committed.
-        perform public.end_unprofitable_run(task, changes -> 'provider_job', refusal_details::jsonb);
         return jsonb_build_object('refused', refusal, 'details', refusal_details::jsonb);
       end;
     end if;
