@@ -1,12 +1,12 @@
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { FalVariables } from "../supabase/functions/_shared/providers/variables.ts";
-import { DarkroomClient } from "../worker/client.ts";
-import { falTaskTypes } from "../worker/fal/recipes.ts";
-import { createFalProvider } from "../worker/fal/provider.ts";
-import type { Provider } from "../worker/provider.ts";
+import { DarkroomClient } from "../supabase/functions/_shared/worker/client.ts";
+import { falTaskTypes } from "../supabase/functions/_shared/worker/fal/recipes.ts";
+import { createFalProvider } from "../supabase/functions/_shared/worker/fal/provider.ts";
+import type { Provider } from "../supabase/functions/_shared/worker/provider.ts";
 import { createSandboxProvider, sandboxTaskTypes } from "../worker/sandbox/provider.ts";
-import { createWorker } from "../worker/worker.ts";
+import { createWorker } from "../supabase/functions/_shared/worker/worker.ts";
 import { falRuleOf } from "./task-runners.ts";
 
 export interface LocalWorker {

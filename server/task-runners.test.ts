@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pino } from "pino";
 import { withDatabase } from "../test/support/database.ts";
-import { falTaskTypes } from "../worker/fal/recipes.ts";
+import { falTaskTypes } from "../supabase/functions/_shared/worker/fal/recipes.ts";
 import { sandboxTaskTypes } from "../worker/sandbox/provider.ts";
 import { localWorkPlan } from "./local-worker.ts";
 import { configureFal, logTaskRunners, taskRunners } from "./task-runners.ts";

@@ -46,7 +46,7 @@ values ('image-upscale', 'gpu', 'upscale', 'image_upscale', 'Upscale')
 on conflict (name) do nothing;
 
 -- What runs each type, until the type has a price. Shipped GPU workers run what they have a handler or a model for, shipped API workers
--- what they call an API for; worker/fal and worker/sandbox list theirs.
+-- what they call an API for; _shared/worker/fal and worker/sandbox list theirs.
 update public.task_types as kind set runners = array_remove(array[
     case when kind.name in (
       'travel_orchestrator', 'travel_segment', 'travel_stitch', 'individual_travel_segment', 'join_clips_orchestrator',

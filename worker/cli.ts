@@ -2,13 +2,13 @@ import { execFile } from "node:child_process";
 import { hostname } from "node:os";
 import { parseArgs, promisify } from "node:util";
 import { pino } from "pino";
-import { DarkroomClient } from "./client.ts";
+import { DarkroomClient } from "../supabase/functions/_shared/worker/client.ts";
 import { onNpmGone } from "./on-npm-gone.ts";
 import { readFalVariables } from "../supabase/functions/_shared/providers/variables.ts";
-import { createFalProvider } from "./fal/provider.ts";
-import { type Provider, ProviderUnusable } from "./provider.ts";
+import { createFalProvider } from "../supabase/functions/_shared/worker/fal/provider.ts";
+import { type Provider, ProviderUnusable } from "../supabase/functions/_shared/worker/provider.ts";
 import { createSandboxProvider } from "./sandbox/provider.ts";
-import { createWorker } from "./worker.ts";
+import { createWorker } from "../supabase/functions/_shared/worker/worker.ts";
 
 const help = `Runs tasks for Darkroom.
 

@@ -11,9 +11,14 @@ export {
   type ProviderJob,
   type ProviderJobNote,
   type Run,
-} from "./client.ts";
-export { createFalProvider, type FalOptions } from "./fal/provider.ts";
-export type { FalJobResult, FalJobs, FalRecipe, FalRequest } from "./fal/recipe.ts";
+} from "../supabase/functions/_shared/worker/client.ts";
+export { createFalProvider, type FalOptions } from "../supabase/functions/_shared/worker/fal/provider.ts";
+export type {
+  FalJobResult,
+  FalJobs,
+  FalRecipe,
+  FalRequest,
+} from "../supabase/functions/_shared/worker/fal/recipe.ts";
 export {
   type Provider,
   ProviderUnusable,
@@ -21,6 +26,11 @@ export {
   RenderError,
   type RunContext,
   RunOver,
-} from "./provider.ts";
+} from "../supabase/functions/_shared/worker/provider.ts";
 export { createSandboxProvider } from "./sandbox/provider.ts";
-export { createWorker, type Worker, type WorkerLog, type WorkerOptions } from "./worker.ts";
+export {
+  createWorker,
+  type Worker,
+  type WorkerLog,
+  type WorkerOptions,
+} from "../supabase/functions/_shared/worker/worker.ts";

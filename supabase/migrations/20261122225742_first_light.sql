@@ -9628,7 +9628,7 @@ $$;
 revoke all on function public.hold_check_ahead from public, anon, authenticated;
 
 -- supabase/schemas/tasks/functions/is_blacked_out.sql
--- Whether a provider's safety checker made an output black: it is flagged, and the checker was not switched off, as worker/fal
+-- Whether a provider's safety checker made an output black: it is flagged, and the checker was not switched off, as _shared/worker/fal
 -- reads that. With the checker off, a flagged output is a picture like any other.
 create or replace function public.is_blacked_out(params jsonb, facts jsonb)
 returns boolean

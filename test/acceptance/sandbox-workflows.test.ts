@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
-import { type ClaimedTask } from "../../worker/client.ts";
+import { type ClaimedTask } from "../../supabase/functions/_shared/worker/client.ts";
 import { invoke, post, service, succeed } from "../support/calls.ts";
 import { filmAt } from "../support/films.ts";
 import { hosts, type HostUnderTest } from "../support/hosts.ts";

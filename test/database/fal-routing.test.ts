@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Pool } from "../../supabase/functions/_shared/database/pool.ts";
 import { json, type Sql } from "../../supabase/functions/_shared/database/sql.ts";
-import { falTaskTypes } from "../../worker/fal/recipes.ts";
+import { falTaskTypes } from "../../supabase/functions/_shared/worker/fal/recipes.ts";
 import { sandboxTaskTypes } from "../../worker/sandbox/provider.ts";
 import { type Session, withDatabase } from "../support/database.ts";
 import {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { projectPath } from "../../server/migrate.ts";
-import { falRecipes } from "../../worker/fal/recipes.ts";
+import { falRecipes } from "../../supabase/functions/_shared/worker/fal/recipes.ts";
 import { withDatabase } from "../support/database.ts";
 import { falShapes } from "../support/fake-fal/shapes.ts";
 import { fixtureFolder, type KeptCase } from "../support/fal-requests.ts";

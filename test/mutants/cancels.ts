@@ -103,7 +103,7 @@ export const mutants: Mutant[] = [
 `,
     broken: `      return "withdrawn";
 `,
-    tests: "worker/fal/provider",
+    tests: "supabase/functions/_shared/worker/fal/provider",
     named: "a cancelled run withdraws its job",
   },
   {

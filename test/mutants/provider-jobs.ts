@@ -34,10 +34,10 @@ export const mutants: Mutant[] = [
   {
     check: 8,
     breaks: "a job whose step failed is not begun again",
-    file: "worker/fal/jobs.ts",
+    file: "supabase/functions/_shared/worker/fal/jobs.ts",
     line: `reason.endsJob) this.#failed.add(step);`,
     broken: `reason.endsJob && step < 0) this.#failed.add(step);`,
-    tests: "worker/fal/jobs",
+    tests: "supabase/functions/_shared/worker/fal/jobs",
     named: "when one of several jobs fails",
   },
   {

@@ -80,7 +80,7 @@ export const mutants: Mutant[] = [
   {
     check: 62,
     breaks: "a film is as long as its frames at any rate",
-    file: "worker/fal/paid-inputs.ts",
+    file: "supabase/functions/_shared/worker/fal/paid-inputs.ts",
     line: `  return Math.max(duration, packetCount / framesPerSecond);`,
     broken: `  return duration;`,
     tests: "fal/paid-inputs",
@@ -89,7 +89,7 @@ export const mutants: Mutant[] = [
   {
     check: 62,
     breaks: "an upscale may become larger than what can be stored",
-    file: "worker/fal/paid-inputs.ts",
+    file: "supabase/functions/_shared/worker/fal/paid-inputs.ts",
     line: `isTooLarge(result) || result.width * result.height > mostPixels`,
     broken: `isTooLarge(result)`,
     tests: "fal/pictures/pictures",
@@ -98,7 +98,7 @@ export const mutants: Mutant[] = [
   {
     check: 62,
     breaks: "an edit is as large as the picture that it starts from",
-    file: "worker/fal/pictures/bounds.ts",
+    file: "supabase/functions/_shared/worker/fal/pictures/bounds.ts",
     line: `      const size = fittingSize(await sizeOfFile(source, bytes), paid);`,
     broken: `      const size = await sizeOfFile(source, bytes);`,
     tests: "fal/pictures/pictures",
@@ -107,7 +107,7 @@ export const mutants: Mutant[] = [
   {
     check: 62,
     breaks: "a training has as many steps as are asked for",
-    file: "worker/fal/pictures/training.ts",
+    file: "supabase/functions/_shared/worker/fal/pictures/training.ts",
     line: `{ least: 1, most: paidSteps, isWhole: true, isClamped: true }`,
     broken: `{ least: 1, most: 100_000, isWhole: true, isClamped: true }`,
     tests: "fal/pictures/training",

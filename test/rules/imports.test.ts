@@ -65,7 +65,9 @@ const rooms: Record<string, readonly string[]> = {
   generations: [],
   media: [],
   prompts: ["credits", "media", "outgoing/target.ts", "type observability"],
-  providers: ["media", "outgoing", "tasks"],
+  providers: ["media", "outgoing", "tasks", "worker"],
+  // What a worker process and a function run alike.
+  worker: ["media", "outgoing", "pictures", "providers"],
   // A family answers what its tasks come to.
   generators: ["credits/amount-shapes.ts", "pictures/limits.ts"],
   // What models of pictures take: read where tasks are created, and where they are run.
@@ -74,15 +76,13 @@ const rooms: Record<string, readonly string[]> = {
   webhooks: ["outgoing"],
 };
 
-/** The one file of the functions that imports the worker: a function runs tasks by the worker's code. */
-const workerInFunction = "supabase/functions/_shared/providers/fal-task-runner.ts";
-
 /** The folders of the project, and the ones each may import. Tests may import anything. */
 const allowedFolders: Record<string, readonly string[]> = {
   supabase: ["supabase"],
   // What is said to a provider, and fetched from it, is the same in a worker and behind a webhook.
   worker: [
     "worker",
+    "supabase/functions/_shared/worker/",
     "supabase/functions/_shared/outgoing/",
     // What a file must be before it is read, in the sandbox as at a completion.
     "supabase/functions/_shared/media/content-type.ts",
@@ -167,8 +167,7 @@ test("the server imports everything and nobody imports the server", () => {
   const faults = imports
     .filter(({ from, file }) => {
       if (file === undefined) return false;
-      const own = allowedFolders[topFolder(from)] ?? [];
-      const allowed = from === workerInFunction ? [...own, "worker"] : own;
+      const allowed = allowedFolders[topFolder(from)] ?? [];
       return !allowed.some((place) => `${file}/`.startsWith(`${place.replace(/\/$/, "")}/`)) || isTest(file);
     })
     .map(({ from, file }) => `${from} → ${file}`);
@@ -202,12 +201,8 @@ test("each third-party package of the functions is imported by one file", () => 
 });
 
 test("Deno and Node run the same versions of the packages that the functions import", () => {
-  // The worker's too, but for the sandbox: it does not run in functions.
-  const inFunctions = imports.filter(
-    ({ from }) => from.startsWith("supabase/functions/") || /^worker\/(?!sandbox\/|cli\.)/.test(from),
-  );
   const used = new Set(
-    inFunctions
+    shared
       .filter(({ file, specifier }) => file === undefined && !specifier.startsWith("node:"))
       .map(({ specifier }) => specifier),
   );
@@ -225,7 +220,6 @@ test("Deno and Node run the same versions of the packages that the functions imp
 });
 
 function isAllowed(from: string, to: string, isType: boolean): boolean {
-  if (from === workerInFunction && to.startsWith("worker/")) return true;
   if (!to.startsWith("supabase/functions/")) return false;
   const [source, target] = [partOf(from), partOf(to)];
   if (source === target && source !== "entry" && source !== "endpoint") return true;

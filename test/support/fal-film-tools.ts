@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
-import type { OutputFile } from "../../worker/client.ts";
-import type { FalJobResult, FalJobs, FalRequest } from "../../worker/fal/recipe.ts";
-import type { RenderedOutput } from "../../worker/provider.ts";
+import type { OutputFile } from "../../supabase/functions/_shared/worker/client.ts";
+import type {
+  FalJobResult,
+  FalJobs,
+  FalRequest,
+} from "../../supabase/functions/_shared/worker/fal/recipe.ts";
+import type { RenderedOutput } from "../../supabase/functions/_shared/worker/provider.ts";
 import { filmOfFrames } from "./films-of-frames.ts";
 import { png } from "./png.ts";
 

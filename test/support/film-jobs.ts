@@ -1,7 +1,11 @@
 import { readFilm, writeMp4 } from "../../worker/sandbox/mp4.ts";
-import type { ClaimedTask, OutputFile } from "../../worker/client.ts";
-import type { RenderedOutput, RunContext } from "../../worker/provider.ts";
-import type { FalJobResult, FalJobs, FalRequest } from "../../worker/fal/recipe.ts";
+import type { ClaimedTask, OutputFile } from "../../supabase/functions/_shared/worker/client.ts";
+import type { RenderedOutput, RunContext } from "../../supabase/functions/_shared/worker/provider.ts";
+import type {
+  FalJobResult,
+  FalJobs,
+  FalRequest,
+} from "../../supabase/functions/_shared/worker/fal/recipe.ts";
 import { film } from "./film.ts";
 
 /** A film as a number of equal frames. */

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { DarkroomClient } from "../../worker/client.ts";
-import type { Provider } from "../../worker/provider.ts";
+import { DarkroomClient } from "../../supabase/functions/_shared/worker/client.ts";
+import type { Provider } from "../../supabase/functions/_shared/worker/provider.ts";
 import { createSandboxProvider, type SandboxOptions } from "../../worker/sandbox/provider.ts";
-import { createWorker, type Worker } from "../../worker/worker.ts";
+import { createWorker, type Worker } from "../../supabase/functions/_shared/worker/worker.ts";
 import { invoke, succeed } from "./calls.ts";
 import type { HostUnderTest } from "./hosts.ts";
 import { type Row, type Studio, taskOf } from "./studio.ts";

@@ -4,10 +4,10 @@
  */
 import { pino } from "pino";
 import { readFalVariables } from "../../supabase/functions/_shared/providers/variables.ts";
-import { DarkroomClient } from "../../worker/client.ts";
-import { createFalProvider } from "../../worker/fal/provider.ts";
-import type { FalRecipe, FalRequest } from "../../worker/fal/recipe.ts";
-import { createWorker } from "../../worker/worker.ts";
+import { DarkroomClient } from "../../supabase/functions/_shared/worker/client.ts";
+import { createFalProvider } from "../../supabase/functions/_shared/worker/fal/provider.ts";
+import type { FalRecipe, FalRequest } from "../../supabase/functions/_shared/worker/fal/recipe.ts";
+import { createWorker } from "../../supabase/functions/_shared/worker/worker.ts";
 
 const [url = "", token = "", workerId = ""] = process.argv.slice(2);
 

@@ -1,6 +1,6 @@
 /** A worker of ours in a process of its own, which claims one task and never gets done with it. */
-import { DarkroomClient } from "../../worker/client.ts";
-import { createWorker } from "../../worker/worker.ts";
+import { DarkroomClient } from "../../supabase/functions/_shared/worker/client.ts";
+import { createWorker } from "../../supabase/functions/_shared/worker/worker.ts";
 
 const [url = "", workerId = ""] = process.argv.slice(2);
 const worker = createWorker({

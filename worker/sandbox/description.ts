@@ -1,4 +1,4 @@
-import { number, text } from "../orchestration/task-params.ts";
+import { number, text } from "../../supabase/functions/_shared/worker/orchestration/task-params.ts";
 
 export type EditKind = "whole" | "region" | "annotated" | "upscale" | "pose";
 

@@ -1,4 +1,4 @@
-import { sliceOf } from "../orchestration/frame-slice.ts";
+import { sliceOf } from "../../supabase/functions/_shared/worker/orchestration/frame-slice.ts";
 import { drawArtwork } from "./artwork.ts";
 import { makePalette } from "./colour.ts";
 import { type PictureSource, clean } from "./description.ts";

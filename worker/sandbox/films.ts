@@ -1,6 +1,10 @@
-import type { ClaimedTask, DarkroomClient } from "../client.ts";
-import { RenderError } from "../provider.ts";
-import { finalStitch, type Stitch, travelStitch } from "../orchestration/stitch.ts";
+import type { ClaimedTask, DarkroomClient } from "../../supabase/functions/_shared/worker/client.ts";
+import { RenderError } from "../../supabase/functions/_shared/worker/provider.ts";
+import {
+  finalStitch,
+  type Stitch,
+  travelStitch,
+} from "../../supabase/functions/_shared/worker/orchestration/stitch.ts";
 import {
   count,
   detailsOf,
@@ -11,8 +15,8 @@ import {
   record,
   text,
   texts,
-} from "../orchestration/task-params.ts";
-import { transitionOutput } from "../orchestration/transition-output.ts";
+} from "../../supabase/functions/_shared/worker/orchestration/task-params.ts";
+import { transitionOutput } from "../../supabase/functions/_shared/worker/orchestration/transition-output.ts";
 import { nameOf, readSize, scalar } from "./description.ts";
 import type { Clip, FilmDescription, RenderedFilm, Shot, Still } from "./film.ts";
 import type { Inputs } from "./inputs.ts";

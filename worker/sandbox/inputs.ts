@@ -1,4 +1,4 @@
-import type { RunContext } from "../provider.ts";
+import type { RunContext } from "../../supabase/functions/_shared/worker/provider.ts";
 import { nameOf, type PictureSource } from "./description.ts";
 import type { Clip } from "./film.ts";
 import { pictureSource } from "./source-image.ts";

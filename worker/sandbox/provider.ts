@@ -1,15 +1,18 @@
-import type { ClaimedTask, OutputFile } from "../client.ts";
+import type { ClaimedTask, OutputFile } from "../../supabase/functions/_shared/worker/client.ts";
 import {
   type Delegation,
   type Provider,
   type RenderedOutput,
   RenderError,
   type RunContext,
-} from "../provider.ts";
-import { orchestrate, orchestratorTaskTypes } from "../orchestration/orchestrate.ts";
-import type { FilmCutter } from "../orchestration/orchestration.ts";
-import { outputOf } from "../orchestration/task-output.ts";
-import { number, text } from "../orchestration/task-params.ts";
+} from "../../supabase/functions/_shared/worker/provider.ts";
+import {
+  orchestrate,
+  orchestratorTaskTypes,
+} from "../../supabase/functions/_shared/worker/orchestration/orchestrate.ts";
+import type { FilmCutter } from "../../supabase/functions/_shared/worker/orchestration/orchestration.ts";
+import { outputOf } from "../../supabase/functions/_shared/worker/orchestration/task-output.ts";
+import { number, text } from "../../supabase/functions/_shared/worker/orchestration/task-params.ts";
 import { describePicture, pictureTaskTypes, pictureUrl } from "./description.ts";
 import { describeFilm, filmTaskTypes, transitionText } from "./films.ts";
 import { inputsOf } from "./inputs.ts";

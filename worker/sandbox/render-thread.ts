@@ -1,5 +1,5 @@
 import { Worker as Thread } from "node:worker_threads";
-import { RenderError } from "../provider.ts";
+import { RenderError } from "../../supabase/functions/_shared/worker/provider.ts";
 import type { Drawing, Rendered, RenderOrder, RenderReply } from "./render.ts";
 
 /** No drawing takes as long: a thread that does hangs, and is ended. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { json, type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
-import { falTaskTypes } from "../../../worker/fal/recipes.ts";
+import { falTaskTypes } from "../../../supabase/functions/_shared/worker/fal/recipes.ts";
 import { assertNone } from "../../rules/assert-none.ts";
 import { filesBelow, textOf } from "../../rules/sources.ts";
 import { withDatabase } from "../../support/database.ts";
@@ -82,7 +82,7 @@ test("default prices of pictures cover each of their models, of every size and n
 test("every model that is named for FAL has a price, and every type that FAL runs a model with a usual job", () =>
   withDatabase(async ({ sql }) => {
     await useDefaultPrices(sql);
-    const named = filesBelow("worker/fal", ".ts")
+    const named = filesBelow("supabase/functions/_shared/worker/fal", ".ts")
       .filter((file) => !file.endsWith(".test.ts"))
       .flatMap((file) =>
         [...textOf(file).matchAll(/"(fal-ai\/[a-z0-9._/-]+)"/g)].map(([, model]) => String(model)),

@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { type Sql } from "../../../supabase/functions/_shared/database/sql.ts";
-import { falRequest, mappings } from "../../../worker/fal/models.ts";
-import { megapixel } from "../../../worker/fal/paid-inputs.ts";
-import { BadParams } from "../../../worker/fal/params.ts";
-import { pictureRequests } from "../../../worker/fal/pictures/picture.ts";
-import { pictures } from "../../../worker/fal/pictures/recipes.ts";
-import { upscaleRequest } from "../../../worker/fal/pictures/upscales.ts";
+import { falRequest, mappings } from "../../../supabase/functions/_shared/worker/fal/models.ts";
+import { megapixel } from "../../../supabase/functions/_shared/worker/fal/paid-inputs.ts";
+import { BadParams } from "../../../supabase/functions/_shared/worker/fal/params.ts";
+import { pictureRequests } from "../../../supabase/functions/_shared/worker/fal/pictures/picture.ts";
+import { pictures } from "../../../supabase/functions/_shared/worker/fal/pictures/recipes.ts";
+import { upscaleRequest } from "../../../supabase/functions/_shared/worker/fal/pictures/upscales.ts";
 import { withDatabase } from "../../support/database.ts";
 import { useDefaultPrices } from "../../support/default-prices.ts";
 import {

@@ -3,21 +3,11 @@
  * imports the worker.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import {
-  type ClientOptions,
-  DarkroomClient,
-  type Run,
-  type StatusUpdate,
-} from "../../../../worker/client.ts";
-import { falTaskTypes } from "../../../../worker/fal/recipes.ts";
-import { createFalProvider } from "../../../../worker/fal/provider.ts";
-import {
-  type ClaimsAs,
-  type Provider,
-  ProviderUnusable,
-  type RenderedOutput,
-} from "../../../../worker/provider.ts";
-import { createWorker, type WorkerLog } from "../../../../worker/worker.ts";
+import { type ClientOptions, DarkroomClient, type Run, type StatusUpdate } from "../worker/client.ts";
+import { falTaskTypes } from "../worker/fal/recipes.ts";
+import { createFalProvider } from "../worker/fal/provider.ts";
+import { type ClaimsAs, type Provider, ProviderUnusable, type RenderedOutput } from "../worker/provider.ts";
+import { createWorker, type WorkerLog } from "../worker/worker.ts";
 import { ProviderRefusal, type RunReport, type TaskRunner } from "./task-runner.ts";
 import type { FalVariables } from "./variables.ts";
 

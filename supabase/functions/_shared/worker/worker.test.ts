@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { type ClaimedTask, DarkroomApiError, DarkroomClient } from "./client.ts";
 import { type Provider, ProviderUnusable, RenderError } from "./provider.ts";
-import { createSandboxProvider } from "./sandbox/provider.ts";
+import { createSandboxProvider } from "../../../../worker/sandbox/provider.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
 interface Call {

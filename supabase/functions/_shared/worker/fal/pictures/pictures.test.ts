@@ -1,14 +1,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { projectPath } from "../../../server/migrate.ts";
-import {
-  pictureEndpoints,
-  type PictureEndpointId,
-} from "../../../supabase/functions/_shared/pictures/endpoints.ts";
-import { pictureModels } from "../../../supabase/functions/_shared/pictures/models.ts";
-import { inputFieldsOf } from "../../../test/support/fal-types.ts";
-import { png } from "../../../test/support/png.ts";
+import { projectPath } from "../../../../../../server/migrate.ts";
+import { pictureEndpoints, type PictureEndpointId } from "../../../pictures/endpoints.ts";
+import { pictureModels } from "../../../pictures/models.ts";
+import { inputFieldsOf } from "../../../../../../test/support/fal-types.ts";
+import { png } from "../../../../../../test/support/png.ts";
 import { BadParams, type Params } from "../params.ts";
 import type { FalRequest } from "../recipe.ts";
 import { pictureRequests } from "./picture.ts";

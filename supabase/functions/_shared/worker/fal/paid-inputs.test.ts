@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { film } from "../../test/support/film.ts";
-import { png } from "../../test/support/png.ts";
+import { film } from "../../../../../test/support/film.ts";
+import { png } from "../../../../../test/support/png.ts";
 import { RenderError } from "../provider.ts";
-import { readFilm, writeMp4 } from "../sandbox/mp4.ts";
+import { readFilm, writeMp4 } from "../../../../../worker/sandbox/mp4.ts";
 import { falRequest, mappings } from "./models.ts";
 import { secondsOfFilm, sizeWithin } from "./paid-inputs.ts";
 

@@ -1,10 +1,5 @@
-import type { PictureWarning } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import {
-  flatParams,
-  onlyOnGpu,
-  paramOf,
-  paramNames,
-} from "../../../supabase/functions/_shared/pictures/picture-params.ts";
+import type { PictureWarning } from "../../../pictures/limits.ts";
+import { flatParams, onlyOnGpu, paramOf, paramNames } from "../../../pictures/picture-params.ts";
 import { boundUpscale } from "../paid-inputs.ts";
 import { choice, file, inputOf, number, type Params } from "../params.ts";
 import type { FalRecipe, FalRequest } from "../recipe.ts";

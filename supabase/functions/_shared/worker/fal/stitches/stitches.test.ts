@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { test } from "node:test";
-import { FalFilmTools } from "../../../test/support/fal-film-tools.ts";
-import { factsOfFilm } from "../../../test/support/films.ts";
+import { FalFilmTools } from "../../../../../../test/support/fal-film-tools.ts";
+import { factsOfFilm } from "../../../../../../test/support/films.ts";
 import {
   type ChildTask,
   type ClaimedTask,

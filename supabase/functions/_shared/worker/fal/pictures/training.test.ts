@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { unzipSync } from "fflate";
-import { png } from "../../../test/support/png.ts";
+import { png } from "../../../../../../test/support/png.ts";
 import type { ClaimedTask, OutputFile } from "../../client.ts";
 import { RenderError, type RunContext } from "../../provider.ts";
 import { placeFiles } from "../inputs.ts";

@@ -1,4 +1,4 @@
-import type { FalRule } from "../supabase/functions/_shared/providers/variables.ts";
+import type { FalRule } from "../providers/variables.ts";
 import type { ClaimedTask, DarkroomClient, OutputFacts, OutputFile, ProviderJobNote } from "./client.ts";
 
 export interface RunContext {

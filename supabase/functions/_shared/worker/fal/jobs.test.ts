@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { type FakeFal, startFakeFal } from "../../test/support/fake-fal.ts";
-import { png } from "../../test/support/png.ts";
+import { type FakeFal, startFakeFal } from "../../../../../test/support/fake-fal.ts";
+import { png } from "../../../../../test/support/png.ts";
 import {
   type ClaimedTask,
   DarkroomApiError,
@@ -11,7 +11,7 @@ import {
   type ProviderStep,
 } from "../client.ts";
 import { type Delegation, type RenderedOutput, RenderError } from "../provider.ts";
-import { emptyLora } from "../sandbox/lora.ts";
+import { emptyLora } from "../../../../../worker/sandbox/lora.ts";
 import { createFalProvider, type FalOptions } from "./provider.ts";
 import type { FalJobs, FalRecipe, FalRequest } from "./recipe.ts";
 

@@ -2,9 +2,9 @@ import {
   type PictureEndpoint,
   pictureEndpoint,
   type PictureEndpointId,
-} from "../../../supabase/functions/_shared/pictures/endpoints.ts";
-import { formatOf, nearestRatio } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { sizeOf, paramOf, paramNames } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
+} from "../../../pictures/endpoints.ts";
+import { formatOf, nearestRatio } from "../../../pictures/limits.ts";
+import { sizeOf, paramOf, paramNames } from "../../../pictures/picture-params.ts";
 import {
   choice,
   file,

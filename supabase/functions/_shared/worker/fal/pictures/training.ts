@@ -1,10 +1,6 @@
 import { zipSync, type Zippable } from "fflate";
-import {
-  flatParams,
-  numberOf,
-  paramOf,
-} from "../../../supabase/functions/_shared/pictures/picture-params.ts";
-import { pictureModel } from "../../../supabase/functions/_shared/pictures/models.ts";
+import { flatParams, numberOf, paramOf } from "../../../pictures/picture-params.ts";
+import { pictureModel } from "../../../pictures/models.ts";
 import { RenderError } from "../../provider.ts";
 import {
   type Archive,

@@ -1,11 +1,6 @@
-import { fetchFile, FileNotFetched } from "../../supabase/functions/_shared/outgoing/fetch-file.ts";
-import {
-  checkedUrl,
-  findTarget,
-  type TargetPolicy,
-  TargetRefused,
-} from "../../supabase/functions/_shared/outgoing/target.ts";
-import { mediumType } from "../../supabase/functions/_shared/providers/fal-result.ts";
+import { fetchFile, FileNotFetched } from "../../outgoing/fetch-file.ts";
+import { checkedUrl, findTarget, type TargetPolicy, TargetRefused } from "../../outgoing/target.ts";
+import { mediumType } from "../../providers/fal-result.ts";
 import { RenderError } from "../provider.ts";
 import { audioType } from "./audio-type.ts";
 import type { Archive, FileContent, FileInput } from "./params.ts";

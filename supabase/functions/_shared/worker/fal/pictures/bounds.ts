@@ -1,10 +1,6 @@
-import type { PictureEndpoint } from "../../../supabase/functions/_shared/pictures/endpoints.ts";
-import { type PictureWarning, smallestSide } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import {
-  namedSizes,
-  type Size,
-  sizeOf,
-} from "../../../supabase/functions/_shared/pictures/picture-params.ts";
+import type { PictureEndpoint } from "../../../pictures/endpoints.ts";
+import { type PictureWarning, smallestSide } from "../../../pictures/limits.ts";
+import { namedSizes, type Size, sizeOf } from "../../../pictures/picture-params.ts";
 import type { BilledValues } from "../../client.ts";
 import { falMegapixel, megapixel, sizeOf as sizeOfFile, sizeWithin } from "../paid-inputs.ts";
 import type { FalRequest } from "../recipe.ts";

@@ -1,4 +1,4 @@
-import type { FrameSize } from "../../../supabase/functions/_shared/media/picture-size.ts";
+import type { FrameSize } from "../../../media/picture-size.ts";
 import type { ClaimedTask, OutputFile } from "../../client.ts";
 import type { Stitch } from "../../orchestration/stitch.ts";
 import { type RenderedOutput, RenderError, type RunContext } from "../../provider.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { faultsOfInput, fieldsOfEndpoint } from "../../../test/support/fal-types.ts";
-import { claimed, FilmJobs, type PlainFilm } from "../../../test/support/film-jobs.ts";
+import { faultsOfInput, fieldsOfEndpoint } from "../../../../../../test/support/fal-types.ts";
+import { claimed, FilmJobs, type PlainFilm } from "../../../../../../test/support/film-jobs.ts";
 import type { ClaimedTask } from "../../client.ts";
 import { type RenderedOutput, RenderError } from "../../provider.ts";
 import { measureFilm } from "../stitches/measure-film.ts";

@@ -1,5 +1,5 @@
-import { UnusableResult } from "../../../supabase/functions/_shared/providers/fal-result.ts";
-import type { FrameSize } from "../../../supabase/functions/_shared/media/picture-size.ts";
+import { UnusableResult } from "../../../providers/fal-result.ts";
+import type { FrameSize } from "../../../media/picture-size.ts";
 import type { FrameSlice } from "../../orchestration/frame-slice.ts";
 import { record, records, text } from "../../orchestration/task-params.ts";
 import type { FileInput } from "../params.ts";

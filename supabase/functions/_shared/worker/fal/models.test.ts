@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { inputFieldsOf } from "../../test/support/fal-types.ts";
+import { inputFieldsOf } from "../../../../../test/support/fal-types.ts";
 import { falRequest, mappings } from "./models.ts";
 import { BadParams, type Params } from "./params.ts";
 

@@ -1,4 +1,4 @@
-import { falRouting, type FalVariables } from "../../supabase/functions/_shared/providers/variables.ts";
+import { falRouting, type FalVariables } from "../../providers/variables.ts";
 import type { ClaimsAs } from "../provider.ts";
 
 /** As what FAL's workers claim. A rule that is not set is the server's. */

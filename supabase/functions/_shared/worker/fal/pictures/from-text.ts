@@ -1,6 +1,6 @@
-import { endpointOf, pictureModel } from "../../../supabase/functions/_shared/pictures/models.ts";
-import { planSingleImage } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { numberOf, paramNames } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
+import { endpointOf, pictureModel } from "../../../pictures/models.ts";
+import { planSingleImage } from "../../../pictures/limits.ts";
+import { numberOf, paramNames } from "../../../pictures/picture-params.ts";
 import { BadParams, hasLoras, type Params, prompt, text } from "../params.ts";
 import type { Picture } from "./picture.ts";
 

@@ -1,8 +1,8 @@
-import { BufferSource, Input, MATROSKA, MP4, QTFF, WEBM } from "mediabunny";
-import { bytesInMemory } from "../../../supabase/functions/_shared/media/file-parts.ts";
-import { inspectMedia } from "../../../supabase/functions/_shared/media/media-file.ts";
-import { contentTypeOf } from "../../../supabase/functions/_shared/media/content-type.ts";
-import type { FrameSize } from "../../../supabase/functions/_shared/media/picture-size.ts";
+import { BufferSource, Input, MATROSKA, MP4, QTFF, WEBM } from "../film-container.ts";
+import { bytesInMemory } from "../../../media/file-parts.ts";
+import { inspectMedia } from "../../../media/media-file.ts";
+import { contentTypeOf } from "../../../media/content-type.ts";
+import type { FrameSize } from "../../../media/picture-size.ts";
 import type { OutputFile } from "../../client.ts";
 import { RenderError, type RunContext } from "../../provider.ts";
 import type { FalJobs } from "../recipe.ts";

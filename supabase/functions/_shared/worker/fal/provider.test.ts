@@ -7,13 +7,10 @@ import {
   type FalStep,
   pictures,
   startFakeFal,
-} from "../../test/support/fake-fal.ts";
-import { png } from "../../test/support/png.ts";
-import { startReceiver } from "../../test/support/webhooks.ts";
-import type {
-  WithdrawalAnswer,
-  WithdrawalRequest,
-} from "../../supabase/functions/_shared/providers/withdrawals.ts";
+} from "../../../../../test/support/fake-fal.ts";
+import { png } from "../../../../../test/support/png.ts";
+import { startReceiver } from "../../../../../test/support/webhooks.ts";
+import type { WithdrawalAnswer, WithdrawalRequest } from "../../providers/withdrawals.ts";
 import { type ClaimedTask, DarkroomApiError, DarkroomClient, type ProviderJobNote } from "../client.ts";
 import { type Provider, ProviderUnusable, type RenderedOutput, RenderError, RunOver } from "../provider.ts";
 import { createFalProvider, type FalOptions } from "./provider.ts";

@@ -1,6 +1,6 @@
-import type { PictureEndpointId } from "../../../supabase/functions/_shared/pictures/endpoints.ts";
-import type { PictureWarning } from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { paramNames } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
+import type { PictureEndpointId } from "../../../pictures/endpoints.ts";
+import type { PictureWarning } from "../../../pictures/limits.ts";
+import { paramNames } from "../../../pictures/picture-params.ts";
 import { hasLoras, type Params, prompt } from "../params.ts";
 import type { Picture } from "./picture.ts";
 

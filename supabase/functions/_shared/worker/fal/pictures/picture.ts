@@ -1,13 +1,6 @@
-import {
-  pictureEndpoint,
-  type PictureEndpointId,
-} from "../../../supabase/functions/_shared/pictures/endpoints.ts";
-import {
-  type PictureWarning,
-  refusalsOf,
-  warningsOf,
-} from "../../../supabase/functions/_shared/pictures/limits.ts";
-import { flatParams, hasImage } from "../../../supabase/functions/_shared/pictures/picture-params.ts";
+import { pictureEndpoint, type PictureEndpointId } from "../../../pictures/endpoints.ts";
+import { type PictureWarning, refusalsOf, warningsOf } from "../../../pictures/limits.ts";
+import { flatParams, hasImage } from "../../../pictures/picture-params.ts";
 import type { BilledValues } from "../../client.ts";
 import { BadParams, inputOf, type Params, type Reader } from "../params.ts";
 import type { RenderedOutput } from "../../provider.ts";

@@ -1,8 +1,8 @@
-import { BufferSource, Input, type InputVideoTrack, MATROSKA, MP4, QTFF, WEBM } from "mediabunny";
-import { bytesInMemory, UnusableFile } from "../../supabase/functions/_shared/media/file-parts.ts";
-import { inspectMedia, type MediaFile } from "../../supabase/functions/_shared/media/media-file.ts";
-import { type FrameSize, isTooLarge } from "../../supabase/functions/_shared/media/picture-size.ts";
-import { mostImageBytes } from "../../supabase/functions/_shared/providers/fal-result.ts";
+import { BufferSource, Input, type InputVideoTrack, MATROSKA, MP4, QTFF, WEBM } from "./film-container.ts";
+import { bytesInMemory, UnusableFile } from "../../media/file-parts.ts";
+import { inspectMedia, type MediaFile } from "../../media/media-file.ts";
+import { type FrameSize, isTooLarge } from "../../media/picture-size.ts";
+import { mostImageBytes } from "../../providers/fal-result.ts";
 import type { BilledValues } from "../client.ts";
 import { RenderError } from "../provider.ts";
 import type { FileInput } from "./params.ts";

@@ -1,11 +1,8 @@
-import type { Resolve, TargetPolicy } from "../../supabase/functions/_shared/outgoing/target.ts";
-import { withdrawalCallMilliseconds } from "../../supabase/functions/_shared/providers/fal-access.ts";
-import { createFalQueue } from "../../supabase/functions/_shared/providers/fal-queue.ts";
-import {
-  type FalVariables,
-  trustedFalOrigins,
-} from "../../supabase/functions/_shared/providers/variables.ts";
-import { withdrawDue } from "../../supabase/functions/_shared/providers/withdrawals.ts";
+import type { Resolve, TargetPolicy } from "../../outgoing/target.ts";
+import { withdrawalCallMilliseconds } from "../../providers/fal-access.ts";
+import { createFalQueue } from "../../providers/fal-queue.ts";
+import { type FalVariables, trustedFalOrigins } from "../../providers/variables.ts";
+import { withdrawDue } from "../../providers/withdrawals.ts";
 import { orchestratorTaskTypes } from "../orchestration/orchestrate.ts";
 import { type Provider, RenderError } from "../provider.ts";
 import { falClaimsAs } from "./claims-as.ts";

@@ -1,20 +1,16 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { FileNotFetched } from "../../supabase/functions/_shared/outgoing/fetch-file.ts";
-import type { TargetPolicy } from "../../supabase/functions/_shared/outgoing/target.ts";
-import { harmless } from "../../supabase/functions/_shared/providers/fal-fault.ts";
-import {
-  FalCallError,
-  type FalQueue,
-  type FalStatus,
-} from "../../supabase/functions/_shared/providers/fal-queue.ts";
+import { FileNotFetched } from "../../outgoing/fetch-file.ts";
+import type { TargetPolicy } from "../../outgoing/target.ts";
+import { harmless } from "../../providers/fal-fault.ts";
+import { FalCallError, type FalQueue, type FalStatus } from "../../providers/fal-queue.ts";
 import {
   fetchMedium,
   fetchOutputs,
   fetchWeights,
   outputsOf,
   UnusableResult,
-} from "../../supabase/functions/_shared/providers/fal-result.ts";
-import { type SubmittedJob, withdrawDue } from "../../supabase/functions/_shared/providers/withdrawals.ts";
+} from "../../providers/fal-result.ts";
+import { type SubmittedJob, withdrawDue } from "../../providers/withdrawals.ts";
 import {
   type ClaimedTask,
   DarkroomApiError,

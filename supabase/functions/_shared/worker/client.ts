@@ -1,10 +1,7 @@
 import { Buffer } from "node:buffer";
 import { setTimeout as pause } from "node:timers/promises";
-import type {
-  WithdrawalAnswer,
-  WithdrawalRequest,
-} from "../supabase/functions/_shared/providers/withdrawals.ts";
-import type { FalRule } from "../supabase/functions/_shared/providers/variables.ts";
+import type { WithdrawalAnswer, WithdrawalRequest } from "../providers/withdrawals.ts";
+import type { FalRule } from "../providers/variables.ts";
 import type { RenderedOutput } from "./provider.ts";
 
 /** A job that runs a task at a provider of models. */
