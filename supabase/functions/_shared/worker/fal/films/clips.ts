@@ -31,18 +31,21 @@ export async function readClip({ url, field }: FilmInput, jobs: FalJobs, context
   return { ...facts, field, url: await jobs.upload(file.bytes, file.contentType) };
 }
 
-/** Joins films of one size, one after the other. */
+/**
+ * Joins films of one size, one after the other. They are at FAL already: what was brought there, or what a job has made. So a name that
+ * cannot be looked up for a moment does not end a task whose films are made.
+ */
 export function mergeRequest(
   films: readonly FilmInput[],
   film: { frames: number; framesPerSecond: number } & Size,
 ): FalRequest {
-  const urls = films.map(({ url }) => url);
   return {
     model: endpoints.mergeFilms,
-    input: { video_urls: urls, target_fps: Math.max(1, Math.round(film.framesPerSecond)) },
-    files: films.map(({ url, field }, index) => {
-      return { url, field, medium: "video", place: (placed) => (urls[index] = placed) };
-    }),
+    input: {
+      video_urls: films.map(({ url }) => url),
+      target_fps: Math.max(1, Math.round(film.framesPerSecond)),
+    },
+    files: [],
     units: { seconds: film.frames / film.framesPerSecond },
   };
 }

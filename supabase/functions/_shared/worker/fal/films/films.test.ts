@@ -5,6 +5,7 @@ import { claimed, FilmJobs, type PlainFilm } from "../../../../../../test/suppor
 import type { ClaimedTask } from "../../client.ts";
 import { type RenderedOutput, RenderError } from "../../provider.ts";
 import { measureFilm } from "../stitches/measure-film.ts";
+import { mergeRequest } from "./clips.ts";
 import { endpoints } from "./endpoints.ts";
 import { filmRecipes } from "./recipes.ts";
 
@@ -792,3 +793,10 @@ for (const [name, scene, reason] of refusals) {
     assert.equal(jobs.requests.size, 0);
   });
 }
+
+test("films that are joined are at FAL already: no name is looked up for them", () => {
+  const films = [1, 2].map((part) => ({ url: `https://fal.example/${part}.mp4`, field: "film" }));
+  const { input, files } = mergeRequest(films, { frames: 32, framesPerSecond: 16, width: 64, height: 64 });
+  assert.deepEqual(input["video_urls"], ["https://fal.example/1.mp4", "https://fal.example/2.mp4"]);
+  assert.deepEqual(files, []);
+});
