@@ -32,7 +32,11 @@ const ends: ((job: FalJob) => void)[] = [
 ];
 const faults: FalFault["does"][] = ["cut", "half", { status: 503 }, { text: "<html>" }];
 
-describe("what FAL bills, while jobs, answers and workers fail", () => {
+// Jobs that wait and fail at random end at times of their own, so this is run by hand:
+// DARKROOM_FAL_COSTS=on npm test -- fal-costs
+const skip = process.env["DARKROOM_FAL_COSTS"] !== "on";
+
+describe("what FAL bills, while jobs, answers and workers fail", { skip }, () => {
   let under: FalWorkerUnderTest;
   let host: HostUnderTest;
   before(async () => {

@@ -23,7 +23,7 @@ import { json } from "../../supabase/functions/_shared/database/sql.ts";
 
 // More than usual: DARKROOM_PROPERTY_RUNS=5000 DARKROOM_PROPERTY_SEED=7 npm test -- queue-model --test-timeout=3600000
 // A failure is run again by its seed and its path: DARKROOM_PROPERTY_PATH.
-const runs = Number(process.env["DARKROOM_PROPERTY_RUNS"] ?? 40);
+const runs = Number(process.env["DARKROOM_PROPERTY_RUNS"] ?? 25);
 const seed = Number(process.env["DARKROOM_PROPERTY_SEED"] ?? 20260);
 const path = process.env["DARKROOM_PROPERTY_PATH"];
 
